@@ -1,0 +1,49 @@
+# make demo and make test set up all they need: git, make, Python >= 3.11 and pip's package index are enough.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+NEXTFLOW := engine/nextflow
+
+export PATH := $(CURDIR)/engine:$(CURDIR)/$(BIN):$(PATH)
+
+.PHONY: help setup demo test test-unit test-modules test-pipeline lint generate clean
+
+help:
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -t -s "$$(printf '\t')"
+
+# A virtual environment is made anew when what it is made from has changed.
+$(VENV)/.installed: pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit("mmsrl needs Python >= 3.11, this is " + sys.version.split()[0] + "; say make PYTHON=python3.x") if sys.version_info < (3, 11) else 0'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --group dev --editable '.[torch,engine]'
+	touch $@
+
+setup: $(VENV)/.installed ## install the package, the engine and the tools for development into .venv
+
+demo: setup ## run the pipeline on a real section and say where the report is
+	$(NEXTFLOW) run main.nf -profile local,demo -resume
+
+test: lint test-unit test-modules test-pipeline ## all that must pass
+
+lint: setup ## ruff, mypy, the strict Nextflow linter, generated files up to date
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/python -m mmsrl.generate --check
+	$(BIN)/python -m mmsrl.engine.lint main.nf workflows subworkflows modules
+
+test-unit: setup ## the core
+	$(BIN)/python -m pytest tests/unit tests/browser
+
+test-modules: setup ## every module through the engine: nf-test where it is installed, else our runner of the same suites
+	$(BIN)/python -m mmsrl.engine.nftest
+
+test-pipeline: setup ## whole runs through the engine
+	$(BIN)/python -m pytest tests/pipeline
+
+generate: setup ## write nextflow_schema.json, conf/params.config and docs/parameters.md from the table of parameters
+	$(BIN)/python -m mmsrl.generate
+
+clean:
+	rm -rf $(VENV) work results .nextflow .nextflow.log*

@@ -1,0 +1,35 @@
+#!/usr/bin/env nextflow
+
+include { MMSRL } from './workflows/mmsrl'
+include { PLAN ; checkCommand } from './subworkflows/local/plan/main'
+include { helpText } from './subworkflows/local/help/main'
+
+workflow {
+    main:
+    schemas = [file("${projectDir}/nextflow_schema.json"), file("${projectDir}/assets/schema_input.json")]
+
+    if (params.help.toString() == 'true') {
+        log.info(helpText(schemas.first()))
+    }
+    else if (!params.input || !params.outdir) {
+        error("--input and --outdir are needed: a samplesheet, and a folder for the results (--help lists all parameters)")
+    }
+    else {
+        params_json = groovy.json.JsonOutput.toJson(params)
+        samplesheet = file(params.input, checkIfExists: true)
+
+        PLAN(samplesheet, params_json, schemas, checkCommand(workflow.containerEngine, projectDir))
+        MMSRL(PLAN.out.sections, PLAN.out.code, channel.value(params_json))
+    }
+
+    workflow.onComplete = {
+        if (params.outdir && params.help.toString() != 'true') {
+            def report = file("${params.outdir}/report/mmsrl_report.html")
+            log.info(
+                workflow.success
+                    ? "Report:  ${report.toUriString()}\nResults: ${file(params.outdir).toUriString()}"
+                    : "The run stopped; what was computed is kept. Mend the cause and start the same command with -resume."
+            )
+        }
+    }
+}

@@ -1,0 +1,36 @@
+process ASSEMBLE {
+    tag "${meta.id}"
+    label 'process_single'
+    container 'docker.io/mmsrl/mmsrl:0.1.0-cpu'
+
+    input:
+    // of every section of the unit: <sample>.qc.h5ad and <sample>.features.h5ad; of the unit: embedding and domains
+    tuple val(meta), path(counts), path(features), path(embedding, stageAs: 'unit/*'), path(domains, stageAs: 'unit/*')
+    val code // fingerprint of the stage's code; it only has to be part of the task's hash
+
+    output:
+    tuple val(meta), path('*.mmsrl.h5ad'), emit: h5ad
+    tuple val(meta), path('*.domains.csv'), emit: csv
+    path 'versions.yml', emit: versions, topic: versions
+
+    when:
+    task.ext.when == null || task.ext.when
+
+    script:
+    def args = task.ext.args ?: ''
+    def sections = [counts].flatten().collect { file -> "--counts ${file}" } + [features].flatten().collect { file -> "--features ${file}" }
+    """
+    mmsrl-assemble --id ${meta.id} ${sections.join(' ')} --embedding ${embedding} --domains ${domains} ${args}
+
+    mmsrl-versions --process "${task.process}" anndata > versions.yml
+    """
+
+    stub:
+    """
+    for counts in ${counts}; do
+        sample=\${counts%.qc.h5ad}
+        touch \$sample.mmsrl.h5ad \$sample.domains.csv
+    done
+    touch versions.yml
+    """
+}

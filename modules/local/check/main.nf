@@ -1,0 +1,27 @@
+process CHECK {
+    tag "${samplesheet.name}"
+    label 'process_single'
+    // The fingerprints in the plan are those of the code in the container, so they are asked for in every run.
+    cache false
+    container 'docker.io/mmsrl/mmsrl:0.1.0-cpu'
+
+    input:
+    path samplesheet
+    val params_json // text: all parameters of the run
+    path schemas, stageAs: 'schemas/*' // nextflow_schema.json and schema_input.json
+
+    output:
+    path 'plan.json', emit: plan
+    path 'versions.yml', emit: versions, topic: versions
+
+    script:
+    """
+    cat > params.json <<'END_PARAMS'
+    ${params_json}
+    END_PARAMS
+
+    mmsrl-check --input ${samplesheet} --params params.json --schema-dir schemas --no-check-files --output plan.json
+
+    mmsrl-versions --process "${task.process}" > versions.yml
+    """
+}

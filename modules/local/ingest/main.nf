@@ -1,0 +1,32 @@
+process INGEST {
+    tag "${meta.id}"
+    label 'process_single'
+    container 'docker.io/mmsrl/mmsrl:0.1.0-cpu'
+
+    input:
+    tuple val(meta), path(source, stageAs: 'source/*'), val(bin_size) // Space Ranger outs, a tar of it, or .h5ad; [] or µm
+    val code // fingerprint of the stage's code; it only has to be part of the task's hash
+
+    output:
+    tuple val(meta), path("${meta.id}.ingest.h5ad"), emit: h5ad
+    tuple val(meta), path("${meta.id}.ingest.json"), emit: summary
+    path 'versions.yml', emit: versions, topic: versions
+
+    when:
+    task.ext.when == null || task.ext.when
+
+    script:
+    def args = task.ext.args ?: ''
+    def from = source.name.endsWith('.h5ad') ? '--h5ad' : '--spaceranger-dir'
+    def bin = bin_size ? "--bin-size ${bin_size}" : ''
+    """
+    mmsrl-ingest --id ${meta.id} ${from} ${source} ${bin} ${args}
+
+    mmsrl-versions --process "${task.process}" anndata scanpy h5py > versions.yml
+    """
+
+    stub:
+    """
+    touch ${meta.id}.ingest.h5ad ${meta.id}.ingest.json versions.yml
+    """
+}

@@ -1,0 +1,31 @@
+process QC {
+    tag "${meta.id}"
+    label 'process_single'
+    container 'docker.io/mmsrl/mmsrl:0.1.0-cpu'
+
+    input:
+    tuple val(meta), path(counts) // <id>.ingest.h5ad
+    val code // fingerprint of the stage's code; it only has to be part of the task's hash
+
+    output:
+    tuple val(meta), path("${meta.id}.qc.h5ad"), emit: h5ad
+    tuple val(meta), path("${meta.id}.qc.json"), emit: summary
+    tuple val(meta), path("${meta.id}.qc.png"), emit: plot
+    path 'versions.yml', emit: versions, topic: versions
+
+    when:
+    task.ext.when == null || task.ext.when
+
+    script:
+    def args = task.ext.args ?: ''
+    """
+    mmsrl-qc --id ${meta.id} --counts ${counts} ${args}
+
+    mmsrl-versions --process "${task.process}" anndata scanpy matplotlib > versions.yml
+    """
+
+    stub:
+    """
+    touch ${meta.id}.qc.h5ad ${meta.id}.qc.json ${meta.id}.qc.png versions.yml
+    """
+}

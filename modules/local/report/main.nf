@@ -1,0 +1,40 @@
+process REPORT {
+    label 'process_single'
+    container 'docker.io/mmsrl/mmsrl:0.1.0-cpu'
+
+    input:
+    path assembled // <sample>.mmsrl.h5ad of all samples
+    path summaries // JSON of all stages
+    path training // <unit>.training.tsv of all units
+    path scores // <unit>.scores.csv of the units that have labels, or []
+    path versions, stageAs: 'versions/?.yml'
+    val params_json // text: all parameters of the run
+    val code // fingerprint of the stage's code; it only has to be part of the task's hash
+
+    output:
+    path 'mmsrl_report.html', emit: html
+    path 'manifest.json', emit: manifest
+    path 'versions.yml', emit: versions, topic: versions
+
+    when:
+    task.ext.when == null || task.ext.when
+
+    script:
+    def args = task.ext.args ?: ''
+    def inputs = [assembled: assembled, summaries: summaries, training: training, scores: scores, versions: versions]
+        .collectMany { option, files -> [files].flatten().collect { file -> "--${option} ${file}" } }
+    """
+    cat > params.json <<'END_PARAMS'
+    ${params_json}
+    END_PARAMS
+
+    mmsrl-report ${inputs.join(' ')} --params params.json ${args}
+
+    mmsrl-versions --process "${task.process}" anndata jinja2 plotly > versions.yml
+    """
+
+    stub:
+    """
+    touch mmsrl_report.html manifest.json versions.yml
+    """
+}

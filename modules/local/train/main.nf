@@ -1,0 +1,34 @@
+process TRAIN {
+    tag "${meta.id}"
+    label 'process_high'
+    container 'docker.io/mmsrl/mmsrl:0.1.0-cuda'
+
+    input:
+    tuple val(meta), path(counts), path(features) // of every section of the unit: <sample>.qc.h5ad, <sample>.features.h5ad
+    val code // fingerprint of the stage's code; it only has to be part of the task's hash
+
+    output:
+    tuple val(meta), path("${meta.id}.embedding.h5ad"), emit: embedding
+    tuple val(meta), path("${meta.id}.training.tsv"), emit: log
+    tuple val(meta), path("${meta.id}.model.pt"), emit: model
+    tuple val(meta), path("${meta.id}.train.json"), emit: summary
+    path 'versions.yml', emit: versions, topic: versions
+
+    when:
+    task.ext.when == null || task.ext.when
+
+    script:
+    def args = task.ext.args ?: ''
+    def sections = [counts].flatten().collect { file -> "--counts ${file}" } + [features].flatten().collect { file -> "--features ${file}" }
+    """
+    export OMP_NUM_THREADS=${task.cpus}
+    mmsrl-train --id ${meta.id} ${sections.join(' ')} ${args}
+
+    mmsrl-versions --process "${task.process}" anndata scanpy torch harmonypy > versions.yml
+    """
+
+    stub:
+    """
+    touch ${meta.id}.embedding.h5ad ${meta.id}.training.tsv ${meta.id}.model.pt ${meta.id}.train.json versions.yml
+    """
+}

@@ -1,0 +1,71 @@
+"""What every console command shares: options from the parameter table, messages, exit statuses."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from mmsrl._errors import EXIT_OUT_OF_MEMORY, MmsrlError
+from mmsrl.parameters import PARAMETERS, Parameter
+
+_TYPES: dict[str, click.ParamType] = {
+    "string": click.STRING,
+    "integer": click.INT,
+    "number": click.FLOAT,
+    "boolean": click.BOOL,
+}
+
+
+def _option(parameter: Parameter) -> Callable[[Any], Any]:
+    kind: click.ParamType = _TYPES[parameter.type]
+    if parameter.choices:
+        kind = click.Choice(parameter.choices)
+    elif parameter.type == "integer":
+        kind = click.IntRange(parameter.minimum, parameter.maximum)  # type: ignore[arg-type]
+    elif parameter.type == "number":
+        kind = click.FloatRange(parameter.minimum, parameter.maximum)
+    return click.option(
+        f"--{parameter.name.replace('_', '-')}",
+        parameter.name,
+        type=kind,
+        default=parameter.default,
+        show_default=parameter.default is not None,
+        help=parameter.help,
+    )
+
+
+def stage_options(stage: str) -> Callable[[Any], Any]:
+    """Decorate a command with one option for each parameter of ``stage`` in :mod:`mmsrl.parameters`."""
+
+    def decorate(function: Any) -> Any:
+        for parameter in reversed([p for p in PARAMETERS if p.stage == stage]):
+            function = _option(parameter)(function)
+        return function
+
+    return decorate
+
+
+def stage_command(stage: str) -> Callable[[Callable[..., None]], click.Command]:
+    """Make a function the command ``mmsrl-<stage>``: its options, plain log lines, errors as one message and a status."""
+
+    def decorate(function: Callable[..., None]) -> click.Command:
+        @functools.wraps(function)
+        def run(**options: Any) -> None:
+            logging.basicConfig(stream=sys.stderr, level=logging.INFO, format=f"[{stage}] %(message)s", force=True)
+            try:
+                function(**options)
+            except MmsrlError as error:
+                click.echo(f"mmsrl-{stage}: error: {error}", err=True)
+                sys.exit(error.exit_status)
+            except MemoryError:
+                click.echo(f"mmsrl-{stage}: error: out of memory; give the task more memory", err=True)
+                sys.exit(EXIT_OUT_OF_MEMORY)
+
+        return click.command(name=f"mmsrl-{stage}", help=function.__doc__)(stage_options(stage)(run))
+
+    return decorate

@@ -1,0 +1,81 @@
+"""Files as the stages write them: whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside ``path`` that is moved onto it if the block succeeds, removed if it fails."""
+    path = Path(path)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        # mkstemp makes files private; published results follow the umask like any other file.
+        umask = os.umask(0)
+        os.umask(umask)
+        temporary.chmod(0o666 & ~umask)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def plain(value: Any) -> Any:
+    """Turn numpy scalars, arrays and paths into what JSON can hold; NaN and infinities become ``None``."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (str, bool)) or value is None:
+        return value
+    if isinstance(value, Path):
+        return str(value)
+    if hasattr(value, "tolist"):  # numpy arrays and scalars
+        return plain(value.tolist())
+    if isinstance(value, Sequence) or isinstance(value, (set, frozenset)):
+        return [plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write ``text`` to ``path`` atomically, UTF-8 with ``\\n`` line ends."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="\n")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write ``value`` as indented JSON with stable key order, atomically."""
+    write_text(path, json.dumps(plain(value), indent=2, sort_keys=False, allow_nan=False) + "\n")
+
+
+def write_summary(
+    path: Path,
+    *,
+    stage: str,
+    id: str,
+    parameters: Mapping[str, Any],
+    result: Mapping[str, Any],
+    messages: Sequence[Mapping[str, str]] = (),
+) -> None:
+    """Write a stage's summary (``docs/architecture.md``, "Stage JSON") for the report and the manifest."""
+    write_json(
+        path,
+        {"stage": stage, "id": id, "parameters": parameters, "messages": list(messages), "result": result},
+    )
+
+
+def sha256(path: Path) -> str:
+    """Return the hex SHA-256 of a file, read in blocks."""
+    with Path(path).open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()

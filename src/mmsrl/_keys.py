@@ -1,0 +1,36 @@
+"""Names under which mmsrl reads and writes AnnData; every key lives here and nowhere else."""
+
+from __future__ import annotations
+
+# obs
+IN_TISSUE = "in_tissue"
+IN_IMAGE = "in_image"
+ARRAY_ROW = "array_row"
+ARRAY_COL = "array_col"
+SAMPLE = "sample"
+BARCODE = "barcode"
+DOMAIN = "domain"
+CONFIDENCE = "domain_confidence"
+
+# obsm
+SPATIAL = "spatial"
+IMAGE = "X_image"
+IMAGE_DESCRIPTOR = "X_image_descriptor"
+EMBEDDING = "X_mmsrl"
+
+# layers
+COUNTS = "counts"
+
+# uns
+UNS = "mmsrl"
+UNS_SPATIAL = "spatial"
+DOMAIN_COLORS = "domain_colors"
+
+# uns['mmsrl']
+PLATFORM = "platform"
+LATTICE = "lattice"
+PITCH_PX = "pitch_px"
+PITCH_UM = "pitch_um"
+SPOT_DIAMETER_PX = "spot_diameter_px"
+SPECIES = "species"
+UNIT = "unit"

@@ -1,0 +1,1 @@
+"""Assembly: what every stage added, in one file a sample and one a group."""

@@ -1,0 +1,136 @@
+"""The final AnnData of a sample and of a group, in scverse conventions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+import scanpy as sc
+
+from mmsrl import _keys
+from mmsrl._errors import InputError
+from mmsrl._palette import domain_colors, natural_order
+from mmsrl.assemble.tables import rows_of
+
+
+def sample_of(adata: ad.AnnData, source: str) -> str:
+    """Return the sample an AnnData of the ingest, qc or features stage belongs to."""
+    try:
+        return str(adata.uns[_keys.UNS][_keys.SAMPLE])
+    except KeyError:
+        raise InputError(f"{source}: uns['{_keys.UNS}']['{_keys.SAMPLE}'] is missing; not a file of mmsrl") from None
+
+
+def storable(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out what is not set, at any depth: HDF5 files of older readers know no ``None``."""
+    return {
+        name: storable(value) if isinstance(value, Mapping) else value
+        for name, value in parameters.items()
+        if value is not None
+    }
+
+
+def common_target(samples: Sequence[ad.AnnData]) -> float:
+    """Return the median total count of all spots of a unit, to which every spot is scaled."""
+    totals = np.concatenate([np.asarray(adata.X.sum(axis=1)).ravel() for adata in samples])
+    return float(np.median(totals[totals > 0]))
+
+
+def assemble_sample(
+    counts: ad.AnnData,
+    features: ad.AnnData,
+    embedding: ad.AnnData,
+    domains: pd.DataFrame,
+    *,
+    unit: str,
+    target_sum: float,
+    parameters: Mapping[str, Mapping[str, Any]],
+) -> ad.AnnData:
+    """Put together what the stages added to one sample.
+
+    Parameters
+    ----------
+    counts
+        Raw counts that passed quality control, with ``uns['mmsrl']`` (``docs/architecture.md``, "Internal form").
+    features
+        Same spots; ``obsm['X_image']``, possibly without columns.
+    embedding, domains
+        Of the whole unit; rows are found by sample and barcode.
+    target_sum
+        Total count every spot is scaled to before the logarithm.
+    parameters
+        Parameters by stage, for ``uns``.
+
+    Returns
+    -------
+    ``X`` = log1p of scaled counts, ``layers['counts']`` = raw counts, both CSR float32; ``obs['domain']`` categorical
+    with colours in ``uns['domain_colors']``; ``obsm`` with ``spatial``, ``X_mmsrl`` and, if there is one, ``X_image``.
+    """
+    sample = sample_of(counts, "counts")
+    barcodes = counts.obs_names.tolist()
+    adata = counts.copy()
+    adata.layers[_keys.COUNTS] = adata.X.copy()
+    sc.pp.normalize_total(adata, target_sum=target_sum)
+    sc.pp.log1p(adata)
+
+    located = embedding.obs[[_keys.SAMPLE, _keys.BARCODE]]
+    adata.obsm[_keys.EMBEDDING] = np.asarray(embedding.obsm[_keys.EMBEDDING])[
+        rows_of(sample, barcodes, located, "embedding")
+    ]
+    image_rows = features.obs_names.get_indexer(pd.Index(barcodes))
+    if (image_rows < 0).any():
+        raise InputError(f"features: sample {sample}: spot {barcodes[int(image_rows.argmin())]} is not in it")
+    if _keys.IMAGE in features.obsm and features.obsm[_keys.IMAGE].shape[1]:
+        adata.obsm[_keys.IMAGE] = np.asarray(features.obsm[_keys.IMAGE])[image_rows]
+
+    colors = domain_colors(domains[_keys.DOMAIN])
+    own = domains.iloc[rows_of(sample, barcodes, domains, "domains")]
+    add_domains(adata, own[_keys.DOMAIN].tolist(), colors)
+    if _keys.CONFIDENCE in own.columns:
+        adata.obs[_keys.CONFIDENCE] = own[_keys.CONFIDENCE].to_numpy(np.float32)
+    adata.obs[_keys.SAMPLE] = pd.Categorical([sample] * adata.n_obs)
+
+    adata.uns[_keys.UNS] = {
+        **dict(counts.uns[_keys.UNS]),
+        _keys.UNIT: unit,
+        "X": "natural logarithm of 1 + counts scaled to target_sum per spot; raw counts are in layers['counts']",
+        "target_sum": target_sum,
+        "parameters": storable(parameters),
+    }
+    return adata
+
+
+def add_domains(adata: ad.AnnData, labels: Sequence[str], colors: Mapping[str, str]) -> None:
+    """Write ``obs['domain']`` with only the domains that occur, and their colours as scanpy looks for them."""
+    present = natural_order(labels)
+    adata.obs[_keys.DOMAIN] = pd.Categorical(labels, categories=present)
+    adata.uns[_keys.DOMAIN_COLORS] = [colors[label] for label in present]
+
+
+def assemble_group(unit: str, samples: Mapping[str, ad.AnnData]) -> ad.AnnData:
+    """Concatenate the assembled samples of a group.
+
+    Genes are those that all samples have; spots are named ``<barcode>-<sample>``; ``obs['sample']`` is the library key
+    of ``uns['spatial']``, as squidpy takes it.
+    """
+    joint = ad.concat(
+        samples, join="inner", merge="same", uns_merge="unique", label=_keys.SAMPLE, index_unique="-"
+    )
+    colors: dict[str, str] = {}
+    for adata in samples.values():
+        present = adata.obs[_keys.DOMAIN].cat.categories
+        colors |= dict(zip(present, adata.uns[_keys.DOMAIN_COLORS], strict=True))
+    add_domains(joint, joint.obs[_keys.DOMAIN].astype(str).tolist(), colors)
+    first = next(iter(samples.values())).uns[_keys.UNS]
+    of_sample = (_keys.UNIT, "X", "target_sum", "parameters")
+    joint.uns[_keys.UNS] = {
+        **{name: first[name] for name in of_sample},
+        "samples": {
+            sample: {name: value for name, value in adata.uns[_keys.UNS].items() if name not in of_sample}
+            for sample, adata in samples.items()
+        },
+    }
+    return joint

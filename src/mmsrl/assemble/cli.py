@@ -1,0 +1,95 @@
+"""``mmsrl-assemble``: the final files of a unit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from mmsrl._click import stage_command
+
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+@stage_command("assemble")
+@click.option("--id", "id", required=True, help="Unit: the sample, or the group trained together.")
+@click.option("--counts", type=_FILE, multiple=True, required=True, help="<sample>.qc.h5ad; once a sample.")
+@click.option("--features", type=_FILE, multiple=True, required=True, help="<sample>.features.h5ad; once a sample.")
+@click.option("--embedding", type=_FILE, required=True, help="<unit>.embedding.h5ad.")
+@click.option("--domains", type=_FILE, required=True, help="<unit>.domains.csv.")
+@click.option("--summaries", type=_FILE, multiple=True, help="Stage JSON whose parameters go into uns; repeatable.")
+@click.option("--output-dir", type=click.Path(file_okay=False, path_type=Path), default=".", show_default=True)
+def main(
+    id: str,
+    counts: tuple[Path, ...],
+    features: tuple[Path, ...],
+    embedding: Path,
+    domains: Path,
+    summaries: tuple[Path, ...],
+    output_dir: Path,
+) -> None:
+    """Write <sample>.mmsrl.h5ad and <sample>.domains.csv for every sample, and <unit>.mmsrl.h5ad for a group."""
+    import json
+    import logging
+
+    import anndata as ad
+
+    from mmsrl import _keys
+    from mmsrl._errors import InputError
+    from mmsrl._files import atomic_path, write_summary, write_text
+    from mmsrl.assemble.api import assemble_group, assemble_sample, common_target, sample_of
+    from mmsrl.assemble.tables import read_domains
+
+    log = logging.getLogger("mmsrl.assemble")
+    output_dir.mkdir(parents=True, exist_ok=True)
+
+    def by_sample(paths: tuple[Path, ...]) -> dict[str, ad.AnnData]:
+        loaded = [(path, ad.read_h5ad(path)) for path in paths]
+        return {sample_of(adata, path.name): adata for path, adata in loaded}
+
+    def write(adata: ad.AnnData, name: str) -> None:
+        with atomic_path(output_dir / name) as temporary:
+            adata.write_h5ad(temporary, compression="gzip")
+        log.info("%s: %d spots x %d genes", name, adata.n_obs, adata.n_vars)
+
+    counted, described = by_sample(counts), by_sample(features)
+    if counted.keys() != described.keys():
+        lonely = sorted(counted.keys() ^ described.keys())
+        raise InputError(f"--counts and --features must be of the same samples; only one of the two for {lonely}")
+    parameters = {}
+    for path in summaries:
+        summary = json.loads(path.read_text(encoding="utf-8"))
+        parameters[summary["stage"]] = summary["parameters"]
+    embedded, labelled = ad.read_h5ad(embedding), read_domains(domains)
+    target_sum = common_target(list(counted.values()))
+    assembled: dict[str, ad.AnnData] = {}
+    for sample, adata in counted.items():
+        assembled[sample] = assemble_sample(
+            adata,
+            described[sample],
+            embedded,
+            labelled,
+            unit=id,
+            target_sum=target_sum,
+            parameters=parameters,
+        )
+        write(assembled[sample], f"{sample}.mmsrl.h5ad")
+        columns = [name for name in (_keys.DOMAIN, _keys.CONFIDENCE) if name in assembled[sample].obs]
+        table = assembled[sample].obs[columns].to_csv(index_label=_keys.BARCODE, lineterminator="\n")
+        write_text(output_dir / f"{sample}.domains.csv", table)
+
+    messages = []
+    result = {"samples": {sample: list(adata.shape) for sample, adata in assembled.items()}, "target_sum": target_sum}
+    if list(assembled) != [id]:
+        if id in assembled:
+            raise InputError(f"group {id} has the name of one of its samples; its files would overwrite each other")
+        joint = assemble_group(id, assembled)
+        write(joint, f"{id}.mmsrl.h5ad")
+        result["genes_in_common"] = joint.n_vars
+        most = max(adata.n_vars for adata in assembled.values())
+        if joint.n_vars < most:
+            text = f"The file of group {id} has the {joint.n_vars} genes that all its samples have (of up to {most})."
+            messages.append({"level": "info", "text": text})
+    write_summary(
+        output_dir / f"{id}.assemble.json", stage="assemble", id=id, parameters={}, result=result, messages=messages
+    )

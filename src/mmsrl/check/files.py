@@ -1,0 +1,248 @@
+"""What the files of a row look like, as far as it can be told without computing on them."""
+
+from __future__ import annotations
+
+import difflib
+import errno
+import gzip
+import os
+import re
+import tarfile
+import tempfile
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mmsrl._errors import InputError
+from mmsrl.check.problems import Problem, listed, shown
+from mmsrl.check.rows import Section
+from mmsrl.check.truth import check_truth
+from mmsrl.ingest.layout import find_section
+
+if TYPE_CHECKING:
+    import h5py
+
+PATH_COLUMNS = ("spaceranger_dir", "h5ad", "image", "truth")
+
+_ARCHIVES = (".tar", ".tar.gz", ".tgz")
+
+_LISTED_AT_MOST = 256 * 2**20
+"""Bytes: the members of a larger archive are not listed here, which would mean reading all of it; ``ingest`` does."""
+
+_COMPARED_AT_MOST = 250_000
+"""Spots: barcodes of larger sections (fine bins of Visium HD) are not compared with the truth here."""
+
+_PICTURES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+"""First bytes of PNG, JPEG, TIFF and BigTIFF (which most slide formats are)."""
+
+_HDF5 = b"\x89HDF\r\n\x1a\n"
+
+_WANTED = re.compile(r"(^|/)(spatial/[^/]+|(filtered|raw)_feature_bc_matrix(\.h5|/[^/]+))$")
+"""Members of an archive that tell its layout."""
+
+
+class _Spots:
+    """Spots of a section: their number, and their barcodes where these are cheap to read."""
+
+    def __init__(self, names: h5py.Dataset | list[str]) -> None:
+        self.number = len(names)
+        self.barcodes: set[str] | None = None
+        if self.number <= _COMPARED_AT_MOST:
+            self.barcodes = {n.decode("utf-8", "replace") if isinstance(n, bytes) else str(n) for n in names[:]}
+
+
+def absolute(path: str, folder: Path) -> str:
+    """Return ``path`` absolute, with relative ones starting at ``folder``; URIs (``s3://…``) as they are."""
+    return path if is_remote(path) else os.path.abspath(folder / path)
+
+
+def is_remote(path: str) -> bool:
+    """Tell whether ``path`` is a URI, such as ``s3://bucket/key``."""
+    return re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", path) is not None
+
+
+def check_files(section: Section, folder: Path) -> Iterator[Problem]:
+    """Yield what is wrong with the files of one row.
+
+    Parameters
+    ----------
+    section
+        A checked row of the samplesheet.
+    folder
+        Folder of the samplesheet, where relative paths start.
+    """
+    faults: list[Problem] = []
+
+    def attempt(column: str, check: Callable[[Path], Any]) -> Any:
+        """Run a check on the file in ``column``, if there is one that can be looked at."""
+        if column not in section or is_remote(section[column]):
+            return None
+        path = Path(absolute(section[column], folder))
+        try:
+            _readable(path, folder_allowed=column == "spaceranger_dir")
+            return check(path)
+        except _BinSizeError as error:
+            faults.append(Problem(section["row"], str(error), column="bin_size", value=str(section["bin_size"])))
+        except InputError as error:
+            faults.append(Problem(section["row"], str(error), column=column, value=section[column]))
+        return None
+
+    spots: _Spots | None = attempt("spaceranger_dir", lambda path: _spaceranger(path, section.get("bin_size")))
+    spots = attempt("h5ad", _h5ad) or spots
+    attempt("image", _image)
+    attempt("truth", lambda path: check_truth(path, spots.barcodes if spots else None))
+    yield from faults
+    if spots and section.get("n_domains", 0) > spots.number:
+        text = f"the section has only {spots.number} spots; give a smaller number"
+        yield Problem(section["row"], text, column="n_domains", value=str(section["n_domains"]))
+
+
+class _BinSizeError(InputError):
+    """The fault lies in ``bin_size`` rather than in the folder."""
+
+
+def _readable(path: Path, *, folder_allowed: bool) -> None:
+    try:
+        status = path.stat()
+    except (ValueError, OSError) as error:
+        raise InputError(_why_not(path, error)) from error
+    is_folder = path.is_dir()
+    if is_folder and not folder_allowed:
+        raise InputError("this is a folder; give the file")
+    if not is_folder and not path.is_file():
+        raise InputError("this is neither a file nor a folder")
+    if not os.access(path, os.R_OK | os.X_OK if is_folder else os.R_OK):
+        raise InputError("no permission to read it; ask its owner, or copy it")
+    if not is_folder and status.st_size == 0:
+        raise InputError("the file is empty; was its copy or download cut short?")
+
+
+def _why_not(path: Path, error: ValueError | OSError) -> str:
+    number = getattr(error, "errno", None)
+    if number == errno.ELOOP:
+        return "symbolic links that lead back to themselves; give the real path"
+    if number == errno.EACCES:
+        return "no permission to look into its folder; ask the owner, or copy it"
+    if number not in (errno.ENOENT, errno.ENOTDIR):
+        return "this cannot be a path (too long, or with characters that paths do not have)"
+    if path.is_symlink():
+        return f"a symbolic link to {shown(os.readlink(path))}, which does not exist"
+    try:
+        near = difflib.get_close_matches(path.name, os.listdir(path.parent), n=1, cutoff=0.75)
+    except OSError:
+        return f"does not exist, nor does its folder {path.parent}; relative paths start at the samplesheet's folder"
+    return f"does not exist; did you mean {shown(near[0])}?" if near else f"does not exist in {path.parent}"
+
+
+def _spaceranger(path: Path, bin_size: int | None) -> _Spots | None:
+    """Check a folder or archive of Space Ranger's output."""
+    if path.is_dir():
+        matrix = _matrix(path, bin_size)
+        return _Spots(_text_barcodes(matrix)) if matrix.is_dir() else _h5_matrix(matrix)
+    if not path.name.lower().endswith(_ARCHIVES):
+        raise InputError(f"neither a folder nor an archive; the name of an archive ends with {listed(_ARCHIVES)}")
+    if path.stat().st_size <= _LISTED_AT_MOST:
+        with tempfile.TemporaryDirectory(prefix="mmsrl-check-") as listing:
+            _list_archive(path, Path(listing))
+            _matrix(Path(listing), bin_size)
+    return None
+
+
+def _matrix(folder: Path, bin_size: int | None) -> Path:
+    """Return the matrix of the section in ``folder``, having seen that all that belongs to it is there."""
+    try:
+        section, _ = find_section(folder, bin_size)
+    except InputError as error:
+        # Whoever asks for bins that are not there has to change the number, not the folder.
+        if bin_size is not None and f" {bin_size} " in str(error):
+            raise _BinSizeError(str(error)) from error
+        raise
+    inside = section.matrix.parent
+    if bin_size is None and inside.parent.name == "binned_outputs" and inside != folder:
+        sizes = [int(name[7:10]) for name in sorted(os.listdir(inside.parent)) if re.fullmatch(r"square_\d{3}um", name)]
+        if len(sizes) > 1:
+            raise InputError(f"the section has bins of {listed(map(str, sizes))} µm; say which in column bin_size")
+    if section.matrix.is_dir():
+        there = {name.removesuffix(".gz") for name in os.listdir(section.matrix)}
+        missing = [n for n in ("matrix.mtx", "barcodes.tsv") if n not in there]
+        missing += [] if there & {"features.tsv", "genes.tsv"} else ["features.tsv"]
+        if missing:
+            raise InputError(f"{section.matrix.name} has no {listed(missing)} (nor with .gz); copy the whole folder")
+    return section.matrix
+
+
+def _list_archive(path: Path, listing: Path) -> None:
+    """Make empty files of the names in an archive, nothing of which is unpacked; refuse unsafe members."""
+    try:
+        with tarfile.open(path, "r:*") as archive:
+            for member in archive:
+                if member.name.startswith("/"):
+                    raise InputError(
+                        f"the archive has a member with an absolute path, {shown(member.name)}; pack it anew"
+                    )
+                name = tarfile.data_filter(member, str(listing)).name
+                if member.isfile() and _WANTED.search(name):
+                    target = listing / name
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    target.touch()
+    except tarfile.FilterError as error:
+        raise InputError(f"the archive has a member that reaches outside of it ({error}); pack it anew") from error
+    except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
+        raise InputError(f"not a tar archive, or a damaged one ({error}); copy it anew") from error
+
+
+def _text_barcodes(matrix: Path) -> list[str]:
+    packed = matrix / "barcodes.tsv.gz"
+    try:
+        content = gzip.decompress(packed.read_bytes()) if packed.exists() else (matrix / "barcodes.tsv").read_bytes()
+    except (OSError, EOFError, zlib.error) as error:
+        raise InputError(f"{packed.name} is damaged ({error}); copy it anew") from error
+    return content.decode("utf-8", "replace").split()
+
+
+def _open_hdf5(path: Path) -> h5py.File:
+    import h5py
+
+    with path.open("rb") as handle:
+        if handle.read(len(_HDF5)) != _HDF5:
+            raise InputError(f"{path.name} is not HDF5, whatever its name says; give the right file")
+    try:
+        return h5py.File(path, "r")
+    except OSError as error:
+        raise InputError(f"{path.name} is damaged HDF5; was its copy or download cut short?") from error
+
+
+def _h5_matrix(path: Path) -> _Spots:
+    """Check that a file is a 10x feature-barcode matrix (version 3: group `matrix`; 2: a group for each genome)."""
+    with _open_hdf5(path) as file:
+        for group in file.values():
+            if hasattr(group, "keys") and "barcodes" in group:
+                return _Spots(group["barcodes"])
+        raise InputError(f"{path.name} is HDF5, but not a feature-barcode matrix of 10x: no barcodes in it")
+
+
+def _h5ad(path: Path) -> _Spots:
+    """Check that a file is AnnData with coordinates."""
+    with _open_hdf5(path) as file:
+        missing = [name for name in ("obs", "var") if name not in file]
+        if missing:
+            raise InputError(f"HDF5, but not AnnData: no {listed(missing)} in it")
+        if "obsm/spatial" not in file:
+            there = listed(file["obsm"]) if "obsm" in file else ""
+            raise InputError(f"no coordinates in obsm['spatial'] ({f'obsm has {there}' if there else 'obsm is empty'})")
+        shape: tuple[int, ...] = getattr(file["obsm/spatial"], "shape", ())
+        if len(shape) != 2 or shape[1] < 2:
+            raise InputError(f"obsm['spatial'] must have two columns (x, y), but its shape is {tuple(shape)}")
+        obs = file["obs"]
+        index = obs.get(obs.attrs.get("_index", "_index")) if hasattr(obs, "get") else None
+        if index is None:  # written by an anndata of long ago
+            return _Spots([""] * shape[0])
+        return _Spots(index["values"] if hasattr(index, "keys") else index)
+
+
+def _image(path: Path) -> None:
+    with path.open("rb") as handle:
+        start = handle.read(8)
+    if not start.startswith(_PICTURES):
+        raise InputError("not an image that can be read; convert it to TIFF, PNG or JPEG")

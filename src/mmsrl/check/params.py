@@ -1,0 +1,114 @@
+"""Pipeline parameters as Nextflow hands them over: told by name, typed, in bounds."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import jsonschema
+from jsonschema.exceptions import ValidationError
+
+from mmsrl.check.problems import listed, nearest, shown
+
+_INTEGER = re.compile(r"[+-]?[0-9]{1,18}")
+_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3})?")
+_NULLS = ("", "null")
+_KINDS = {"integer": "a whole number", "number": "a number", "boolean": "true or false", "string": "text"}
+
+
+def properties_of(schema: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """Return every parameter of ``nextflow_schema.json`` by name, its groups flattened."""
+    return {name: rule for group in schema["$defs"].values() for name, rule in group["properties"].items()}
+
+
+def check_params(given: Mapping[str, Any], schema: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """Type parameters and check them against the schema.
+
+    Parameters
+    ----------
+    given
+        All of Nextflow's ``params``. Values may be text whatever their type (strict parsers do not cast), and
+        ``null`` or empty text stand for "not given", which means the default.
+    schema
+        ``nextflow_schema.json``: JSON Schema 2020-12 in nf-schema's form.
+
+    Returns
+    -------
+    params
+        Every parameter of the schema with a value of its type; ``None`` where there is none.
+    problems
+        One line for each parameter that is unknown or wrong.
+    """
+    properties = properties_of(schema)
+    problems = []
+    params: dict[str, Any] = {name: rule.get("default") for name, rule in properties.items()}
+    for name, value in given.items():
+        if name in properties:
+            if value is not None and value not in _NULLS:
+                params[name] = _cast(value, properties[name]["type"])
+        elif not _is_twin(name, given):
+            guess = nearest(name, properties)
+            hint = f"did you mean --{guess}?" if guess else "--help lists all parameters"
+            problems.append(f"unknown parameter --{name}; {hint}")
+
+    set_ones = {name: value for name, value in params.items() if value is not None}
+    validator = jsonschema.Draft202012Validator(schema)
+    # A value of the wrong type breaks other rules too; its type comes first and is enough.
+    errors: dict[str, ValidationError] = {}
+    for error in sorted(validator.iter_errors(set_ones), key=lambda e: e.validator != "type"):
+        if error.validator == "required":
+            missing = [n for n in error.validator_value if n not in set_ones]
+            errors.update(dict.fromkeys(missing, error))
+        else:
+            errors.setdefault(str(error.path[0]), error)
+    problems += [_message(name, given.get(name), properties[name], errors[name]) for name in params if name in errors]
+    return params, problems
+
+
+def _is_twin(name: str, given: Mapping[str, Any]) -> bool:
+    """Tell whether Nextflow made ``name`` itself: some releases add ``nTopGenes`` beside a given ``n-top-genes``."""
+    return any(re.sub(r"-(\w)", lambda m: m[1].upper(), other) == name for other in given if "-" in other)
+
+
+def _cast(value: Any, kind: str) -> Any:
+    """Return ``value`` as the schema's type where it can be read as such, else as it is."""
+    if kind == "string" and isinstance(value, (int, float)) and not isinstance(value, bool):
+        return str(value)
+    if isinstance(value, float) and value.is_integer() and kind == "integer":
+        return int(value)
+    if not isinstance(value, str):
+        return value
+    text = value.strip()
+    if kind == "boolean" and text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    if kind == "integer" and _INTEGER.fullmatch(text):
+        return int(text)
+    if kind == "number" and _NUMBER.fullmatch(text) and math.isfinite(float(text)):
+        return float(text)
+    return value
+
+
+def _allowed(rule: Mapping[str, Any]) -> str:
+    """Say what a parameter may be."""
+    if "enum" in rule:
+        return f"one of {listed(rule['enum'])}"
+    kind = {"integer": "a whole number", "number": "a number", "boolean": "true or false", "string": "text"}[
+        rule["type"]
+    ]
+    low, high = rule.get("minimum"), rule.get("maximum")
+    if low is not None and high is not None:
+        return f"{kind} from {low} to {high}"
+    if low is not None:
+        return f"{kind}, at least {low}"
+    return kind if high is None else f"{kind}, at most {high}"
+
+
+def _message(name: str, value: Any, rule: Mapping[str, Any], error: ValidationError) -> str:
+    if error.validator == "required":
+        return f"--{name} is needed: {rule['description']}"
+    if value is True and rule["type"] != "boolean":
+        return f"--{name} must be {_allowed(rule)}, but no value was given"
+    text = str(value).lower() if isinstance(value, bool) else value
+    return f"--{name} must be {_allowed(rule)}, not {shown(text)}"

@@ -1,0 +1,110 @@
+"""The plan of a run: what ``main.nf`` needs to know, once everything is known to be right."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mmsrl._errors import InputError
+from mmsrl.check.files import PATH_COLUMNS, absolute, check_files
+from mmsrl.check.fingerprint import fingerprints
+from mmsrl.check.params import check_params
+from mmsrl.check.problems import report
+from mmsrl.check.rows import Section, check_rows
+from mmsrl.check.table import read_table
+
+PACKAGE_FOLDER = Path(__file__).resolve().parents[1]
+
+
+def make_plan(sheet: Path, given: Mapping[str, Any], schema_dir: Path, *, look_at_files: bool) -> dict[str, Any]:
+    """Check parameters and samplesheet, and return the plan of the run.
+
+    Parameters
+    ----------
+    sheet
+        Samplesheet: CSV, TSV, YAML or JSON.
+    given
+        Nextflow's ``params``.
+    schema_dir
+        Folder with ``nextflow_schema.json`` and ``assets/schema_input.json`` (or both side by side).
+    look_at_files
+        Also look at the files that the samplesheet names, and make their paths absolute. Without it paths stay as
+        written, for a place where the files cannot be seen.
+
+    Returns
+    -------
+    dict
+        ``samples`` (rows with ``id`` and ``unit``; ``None`` for what is not given), ``units`` (what is trained
+        together), ``params`` (typed) and ``code`` (stage → fingerprint).
+
+    Raises
+    ------
+    InputError
+        With every fault that was found, one line each.
+    """
+    params, complaints = check_params(given, _schema(schema_dir, "nextflow_schema.json"))
+    messages = []
+    if complaints:
+        headline = f"{len(complaints)} wrong parameter{'s' if len(complaints) > 1 else ''}"
+        messages.append("\n  ".join([headline, *complaints]))
+
+    sections: list[Section] = []
+    row_schema = _schema(schema_dir, "assets/schema_input.json")
+    try:
+        table = read_table(sheet)
+        sections, problems = check_rows(table, row_schema)
+        if look_at_files:
+            problems += [problem for section in sections for problem in check_files(section, sheet.parent)]
+        if problems:
+            messages.append(report(problems, sheet.name, table.unit))
+    except InputError as error:
+        messages.append(str(error))
+    if messages:
+        raise InputError("\n".join(messages))
+
+    columns = [name for name in row_schema["items"]["properties"] if name != "sample"]
+    samples = []
+    for section in sections:
+        sample = {"id": section["sample"], "unit": section["sample"]} | {name: section.get(name) for name in columns}
+        for column in PATH_COLUMNS:
+            if look_at_files and sample[column] is not None:
+                sample[column] = absolute(sample[column], sheet.parent)
+        samples.append(sample)
+    return {
+        "samples": samples,
+        "units": _units(samples),
+        "params": params,
+        "code": fingerprints(PACKAGE_FOLDER),
+    }
+
+
+def _units(samples: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Gather samples into units, and give all samples of a unit its name and number of domains."""
+    members: dict[str, list[dict[str, Any]]] = {}
+    for sample in samples:
+        key = f"group {sample['group']}" if sample["group"] else f"sample {sample['id']}"
+        members.setdefault(key, []).append(sample)
+    units = []
+    for together in members.values():
+        unit = together[0]["group"] if len(together) > 1 else together[0]["id"]
+        n_domains = next((s["n_domains"] for s in together if s["n_domains"] is not None), None)
+        for sample in together:
+            # A group of one is no group: its unit has the name of the sample.
+            sample |= {"unit": unit, "n_domains": n_domains, "group": unit if len(together) > 1 else None}
+        units.append({"id": unit, "samples": [s["id"] for s in together], "n_domains": n_domains})
+    return units
+
+
+def _schema(folder: Path, name: str) -> dict[str, Any]:
+    path = folder / name
+    if not path.exists():
+        path = folder / Path(name).name
+    try:
+        schema: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"--schema-dir {folder}: {name} cannot be read ({error}); give the project's folder"
+        ) from error
+    return schema

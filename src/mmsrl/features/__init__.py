@@ -1,0 +1,1 @@
+"""Image features: what the histology shows around each spot."""

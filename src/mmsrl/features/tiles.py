@@ -1,0 +1,112 @@
+"""Tiles of an image around spots: how large, where, and each region only once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse as sp
+
+from mmsrl.features.rasters import RGB, Raster
+
+TILE_UM = 100.0
+"""Smallest side of a tile in micrometres: a bin of 2 um shows nothing without the tissue around it."""
+
+TEXTURE_PX = 16
+"""A tile with fewer pixels across carries colour but no texture."""
+
+RESOLVED_PX = 2.0
+"""With fewer pixels from spot to spot, neighbouring spots cannot be told apart (Nyquist)."""
+
+NODES_PER_TILE = 4
+"""Grid nodes across a tile where spots lie closer than that and features are interpolated between nodes."""
+
+BLOCK_PX = 4096
+"""Side of the squares in which a large image is read."""
+
+BATCH = 32
+
+
+def tile_in_pitches(pitch_um: float) -> float:
+    """Return the side of a tile in spot pitches: one pitch, but at least :data:`TILE_UM` where that is known."""
+    return max(1.0, TILE_UM / pitch_um) if math.isfinite(pitch_um) and pitch_um > 0 else 1.0
+
+
+def outside(centres: npt.NDArray[np.float64], raster: Raster) -> npt.NDArray[np.bool_]:
+    """Tell which centres, (n, 2) as x, y in pixels of the raster, do not lie on it."""
+    x, y = centres.T
+    return ~((x >= 0) & (x < raster.width) & (y >= 0) & (y < raster.height))
+
+
+def interpolation_grid(
+    centres: npt.NDArray[np.float64], spacing: float
+) -> tuple[npt.NDArray[np.float64], sp.csr_matrix]:
+    """Put the nodes of a square grid around centres and interpolate bilinearly between them.
+
+    Parameters
+    ----------
+    centres
+        (n, 2), x and y.
+    spacing
+        Distance of neighbouring nodes, in the unit of ``centres``.
+
+    Returns
+    -------
+    nodes
+        (m, 2), only those that some centre needs.
+    weights
+        (n, m), rows summing to one: ``weights @ values_at_nodes`` are the values at the centres.
+    """
+    corner = np.floor(centres / spacing).astype(np.int64)
+    fraction = centres / spacing - corner
+    offsets = np.array([(0, 0), (1, 0), (0, 1), (1, 1)])
+    keys = corner[:, None, :] + offsets  # (n, 4, 2)
+    share = np.where(offsets == 1, fraction[:, None, :], 1.0 - fraction[:, None, :]).prod(axis=2)  # (n, 4)
+    unique, inverse = np.unique(keys.reshape(-1, 2), axis=0, return_inverse=True)
+    rows = np.repeat(np.arange(len(centres)), 4)
+    weights = sp.csr_matrix((share.ravel(), (rows, inverse.ravel())), shape=(len(centres), len(unique)))
+    return unique * spacing, weights
+
+
+def cut_tiles(
+    raster: Raster, centres: npt.NDArray[np.float64], side: int
+) -> Iterator[tuple[npt.NDArray[np.int64], RGB]]:
+    """Cut square tiles, reading the image block by block.
+
+    Parameters
+    ----------
+    raster
+        Image to cut from; beyond its borders it is reflected.
+    centres
+        (n, 2), x and y in pixels of the raster.
+    side
+        Side of a tile in pixels of the raster.
+
+    Yields
+    ------
+    index, tiles
+        Which centres, (b,), and their tiles, (b, side, side, 3), b at most :data:`BATCH`.
+    """
+    first = np.floor(centres - side / 2 + 0.5).astype(np.int64)  # leftmost and topmost pixel of each tile
+    block = np.floor(centres / BLOCK_PX).astype(np.int64)
+    order = np.lexsort((block[:, 0], block[:, 1]))
+    changes = np.flatnonzero(np.any(np.diff(block[order], axis=0) != 0, axis=1)) + 1
+    span = np.arange(side)
+    for members in np.split(order, changes):
+        columns = _reflect(first[members, 0, None] + span, raster.width)
+        rows = _reflect(first[members, 1, None] + span, raster.height)
+        top, left = int(rows.min()), int(columns.min())
+        window = raster.read(top, int(rows.max()) + 1, left, int(columns.max()) + 1)
+        for start in range(0, len(members), BATCH):
+            part = slice(start, start + BATCH)
+            y, x = rows[part, :, None] - top, columns[part, None, :] - left
+            yield members[part], window[y, x]
+
+
+def _reflect(index: npt.NDArray[np.int64], size: int) -> npt.NDArray[np.int64]:
+    """Mirror indices beyond 0..size-1 back into the image, without doubling the border pixel."""
+    period = max(2 * (size - 1), 1)
+    index = np.mod(index, period)
+    return np.minimum(index, period - index) if size > 1 else np.zeros_like(index)

@@ -1,0 +1,171 @@
+"""Writes what follows from the parameter table: ``python -m mmsrl.generate`` in the project's folder."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from mmsrl._files import write_text
+from mmsrl.parameters import PARAMETERS, STAGES, Parameter
+
+PIPELINE = "mmsrl"
+"""Name of the pipeline in the manifest of ``nextflow.config``."""
+
+DESCRIPTION = "Spatial domains from gene expression, histology and location"
+"""Description of the pipeline in the manifest of ``nextflow.config``."""
+
+_BY_HAND = "Made by `make generate` from src/mmsrl/parameters.py: edit there."
+
+
+def schema_json() -> str:
+    """Return ``nextflow_schema.json``: JSON Schema 2020-12 in the form of nf-schema, one group a stage."""
+    groups = {f"{stage}_options": _group(stage) for stage in _stages()}
+    schema = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$id": f"https://raw.githubusercontent.com/{PIPELINE}/main/nextflow_schema.json",
+        "title": f"{PIPELINE} pipeline parameters",
+        "description": DESCRIPTION,
+        "type": "object",
+        "$defs": groups,
+        "allOf": [{"$ref": f"#/$defs/{name}"} for name in groups],
+    }
+    return json.dumps(schema, indent=4, ensure_ascii=False) + "\n"
+
+
+def params_config() -> str:
+    """Return ``conf/params.config``: the default of every parameter."""
+    lines = [f"// {_BY_HAND}", "params {"]
+    width = max(len(parameter.name) for parameter in PARAMETERS)
+    for stage in _stages():
+        lines.append(f"    // {STAGES[stage]}")
+        lines += [f"    {p.name:<{width}} = {_groovy(p.default)}" for p in _of(stage)]
+        lines.append("")
+    return "\n".join([*lines[:-1], "}"]) + "\n"
+
+
+def parameters_md() -> str:
+    """Return ``docs/parameters.md``."""
+    lines = [
+        "# Parameters",
+        "",
+        f"<!-- {_BY_HAND} -->",
+        "",
+        "On the command line of the pipeline a parameter is spelt `--n_top_genes 3000`; in a file for `-params-file`, "
+        "`n_top_genes: 3000`. The console command of the stage (`mmsrl-train --n-top-genes 3000`) takes it with "
+        "hyphens.",
+    ]
+    for stage in _stages():
+        command = "" if stage == "pipeline" else f" (`mmsrl-{stage}`)"
+        lines += ["", f"## {STAGES[stage]}{command}", ""]
+        lines += ["| parameter | type | default | allowed | meaning |", "| --- | --- | --- | --- | --- |"]
+        lines += [_row(parameter) for parameter in _of(stage)]
+    return "\n".join(lines) + "\n"
+
+
+def _stages() -> list[str]:
+    """Return the stages that have parameters."""
+    unknown = {p.stage for p in PARAMETERS} - STAGES.keys()
+    if unknown:
+        raise ValueError(f"stages without a title in STAGES: {', '.join(sorted(unknown))}")
+    return [stage for stage in STAGES if any(_of(stage))]
+
+
+def _of(stage: str) -> Iterator[Parameter]:
+    return (parameter for parameter in PARAMETERS if parameter.stage == stage)
+
+
+def _group(stage: str) -> dict[str, Any]:
+    group: dict[str, Any] = {
+        "title": STAGES[stage],
+        "type": "object",
+        "description": f"Parameters of the stage `{stage}`."
+        if stage != "pipeline"
+        else "Where the input is and where the results go.",
+        "properties": {parameter.name: _property(parameter) for parameter in _of(stage)},
+    }
+    required = [parameter.name for parameter in _of(stage) if parameter.required]
+    return group | ({"required": required} if required else {})
+
+
+def _property(parameter: Parameter) -> dict[str, Any]:
+    """Return the schema of a parameter; what is not limited is left out."""
+    limits = {
+        "default": parameter.default,
+        "format": parameter.format,
+        "exists": True if parameter.format == "file-path" else None,
+        "mimetype": "text/csv" if parameter.schema else None,
+        "schema": parameter.schema,
+        "enum": list(parameter.choices) or None,
+        "minimum": parameter.minimum,
+        "maximum": parameter.maximum,
+        "hidden": parameter.hidden or None,
+    }
+    return {
+        "type": parameter.type,
+        "description": parameter.help,
+        **{key: value for key, value in limits.items() if value is not None},
+    }
+
+
+def _groovy(value: str | int | float | bool | None) -> str:
+    if value is None:
+        return "null"
+    if isinstance(value, str):
+        escaped = value.replace("\\", "\\\\").replace("'", "\\'")
+        return f"'{escaped}'"
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _row(parameter: Parameter) -> str:
+    if parameter.default is None:
+        default = "required" if parameter.required else ""
+    else:
+        default = f"`{_groovy(parameter.default).strip(chr(39))}`"
+    if parameter.choices:
+        allowed = ", ".join(f"`{choice}`" for choice in parameter.choices)
+    elif parameter.minimum is not None and parameter.maximum is not None:
+        allowed = f"{parameter.minimum} to {parameter.maximum}"
+    elif parameter.minimum is not None:
+        allowed = f"at least {parameter.minimum}"
+    else:
+        allowed = "" if parameter.maximum is None else f"at most {parameter.maximum}"
+    meaning = parameter.help.replace("|", "\\|")
+    return f"| `{parameter.name}` | {parameter.type} | {default} | {allowed} | {meaning} |"
+
+
+FILES = {"nextflow_schema.json": schema_json, "conf/params.config": params_config, "docs/parameters.md": parameters_md}
+"""Generated files, relative to the project's folder, and what writes each."""
+
+
+def stale(project: Path) -> list[str]:
+    """Return the generated files of a project that are missing or out of date."""
+    return [
+        name
+        for name, make in FILES.items()
+        if not (project / name).is_file() or (project / name).read_text(encoding="utf-8") != make()
+    ]
+
+
+@click.command("mmsrl.generate")
+@click.option("--check", is_flag=True, help="Write nothing; fail and list the files that are out of date.")
+@click.option(
+    "--project", type=click.Path(exists=True, file_okay=False, path_type=Path), default=".", show_default=True
+)
+def main(check: bool, project: Path) -> None:
+    """Write the files that follow from the parameter table."""
+    names = stale(project)
+    if not check:
+        for name in names:
+            write_text(project / name, FILES[name]())
+    for name in names:
+        click.echo(f"{name} is out of date; run make generate" if check else f"wrote {name}", err=check)
+    sys.exit(1 if check and names else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,71 @@
+"""``mmsrl-ingest``: a section of any platform into the internal form."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import click
+
+from mmsrl._click import stage_command
+from mmsrl._errors import InputError
+from mmsrl._files import atomic_path, write_summary
+
+log = logging.getLogger(__name__)
+
+
+@stage_command("ingest")
+@click.option("--id", required=True, help="Name of the sample.")
+@click.option(
+    "--spaceranger-dir",
+    type=click.Path(path_type=Path),
+    help="Space Ranger's `outs`, its parent, one `binned_outputs/square_*um`, or a .tar.gz of these.",
+)
+@click.option("--h5ad", type=click.Path(path_type=Path), help="AnnData with raw counts and obsm['spatial'].")
+@click.option("--bin-size", type=click.IntRange(min=1), help="Visium HD bin in µm; left out: the only one, or 8.")
+@click.option("--output-dir", type=click.Path(path_type=Path, file_okay=False), default=".", help="Where to write.")
+def main(id: str, spaceranger_dir: Path | None, h5ad: Path | None, bin_size: int | None, output_dir: Path) -> None:
+    """Read a section and write ID.ingest.h5ad and ID.ingest.json."""
+    if (spaceranger_dir is None) == (h5ad is None):
+        raise InputError(f"sample {id}: give either --spaceranger-dir or --h5ad")
+    if h5ad is not None and bin_size is not None:
+        raise InputError(f"sample {id}: --bin-size is for --spaceranger-dir; an .h5ad holds one bin size")
+
+    from mmsrl import _keys
+    from mmsrl.ingest import api
+
+    output_dir.mkdir(parents=True, exist_ok=True)
+    if h5ad is not None:
+        ingested = api.read_h5ad(h5ad, id)
+    else:
+        assert spaceranger_dir is not None
+        ingested = api.read_spaceranger(spaceranger_dir, id, bin_size=bin_size, scratch=output_dir)
+    adata = ingested.adata
+    for message in ingested.messages:
+        log.log(logging.WARNING if message["level"] == "warning" else logging.INFO, message["text"])
+    with atomic_path(output_dir / f"{id}.ingest.h5ad") as temporary:
+        adata.write_h5ad(temporary, compression="gzip")
+    about = adata.uns[_keys.UNS]
+    write_summary(
+        output_dir / f"{id}.ingest.json",
+        stage="ingest",
+        id=id,
+        parameters={"bin_size": bin_size},
+        messages=ingested.messages,
+        result={
+            "n_spots": adata.n_obs,
+            "n_genes": adata.n_vars,
+            "n_counts": float(adata.X.sum(dtype="float64")),
+            **{key: value for key, value in about.items() if key != _keys.SAMPLE},
+            "genomes": sorted(genome for genome in adata.var["genome"].unique() if genome),
+            "images": {
+                size: list(image.shape[:2]) for size, image in adata.uns[_keys.UNS_SPATIAL][id]["images"].items()
+            },
+            "inputs": ingested.inputs,
+        },
+    )
+    log.info(
+        "%s: %d spots x %d genes, %s, %s lattice, pitch %.1f pixels, %s",
+        *(id, adata.n_obs, adata.n_vars, about[_keys.PLATFORM], about[_keys.LATTICE], about[_keys.PITCH_PX]),
+        about[_keys.SPECIES],
+    )

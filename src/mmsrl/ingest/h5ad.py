@@ -1,0 +1,141 @@
+"""What ingest needs of an `.h5ad` of any platform; the rest of the file is not read."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import h5py
+import numpy as np
+import pandas as pd
+from anndata.io import read_elem
+from numpy.typing import NDArray
+from scipy import sparse
+
+from mmsrl import _keys
+from mmsrl._errors import InputError
+from mmsrl.ingest.matrix import Counts, checked, not_counts
+
+ROWS_AT_ONCE = 4096
+"""Rows of a dense matrix read at a time."""
+
+_ENSEMBL = re.compile(r"^ENS[A-Z]*G\d+")
+_SYMBOL_COLUMNS = ("gene_symbols", "gene_symbol", "gene_name", "gene_names", "feature_name", "symbol", "SYMBOL")
+_ID_COLUMNS = ("gene_ids", "gene_id", "ensembl_id", "ensembl")
+
+
+class Content(NamedTuple):
+    """Content of the file."""
+
+    counts: Counts
+    counts_from: str
+    """Where the counts were: ``layers['counts']``, ``X`` or ``raw.X``."""
+    obs: pd.DataFrame
+    spatial: NDArray[np.float64]
+    """(n_spots, 2): x, y."""
+    library: dict[str, Any]
+    """The entry of `uns['spatial']`, empty where there is none."""
+    notes: list[str]
+
+
+def read_h5ad(path: Path, sample: str) -> Content:
+    """Read raw counts, names, coordinates and images of an `.h5ad`.
+
+    Raises
+    ------
+    InputError
+        The file is damaged or foreign, or has no `obsm['spatial']` or no raw counts.
+    """
+    try:
+        with h5py.File(path, "r") as file:
+            if not {"obs", "var"} <= set(file):
+                raise InputError(f"{path.name}: HDF5, but no AnnData (it has no obs and var)")
+            obs: pd.DataFrame = read_elem(file["obs"])
+            counts_from, matrix, var = _raw_counts(file, path.name)
+            library, notes = _library(file, sample)
+            spatial = _spatial(file, path.name)
+    except (OSError, RuntimeError) as error:
+        raise InputError(f"{path.name}: not HDF5, or truncated ({error}); copy it anew") from error
+    except (KeyError, ValueError, TypeError, AttributeError) as error:
+        raise InputError(f"{path.name}: damaged AnnData ({error}); write it anew with anndata >= 0.8") from error
+    counts = checked(Counts(matrix, obs.index.to_numpy(dtype=str), _features(var)), path.name)
+    if len(spatial) != len(obs):
+        raise InputError(f"{path.name}: obsm['spatial'] has {len(spatial)} rows for {len(obs)} spots")
+    return Content(counts, counts_from, obs, spatial, library, notes)
+
+
+def _raw_counts(file: h5py.File, name: str) -> tuple[str, sparse.csr_matrix, pd.DataFrame]:
+    """Return the first of layers['counts'], X and raw.X that holds counts."""
+    faults = []
+    for place, key, var in (("layers['counts']", "layers/counts", "var"), ("X", "X", "var"), ("raw.X", "raw/X", "raw/var")):
+        if key not in file:
+            continue
+        matrix = _csr(file[key])
+        fault = not_counts(matrix.data)
+        if fault is None:
+            return place, matrix, read_elem(file[var])
+        faults.append(f"{place}: {fault}")
+    raise InputError(
+        f"{name}: no raw counts ({'; '.join(faults) or 'it has no matrix'}); "
+        "put the counts as they were sequenced, whole numbers from 0, in X or layers['counts']"
+    )
+
+
+def _csr(element: h5py.Group | h5py.Dataset) -> sparse.csr_matrix:
+    if isinstance(element, h5py.Dataset) and element.ndim == 2:
+        blocks = range(0, element.shape[0], ROWS_AT_ONCE)
+        rows = [sparse.csr_matrix(element[start : start + ROWS_AT_ONCE], dtype=np.float32) for start in blocks]
+        return sparse.vstack(rows, format="csr") if rows else sparse.csr_matrix(element.shape, dtype=np.float32)
+    return sparse.csr_matrix(read_elem(element), dtype=np.float32)
+
+
+def _spatial(file: h5py.File, name: str) -> NDArray[np.float64]:
+    if f"obsm/{_keys.SPATIAL}" not in file:
+        there = ", ".join(file["obsm"]) if "obsm" in file else ""
+        raise InputError(
+            f"{name}: has no obsm['spatial'] (obsm has {there or 'nothing'}); put x and y of the spots there, "
+            "in pixels of the full-resolution image"
+        )
+    spatial = np.asarray(read_elem(file[f"obsm/{_keys.SPATIAL}"]), dtype=np.float64)
+    if spatial.ndim != 2 or spatial.shape[1] != 2:
+        raise InputError(f"{name}: obsm['spatial'] is of shape {spatial.shape}; (spots, 2) is needed: x, y")
+    return spatial
+
+
+def _library(file: h5py.File, sample: str) -> tuple[dict[str, Any], list[str]]:
+    """Return the entry of `uns['spatial']` that is the sample's: the only one, or that of its name."""
+    key = f"uns/{_keys.UNS_SPATIAL}"
+    if key not in file or not isinstance(file[key], h5py.Group):
+        return {}, []
+    names = list(file[key])
+    chosen = sample if sample in names else names[0] if len(names) == 1 else None
+    if chosen is None:
+        return {}, [f"uns['spatial'] has images of {', '.join(names)}, none named {sample}; took none"] if names else []
+    library = read_elem(file[f"{key}/{chosen}"])
+    return library if isinstance(library, dict) else {}, []
+
+
+def _features(var: pd.DataFrame) -> pd.DataFrame:
+    names = pd.Series(var.index.astype(str), dtype=str)
+    symbols, ids = names, _column(var, _ID_COLUMNS)
+    if len(names) and names.str.match(_ENSEMBL).mean() > 0.5:
+        ids = names if ids is None else ids
+        stated = _column(var, _SYMBOL_COLUMNS)
+        symbols = names if stated is None else stated.where(stated != "", names)
+    types, genome = _column(var, ("feature_types",)), _column(var, ("genome",))
+    return pd.DataFrame(
+        {
+            "symbol": symbols,
+            "gene_ids": names if ids is None else ids,
+            "feature_types": "Gene Expression" if types is None else types,
+            "genome": "" if genome is None else genome,
+        }
+    )
+
+
+def _column(table: pd.DataFrame, names: tuple[str, ...]) -> pd.Series[str] | None:
+    for name in names:
+        if name in table:
+            return table[name].astype(object).where(table[name].notna(), "").astype(str).reset_index(drop=True)
+    return None

@@ -1,0 +1,156 @@
+"""Where things lie in what Space Ranger writes."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from mmsrl._errors import InputError
+
+DEFAULT_BIN_UM = 8
+"""Visium HD bin taken where none is asked for and several are there: the one 10x recommends to analyse."""
+
+_BIN_FOLDER = re.compile(r"^square_(\d{3})um$")
+_POSITIONS = ("tissue_positions.parquet", "tissue_positions.csv", "tissue_positions_list.csv")
+
+
+class Section(NamedTuple):
+    """The files of one section (and one bin size)."""
+
+    matrix: Path
+    """HDF5 file, or folder of three text files."""
+    filtered: bool
+    """False where only the raw matrix is there, which has spots outside of the tissue too."""
+    positions: Path
+    scalefactors: Path | None
+    images: dict[str, Path]
+    """``hires`` and ``lowres``, where they are there."""
+    bin_um: int | None
+    """Visium HD bin size by the folder's name."""
+
+
+def find_section(root: Path, bin_size: int | None) -> tuple[Section, list[str]]:
+    """Find the files of a section in Space Ranger's `outs` folder, its parent, or a folder of one bin size.
+
+    Parameters
+    ----------
+    root
+        The folder.
+    bin_size
+        Visium HD bin in µm; ``None`` takes the only one, or 8 µm.
+
+    Returns
+    -------
+    section, notes
+        The files, and what was chosen that the user did not ask for.
+
+    Raises
+    ------
+    InputError
+        Nothing of Space Ranger's is there, or a file that cannot be done without is missing.
+    """
+    if not root.is_dir():
+        raise InputError(f"{root}: no such folder; give Space Ranger's `outs`, or a .tar.gz of it")
+    notes: list[str] = []
+    folder = next((candidate for candidate in _candidates(root) if _is_section(candidate) or _bins(candidate)), None)
+    if folder is None:
+        raise InputError(
+            f"{root.name}: holds neither `filtered_feature_bc_matrix(.h5)` with `spatial`, nor `binned_outputs`; "
+            "give Space Ranger's `outs`, its parent, or a folder of one bin size"
+        )
+    bins = _bins(folder)
+    if bins:
+        chosen = _choose_bin(bins, bin_size, folder)
+        if bin_size is None:
+            notes.append(f"bin size not given; took {chosen} µm of {', '.join(map(str, bins))}")
+        folder = bins[chosen]
+    named = _BIN_FOLDER.match(folder.resolve().name)
+    bin_um = int(named.group(1)) if named else None
+    if bin_size is not None and bin_um != bin_size:
+        raise InputError(
+            f"{folder.name}: bin size {bin_size} was asked for, but this is "
+            + (f"one folder of {bin_um} µm bins" if bin_um else "no Visium HD output; leave bin_size empty")
+        )
+    return _section(folder, bin_um), notes
+
+
+def read_scalefactors(path: Path) -> dict[str, float]:
+    """Read scale factors; entries that are no numbers are left out.
+
+    Raises
+    ------
+    InputError
+        The file is not a JSON object.
+    """
+    try:
+        content: Any = json.loads(path.read_text(encoding="utf-8-sig"))
+    except (json.JSONDecodeError, OSError, UnicodeError) as error:
+        raise InputError(f"{path.name}: not JSON ({error}); copy it anew") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path.name}: a JSON object was expected, with `spot_diameter_fullres` and others")
+    return {
+        name: float(value) for name, value in content.items() if isinstance(value, int | float) and 0 < value < float("inf")
+    }
+
+
+def _candidates(root: Path) -> list[Path]:
+    """`root` and `root/outs`; and below, as an archive may hold the sample's folder around `outs`, only children."""
+    inner = [child for child in sorted(root.iterdir()) if child.is_dir()]
+    found = [root, root / "outs"]
+    if len(inner) == 1:
+        found += [inner[0], inner[0] / "outs"]
+    return [folder for folder in found if folder.is_dir()]
+
+
+def _is_section(folder: Path) -> bool:
+    return (folder / "spatial").is_dir() and _matrix(folder) is not None
+
+
+def _bins(folder: Path) -> dict[int, Path]:
+    parent = folder if folder.name == "binned_outputs" else folder / "binned_outputs"
+    if not parent.is_dir():
+        return {}
+    matches = ((_BIN_FOLDER.match(child.name), child) for child in sorted(parent.iterdir()))
+    return {int(match.group(1)): child for match, child in matches if match}
+
+
+def _choose_bin(bins: dict[int, Path], bin_size: int | None, folder: Path) -> int:
+    if bin_size in bins:
+        return bin_size
+    there = ", ".join(str(size) for size in bins)
+    if bin_size is not None:
+        raise InputError(f"{folder.name}: has no bins of {bin_size} µm (square_{bin_size:03d}um); there are {there}")
+    if len(bins) == 1:
+        return next(iter(bins))
+    if DEFAULT_BIN_UM in bins:
+        return DEFAULT_BIN_UM
+    raise InputError(f"{folder.name}: has bins of {there} µm; say which by bin_size")
+
+
+def _matrix(folder: Path) -> tuple[Path, bool] | None:
+    for kind in ("filtered", "raw"):
+        for path in (folder / f"{kind}_feature_bc_matrix.h5", folder / f"{kind}_feature_bc_matrix"):
+            if path.exists():
+                return path, kind == "filtered"
+    return None
+
+
+def _section(folder: Path, bin_um: int | None) -> Section:
+    matrix = _matrix(folder)
+    if matrix is None:
+        raise InputError(f"{folder.name}: has no filtered_feature_bc_matrix(.h5), nor a raw one")
+    spatial = folder / "spatial"
+    positions = next((spatial / name for name in _POSITIONS if (spatial / name).is_file()), None)
+    if positions is None:
+        raise InputError(f"{folder.name}/spatial: has none of {', '.join(_POSITIONS)}")
+    scalefactors = spatial / "scalefactors_json.json"
+    images = {size: spatial / f"tissue_{size}_image.png" for size in ("hires", "lowres")}
+    return Section(
+        *matrix,
+        positions,
+        scalefactors if scalefactors.is_file() else None,
+        {size: path for size, path in images.items() if path.is_file()},
+        bin_um,
+    )

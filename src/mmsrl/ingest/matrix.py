@@ -1,0 +1,212 @@
+"""Count matrices as Cell Ranger and Space Ranger write them: HDF5 (versions 2 and 3) and three text files."""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import h5py
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import io, sparse
+
+from mmsrl._errors import InputError
+
+
+class Counts(NamedTuple):
+    """Counts with their names."""
+
+    matrix: sparse.csr_matrix
+    """(n_spots, n_features), float32."""
+    barcodes: NDArray[Any]
+    """(n_spots,) str."""
+    features: pd.DataFrame
+    """(n_features,) rows: ``symbol``, ``gene_ids``, ``feature_types``, ``genome`` (empty where not stated)."""
+
+
+def read_10x_h5(path: Path) -> Counts:
+    """Read an HDF5 feature-barcode matrix.
+
+    Version 3 has one group `matrix`; version 2 has one group for every genome.
+
+    Raises
+    ------
+    InputError
+        The file is no HDF5, is truncated, or is something else than a 10x matrix.
+    """
+    try:
+        with h5py.File(path, "r") as file:
+            if "matrix" in file:
+                counts = _read_version_3(file["matrix"])
+            else:
+                genomes = [name for name, group in file.items() if isinstance(group, h5py.Group) and "barcodes" in group]
+                if not genomes:
+                    raise InputError(
+                        f"{path.name}: HDF5, but no 10x feature-barcode matrix (it has no group `matrix`, only "
+                        f"{_some(file.keys())})"
+                    )
+                counts = _beside([_read_version_2(file[name], name) for name in genomes], path)
+    except (OSError, RuntimeError) as error:
+        raise InputError(f"{path.name}: not HDF5, or truncated ({error}); copy it anew") from error
+    except (KeyError, ValueError, TypeError) as error:
+        raise InputError(f"{path.name}: damaged 10x feature-barcode matrix ({error}); copy it anew") from error
+    return checked(counts, path.name)
+
+
+def _read_version_3(group: h5py.Group) -> Counts:
+    features = group["features"]
+    ids = _text(features["id"])
+    return Counts(
+        _spots_by_features(group),
+        _text(group["barcodes"]),
+        pd.DataFrame(
+            {
+                "symbol": _text(features["name"]),
+                "gene_ids": ids,
+                "feature_types": _text(features["feature_type"]),
+                "genome": _text(features["genome"]) if "genome" in features else np.full(len(ids), ""),
+            }
+        ),
+    )
+
+
+def _read_version_2(group: h5py.Group, genome: str) -> Counts:
+    features = {"symbol": _text(group["gene_names"]), "gene_ids": _text(group["genes"])}
+    return Counts(
+        _spots_by_features(group),
+        _text(group["barcodes"]),
+        pd.DataFrame({**features, "feature_types": "Gene Expression", "genome": genome}),
+    )
+
+
+def _spots_by_features(group: h5py.Group) -> sparse.csr_matrix:
+    # 10x stores features × barcodes by columns, which read by rows is barcodes × features.
+    n_features, n_spots = (int(n) for n in group["shape"][()])
+    return sparse.csr_matrix(
+        (group["data"][()].astype(np.float32), group["indices"][()], group["indptr"][()]), shape=(n_spots, n_features)
+    )
+
+
+def _beside(parts: list[Counts], path: Path) -> Counts:
+    for part in parts[1:]:
+        if not np.array_equal(part.barcodes, parts[0].barcodes):
+            raise InputError(f"{path.name}: its genomes have different barcodes; give the matrix of one genome")
+    return Counts(
+        sparse.hstack([part.matrix for part in parts], format="csr"),
+        parts[0].barcodes,
+        pd.concat([part.features for part in parts], ignore_index=True),
+    )
+
+
+def read_10x_mtx(folder: Path) -> tuple[Counts, list[Path]]:
+    """Read a matrix in three text files, each plain or gzipped; return it with the files read.
+
+    Raises
+    ------
+    InputError
+        A file is missing or damaged, or the three don't belong together.
+    """
+    matrix_path = _plain_or_gzip(folder, "matrix.mtx")
+    barcodes_path = _plain_or_gzip(folder, "barcodes.tsv")
+    features_path = _plain_or_gzip(folder, "features.tsv", "genes.tsv")
+    barcodes = _read_tsv(barcodes_path)[0].to_numpy(dtype=str)
+    table = _read_tsv(features_path)
+    try:
+        # The pattern of a 10x matrix is never symmetric, and the file holds whole numbers.
+        matrix = sparse.csr_matrix(io.mmread(matrix_path).T, dtype=np.float32)
+    except (ValueError, OSError, EOFError, zlib.error, OverflowError) as error:
+        raise InputError(f"{folder.name}/{matrix_path.name}: damaged ({error}); copy it anew") from error
+    if matrix.shape != (len(barcodes), len(table)):
+        raise InputError(
+            f"{folder.name}: {matrix_path.name} has {matrix.shape[1]} features x {matrix.shape[0]} barcodes, but "
+            f"{features_path.name} has {len(table)} and {barcodes_path.name} {len(barcodes)} rows; "
+            "the three files don't belong together"
+        )
+    features = pd.DataFrame(
+        {
+            "symbol": table[1] if 1 in table else table[0],
+            "gene_ids": table[0],
+            "feature_types": table[2] if 2 in table else "Gene Expression",
+            "genome": "",
+        }
+    )
+    return checked(Counts(matrix, barcodes, features), folder.name), [matrix_path, barcodes_path, features_path]
+
+
+def _plain_or_gzip(folder: Path, *names: str) -> Path:
+    for name in names:
+        for path in (folder / f"{name}.gz", folder / name):
+            if path.is_file():
+                return path
+    raise InputError(f"{folder.name}: has no {' or '.join(names)} (plain or .gz)")
+
+
+def _read_tsv(path: Path) -> pd.DataFrame:
+    opened = gzip.open if path.suffix == ".gz" else open
+    try:
+        with opened(path, "rt", encoding="utf-8") as handle:
+            # Names such as "NA" are names; quotes are part of them.
+            return pd.read_csv(handle, sep="\t", header=None, dtype=str, keep_default_na=False, quoting=3)
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, OSError, EOFError, zlib.error, UnicodeError) as error:
+        raise InputError(f"{path.parent.name}/{path.name}: empty or damaged ({error}); copy it anew") from error
+
+
+def checked(counts: Counts, name: str) -> Counts:
+    """Return ``counts`` with sorted indices if they can be counts of spots.
+
+    Raises
+    ------
+    InputError
+        Sizes don't fit, there are no spots, genes or counts, a barcode comes twice, or a value is negative, not whole
+        or not finite.
+    """
+    matrix = counts.matrix
+    if matrix.shape != (len(counts.barcodes), len(counts.features)):
+        raise InputError(f"{name}: matrix of {matrix.shape} for {len(counts.barcodes)} spots, {len(counts.features)} genes")
+    if 0 in matrix.shape:
+        raise InputError(f"{name}: empty, {matrix.shape[0]} spots x {matrix.shape[1]} genes")
+    try:
+        matrix.check_format(full_check=True)
+    except ValueError as error:
+        raise InputError(f"{name}: damaged matrix ({error}); copy it anew") from error
+    fault = not_counts(matrix.data)
+    if fault:
+        raise InputError(f"{name}: {fault}; raw counts (UMIs) are whole numbers from 0")
+    matrix.sum_duplicates()
+    matrix.eliminate_zeros()
+    if matrix.nnz == 0:
+        raise InputError(f"{name}: all counts are 0")
+    duplicated = pd.Index(counts.barcodes).duplicated()
+    if duplicated.any():
+        raise InputError(
+            f"{name}: {duplicated.sum()} barcodes come more than once, e.g. {counts.barcodes[duplicated][0]!r}; "
+            "make them unique"
+        )
+    return counts
+
+
+def not_counts(values: NDArray[Any]) -> str | None:
+    """Say why ``values`` cannot be counts, or return ``None`` if they can."""
+    bad = ~np.isfinite(values)
+    if bad.any():
+        return f"{bad.sum()} values are NaN or infinite"
+    bad = values < 0
+    if bad.any():
+        return f"{bad.sum()} values are negative, e.g. {values[bad][0]:g}"
+    bad = values != np.round(values)
+    if bad.any():
+        return f"{bad.sum()} values are not whole numbers, e.g. {values[bad][0]:g}"
+    return None
+
+
+def _text(dataset: h5py.Dataset) -> NDArray[Any]:
+    values = dataset[()]
+    return np.array([value.decode() if isinstance(value, bytes) else str(value) for value in values], dtype=str)
+
+
+def _some(names: Any) -> str:
+    listed = sorted(names)
+    return ", ".join(f"`{name}`" for name in listed[:5]) + (", …" if len(listed) > 5 else "") or "nothing"

@@ -1,0 +1,53 @@
+"""Species from gene names. Arrays only."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+Species = Literal["human", "mouse", "unknown"]
+
+# For each kind of name, what it looks like in each species. Ids of other species are known to be neither; symbols in
+# neither style (Riken clones, open reading frames) say nothing.
+_GENOMES: dict[str, Species] = {r"GRCh3[78]|hg19|hg38": "human", r"GRCm3[89]|mm9|mm10|mm39": "mouse"}
+_IDS: dict[str, Species] = {r"ENSG\d+": "human", r"ENSMUSG\d+": "mouse", r"ENS[A-Z]+G\d+": "unknown"}
+_SYMBOLS: dict[str, Species] = {r"[A-Z][A-Z0-9-]+$": "human", r"[A-Z](?=.*[a-z])[a-z0-9-]+$": "mouse"}
+
+MAJORITY = 0.8
+"""Share of the recognised symbols that must agree; names of genomes and ids are unmistakable and need half."""
+
+_PREFIX = re.compile(r"^(GRCh3[78]|GRCm3[89]|hg19|hg38|mm9|mm10|mm39)_+")
+
+
+def without_genome(name: str) -> str:
+    """Cut off the genome's name that symbols and ids carry in a matrix of several: ``GRCh38_GAPDH``."""
+    return _PREFIX.sub("", name)
+
+
+def species_of(
+    symbols: Sequence[str], gene_ids: Sequence[str], genomes: Sequence[str], weights: ArrayLike | None = None
+) -> Species:
+    """Tell the species from the genomes' names, else Ensembl ids, else the spelling of symbols (GAPDH, Gapdh).
+
+    Parameters
+    ----------
+    symbols, gene_ids, genomes
+        One entry for each gene; empty where not known.
+    weights
+        (n_genes,) counts of each gene, so that in a mixture that species is named which most counts come from.
+    """
+    total = np.ones(len(symbols)) if weights is None else np.asarray(weights, dtype=np.float64)
+    for names, patterns, least in ((genomes, _GENOMES, 0.5), (gene_ids, _IDS, 0.5), (symbols, _SYMBOLS, MAJORITY)):
+        shares: dict[Species, float] = {}
+        for name, weight in zip(names, total, strict=True):
+            found = next((species for p, species in patterns.items() if re.match(p, without_genome(name) or name)), None)
+            if found:
+                shares[found] = shares.get(found, 0.0) + float(weight)
+        if shares:
+            species = max(shares, key=lambda name: shares[name])
+            return species if shares[species] > least * sum(shares.values()) else "unknown"
+    return "unknown"

@@ -1,0 +1,218 @@
+"""The one table of parameters.
+
+Console commands take their options from it; ``make generate`` writes ``nextflow_schema.json``,
+``conf/params.config`` and ``docs/parameters.md`` from it. A parameter is spelt ``--n_top_genes`` for the pipeline
+and ``--n-top-genes`` for a console command.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+PRESETS = ("default", "mmsrl", "stmmr")
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One parameter: where it belongs, what it may be, and what it means."""
+
+    name: str
+    stage: str
+    """The stage whose command takes it; ``pipeline`` for what only the workflow reads."""
+    type: Literal["string", "integer", "number", "boolean"]
+    default: str | int | float | bool | None
+    help: str
+    choices: tuple[str, ...] = ()
+    minimum: float | None = None
+    maximum: float | None = None
+    format: str | None = None
+    """What a string stands for, in nf-schema's words: ``file-path``, ``directory-path``."""
+    schema: str | None = None
+    """JSON Schema of the file that a string names."""
+    required: bool = False
+    hidden: bool = False
+
+
+STAGES: dict[str, str] = {
+    "pipeline": "Input and output",
+    "ingest": "Ingest",
+    "qc": "Quality control",
+    "features": "Image features",
+    "train": "Training",
+    "domains": "Spatial domains",
+    "evaluate": "Evaluation",
+    "assemble": "Assembly",
+    "report": "Report",
+}
+"""Stages that have parameters, in the order of the data, with the title of their group."""
+
+PARAMETERS: tuple[Parameter, ...] = (
+    Parameter(
+        "input",
+        "pipeline",
+        "string",
+        None,
+        "Samplesheet (CSV, TSV, YAML or JSON): one row a section.",
+        format="file-path",
+        schema="assets/schema_input.json",
+        required=True,
+    ),
+    Parameter("outdir", "pipeline", "string", None, "Folder for the results.", format="directory-path", required=True),
+    Parameter(
+        "publish_dir_mode",
+        "pipeline",
+        "string",
+        "copy",
+        "How results get from the work directory to `outdir`.",
+        choices=("copy", "symlink", "link", "rellink", "move", "copyNoFollow"),
+        hidden=True,
+    ),
+    Parameter(
+        "use_gpu",
+        "pipeline",
+        "boolean",
+        False,
+        "Ask the scheduler for a GPU for training and image features; profile `gpu` sets it.",
+    ),
+    Parameter("help", "pipeline", "boolean", False, "Print the parameters and stop.", hidden=True),
+    Parameter("min_counts", "qc", "integer", 1, "Spots with fewer counts (UMIs) are removed.", minimum=0),
+    Parameter("min_genes", "qc", "integer", 1, "Spots with fewer detected genes are removed.", minimum=0),
+    Parameter(
+        "max_pct_mt",
+        "qc",
+        "number",
+        None,
+        "Spots with a higher percentage of mitochondrial counts are removed; empty: no such filter.",
+        minimum=0,
+        maximum=100,
+    ),
+    Parameter(
+        "nmads",
+        "qc",
+        "number",
+        None,
+        "Spots further than this many median absolute deviations below the median of log counts or log genes, or above "
+        "that of mitochondrial percentage, are removed; empty: no such filter.",
+        minimum=0,
+    ),
+    Parameter("min_spots", "qc", "integer", 3, "Genes detected in fewer spots are removed.", minimum=0),
+    Parameter(
+        "species",
+        "qc",
+        "string",
+        "auto",
+        "Names of mitochondrial, ribosomal and haemoglobin genes to look for; `auto` tells from the genes.",
+        choices=("auto", "human", "mouse"),
+    ),
+    Parameter("use_image", "features", "boolean", True, "Use the histology image where there is a usable one."),
+    Parameter(
+        "backbone",
+        "features",
+        "string",
+        "efficientnet_lite0",
+        "Network that describes the image around each spot.",
+        choices=("efficientnet_lite0",),
+    ),
+    Parameter(
+        "n_image_components", "features", "integer", 50, "Principal components kept of the image descriptor.", minimum=1
+    ),
+    Parameter(
+        "preset",
+        "train",
+        "string",
+        "default",
+        "Model: `default`, or one of the published ones exactly as published.",
+        choices=PRESETS,
+    ),
+    Parameter("n_top_genes", "train", "integer", 3000, "Highly variable genes to model.", minimum=1),
+    Parameter("epochs", "train", "integer", None, "Training epochs; empty: what the preset says.", minimum=1),
+    Parameter(
+        "learning_rate", "train", "number", None, "Step size of the optimiser; empty: what the preset says.", minimum=0
+    ),
+    Parameter(
+        "hidden_dim",
+        "train",
+        "integer",
+        None,
+        "Width of the hidden layers; empty: what the preset says.",
+        minimum=1,
+    ),
+    Parameter(
+        "kernel_width",
+        "train",
+        "number",
+        None,
+        "Width of the Gaussian spatial graph, in the preset's own unit (spot pitches for `default`, array "
+        "coordinates for `mmsrl` and `stmmr`); empty: what the preset says.",
+        minimum=0,
+    ),
+    Parameter(
+        "reconstruction_weight",
+        "train",
+        "number",
+        None,
+        "Weight of the likelihood among the losses of `mmsrl` and `stmmr` (several slices as published: 100); empty: "
+        "what the preset says.",
+        minimum=0,
+    ),
+    Parameter(
+        "masked_weight",
+        "train",
+        "number",
+        None,
+        "Weight of masked reconstruction among the losses of `mmsrl`; empty: what the preset says.",
+        minimum=0,
+    ),
+    Parameter(
+        "consistency_loss",
+        "train",
+        "string",
+        None,
+        "How `mmsrl` and `stmmr` compare expression and image; empty: what the preset says.",
+        choices=("consistency", "contrastive"),
+    ),
+    Parameter(
+        "batch_correction",
+        "train",
+        "boolean",
+        True,
+        "Correct expression and image features for the section (Harmony) where several are trained jointly.",
+    ),
+    Parameter(
+        "block_size",
+        "train",
+        "integer",
+        None,
+        "Spots of a block where pairs of spots are visited; smaller takes less memory; empty: 512, on a GPU 4096.",
+        minimum=1,
+        hidden=True,
+    ),
+    Parameter("checkpoint_every", "train", "integer", 10, "Epochs between two checkpoints.", minimum=1, hidden=True),
+    Parameter("seed", "train", "integer", 0, "Seed of everything random.", minimum=0, maximum=2**32 - 1),
+    Parameter(
+        "device",
+        "train",
+        "string",
+        "auto",
+        "Where to train; `auto` takes a GPU if there is one.",
+        choices=("auto", "cpu", "cuda"),
+    ),
+    Parameter(
+        "readout",
+        "domains",
+        "string",
+        "gmm",
+        "How spots are grouped: `gmm` (Gaussian mixture with one covariance for all domains), `kmeans`, or `leiden`.",
+        choices=("gmm", "kmeans", "leiden"),
+    ),
+    Parameter(
+        "resolution",
+        "domains",
+        "number",
+        1.0,
+        "Leiden resolution where the number of domains is not given.",
+        minimum=0,
+    ),
+    Parameter("report_title", "report", "string", "Spatial domains", "Title of the report."),
+)

@@ -1,0 +1,89 @@
+"""``mmsrl-qc``: metrics, filters and their figure."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from mmsrl._click import stage_command
+from mmsrl._errors import InputError
+from mmsrl._files import atomic_path, write_summary
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+    from mmsrl.qc.api import Quality
+
+log = logging.getLogger(__name__)
+
+
+@stage_command("qc")
+@click.option("--id", required=True, help="Name of the sample.")
+@click.option(
+    "--counts",
+    required=True,
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="ID.ingest.h5ad.",
+)
+@click.option("--output-dir", type=click.Path(path_type=Path, file_okay=False), default=".", help="Where to write.")
+def main(id: str, counts: Path, output_dir: Path, **parameters: Any) -> None:
+    """Remove poor spots and rare genes; write ID.qc.h5ad, ID.qc.json and ID.qc.png."""
+    import anndata
+
+    from mmsrl.qc.api import quality_control
+
+    adata = anndata.read_h5ad(counts)
+    try:
+        quality = quality_control(adata, **parameters)
+    except InputError as error:
+        raise InputError(f"sample {id}: {error}") from error
+    for message in quality.messages:
+        log.log(logging.WARNING if message["level"] == "warning" else logging.INFO, message["text"])
+    output_dir.mkdir(parents=True, exist_ok=True)
+    with atomic_path(output_dir / f"{id}.qc.png") as temporary:
+        _draw(temporary, id, adata, quality)
+    with atomic_path(output_dir / f"{id}.qc.h5ad") as temporary:
+        quality.adata.write_h5ad(temporary, compression="gzip")
+    write_summary(
+        output_dir / f"{id}.qc.json",
+        stage="qc",
+        id=id,
+        parameters=parameters,
+        messages=quality.messages,
+        result=quality.result,
+    )
+    log.info(
+        "%s: kept %d of %d spots and %d of %d genes",
+        *(id, quality.adata.n_obs, adata.n_obs, quality.adata.n_vars, adata.n_vars),
+    )
+
+
+def _draw(path: Path, id: str, adata: AnnData, quality: Quality) -> None:
+    from mmsrl import _keys
+    from mmsrl.qc import figure
+
+    about = adata.uns[_keys.UNS]
+    library = adata.uns[_keys.UNS_SPATIAL][about[_keys.SAMPLE]]
+    sizes = [size for size in ("hires", "lowres") if size in library["images"]]
+    background = None
+    if sizes:
+        scale = float(library["scalefactors"][f"tissue_{sizes[0]}_scalef"])
+        background = figure.Background(library["images"][sizes[0]], scale)
+    panels = {
+        "Counts": quality.metrics["total_counts"],
+        "Genes": quality.metrics["n_genes_by_counts"],
+        "Mitochondrial counts (%)": quality.metrics["pct_counts_mt"],
+    }
+    figure.draw(
+        path,
+        f"{id}: {adata.n_obs:,} spots, {adata.n_vars:,} genes",
+        adata.obsm[_keys.SPATIAL],
+        float(about[_keys.SPOT_DIAMETER_PX]),
+        about[_keys.PLATFORM] == "visium_hd",
+        panels,
+        quality.keep,
+        background,
+    )

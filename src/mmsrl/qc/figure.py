@@ -1,0 +1,135 @@
+"""Quality on the tissue, as one picture. Arrays only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.collections import PatchCollection
+from matplotlib.figure import Figure
+from matplotlib.patches import Circle, Rectangle
+from numpy.typing import NDArray
+
+MARGIN = 0.04
+"""Tissue shown around the spots, as a share of their extent."""
+
+COLOR_MAP = "viridis"
+KEPT, REMOVED = "#0072B2", "#D55E00"
+"""Blue and vermilion of Okabe and Ito, told apart with any colour vision."""
+
+
+class Background(NamedTuple):
+    """Tissue image under the spots."""
+
+    image: NDArray[np.uint8]
+    """(height, width, 3)."""
+    scale: float
+    """Pixels of ``image`` per pixel of the full-resolution image."""
+
+
+def draw(
+    path: Path,
+    title: str,
+    coordinates: NDArray[np.float64],
+    diameter: float,
+    square: bool,
+    panels: Mapping[str, NDArray[np.float64]],
+    keep: NDArray[np.bool_],
+    background: Background | None,
+) -> None:
+    """Draw the tissue, one panel for each metric, and which spots were kept.
+
+    Parameters
+    ----------
+    path
+        PNG to write.
+    title
+        Over the figure.
+    coordinates
+        (n, 2) x, y in pixels of the full-resolution image.
+    diameter
+        Of a spot, in the same pixels; spots are drawn true to scale.
+    square
+        Bins that tile the plane are drawn as squares, spots as discs.
+    panels
+        (n,) values by the title of their panel.
+    keep
+        (n,) spots that passed.
+    background
+        Image, if there is one.
+    """
+    low, high = coordinates.min(axis=0), coordinates.max(axis=0)
+    pad = MARGIN * max(high - low) + diameter
+    low, high = low - pad, high + pad
+    n_panels = len(panels) + 1 + (background is not None)
+    n_columns = min(3, n_panels)
+    n_rows = -(-n_panels // n_columns)
+    height = 3.8 * float(np.clip((high[1] - low[1]) / (high[0] - low[0]), 0.4, 1.6))
+    figure = Figure(figsize=(4.4 * n_columns, (height + 0.5) * n_rows + 0.4), layout="constrained")
+    figure.suptitle(title)
+    axes = list(figure.subplots(n_rows, n_columns, squeeze=False).flat)
+    for unused in axes[n_panels:]:
+        unused.remove()
+    axes = axes[:n_panels]
+    for axis in axes:
+        axis.set(xlim=(low[0], high[0]), ylim=(high[1], low[1]), aspect="equal", xticks=[], yticks=[])
+        axis.spines[:].set_visible(False)
+
+    if background is not None:
+        axis = axes.pop(0)
+        _show_image(axis, background, low, high, 1.0)
+        axis.set_title("Tissue")
+    for axis, (name, values) in zip(axes, panels.items(), strict=False):
+        if background is not None:
+            _show_image(axis, background, low, high, 0.35)
+        spots = _spots(coordinates, diameter, square)
+        spots.set(array=values, cmap=COLOR_MAP, clim=_limits(values))
+        axis.add_collection(spots)
+        axis.set_title(name)
+        figure.colorbar(spots, ax=axis, shrink=0.8, pad=0.01).outline.set_visible(False)  # type: ignore[operator]
+
+    axis = axes[-1]
+    if background is not None:
+        _show_image(axis, background, low, high, 0.35)
+    for chosen, color, name in ((keep, KEPT, "kept"), (~keep, REMOVED, "removed")):
+        spots = _spots(coordinates[chosen], diameter, square)
+        spots.set_facecolor(color)
+        axis.add_collection(spots)
+        axis.plot([], [], "s", color=color, label=f"{chosen.sum():,} {name}")
+    axis.legend(loc="upper center", bbox_to_anchor=(0.5, 0), ncols=2, frameon=False, handletextpad=0.2)
+    axis.set_title("Filter")
+    figure.savefig(path, format="png", dpi=130)
+
+
+def _spots(coordinates: NDArray[np.float64], diameter: float, square: bool) -> PatchCollection:
+    half = diameter / 2
+    patches = [
+        Rectangle((x - half, y - half), diameter, diameter) if square else Circle((x, y), half) for x, y in coordinates
+    ]
+    return PatchCollection(patches, linewidths=0, antialiased=not square)
+
+
+def _show_image(
+    axis: Axes, background: Background, low: NDArray[np.float64], high: NDArray[np.float64], strength: float
+) -> None:
+    """Show the part of the image that lies within the panel."""
+    height, width = background.image.shape[:2]
+    left, top = np.clip(np.floor(low * background.scale), 0, [width, height]).astype(int)
+    right, bottom = np.clip(np.ceil(high * background.scale), 0, [width, height]).astype(int)
+    if right > left and bottom > top:
+        extent = np.array([left, right, bottom, top]) / background.scale
+        part = background.image[top:bottom, left:right]
+        axis.imshow(part, extent=tuple(extent), alpha=strength, interpolation="antialiased", aspect="equal")
+        axis.set(xlim=(low[0], high[0]), ylim=(high[1], low[1]))
+
+
+def _limits(values: NDArray[np.float64]) -> tuple[float, float]:
+    """Colour range that a few outliers don't stretch."""
+    finite = values[np.isfinite(values)]
+    if len(finite) == 0:
+        return 0.0, 1.0
+    low, high = np.quantile(finite, [0.005, 0.995])
+    return (float(low), float(high)) if high > low else (float(low), float(low) + 1)

@@ -1,0 +1,103 @@
+"""Reads what the report needs of an assembled sample, and not the expression matrix."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from anndata.io import read_elem
+
+from mmsrl import _keys
+from mmsrl._errors import InputError
+from mmsrl.report.tissue import Section
+
+METRICS = {
+    "total_counts": "Counts",
+    "n_genes_by_counts": "Genes",
+    "pct_counts_mt": "Mitochondrial %",
+    "pct_counts_ribo": "Ribosomal %",
+    "pct_counts_hb": "Haemoglobin %",
+    _keys.CONFIDENCE: "Domain confidence",
+}
+"""Columns of obs that can be looked at on the tissue, with the title shown."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One assembled sample."""
+
+    name: str
+    unit: str
+    facts: dict[str, Any]
+    """``uns['mmsrl']``."""
+    n_genes: int
+    section: Section
+
+
+def read_sample(path: Path) -> Sample | None:
+    """Read ``<sample>.mmsrl.h5ad``.
+
+    Returns
+    -------
+    The sample, or ``None`` for the file of a group, whose samples have files of their own.
+
+    Raises
+    ------
+    InputError
+        If the file is not the output of ``mmsrl-assemble``.
+    """
+    with h5py.File(path) as file:
+        try:
+            facts = read_elem(file["uns"][_keys.UNS])
+            if "samples" in facts:
+                return None
+            obs = read_elem(file["obs"])
+            spatial = np.asarray(read_elem(file["obsm"][_keys.SPATIAL]), dtype=np.float64)
+            colors = [str(color) for color in read_elem(file["uns"][_keys.DOMAIN_COLORS])]
+            n_genes = len(read_elem(file["var"]))
+            library = read_elem(file["uns"][_keys.UNS_SPATIAL]) if _keys.UNS_SPATIAL in file["uns"] else {}
+            name, unit = str(facts[_keys.SAMPLE]), str(facts[_keys.UNIT])
+            domains = obs[_keys.DOMAIN]
+        except KeyError as error:
+            raise InputError(f"{path.name}: {error.args[0]}; expected the output of mmsrl-assemble") from None
+    image, scale = _image(library.get(name, {}))
+    pitch = float(facts.get(_keys.PITCH_PX, math.nan))
+    diameter = float(facts.get(_keys.SPOT_DIAMETER_PX, math.nan))
+    section = Section(
+        barcodes=obs.index.astype(str).tolist(),
+        x=spatial[:, 0],
+        y=spatial[:, 1],
+        diameter=diameter if math.isfinite(diameter) else 0.8 * pitch,
+        square=facts.get(_keys.PLATFORM) == "visium_hd",
+        domains=domains.astype(str).tolist(),
+        colors=dict(zip(domains.cat.categories.astype(str), colors, strict=True)),
+        values=_values(obs),
+        image=image,
+        scale=scale,
+    )
+    return Sample(name, unit, facts, n_genes, section)
+
+
+def _values(obs: pd.DataFrame) -> dict[str, npt.NDArray[np.float64]]:
+    columns = {title: obs[key].to_numpy(np.float64) for key, title in METRICS.items() if key in obs}
+    return {title: values for title, values in columns.items() if np.isfinite(values).any()}
+
+
+def _image(library: dict[str, Any]) -> tuple[npt.NDArray[np.uint8] | None, float]:
+    """Return the finest tissue image there is and its scale, or ``None``."""
+    for resolution in ("hires", "lowres"):
+        image = library.get("images", {}).get(resolution)
+        scale = library.get("scalefactors", {}).get(f"tissue_{resolution}_scalef")
+        if image is None or scale is None:
+            continue
+        pixels = np.asarray(image)
+        if pixels.dtype != np.uint8:  # scanpy's own reader keeps PNGs as floats in [0, 1]
+            pixels = np.round(np.clip(pixels, 0, 1) * 255).astype(np.uint8)
+        return np.ascontiguousarray(pixels[..., :3]), float(scale)
+    return None, math.nan

@@ -1,0 +1,55 @@
+"""``mmsrl-report``: one page for all samples, and the manifest of the run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from mmsrl._click import stage_command
+
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+@stage_command("report")
+@click.option("--assembled", type=_FILE, multiple=True, required=True, help="<sample>.mmsrl.h5ad; once a sample.")
+@click.option("--summaries", type=_FILE, multiple=True, help="<id>.<stage>.json; repeatable.")
+@click.option("--training", type=_FILE, multiple=True, help="<unit>.training.tsv; repeatable.")
+@click.option("--scores", type=_FILE, multiple=True, help="<unit>.scores.csv; repeatable.")
+@click.option("--versions", type=_FILE, help="versions.yml of the run: process, tool, version.")
+@click.option("--params", type=_FILE, help="Parameters of the pipeline as JSON.")
+@click.option("--output-dir", type=click.Path(file_okay=False, path_type=Path), default=".", show_default=True)
+def main(
+    assembled: tuple[Path, ...],
+    summaries: tuple[Path, ...],
+    training: tuple[Path, ...],
+    scores: tuple[Path, ...],
+    versions: Path | None,
+    params: Path | None,
+    output_dir: Path,
+    report_title: str,
+) -> None:
+    """Write mmsrl_report.html, which needs no network, and manifest.json."""
+    import logging
+
+    from mmsrl._errors import InputError
+    from mmsrl._files import write_json, write_text
+    from mmsrl._palette import natural_order
+    from mmsrl.report.api import read_sample
+    from mmsrl.report.content import read_outputs
+    from mmsrl.report.manifest import build_manifest
+    from mmsrl.report.render import render
+
+    read = [sample for sample in map(read_sample, assembled) if sample is not None]
+    if not read:
+        raise InputError("--assembled: only files of groups; give the files of their samples")
+    by_name = {sample.name: sample for sample in read}
+    samples = [by_name[name] for name in natural_order(by_name)]
+    outputs = read_outputs(summaries=summaries, training=training, scores=scores, versions=versions, params=params)
+    output_dir.mkdir(parents=True, exist_ok=True)
+    page = render(samples, outputs, title=report_title)
+    write_text(output_dir / "mmsrl_report.html", page)
+    write_json(
+        output_dir / "manifest.json", build_manifest(outputs, [(sample.name, sample.unit) for sample in samples])
+    )
+    logging.getLogger("mmsrl.report").info("mmsrl_report.html: %d samples, %.1f MB", len(samples), len(page) / 1e6)

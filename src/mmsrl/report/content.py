@@ -1,0 +1,158 @@
+"""What stands in the report: the outputs of all stages, sorted by sample and unit."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypedDict
+
+import numpy as np
+import pandas as pd
+import yaml
+
+from mmsrl._errors import InputError
+from mmsrl.parameters import STAGES
+
+SAMPLE_STAGES = ("ingest", "qc", "features")
+"""Stages that run once a sample; the others run once a unit."""
+
+
+class Message(TypedDict):
+    """What a stage says it skipped or did otherwise than asked."""
+
+    stage: str
+    level: str
+    text: str
+
+
+@dataclass
+class Outputs:
+    """Everything the stages wrote, besides the assembled samples."""
+
+    summaries: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
+    """Stage JSON by stage and id."""
+    training: dict[str, pd.DataFrame] = field(default_factory=dict)
+    """Training log by unit."""
+    scores: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=["sample", "metric", "value", "n_spots"]))
+    versions: dict[str, dict[str, str]] = field(default_factory=dict)
+    """Package versions by process."""
+    params: dict[str, Any] = field(default_factory=dict)
+    """Parameters of the pipeline."""
+
+    def result(self, stage: str, sample: str, unit: str) -> dict[str, Any]:
+        """Return what a stage found for a sample, or for its unit; empty where the stage did not run."""
+        summary = self.summaries.get((stage, sample if stage in SAMPLE_STAGES else unit), {})
+        result: dict[str, Any] = summary.get("result", {})
+        return result
+
+    def of_sample(self, sample: str, unit: str) -> list[dict[str, Any]]:
+        """Return the summaries that concern a sample, in the order of the stages."""
+        keys = [(stage, sample if stage in SAMPLE_STAGES else unit) for stage in STAGES]
+        return [self.summaries[key] for key in keys if key in self.summaries]
+
+    def messages(self, sample: str, unit: str) -> list[Message]:
+        """Return the messages that concern a sample, in the order of the stages."""
+        return [
+            {"stage": summary["stage"], "level": message["level"], "text": message["text"]}
+            for summary in self.of_sample(sample, unit)
+            for message in summary["messages"]
+        ]
+
+    def scores_of(self, sample: str) -> dict[str, float]:
+        """Return a sample's scores by metric, without those that could not be computed."""
+        own = self.scores[self.scores["sample"] == sample]
+        values = dict(zip(own["metric"], own["value"], strict=True))
+        return {metric: float(value) for metric, value in values.items() if math.isfinite(value)}
+
+
+def read_outputs(
+    *,
+    summaries: Iterable[Path],
+    training: Iterable[Path],
+    scores: Iterable[Path],
+    versions: Path | None,
+    params: Path | None,
+) -> Outputs:
+    """Read the small files of all stages.
+
+    Raises
+    ------
+    InputError
+        If a file is not what its stage writes.
+    """
+    outputs = Outputs()
+    for path in summaries:
+        summary = _read_json(path)
+        try:
+            outputs.summaries[summary["stage"], summary["id"]] = {"messages": [], "parameters": {}, **summary}
+        except (KeyError, TypeError):
+            raise InputError(f"{path.name}: not a stage summary (no 'stage' and 'id')") from None
+    for path in training:
+        outputs.training[path.name.removesuffix(".training.tsv")] = pd.read_csv(path, sep="\t")
+    tables = [pd.read_csv(path, dtype={"sample": str}) for path in scores]
+    if any(len(table) for table in tables):
+        outputs.scores = pd.concat([table for table in tables if len(table)], ignore_index=True)
+    if versions is not None:
+        outputs.versions = _read_versions(versions)
+    if params is not None:
+        outputs.params = _read_json(params)
+    return outputs
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise InputError(f"{path.name}: line {error.lineno}: not JSON ({error.msg})") from None
+
+
+def _read_versions(path: Path) -> dict[str, dict[str, str]]:
+    content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    if not all(isinstance(tools, Mapping) for tools in content.values()):
+        raise InputError(f"{path.name}: expected a mapping of tools to versions under every process")
+    return {
+        str(process): {str(tool): str(version) for tool, version in tools.items()} for process, tools in content.items()
+    }
+
+
+def package_versions(versions: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
+    """Merge the versions of all processes; where processes differ all versions are named."""
+    merged: dict[str, set[str]] = {}
+    for tools in versions.values():
+        for tool, version in tools.items():
+            merged.setdefault(tool, set()).add(version)
+    return {tool: ", ".join(sorted(found)) for tool, found in sorted(merged.items(), key=lambda item: item[0].lower())}
+
+
+def seeds(outputs: Outputs) -> dict[str, int]:
+    """Return every seed by stage and id, such as ``{"train 151673": 0}``."""
+    return {
+        f"{stage} {id_}": summary["parameters"]["seed"]
+        for (stage, id_), summary in sorted(outputs.summaries.items())
+        if "seed" in summary["parameters"]
+    }
+
+
+def show(value: Any) -> str:
+    """Write a value for people: thousands separated, four significant digits, a dash for what is missing."""
+    match value:
+        case None:
+            return "–"
+        case bool():
+            return "yes" if value else "no"
+        case int() | np.integer():
+            return f"{int(value):,}"
+        case float() | np.floating():
+            number = float(value)
+            if not math.isfinite(number):
+                return "–"
+            return f"{number:,.0f}" if abs(number) >= 1000 or number == round(number) else f"{number:.4g}"
+        case Mapping():
+            return ", ".join(f"{name}: {show(item)}" for name, item in value.items()) or "–"
+        case list() | tuple():
+            return ", ".join(show(item) for item in value) or "–"
+        case _:
+            return str(value)

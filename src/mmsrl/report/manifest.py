@@ -1,0 +1,35 @@
+"""The manifest of a run: all that is needed to repeat it, for machines."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from mmsrl import __version__
+from mmsrl.report.content import Outputs, package_versions, seeds
+
+
+def build_manifest(outputs: Outputs, samples: Sequence[tuple[str, str]]) -> dict[str, Any]:
+    """Collect parameters, seeds, versions and input checksums.
+
+    Parameters
+    ----------
+    outputs
+        What the stages wrote.
+    samples
+        Sample and unit, in the order of the report.
+    """
+    return {
+        "pipeline": {"name": "mmsrl", "version": __version__},
+        "parameters": outputs.params,
+        "seeds": seeds(outputs),
+        "versions": {"packages": package_versions(outputs.versions), "by_process": outputs.versions},
+        "samples": [
+            {"sample": sample, "unit": unit, "inputs": outputs.result("ingest", sample, unit).get("inputs", [])}
+            for sample, unit in samples
+        ],
+        "stages": [
+            {"stage": stage, "id": id_, "parameters": summary["parameters"], "messages": summary["messages"]}
+            for (stage, id_), summary in sorted(outputs.summaries.items())
+        ],
+    }

@@ -1,0 +1,151 @@
+"""The methods text: what was done with which settings, as one would write it in a paper, with what to cite."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+REFERENCES = {
+    "MMSRL": "Multi-Modal SRT Representation Learning (MMSRL), reference implementation: "
+    "github.com/bifdog0928/MMSRL.",
+    "stMMR": "Zhang D., Yu N. et al. stMMR: accurate and robust spatial domain identification from spatially resolved "
+    "transcriptomics with multimodal feature representation. GigaScience 13 (2024).",
+    "scanpy": "Wolf F. A., Angerer P., Theis F. J. SCANPY: large-scale single-cell gene expression data analysis. "
+    "Genome Biology 19, 15 (2018).",
+    "anndata": "Virshup I. et al. anndata: Access and store annotated data matrices. Journal of Open Source Software 9, "
+    "4371 (2024).",
+    "seurat_v3": "Stuart T. et al. Comprehensive integration of single-cell data. Cell 177, 1888–1902 (2019).",
+    "EfficientNet": "Tan M., Le Q. V. EfficientNet: Rethinking model scaling for convolutional neural networks. "
+    "ICML (2019).",
+    "PyTorch": "Paszke A. et al. PyTorch: An imperative style, high-performance deep learning library. NeurIPS (2019).",
+    "harmony": "Korsunsky I. et al. Fast, sensitive and accurate integration of single-cell data with Harmony. "
+    "Nature Methods 16, 1289–1296 (2019).",
+    "scikit-learn": "Pedregosa F. et al. Scikit-learn: Machine learning in Python. JMLR 12, 2825–2830 (2011).",
+    "Leiden": "Traag V. A., Waltman L., van Eck N. J. From Louvain to Leiden: guaranteeing well-connected communities. "
+    "Scientific Reports 9, 5233 (2019).",
+    "ARI": "Hubert L., Arabie P. Comparing partitions. Journal of Classification 2, 193–218 (1985).",
+    "Nextflow": "Di Tommaso P. et al. Nextflow enables reproducible computational workflows. Nature Biotechnology 35, "
+    "316–319 (2017).",
+    "plotly": "Plotly Technologies Inc. Plotly: the interactive graphing library. plotly.com (2015).",
+    "palette": "Okabe M., Ito K. Color universal design: how to make figures and presentations that are friendly to "
+    "colorblind people. jfly.uni-koeln.de/color (2008).",
+}
+
+
+@dataclass(frozen=True)
+class Paragraph:
+    """One step of the analysis and the keys in :data:`REFERENCES` it rests on."""
+
+    title: str
+    text: str
+    cites: tuple[str, ...]
+
+
+def paragraphs(summaries: Sequence[Mapping[str, Any]]) -> list[Paragraph]:
+    """Describe the stages that ran.
+
+    Where samples or units differ in a setting, every value that occurs is named.
+
+    Parameters
+    ----------
+    summaries
+        Stage summaries of all samples and units.
+    """
+    by_stage: dict[str, list[Mapping[str, Any]]] = {}
+    for summary in summaries:
+        by_stage.setdefault(summary["stage"], []).append(summary)
+
+    def asked(stage: str, name: str) -> list[Any]:
+        values = [summary["parameters"].get(name) for summary in by_stage.get(stage, [])]
+        return list(dict.fromkeys(value for value in values if value is not None))
+
+    def said(stage: str, name: str) -> str:
+        return " or ".join(str(value) for value in asked(stage, name))
+
+    steps = [
+        _qc(said) if "qc" in by_stage else None,
+        _features(by_stage["features"]) if "features" in by_stage else None,
+        _train(asked("train", "preset"), said, by_stage["train"]) if "train" in by_stage else None,
+        _domains(asked("domains", "readout")) if "domains" in by_stage else None,
+        _evaluate() if "evaluate" in by_stage else None,
+        Paragraph(
+            "Workflow and figures",
+            "All steps ran as a Nextflow pipeline. Figures were drawn with plotly; the colours of domains begin with "
+            "those of Okabe and Ito.",
+            ("Nextflow", "plotly", "palette"),
+        ),
+    ]
+    return [step for step in steps if step is not None]
+
+
+def _qc(said: Any) -> Paragraph:
+    filters = [
+        f"spots with fewer than {said('qc', 'min_counts')} counts" if said("qc", "min_counts") else "",
+        f"spots with fewer than {said('qc', 'min_genes')} genes" if said("qc", "min_genes") else "",
+        f"spots with more than {said('qc', 'max_pct_mt')} % mitochondrial counts" if said("qc", "max_pct_mt") else "",
+        f"spots more than {said('qc', 'nmads')} median absolute deviations from the median of log counts, log genes "
+        "or mitochondrial percentage"
+        if said("qc", "nmads")
+        else "",
+        f"genes detected in fewer than {said('qc', 'min_spots')} spots" if said("qc", "min_spots") else "",
+    ]
+    removed = "; ".join(part for part in filters if part)
+    return Paragraph(
+        "Quality control",
+        f"Spots outside tissue were left out. Removed were then: {removed}. Metrics were computed with scanpy and data "
+        "kept as AnnData.",
+        ("scanpy", "anndata"),
+    )
+
+
+def _features(summaries: Sequence[Mapping[str, Any]]) -> Paragraph:
+    described = [s["result"] for s in summaries if s["result"].get("components")]
+    if not described:
+        return Paragraph("Image features", "No histology image was used.", ())
+    names = " or ".join(dict.fromkeys(str(result.get("descriptor")) for result in described))
+    text = (
+        f"The histology around every spot was described ({names}) and reduced by principal component analysis. "
+        f"This was done for {len(described)} of {len(summaries)} samples."
+    )
+    cites = ("EfficientNet", "PyTorch", "scikit-learn") if "efficientnet" in names else ("scikit-learn",)
+    return Paragraph("Image features", text, cites)
+
+
+def _train(presets: Sequence[str], said: Any, summaries: Sequence[Mapping[str, Any]]) -> Paragraph:
+    models = {
+        "mmsrl": "the MMSRL model as published",
+        "stmmr": "the stMMR model as published",
+        "default": "the default model of mmsrl, a lighter descendant of MMSRL and stMMR",
+    }
+    used = " and ".join(models.get(preset, preset) for preset in presets)
+    genes = f" on {said('train', 'n_top_genes')} highly variable genes" if said("train", "n_top_genes") else ""
+    seed = f" with seed {said('train', 'seed')}" if said("train", "seed") else ""
+    text = (
+        f"Expression, histology and location of every spot were embedded by {used}{genes}{seed}, on a sparse graph of "
+        "neighbouring spots. The embedding was read out in evaluation mode, after a number of epochs that does not "
+        "depend on labels."
+    )
+    joint = any(len(summary["result"].get("samples", [])) > 1 for summary in summaries)
+    cites = ("MMSRL", "stMMR", "seurat_v3", "PyTorch", *(("harmony",) if joint else ()))
+    return Paragraph("Embedding", text, cites)
+
+
+def _domains(readouts: Sequence[str]) -> Paragraph:
+    ways = {
+        "gmm": "a Gaussian mixture with one covariance shared by all domains",
+        "kmeans": "k-means",
+        "leiden": "Leiden clustering of the nearest-neighbour graph",
+    }
+    used = " or ".join(ways.get(readout, readout) for readout in readouts)
+    cites = tuple(dict.fromkeys("Leiden" if readout == "leiden" else "scikit-learn" for readout in readouts))
+    return Paragraph("Spatial domains", f"Spots were grouped into domains on the embedding by {used}.", cites)
+
+
+def _evaluate() -> Paragraph:
+    return Paragraph(
+        "Evaluation",
+        "Where labels were given, domains were compared with them (adjusted Rand index and others); spots without a "
+        "label were left out. No other step read the labels.",
+        ("ARI", "scikit-learn"),
+    )

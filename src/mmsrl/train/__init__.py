@@ -1,0 +1,1 @@
+"""Train: one embedding a spot from expression, histology and location."""

@@ -1,0 +1,75 @@
+"""``mmsrl-train``: one embedding for all spots of a unit."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import click
+
+from mmsrl._click import stage_command
+
+
+@stage_command("train")
+@click.option("--id", "id", required=True, help="Id of the unit; names the outputs.")
+@click.option(
+    "--counts",
+    multiple=True,
+    required=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="<sample>.qc.h5ad; once for every section of the unit.",
+)
+@click.option(
+    "--features",
+    multiple=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="<sample>.features.h5ad; matched to the counts by the sample's name.",
+)
+@click.option("--threads", type=click.IntRange(1), help="CPU threads; without it, OMP_NUM_THREADS or all cores.")
+@click.option(
+    "--output-dir",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    default=Path("."),
+    help="Folder for the outputs and the checkpoint.",
+)
+def main(
+    id: str,
+    counts: tuple[Path, ...],
+    features: tuple[Path, ...],
+    threads: int | None,
+    output_dir: Path,
+    **options: Any,
+) -> None:
+    """Train on one section, or on several jointly, and write one embedding a spot."""
+    import torch
+
+    from mmsrl._files import atomic_path, write_summary
+    from mmsrl.train.api import train
+    from mmsrl.train.files import read_sections, write_embedding, write_history
+
+    log = logging.getLogger(__name__)
+    if threads:
+        torch.set_num_threads(threads)
+    sections = read_sections(counts, features)
+    result = train(sections, checkpoint=output_dir / f"{id}.checkpoint.pt", **options)
+    for message in result.messages:
+        log.info(message["text"])
+    write_embedding(output_dir / f"{id}.embedding.h5ad", result)
+    write_history(output_dir / f"{id}.training.tsv", result.history)
+    with atomic_path(output_dir / f"{id}.model.pt") as temporary:
+        torch.save(result.model, temporary)
+    write_summary(
+        output_dir / f"{id}.train.json",
+        stage="train",
+        id=id,
+        parameters=options,
+        result=result.facts,
+        messages=result.messages,
+    )
+    (output_dir / f"{id}.checkpoint.pt").unlink(missing_ok=True)
+    facts = result.facts
+    log.info(
+        "%d spots, %d genes, %d epochs in %.0f s on %s",
+        facts["n_spots"], facts["n_genes"], facts["epochs"], facts["seconds"], facts["device"],
+    )

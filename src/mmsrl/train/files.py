@@ -1,0 +1,69 @@
+"""The train stage's files: what it reads, and its embedding and losses."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+
+from mmsrl import _keys
+from mmsrl._errors import InputError
+from mmsrl._files import atomic_path, write_text
+from mmsrl.train.api import Training
+from mmsrl.train.fit import Row
+
+
+def read_sections(counts: Sequence[Path], features: Sequence[Path]) -> list[ad.AnnData]:
+    """Read the sections of a unit, sorted by sample, image features in ``obsm``.
+
+    Raises
+    ------
+    InputError
+        If a file is not one of mmsrl, features belong to no section, or lack a spot.
+    """
+    sections = {}
+    for path in counts:
+        adata = ad.read_h5ad(path)
+        sample = _sample(adata, path)
+        if sample in sections:
+            raise InputError(f"{path.name}: sample {sample} is given twice")
+        sections[sample] = adata
+    for path in features:
+        described = ad.read_h5ad(path)
+        sample = _sample(described, path)
+        if sample not in sections:
+            raise InputError(f"{path.name}: sample {sample} is not among the counts ({', '.join(sections)})")
+        rows = described.obs_names.get_indexer(sections[sample].obs_names)
+        if (rows < 0).any():
+            missing = sections[sample].obs_names[int(rows.argmin())]
+            raise InputError(f"{path.name}: spot {missing} of sample {sample} has no image features; make them again")
+        sections[sample].obsm[_keys.IMAGE] = np.asarray(described.obsm[_keys.IMAGE])[rows]
+        sections[sample].obsm[_keys.IMAGE_DESCRIPTOR] = np.asarray(described.X)[rows]
+    # The order of arrival must not matter for the result.
+    return [sections[sample] for sample in sorted(sections)]
+
+
+def _sample(adata: ad.AnnData, path: Path) -> str:
+    try:
+        return str(adata.uns[_keys.UNS][_keys.SAMPLE])
+    except KeyError:
+        raise InputError(f"{path.name}: uns['mmsrl']['sample'] is missing; it is not an output of mmsrl") from None
+
+
+def write_embedding(path: Path, result: Training) -> None:
+    """Write ``obsm['X_mmsrl']`` with each spot's sample and barcode; spots are ``<barcode>-<sample>`` where several."""
+    unit = result.unit
+    obs = pd.DataFrame({_keys.SAMPLE: [unit.samples[s] for s in unit.section], _keys.BARCODE: unit.barcodes})
+    several = len(unit.samples) > 1
+    obs.index = pd.Index(obs[_keys.BARCODE] + "-" + obs[_keys.SAMPLE] if several else obs[_keys.BARCODE], name=None)
+    embedding = ad.AnnData(obs=obs, obsm={_keys.EMBEDDING: result.embedding})
+    with atomic_path(path) as temporary:
+        embedding.write_h5ad(temporary, compression="gzip")
+
+
+def write_history(path: Path, history: Sequence[Row]) -> None:
+    """Write one line an epoch: epoch, seconds and every loss term."""
+    write_text(path, pd.DataFrame(history).to_csv(sep="\t", index=False, float_format="%.7g"))

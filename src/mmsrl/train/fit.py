@@ -1,0 +1,131 @@
+"""The training loop of every preset."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from mmsrl._errors import InputError, NonFiniteLossError, OutOfMemoryError
+from mmsrl.train.checkpoint import Checkpoint
+from mmsrl.train.progress import Progress
+
+logger = logging.getLogger(__name__)
+
+Row = dict[str, float]
+"""One epoch: ``epoch``, ``seconds``, ``total`` and each loss term, averaged over the epoch's steps."""
+
+
+class Trainable(Protocol):
+    """A ``torch.nn.Module`` with its data: what :func:`fit` needs of a preset."""
+
+    def steps(self) -> Iterator[dict[str, Tensor]]:
+        """Yield the loss terms of each optimiser step of an epoch; ``total`` is what is minimised."""
+
+    def converged(self, history: list[Row]) -> bool:
+        """Tell from the losses alone whether further epochs are useless."""
+
+
+def choose_device(name: str) -> torch.device:
+    """Return the device for ``auto``, ``cpu`` or ``cuda``; raise InputError where there is no GPU to be had."""
+    if name == "cuda" and not torch.cuda.is_available():
+        raise InputError("--device cuda: no CUDA device is available here; use --device auto or cpu")
+    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def fit(
+    model: torch.nn.Module,
+    *,
+    epochs: int,
+    learning_rate: float,
+    weight_decay: float,
+    seed: int,
+    checkpoint: Checkpoint | None = None,
+    show_progress: bool = True,
+) -> list[Row]:
+    """Train ``model`` (a :class:`Trainable`) in place with Adam and return its history.
+
+    All random numbers of an epoch follow from (``seed``, epoch), so the number of epochs done is all the random state
+    there is: a run that was killed and goes on from its checkpoint ends, on a CPU, in the same weights bit for bit.
+
+    Raises
+    ------
+    NonFiniteLossError
+        A loss term became NaN or infinite; the weights are those before that step.
+    """
+    device = next(model.parameters()).device
+    optimiser = torch.optim.Adam(model.parameters(), lr=learning_rate, weight_decay=weight_decay, fused=True)
+    history: list[Row] = []
+    state = checkpoint.load(device) if checkpoint else None
+    if state is not None:
+        model.load_state_dict(state["model"])
+        optimiser.load_state_dict(state["optimiser"])
+        history = state["history"]
+        logger.info("going on after epoch %d of the checkpoint", len(history))
+
+    with flushed_denormals(), Progress(epochs, len(history), show=show_progress) as progress:
+        for epoch in range(len(history) + 1, epochs + 1):
+            if model.converged(history):
+                logger.info("losses have settled after epoch %d", epoch - 1)
+                break
+            started = time.perf_counter()
+            terms = _epoch(model, optimiser, epoch, seed)
+            history.append({"epoch": epoch, "seconds": time.perf_counter() - started, **terms})
+            progress.update(epoch, terms["total"])
+            if checkpoint and epoch % checkpoint.every == 0:
+                checkpoint.save({"model": model.state_dict(), "optimiser": optimiser.state_dict(), "history": history})
+    return history
+
+
+def _epoch(model: torch.nn.Module, optimiser: torch.optim.Optimizer, epoch: int, seed: int) -> Row:
+    torch.manual_seed(seed * 1_000_003 + epoch)
+    model.train()
+    sums: Row = {}
+    count = 0
+    for terms in model.steps():
+        values = {name: float(value.detach()) for name, value in terms.items()}
+        for name, value in values.items():
+            if not math.isfinite(value):
+                raise NonFiniteLossError(
+                    f"epoch {epoch}: loss '{name}' is {value}; training diverged. A smaller --learning-rate than "
+                    f"{optimiser.param_groups[0]['lr']:g} helps in most cases"
+                )
+            sums[name] = sums.get(name, 0.0) + value
+        terms["total"].backward()
+        optimiser.step()
+        optimiser.zero_grad(set_to_none=True)
+        count += 1
+    return {name: value / count for name, value in sums.items()}
+
+
+@contextmanager
+def flushed_denormals() -> Iterator[None]:
+    """Treat denormal numbers as zero on the CPU: they are 1e-38 and less, and cost a hundred times an ordinary number."""
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(False)
+
+
+@contextmanager
+def memory_errors(block: int) -> Iterator[None]:
+    """Turn a device's running out of memory into an error with a status of its own, for a retry in smaller blocks."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise OutOfMemoryError(_advice("the GPU", block)) from error
+    except RuntimeError as error:
+        if "can't allocate memory" not in str(error):
+            raise
+        raise OutOfMemoryError(_advice("the machine", block)) from error
+
+
+def _advice(what: str, block: int) -> str:
+    return f"{what} has not enough memory with --block-size {block}; try {max(block // 2, 64)}, or --device cpu"

@@ -1,0 +1,74 @@
+"""Every number of every preset."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Published:
+    """MMSRL and stMMR as published.
+
+    The values of the tutorials that differ from these are reached by parameters: chicken heart ``learning_rate=5e-5``;
+    breast cancer ``learning_rate=1e-7, kernel_width=0.63``; Visium HD ``hidden_dim=1000, epochs=50,
+    learning_rate=1e-5, kernel_width=1``; several slices jointly ``epochs=300, reconstruction_weight=100``.
+    """
+
+    mask_fraction: float
+    """Share of spots masked in an epoch; 0: no masking and no masked reconstruction."""
+    hidden_dim: int | None
+    """h, of both graph convolutions and everything after them; ``None``: as many as genes, which masking needs."""
+    kernel_width: float | None = None
+    """l in array coordinates; ``None``: 1 for Visium HD, else 2."""
+    epochs: int = 200
+    learning_rate: float = 1e-4
+    weight_decay: float = 1e-4
+    attention_dropout: float = 0.1
+    mlp_dropout: float = 0.1
+    fuse_expression: float = 20.0
+    fuse_image: float = 1.0
+    fuse_consistency: float = 10.0
+    reconstruction_weight: float = 10.0
+    """a, of the ZINB term."""
+    ridge: float = 1.0
+    """Of π² in the ZINB term."""
+    consistency_weight: float = 1.0
+    """b."""
+    consistency_loss: Literal["consistency", "contrastive"] = "consistency"
+    masked_weight: float = 1.0
+    """w."""
+    regularisation_weight: float = 10.0
+    """c."""
+    components: int = 20
+    """Principal components of z that are the embedding (the published ``emb_pca``)."""
+
+
+PUBLISHED: dict[str, Published] = {
+    "mmsrl": Published(mask_fraction=0.8, hidden_dim=None),
+    "stmmr": Published(mask_fraction=0.0, hidden_dim=3000, masked_weight=0.0),
+}
+
+
+@dataclass(frozen=True)
+class Default:
+    """The light preset: counts, few weights, linear in the number of spots."""
+
+    kernel_width: float = 1.0
+    """Standard deviation of the Gaussian graph in spot pitches."""
+    hidden_dim: int = 32
+    """Dimensions of the embedding."""
+    components: int = 50
+    """Principal components of expression that the encoder sees."""
+    scales: int = 3
+    """Times the graph is applied; every power up to it is an input."""
+    image_weight: float = 0.3
+    """Total variance of the image features relative to that of expression."""
+    epochs: int = 60
+    learning_rate: float = 2e-3
+    weight_decay: float = 0.0
+    batch_spots: int = 512
+
+
+Settings = Published | Default
+PRESETS: dict[str, Settings] = {"default": Default(), **PUBLISHED}

@@ -1,0 +1,42 @@
+"""What a person sees while training runs: a bar on a terminal, plain lines with the time left in a log."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from types import TracebackType
+
+from tqdm import tqdm
+
+logger = logging.getLogger(__name__)
+
+SECONDS_BETWEEN_LINES = 30.0
+
+
+class Progress:
+    """Reports epochs; use as a context manager."""
+
+    def __init__(self, epochs: int, done: int = 0, *, show: bool = True) -> None:
+        self.epochs, self.first = epochs, done
+        self.started = self.last_line = time.monotonic()
+        on_terminal = show and sys.stderr.isatty()
+        self.show_lines = show and not on_terminal
+        self.bar = tqdm(total=epochs, initial=done, desc="training", unit="epoch", disable=not on_terminal)
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.bar.close()
+
+    def update(self, done: int, loss: float) -> None:
+        """Tell that ``done`` epochs are complete; a line is due at the first, the last and every half minute."""
+        self.bar.set_postfix(loss=f"{loss:.4g}", refresh=False)
+        self.bar.update(1)
+        now = time.monotonic()
+        due = now - self.last_line >= SECONDS_BETWEEN_LINES or done in (self.first + 1, self.epochs)
+        if self.show_lines and due:
+            left = (now - self.started) / (done - self.first) * (self.epochs - done)
+            logger.info("epoch %d/%d, loss %.4g, about %s left", done, self.epochs, loss, tqdm.format_interval(left))
+            self.last_line = now

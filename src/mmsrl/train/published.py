@@ -1,0 +1,217 @@
+"""MMSRL and stMMR as published, in forms that are exact and need no N×N matrix.
+
+Shapes: N spots, G genes, D image features, h hidden width.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mmsrl.train import losses
+from mmsrl.train.attention import self_attention
+from mmsrl.train.fit import Row
+from mmsrl.train.losses import PairEntries
+from mmsrl.train.presets import Published
+from mmsrl.train.zinb import Entries, zinb_loss, zinb_mean
+
+
+class Inputs(NamedTuple):
+    """What a section, or several, come to once prepared."""
+
+    expression: sp.csr_matrix
+    """X, (N, G), log-normalised: what is reconstructed."""
+    smooth_expression: Tensor
+    """Â²X, (N, G)."""
+    smooth_image: Tensor | None
+    """Â²I, (N, D); ``None`` where there is no usable image."""
+    graph: sp.csr_matrix
+    """Â, (N, N), rows summing to one."""
+
+
+class Views(NamedTuple):
+    """Everything the encoder makes of the spots, each (N, h); the image's are ``None`` where there is none."""
+
+    e_x: Tensor
+    e_i: Tensor | None
+    attended_x: Tensor
+    attended_i: Tensor | None
+    q_x: Tensor
+    q_i: Tensor | None
+    consensus: Tensor
+    z: Tensor
+
+
+class GraphConvolutions(nn.Module):
+    """Two linear graph convolutions, E = Â(Â X W₁ + b₁) W₂ + b₂, as one product.
+
+    Â²X never changes and Â's rows sum to one, so exactly E = (Â²X) W₁W₂ + b₁W₂ + b₂.
+    """
+
+    def __init__(self, n_in: int, hidden: int) -> None:
+        super().__init__()
+        bound = 1.0 / math.sqrt(hidden)
+        self.w1 = nn.Parameter(torch.empty(n_in, hidden).uniform_(-bound, bound))
+        self.b1 = nn.Parameter(torch.empty(hidden).uniform_(-bound, bound))
+        self.w2 = nn.Parameter(torch.empty(hidden, hidden).uniform_(-bound, bound))
+        self.b2 = nn.Parameter(torch.empty(hidden).uniform_(-bound, bound))
+
+    def constant(self) -> Tensor:
+        """Return b₁W₂ + b₂, (h,)."""
+        return self.b1 @ self.w2 + self.b2
+
+    def forward(self, smooth: Tensor) -> Tensor:
+        """Map Â²X, (N, n_in), to E, (N, h), multiplying the smaller pair of matrices first."""
+        if len(smooth) >= len(self.b1):
+            return torch.addmm(self.constant(), smooth, self.w1 @ self.w2)
+        return torch.addmm(self.constant(), smooth @ self.w1, self.w2)
+
+
+class PublishedModel(nn.Module):
+    """The published networks with their data, losses and read-out."""
+
+    def __init__(self, inputs: Inputs, settings: Published, *, block: int, device: torch.device | str = "cpu") -> None:
+        super().__init__()
+        n_genes = inputs.expression.shape[1]
+        hidden = settings.hidden_dim or n_genes
+        self.settings, self.block = settings, block
+        self.expression_encoder = GraphConvolutions(n_genes, hidden)
+        self.image_encoder = None
+        if inputs.smooth_image is not None:
+            self.image_encoder = GraphConvolutions(inputs.smooth_image.shape[1], hidden)
+        self.projection = nn.Linear(hidden, hidden)
+        self.consensus = nn.Linear(2 * hidden, hidden)
+        self.decoder = nn.Linear(hidden, hidden)
+        self.norm = nn.BatchNorm1d(hidden)
+        self.heads = nn.ModuleList(nn.Linear(hidden, n_genes) for _ in ("pi", "theta", "mu"))
+        self.token = nn.Parameter(torch.zeros(n_genes)) if settings.mask_fraction else None
+
+        dtype = inputs.smooth_expression.dtype
+        self.to(device=device, dtype=dtype)
+        self.expression = inputs.expression
+        self.smooth_expression = inputs.smooth_expression.to(device)
+        self.smooth_image = None
+        if inputs.smooth_image is not None:
+            ones = inputs.smooth_image.new_ones(len(inputs.smooth_image), 1)
+            self.smooth_image = torch.cat([inputs.smooth_image, ones], dim=1).to(device)  # T = [Â²I, 1], (N, D+1)
+        self.entries = Entries.of(inputs.expression, dtype, device)
+        self.pairs = PairEntries.of(inputs.graph, block, dtype, device)
+        # Twice smoothing the mask is all that masking changes; a sparse product on the host, N numbers to the device.
+        self.graph = inputs.graph
+
+    def fixed(self) -> list[np.ndarray]:
+        """Return the arrays that identify the data."""
+        tensors = [self.smooth_expression, *([] if self.smooth_image is None else [self.smooth_image])]
+        return [self.expression.data, self.graph.data, *(t.cpu().numpy() for t in tensors)]
+
+    def draw_mask(self) -> Tensor | None:
+        """Draw a fresh set of masked spots: indices, (⌊mask_fraction·N⌋,), on the host."""
+        n = len(self.smooth_expression)
+        count = int(self.settings.mask_fraction * n)
+        return torch.randperm(n)[:count].sort().values if self.token is not None else None
+
+    def encode(self, masked: Tensor | None = None) -> Views:
+        """Embed all spots; without ``masked`` and in evaluation mode this is the read-out.
+
+        The token t is added to the rows of masked spots, X̃ = X + m tᵀ, so E gains (Â²m)(t W₁W₂).
+        E_i = T M with T = [Â²I, 1] and M = [V₁V₂; c₁V₂ + c₂]: its attention and its projection cost D + 1 columns
+        instead of h.
+        """
+        s, training = self.settings, self.training
+        dropout = s.attention_dropout if training else 0.0
+        encoder = self.expression_encoder
+        e_x = encoder(self.smooth_expression)
+        if masked is not None and self.token is not None:
+            e_x = e_x + torch.outer(self._smooth_mask(masked), self.token @ encoder.w1 @ encoder.w2)
+        scale = 1.0 / math.sqrt(e_x.shape[1])
+        attended_x = self_attention(e_x, block=self.block, scale=scale, dropout=dropout, seed=_draw_seed())
+        q_x = F.dropout(F.relu(self.projection(e_x)), s.mlp_dropout, training)
+        left, right = self.consensus.weight.chunk(2, dim=1)
+        consensus = F.linear(q_x, left, self.consensus.bias)
+        e_i = attended_i = q_i = None
+        z = s.fuse_expression * attended_x
+        if self.image_encoder is not None and self.smooth_image is not None:
+            t = self.smooth_image
+            m = torch.cat([self.image_encoder.w1 @ self.image_encoder.w2, self.image_encoder.constant()[None]])
+            if len(m) < m.shape[1]:
+                attended_t = self_attention(
+                    t, block=self.block, metric=m @ m.T * scale, dropout=dropout, seed=_draw_seed()
+                )
+                attended_i = attended_t @ m
+                q_i = torch.addmm(self.projection.bias, t, m @ self.projection.weight.T)
+                e_i = t @ m if not training else None
+            else:
+                e_i = t @ m
+                attended_i = self_attention(e_i, block=self.block, scale=scale, dropout=dropout, seed=_draw_seed())
+                q_i = self.projection(e_i)
+            q_i = F.dropout(F.relu(q_i), s.mlp_dropout, training)
+            consensus = consensus + F.linear(q_i, right)
+            z = z + s.fuse_image * attended_i
+        z = z + s.fuse_consistency * consensus
+        return Views(e_x, e_i, attended_x, attended_i, q_x, q_i, consensus, z)
+
+    def decode(self, z: Tensor) -> Tensor:
+        """Return r = ReLU(BatchNorm(Linear(z))), (N, h)."""
+        return F.relu(self.norm(self.decoder(z)))
+
+    def steps(self) -> Iterator[dict[str, Tensor]]:
+        """Yield one epoch's loss terms: all spots are one step."""
+        yield self.losses()
+
+    def converged(self, history: list[Row]) -> bool:
+        """Return False: the published models are trained for a fixed number of epochs."""
+        return False
+
+    def losses(self) -> dict[str, Tensor]:
+        """Return the loss terms, unweighted, and their weighted ``total``, under a fresh mask."""
+        s, masked = self.settings, self.draw_mask()
+        views = self.encode(masked)
+        r = self.decode(views.z)
+        terms = {
+            "zinb": zinb_loss(r, list(self.heads), self.entries, ridge=s.ridge, block=self.block),
+            "regularisation": losses.regularisation_loss(views.z, self.pairs),
+        }
+        total = s.reconstruction_weight * terms["zinb"] + s.regularisation_weight * terms["regularisation"]
+        if views.q_i is not None:
+            if s.consistency_loss == "contrastive":
+                terms["consistency"] = losses.contrastive_loss(views.q_x, views.q_i)
+            else:
+                terms["consistency"] = losses.consistency_loss(views.q_x, views.q_i, block=self.block)
+            total = total + s.consistency_weight * terms["consistency"]
+        if masked is not None and self.token is not None and s.masked_weight:
+            rows = masked.to(r.device)
+            x = torch.as_tensor(self.expression[masked.numpy()].toarray(), dtype=r.dtype, device=r.device)
+            terms["masked"] = losses.masked_loss(r, rows, x, self.token)
+            total = total + s.masked_weight * terms["masked"]
+        return {"total": total, **terms}
+
+    @torch.no_grad()
+    def embedding(self) -> Tensor:
+        """Return z, (N, h), in evaluation mode and unmasked: no dropout, no noise."""
+        self.eval()
+        return self.encode().z
+
+    @torch.no_grad()
+    def enhanced(self, z: Tensor) -> Tensor:
+        """Return the decoder's μ, each spot's row divided by its maximum, (N, G)."""
+        mean = zinb_mean(self.decode(z), self.heads[2])
+        return mean / mean.amax(dim=1, keepdim=True)
+
+    def _smooth_mask(self, masked: Tensor) -> Tensor:
+        """Return Â²m, (N,)."""
+        mask = torch.zeros(len(self.smooth_expression), dtype=torch.float64)
+        mask[masked] = 1.0
+        smoothed = self.graph @ (self.graph @ mask.numpy())
+        return torch.as_tensor(smoothed, dtype=self.smooth_expression.dtype, device=self.smooth_expression.device)
+
+
+def _draw_seed() -> int:
+    """Draw a seed from the global generator on the host."""
+    return int(torch.randint(2**40, ()))

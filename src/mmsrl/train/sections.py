@@ -1,0 +1,46 @@
+"""Several sections as one: correction for the section, and how well they mix. Arrays only."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+from numpy.typing import NDArray
+from sklearn.decomposition import PCA
+from sklearn.neighbors import NearestNeighbors
+
+FloatArray = NDArray[np.floating]
+
+
+def harmonise(values: FloatArray, section: NDArray[np.integer], seed: int) -> FloatArray:
+    """Return ``values`` (n, k) corrected for ``section`` (n,) by Harmony (Korsunsky et al., Nature Methods 2019)."""
+    import harmonypy
+
+    meta = pd.DataFrame({"section": section.astype(str)})
+    result = harmonypy.run_harmony(values.astype(np.float64), meta, "section", random_state=seed, verbose=False)
+    corrected = np.asarray(result.Z_corr)
+    return (corrected if corrected.shape == values.shape else corrected.T).astype(values.dtype)
+
+
+def principal_components(values: sp.spmatrix | FloatArray, k: int, seed: int) -> tuple[FloatArray, FloatArray, float]:
+    """Return scores (n, k), axes (k, m) and the share of the variance they keep; k is cut to what there is."""
+    k = min(k, min(values.shape) - 1)
+    pca = PCA(k, svd_solver="arpack", random_state=seed)
+    scores = pca.fit_transform(values)
+    return scores, pca.components_, float(pca.explained_variance_ratio_.sum())
+
+
+def section_mixing(embedding: FloatArray, section: NDArray[np.integer], neighbours: int = 30) -> dict[str, float]:
+    """Score how well sections mix in the embedding, without labels.
+
+    ``ilisi`` is the mean inverse Simpson index of the sections among each spot's nearest neighbours in the embedding
+    (Korsunsky et al. 2019, with equal weights): the effective number of sections around a spot, from 1 to their number.
+    ``ilisi_scaled`` is the same from 0 (apart) to 1 (as mixed as their sizes allow).
+    """
+    sizes = np.bincount(section) / len(section)
+    k = min(neighbours, len(section) - 1)
+    near = NearestNeighbors(n_neighbors=k).fit(embedding).kneighbors(return_distance=False)
+    shares = np.stack([(section[near] == s).mean(axis=1) for s in range(len(sizes))], axis=1)
+    ilisi = float((1.0 / (shares**2).sum(axis=1)).mean())
+    best = 1.0 / float((sizes**2).sum())
+    return {"ilisi": ilisi, "ilisi_scaled": (ilisi - 1.0) / (best - 1.0)}

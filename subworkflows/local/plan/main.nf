@@ -1,0 +1,74 @@
+include { CHECK } from '../../../modules/local/check/main'
+
+// The command of the core that checks, where tasks run without containers and it is installed on this machine.
+def checkCommand(String container_engine, java.nio.file.Path project_dir) {
+    def folders = ["${project_dir}/.venv/bin"] + (System.getenv('PATH') ?: '').tokenize(':')
+    def found = folders.collect { folder -> file("${folder}/mmsrl-check") }.find { command -> command.exists() }
+    return container_engine ? null : found
+}
+
+// Run the check here, before any task, and return its plan; stop with its message where something is wrong.
+def checkHere(java.nio.file.Path command, java.nio.file.Path samplesheet, String params_json, List schemas) {
+    def folder = java.nio.file.Files.createTempDirectory('mmsrl-check')
+    def given = folder.resolve('params.json')
+    def plan = folder.resolve('plan.json')
+    given.text = params_json
+    def arguments = ['--input', samplesheet, '--params', given, '--schema-dir', schemas.first().parent, '--output', plan]
+    def check = ([command] + arguments).collect { part -> part.toString() }.execute()
+    def messages = new StringBuilder()
+    check.waitForProcessOutput(messages, messages)
+    def text = check.exitValue() == 0 ? plan.text : null
+    folder.deleteDir()
+    if (text == null) {
+        error(messages.toString().trim())
+    }
+    return text
+}
+
+// A path of the samplesheet: absolute, a URI, or relative to the samplesheet's folder; [] where there is none.
+def locate(java.nio.file.Path samplesheet, String path) {
+    if (!path) {
+        return []
+    }
+    return path ==~ /^(\/|\w+:\/\/).*/ ? file(path) : samplesheet.resolveSibling(path)
+}
+
+// [ meta, source, image, truth ] of every row; stops naming all files that are not there.
+def readPlan(String text, java.nio.file.Path samplesheet) {
+    def plan = new groovy.json.JsonSlurper().parseText(text)
+    def sections = plan.samples.collect { row ->
+        def size = plan.samples.count { other -> row.group && other.group == row.group }
+        def meta = [id: row.id, group: row.group, group_size: row.group ? size : null, bin_size: row.bin_size, n_domains: row.n_domains]
+        [meta] + [row.spaceranger_dir ?: row.h5ad, row.image, row.truth].collect { path -> locate(samplesheet, path) }
+    }
+    def missing = sections.collectMany { section -> section.tail().findAll { path -> path && !path.exists() }.collect { path -> "sample ${section.head().id}: ${path} does not exist" } }
+    if (missing) {
+        error("${missing.size()} files of ${samplesheet.name} cannot be found\n  ${missing.join('\n  ')}")
+    }
+    return [sections: sections, code: plan.code]
+}
+
+// Check samplesheet and parameters before anything is computed, and turn the rows into sections.
+workflow PLAN {
+    take:
+    samplesheet // file
+    params_json // text: all parameters of the run
+    schemas // files: nextflow_schema.json and schema_input.json, in one folder where the check runs here
+    command // file: mmsrl-check of this machine, or null to check in a task
+
+    main:
+    if (command) {
+        plan = channel.value(readPlan(checkHere(command, samplesheet, params_json, schemas), samplesheet))
+        versions = channel.empty()
+    }
+    else {
+        CHECK(samplesheet, params_json, schemas)
+        plan = CHECK.out.plan.map { file -> readPlan(file.text, samplesheet) }.first()
+        versions = CHECK.out.versions
+    }
+
+    emit:
+    sections = plan.flatMap { p -> p.sections }
+    code = plan.map { p -> p.code }
+    versions = versions
+}

@@ -1,0 +1,55 @@
+"""One whole run on small real sections, then what running it again must and must not do."""
+
+from __future__ import annotations
+
+import json
+
+import anndata as ad
+import pytest
+from conftest import Project, Run
+
+
+@pytest.fixture(scope="module")
+def first(project: Project) -> Run:
+    return project.run()
+
+
+def test_ends_at_a_report_and_final_files(project: Project, first: Run) -> None:
+    assert first.status == 0, first.text
+    results = project.launch / "results"
+    html = (results / "report/mmsrl_report.html").read_text()
+    final = ad.read_h5ad(results / "assemble/tiny.mmsrl.h5ad")
+
+    assert "tiny" in html
+    assert final.obs["domain"].cat.categories.size > 1
+    assert final.obsm["X_mmsrl"].shape[0] == final.n_obs
+    assert (results / "evaluate/tiny.scores.csv").read_text().startswith("sample,metric,value,n_spots")
+    for name in ("execution_report.html", "execution_timeline.html", "pipeline_dag.html"):
+        assert (results / "pipeline_info" / name).stat().st_size > 0
+
+
+def test_manifest_says_how_to_repeat_the_run(project: Project, first: Run) -> None:
+    manifest = json.loads((project.launch / "results/pipeline_info/manifest.json").read_text())
+
+    assert manifest["parameters"]["seed"] == 0
+    assert manifest["versions"]["mmsrl"]
+    assert all(len(digest) == 64 for digest in manifest["inputs"]["tiny"].values())
+
+
+def test_same_command_with_resume_runs_nothing_again(project: Project, first: Run) -> None:
+    again = project.run("-resume")
+
+    assert again.status == 0, again.text
+    assert set(again.tasks) == set(first.tasks)
+    assert set(again.tasks.values()) == {"CACHED"}, again.tasks
+
+
+def test_editing_the_core_runs_exactly_the_stages_that_use_it(project: Project, first: Run) -> None:
+    source = project.root / "src/mmsrl/domains/api.py"
+    source.write_text(source.read_text().replace("def domains(", "def domains(  # edited\n", 1))
+    comment = project.run("-resume")
+    assert set(comment.tasks.values()) == {"CACHED"}, "a comment must not run anything again"
+
+    source.write_text(source.read_text() + "\n\nUNUSED = 1\n")
+    unused = project.run("-resume")
+    assert set(unused.tasks.values()) == {"CACHED"}, "a definition that nothing reaches must not run anything again"

@@ -1,0 +1,92 @@
+include { INGEST } from '../modules/local/ingest/main'
+include { QC } from '../modules/local/qc/main'
+include { FEATURES } from '../modules/local/features/main'
+include { TRAIN } from '../modules/local/train/main'
+include { DOMAINS } from '../modules/local/domains/main'
+include { EVALUATE } from '../modules/local/evaluate/main'
+include { ASSEMBLE } from '../modules/local/assemble/main'
+include { REPORT } from '../modules/local/report/main'
+
+// From tissue sections to spatial domains and a report.
+workflow MMSRL {
+    take:
+    // [ meta, source, image, truth ] for each section. meta: id; optional: group (sections with the same group are
+    // trained together), group_size (lets a group start as soon as it is complete), bin_size (Visium HD, µm) and
+    // n_domains. source: Space Ranger outs, a tar of it or .h5ad; image and truth: file or [].
+    sections
+    code // value channel: map of stage to fingerprint of its code; [:] where the container's version tells
+    params_json // value channel: text, the parameters for report and manifest
+
+    main:
+    INGEST(sections.map { meta, source, _image, _truth -> [meta, source, meta.bin_size ?: []] }, code.map { c -> c.ingest ?: '' })
+
+    QC(INGEST.out.h5ad, code.map { c -> c.qc ?: '' })
+
+    images = sections.map { meta, _source, image, _truth -> [meta, image] }
+    FEATURES(QC.out.h5ad.join(images), code.map { c -> c.features ?: '' })
+
+    // A unit is what is trained together. Its sections are sorted, so that the order in which they arrive changes nothing.
+    truths = sections.map { meta, _source, _image, truth -> [meta, truth] }
+    units = QC.out.h5ad
+        .join(FEATURES.out.h5ad)
+        .join(truths)
+        .map { meta, counts, features, truth ->
+            def unit = meta.group ?: meta.id
+            def size = meta.group ? meta.group_size : 1
+            [size ? groupKey(unit, size) : unit, [meta: meta, counts: counts, features: features, truth: truth]]
+        }
+        .groupTuple()
+        .map { unit, members ->
+            def sorted = members.sort { member -> member.meta.id }
+            [[id: unit.toString(), samples: sorted.collect { member -> member.meta.id }], sorted]
+        }
+    sources = units.map { unit, members -> [unit, members.collect { member -> member.counts }, members.collect { member -> member.features }] }
+
+    TRAIN(sources, code.map { c -> c.train ?: '' })
+
+    n_domains = units.map { unit, members -> [unit, members.first().meta.n_domains ?: []] }
+    DOMAINS(TRAIN.out.embedding.join(n_domains), code.map { c -> c.domains ?: '' })
+
+    labelled = units
+        .map { unit, members -> [unit, members.findAll { member -> member.truth }] }
+        .filter { _unit, members -> members }
+        .map { unit, members -> [unit, members.collect { member -> member.meta.id }, members.collect { member -> member.truth }] }
+    EVALUATE(DOMAINS.out.csv.join(TRAIN.out.embedding).join(labelled), code.map { c -> c.evaluate ?: '' })
+
+    ASSEMBLE(sources.join(TRAIN.out.embedding).join(DOMAINS.out.csv), code.map { c -> c.assemble ?: '' })
+
+    versions = INGEST.out.versions.mix(
+        QC.out.versions,
+        FEATURES.out.versions,
+        TRAIN.out.versions,
+        DOMAINS.out.versions,
+        EVALUATE.out.versions,
+        ASSEMBLE.out.versions,
+    )
+    summaries = INGEST.out.summary.mix(
+        QC.out.summary,
+        FEATURES.out.summary,
+        TRAIN.out.summary,
+        DOMAINS.out.summary,
+        EVALUATE.out.summary,
+    )
+    // Sorted by path: the same files in another order would make the report run again on -resume.
+    REPORT(
+        ASSEMBLE.out.h5ad.flatMap { _unit, files -> [files].flatten() }.toSortedList { file -> file.toString() },
+        summaries.map { _meta, file -> file }.toSortedList { file -> file.toString() },
+        TRAIN.out.log.map { _unit, file -> file }.toSortedList { file -> file.toString() },
+        EVALUATE.out.scores.map { _unit, file -> file }.toSortedList { file -> file.toString() },
+        versions.toSortedList { file -> file.toString() },
+        params_json,
+        code.map { c -> c.report ?: '' },
+    )
+
+    emit:
+    h5ad = ASSEMBLE.out.h5ad // [ unit, files ]
+    csv = ASSEMBLE.out.csv // [ unit, files ]
+    embedding = TRAIN.out.embedding // [ unit, file ]
+    domains = DOMAINS.out.csv // [ unit, file ]
+    scores = EVALUATE.out.scores // [ unit, file ]
+    report = REPORT.out.html // file
+    versions = versions.mix(REPORT.out.versions) // file
+}
