@@ -6,10 +6,8 @@ include { helpText } from './subworkflows/local/help/main'
 
 workflow {
     main:
-    schemas = [file("${projectDir}/nextflow_schema.json"), file("${projectDir}/assets/schema_input.json")]
-
     if (params.help.toString() == 'true') {
-        log.info(helpText(schemas.first()))
+        log.info(helpText(file("${projectDir}/nextflow_schema.json")))
     }
     else if (!params.input || !params.outdir) {
         error("--input and --outdir are needed: a samplesheet, and a folder for the results (--help lists all parameters)")
@@ -18,7 +16,7 @@ workflow {
         params_json = groovy.json.JsonOutput.toJson(params)
         samplesheet = file(params.input, checkIfExists: true)
 
-        PLAN(samplesheet, params_json, schemas, checkCommand(workflow.containerEngine, projectDir))
+        PLAN(samplesheet, params_json, projectDir, checkCommand(workflow.containerEngine, projectDir))
         MMSRL(PLAN.out.sections, PLAN.out.code, channel.value(params_json))
     }
 

@@ -20,7 +20,9 @@ from mmsrl.train.presets import Published
 def gaussian_graph(coordinates: np.ndarray, width: float, cut: float = 0.0) -> Tensor:
     """Return Â, dense; weights below ``cut`` are left out."""
     points = torch.as_tensor(coordinates, dtype=torch.float64)
-    kernel = torch.exp(-(torch.cdist(points, points, compute_mode="donot_use_mm_for_euclid_dist") ** 2) / (2 * width**2))
+    kernel = torch.exp(
+        -(torch.cdist(points, points, compute_mode="donot_use_mm_for_euclid_dist") ** 2) / (2 * width**2)
+    )
     kernel = torch.where(kernel < cut, 0.0, kernel) + torch.eye(len(points), dtype=torch.float64)
     return kernel / kernel.sum(dim=1, keepdim=True)
 
@@ -32,7 +34,7 @@ def dropout_mask(n: int, block: int, dropout: float, seed: int, like: Tensor) ->
         [
             torch.cat(
                 [
-                    keep_mask(r.stop - r.start, c.stop - c.start, dropout, seed, i * len(slices) + j, like)
+                    keep_mask(like.new_empty(r.stop - r.start, c.stop - c.start), dropout, seed, i * len(slices) + j)
                     for j, c in enumerate(slices)
                 ],
                 dim=1,
@@ -52,9 +54,9 @@ def attention(e: Tensor, mask: Tensor) -> Tensor:
 
 
 def zinb(x: Tensor, r: Tensor, p: dict[str, Tensor], ridge: float) -> Tensor:
-    pi = torch.sigmoid(F.linear(r, p["heads.0.weight"], p["heads.0.bias"]))
-    theta = F.softplus(F.linear(r, p["heads.1.weight"], p["heads.1.bias"])).clamp(1e-4, 1e4)
-    mu = torch.exp(F.linear(r, p["heads.2.weight"], p["heads.2.bias"])).clamp(1e-5, 1e6)
+    pi = torch.sigmoid(F.linear(r, p["pi.weight"], p["pi.bias"]))
+    theta = F.softplus(F.linear(r, p["theta.weight"], p["theta.bias"])).clamp(1e-4, 1e4)
+    mu = torch.exp(F.linear(r, p["mu.weight"], p["mu.bias"])).clamp(1e-5, 1e6)
     zero = -torch.log(pi + (1 - pi) * (theta / (theta + mu)) ** theta)
     other = (
         -torch.log(1 - pi)

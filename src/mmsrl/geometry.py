@@ -11,7 +11,7 @@ from scipy.spatial import cKDTree
 Lattice = Literal["hexagonal", "square", "none"]
 
 FIRST_SHELL = 1.2
-"""Pairs closer than this many pitches are neighbours: midway between 1 and the next distance on a square lattice, √2."""
+"""Pairs closer than this many pitches are neighbours: between 1 and √2, the next distance on a square lattice."""
 
 MIN_ORDER = 0.6
 """Bond order from which a lattice is accepted; a jitter of 10 % of the pitch on either axis still gives 0.7."""
@@ -27,9 +27,7 @@ class Geometry(NamedTuple):
     lattice: Lattice
 
 
-def measure(
-    coordinates: ArrayLike, array_row: ArrayLike | None = None, array_col: ArrayLike | None = None
-) -> Geometry:
+def measure(coordinates: ArrayLike, array_row: ArrayLike | None = None, array_col: ArrayLike | None = None) -> Geometry:
     r"""Measure spot pitch and lattice.
 
     The pitch is the median distance to the nearest other spot; on a lattice, the median distance between all lattice
@@ -73,9 +71,8 @@ def nearest_distances(points: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the distance of every point, (n, 2), to its nearest other point; empty for fewer than two points."""
     if len(points) < 2:
         return np.empty(0)
-    distances, _ = cKDTree(points).query(points, k=2)
-    nearest: NDArray[np.float64] = distances[:, 1]
-    return nearest
+    distances, _ = cKDTree(points).query(points, k=[2])
+    return np.ravel(distances)
 
 
 def neighbour_bonds(points: NDArray[np.float64], radius: float) -> NDArray[np.float64]:

@@ -8,7 +8,8 @@ process CHECK {
     input:
     path samplesheet
     val params_json // text: all parameters of the run
-    path schemas, stageAs: 'schemas/*' // nextflow_schema.json and schema_input.json
+    path params_schema, stageAs: 'schemas/*' // nextflow_schema.json
+    path samplesheet_schema, stageAs: 'schemas/assets/*' // schema_input.json
 
     output:
     path 'plan.json', emit: plan

@@ -56,6 +56,8 @@ def main(
     if counted.keys() != described.keys():
         lonely = sorted(counted.keys() ^ described.keys())
         raise InputError(f"--counts and --features must be of the same samples; only one of the two for {lonely}")
+    if len(counted) > 1 and id in counted:
+        raise InputError(f"group {id} has the name of one of its samples; its files would overwrite each other")
     parameters = {}
     for path in summaries:
         summary = json.loads(path.read_text(encoding="utf-8"))
@@ -80,9 +82,7 @@ def main(
 
     messages = []
     result = {"samples": {sample: list(adata.shape) for sample, adata in assembled.items()}, "target_sum": target_sum}
-    if list(assembled) != [id]:
-        if id in assembled:
-            raise InputError(f"group {id} has the name of one of its samples; its files would overwrite each other")
+    if len(assembled) > 1:
         joint = assemble_group(id, assembled)
         write(joint, f"{id}.mmsrl.h5ad")
         result["genes_in_common"] = joint.n_vars

@@ -11,6 +11,7 @@ import tarfile
 import tempfile
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -86,6 +87,9 @@ def check_files(section: Section, folder: Path) -> Iterator[Problem]:
             faults.append(Problem(section["row"], str(error), column="bin_size", value=str(section["bin_size"])))
         except InputError as error:
             faults.append(Problem(section["row"], str(error), column=column, value=section[column]))
+        except OSError as error:
+            text = f"cannot be read ({error.strerror}: {error.filename}); ask its owner, or copy it"
+            faults.append(Problem(section["row"], text, column=column, value=section[column]))
         return None
 
     spots: _Spots | None = attempt("spaceranger_dir", lambda path: _spaceranger(path, section.get("bin_size")))
@@ -143,9 +147,11 @@ def _spaceranger(path: Path, bin_size: int | None) -> _Spots | None:
     if not path.name.lower().endswith(_ARCHIVES):
         raise InputError(f"neither a folder nor an archive; the name of an archive ends with {listed(_ARCHIVES)}")
     if path.stat().st_size <= _LISTED_AT_MOST:
-        with tempfile.TemporaryDirectory(prefix="mmsrl-check-") as listing:
-            _list_archive(path, Path(listing))
-            _matrix(Path(listing), bin_size)
+        with tempfile.TemporaryDirectory(prefix="mmsrl-check-") as scratch:
+            listing = Path(scratch, path.name)  # the name that messages say
+            listing.mkdir()
+            _list_archive(path, listing)
+            _matrix(listing, bin_size)
     return None
 
 
@@ -158,11 +164,6 @@ def _matrix(folder: Path, bin_size: int | None) -> Path:
         if bin_size is not None and f" {bin_size} " in str(error):
             raise _BinSizeError(str(error)) from error
         raise
-    inside = section.matrix.parent
-    if bin_size is None and inside.parent.name == "binned_outputs" and inside != folder:
-        sizes = [int(name[7:10]) for name in sorted(os.listdir(inside.parent)) if re.fullmatch(r"square_\d{3}um", name)]
-        if len(sizes) > 1:
-            raise InputError(f"the section has bins of {listed(map(str, sizes))} µm; say which in column bin_size")
     if section.matrix.is_dir():
         there = {name.removesuffix(".gz") for name in os.listdir(section.matrix)}
         missing = [n for n in ("matrix.mtx", "barcodes.tsv") if n not in there]
@@ -201,15 +202,18 @@ def _text_barcodes(matrix: Path) -> list[str]:
     return content.decode("utf-8", "replace").split()
 
 
-def _open_hdf5(path: Path) -> h5py.File:
+@contextmanager
+def _open_hdf5(path: Path) -> Iterator[h5py.File]:
     import h5py
 
     with path.open("rb") as handle:
         if handle.read(len(_HDF5)) != _HDF5:
             raise InputError(f"{path.name} is not HDF5, whatever its name says; give the right file")
     try:
-        return h5py.File(path, "r")
-    except OSError as error:
+        with h5py.File(path, "r") as file:
+            yield file
+    # What h5py raises for a damaged file depends on where the damage is.
+    except (OSError, RuntimeError, LookupError, ValueError, TypeError, AttributeError) as error:
         raise InputError(f"{path.name} is damaged HDF5; was its copy or download cut short?") from error
 
 

@@ -176,13 +176,17 @@ class Code:
                 found += self._imported(definition.module, node)
             elif isinstance(node, ast.Constant) and node.value in self.modules:
                 found += self._whole(node.value)  # named as text: importlib, resources
+            elif isinstance(node, ast.Global):
+                found += [d for name in node.names for d in self._resolve(definition.module, [name], local)]
             elif isinstance(node, (ast.Attribute, ast.Name)) and id(node) not in roots:
+                if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+                    continue
                 chain, parts = _chain(node)
                 roots.update(parts)
                 if chain:
                     found += self._resolve(definition.module, chain, local)
-                    if chain[-1] in ("import_module", "__import__"):
-                        found += [d for module in self.modules for d in self._whole(module)]
+            elif isinstance(node, ast.Call) and _imports_computed(node):
+                found += [d for module in self.modules for d in self._whole(module)]
         if (definition.module, *definition.names) == TABLE_READER:
             table = self._lookup(*TABLE)
             imported = self._lookup(definition.module, TABLE[1])
@@ -263,6 +267,12 @@ class Code:
             name = file.relative_to(self.root).as_posix()
             found.append((owner, name, hashlib.sha256(file.read_bytes()).hexdigest()))
         return found
+
+
+def _imports_computed(call: ast.Call) -> bool:
+    """Tell whether a call imports a module whose name is not written there."""
+    function = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", None)
+    return function in ("import_module", "__import__") and not (call.args and isinstance(call.args[0], ast.Constant))
 
 
 def _parents(name: str) -> list[str]:

@@ -10,7 +10,7 @@ from typing import Any
 import jsonschema
 from jsonschema.exceptions import ValidationError
 
-from mmsrl.check.problems import listed, nearest, shown
+from mmsrl.check.problems import listed, nearest, printable, shown
 
 _INTEGER = re.compile(r"[+-]?[0-9]{1,18}")
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3})?")
@@ -51,7 +51,7 @@ def check_params(given: Mapping[str, Any], schema: Mapping[str, Any]) -> tuple[d
         elif not _is_twin(name, given):
             guess = nearest(name, properties)
             hint = f"did you mean --{guess}?" if guess else "--help lists all parameters"
-            problems.append(f"unknown parameter --{name}; {hint}")
+            problems.append(f"unknown parameter --{printable(name)}; {hint}")
 
     set_ones = {name: value for name, value in params.items() if value is not None}
     validator = jsonschema.Draft202012Validator(schema)

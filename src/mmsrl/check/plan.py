@@ -28,7 +28,7 @@ def make_plan(sheet: Path, given: Mapping[str, Any], schema_dir: Path, *, look_a
     given
         Nextflow's ``params``.
     schema_dir
-        Folder with ``nextflow_schema.json`` and ``assets/schema_input.json`` (or both side by side).
+        Folder with ``nextflow_schema.json`` and ``assets/schema_input.json``.
     look_at_files
         Also look at the files that the samplesheet names, and make their paths absolute. Without it paths stay as
         written, for a place where the files cannot be seen.
@@ -99,8 +99,6 @@ def _units(samples: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def _schema(folder: Path, name: str) -> dict[str, Any]:
     path = folder / name
-    if not path.exists():
-        path = folder / Path(name).name
     try:
         schema: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

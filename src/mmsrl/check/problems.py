@@ -15,18 +15,23 @@ class Problem:
     """One fault of a samplesheet: where it is, what stands there, and what to do."""
 
     row: int
-    """Line number (CSV, TSV) or entry number (YAML, JSON), from 1; 0: the file as a whole."""
+    """Line of a CSV or TSV, entry of a YAML or JSON list, from 1; 0: the file as a whole."""
     text: str
     column: str | None = None
     value: str | None = None
 
 
-def shown(value: object) -> str:
-    """Return ``value`` quoted, without control characters, cut to a length that leaves the message readable."""
+def printable(value: object) -> str:
+    """Return ``value`` as text on one line, cut to a length that leaves a message readable."""
     text = str(value)
     if len(text) > _LONGEST_VALUE:
         text = f"{text[: _LONGEST_VALUE - 3]}..."
-    return "'" + "".join(c if c.isprintable() else repr(c)[1:-1] for c in text) + "'"
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+def shown(value: object) -> str:
+    """Return ``value`` as :func:`printable` does, in quotes."""
+    return f"'{printable(value)}'"
 
 
 def listed(names: Iterable[str]) -> str:
@@ -55,7 +60,7 @@ def report(problems: Collection[Problem], name: str, unit: str) -> str:
     name
         File name of the samplesheet.
     unit
-        What rows are counted in: ``line`` or ``entry``.
+        What rows are called: ``row`` or ``entry``.
     """
     unique = sorted(set(problems), key=lambda p: (p.row, p.column or "", p.text))
     lines = [f"{len(unique)} problem{'s' if len(unique) > 1 else ''} in {name}"]
@@ -64,7 +69,7 @@ def report(problems: Collection[Problem], name: str, unit: str) -> str:
         if problem.row:
             where.append(f"{unit} {problem.row}")
         if problem.column is not None:
-            where.append(f"column {problem.column}")
+            where.append(f"column {printable(problem.column)}")
         if problem.value is not None:
             where.append(f"value {shown(problem.value)}")
         lines.append(f"  {', '.join(where)}: {problem.text}")

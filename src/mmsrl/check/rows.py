@@ -58,7 +58,7 @@ def check_rows(table: Table, schema: Mapping[str, Any]) -> tuple[list[Section], 
                 values.pop(str(error.path[0]), None)
         sections.append({"row": row.number, **values})
     if not table.rows and not problems:
-        problems.append(Problem(0, "there is no sample; add a line for each"))
+        problems.append(Problem(0, "there are no rows below the column names; add one for each sample"))
 
     problems += _repeated_samples(sections, table.unit)
     problems += _group_problems(sections, table.unit)

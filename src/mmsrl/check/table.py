@@ -37,7 +37,7 @@ class Table:
     """A samplesheet as written, and what was wrong with its form."""
 
     unit: str
-    """What :attr:`Row.number` counts: ``line`` or ``entry``."""
+    """What :attr:`Row.number` counts: ``row`` (line of a CSV or TSV) or ``entry`` (of a YAML or JSON list)."""
     columns: tuple[str, ...] | None
     """Columns of the header; ``None`` where every row names its own (YAML, JSON)."""
     rows: list[Row] = field(default_factory=list)
@@ -108,8 +108,8 @@ def _delimited(name: str, text: str, delimiter: str) -> Table:
         line = reader.line_num + 1
     if not records:
         if problems:
-            raise InputError(f"{name}, line {problems[0].row}: {problems[0].text}")
-        raise InputError(f"{name} is empty; it needs a line of column names and one line a sample")
+            raise InputError(f"{name}, row {problems[0].row}: {problems[0].text}")
+        raise InputError(f"{name} is empty; it needs a row of column names and a row for each sample")
 
     header, columns = records[0]
     while columns and not columns[-1]:
@@ -119,7 +119,7 @@ def _delimited(name: str, text: str, delimiter: str) -> Table:
             if other != delimiter and other in columns[0]:
                 wanted = "commas" if delimiter == "," else "tabs"
                 raise InputError(
-                    f"{name}, line {header}: columns are separated by {meaning}, but the name of the file says "
+                    f"{name}, row {header}: columns are separated by {meaning}, but the name of the file says "
                     f"{wanted}; save it with {wanted}" + (" or name it .tsv" if other == "\t" else "")
                 )
     for column in sorted({c for c in columns if columns.count(c) > 1}):
@@ -128,7 +128,7 @@ def _delimited(name: str, text: str, delimiter: str) -> Table:
     if "" in columns and columns.count("") == 1:
         problems.append(Problem(header, f"column {columns.index('') + 1} has no name; name or remove it"))
 
-    table = Table("line", tuple(columns), problems=problems, header=header)
+    table = Table("row", tuple(columns), problems=problems, header=header)
     for number, fields in records[1:]:
         while len(fields) > len(columns) and not fields[-1]:
             fields.pop()

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 from collections.abc import Set
 from pathlib import Path
 
 from mmsrl._errors import InputError
-from mmsrl.check.problems import nearest, shown
+from mmsrl.check.problems import listed, nearest, shown
 
 COLUMNS = ("barcode", "label")
 
 
 def check_truth(path: Path, barcodes: Set[str] | None) -> None:
-    """Check that a CSV has one row a barcode, a label for some, and barcodes of the section.
+    """Check that a file is a table of barcodes and labels, and that its barcodes are of the section.
+
+    As in ``evaluate``, commas, semicolons and tabs may separate columns, and text may be UTF-8, UTF-16 or Windows-1252.
 
     Parameters
     ----------
     path
-        The CSV.
+        The truth file.
     barcodes
         Barcodes of the section; ``None`` where they are not known here.
 
@@ -27,28 +30,33 @@ def check_truth(path: Path, barcodes: Set[str] | None) -> None:
     InputError
         If the file could not be used to score this section.
     """
+    lines = _text(path).splitlines()
+    delimiter = max(",;\t", key=lines[0].count) if lines else ","
+    reader = csv.reader(lines, delimiter=delimiter)
     try:
-        with path.open(encoding="utf-8-sig", newline="") as handle:
-            reader = csv.reader(handle, strict=True)
-            header = [name.strip() for name in next(reader, [])]
-            at = [_position(name, header) for name in COLUMNS]
-            seen: set[str] = set()
-            n_labelled = 0
-            for fields in reader:
-                if not any(fields):
-                    continue
-                if len(fields) != len(header):
-                    raise InputError(f"line {reader.line_num} has {len(fields)} values for {len(header)} columns")
-                barcode, label = (fields[i].strip() for i in at)
-                if barcode in seen:
-                    raise InputError(f"line {reader.line_num} repeats barcode {shown(barcode)}; keep one")
-                seen.add(barcode)
-                n_labelled += bool(label)
-    except UnicodeDecodeError as error:
-        raise InputError("not UTF-8 text; save it as CSV (UTF-8)") from error
+        rows = [(reader.line_num, fields) for fields in reader]
     except csv.Error as error:
-        raise InputError(f"not CSV ({error})") from error
-    if not n_labelled:
+        raise InputError(f"line {reader.line_num} is no row of a table ({error})") from error
+    header = [name.strip().lower() for name in rows[0][1]] if rows else []
+    missing = [column for column in COLUMNS if column not in header]
+    if missing:
+        guesses = [nearest(column, [name for name in header if name not in COLUMNS]) for column in missing]
+        hint = listed(f"{guess} may be {column}" for guess, column in zip(guesses, missing, strict=True) if guess)
+        raise InputError(
+            f"no column {' and no column '.join(missing)}; its first line must name barcode and label, "
+            f"but is {shown(delimiter.join(header))}" + (f" ({hint})" if hint else "")
+        )
+    barcode_at, label_at = (header.index(column) for column in COLUMNS)
+    seen: set[str] = set()
+    labelled = False
+    for number, fields in rows[1:]:
+        if not any(fields):
+            continue
+        if len(fields) <= max(barcode_at, label_at):
+            raise InputError(f"line {number} has {len(fields)} of {len(header)} columns; complete the line")
+        seen.add(fields[barcode_at].strip())
+        labelled = labelled or bool(fields[label_at].strip())
+    if not labelled:
         raise InputError("no barcode has a label; leave the column truth empty if there are none")
     if barcodes and seen.isdisjoint(barcodes):
         raise InputError(
@@ -57,13 +65,14 @@ def check_truth(path: Path, barcodes: Set[str] | None) -> None:
         )
 
 
-def _position(column: str, header: list[str]) -> int:
-    if header.count(column) == 1:
-        return header.index(column)
-    if column in header:
-        raise InputError(f"column {column} is there more than once; keep one")
-    if len(header) == 1 and any(separator in header[0] for separator in ";\t"):
-        raise InputError("columns are not separated by commas; save it as CSV with commas")
-    guess = nearest(column, [name for name in header if name not in COLUMNS])
-    hint = f"is it {shown(guess)}? rename it" if guess else f"its header is {shown(','.join(header))}"
-    raise InputError(f"no column {column}; {hint}")
+def _text(path: Path) -> str:
+    content = path.read_bytes()
+    utf_16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    for encoding in ["utf-16"] if utf_16 else ["utf-8-sig", "cp1252"]:
+        try:
+            text = content.decode(encoding)
+        except UnicodeDecodeError:
+            continue
+        if "\0" not in text:
+            return text
+    raise InputError("not a text file; save it as CSV in UTF-8")

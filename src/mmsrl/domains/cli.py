@@ -16,13 +16,6 @@ _file = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option("--id", "id", required=True, help="Id of the unit; names the outputs.")
 @click.option("--embedding", type=_file, required=True, help="<unit>.embedding.h5ad.")
 @click.option(
-    "--counts",
-    type=_file,
-    multiple=True,
-    required=True,
-    help="<sample>.qc.h5ad of a section of the unit; give it once a section.",
-)
-@click.option(
     "--n-domains", type=click.IntRange(1), help="Number of domains; if not given, it is chosen without labels."
 )
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Seed.")
@@ -35,7 +28,6 @@ _file = click.Path(exists=True, dir_okay=False, path_type=Path)
 def main(
     id: str,
     embedding: Path,
-    counts: tuple[Path, ...],
     n_domains: int | None,
     seed: int,
     output_dir: Path,
@@ -47,24 +39,12 @@ def main(
 
     import anndata
 
-    from mmsrl import _keys
     from mmsrl._errors import InputError
     from mmsrl._files import write_summary, write_text
     from mmsrl.domains.api import domains
     from mmsrl.domains.readouts import Readout
 
     embedded = anndata.read_h5ad(embedding)
-    spots = embedded.obs.groupby(_keys.SAMPLE, observed=True)[_keys.BARCODE].agg(set)
-    sections = {}
-    for path in counts:
-        section = anndata.read_h5ad(path, backed="r")
-        sections[str(section.uns[_keys.UNS][_keys.SAMPLE])] = set(section.obs_names)
-    for sample in sorted(set(spots.index) | set(sections)):
-        if spots.get(sample, set()) != sections.get(sample, set()):
-            raise InputError(
-                f"unit {id}, sample {sample}: {embedding.name} has {len(spots.get(sample, ()))} spots of it, its counts "
-                f"have {len(sections.get(sample, ()))}, and they are not the same; give the counts it was trained on"
-            )
     try:
         table, facts, messages = domains(
             embedded, n_domains, readout=cast(Readout, readout), resolution=resolution, seed=seed

@@ -142,7 +142,7 @@ def _remembered(file: Path) -> list[str]:
     """Return the jars listed in ``file`` if all of them are still there, else nothing."""
     try:
         paths = file.read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
+    except OSError:
         return []
     return paths if all(os.path.exists(path) for path in paths) else []
 
@@ -173,7 +173,7 @@ def _maven() -> Any:
 
 @contextmanager
 def _system_certificates() -> Iterator[None]:
-    """Trust what the system trusts, such as the certificate of a company's proxy, as pip does; else what ships with us."""
+    """Trust what the system trusts, as pip does: it may hold the certificate of a company's proxy."""
     trusted = ssl.get_default_verify_paths()
     folder = trusted.capath if trusted.capath and any(os.scandir(trusted.capath)) else None
     chosen = None if "REQUESTS_CA_BUNDLE" in os.environ else trusted.cafile or folder

@@ -109,6 +109,8 @@ def environment(engine: Engine, arguments: Sequence[str]) -> dict[str, str]:
     if not sys.stdout.isatty():
         variables.setdefault("NXF_ANSI_LOG", "false")  # a log has no use for a screen that is drawn again and again
     if engine.java_home:
+        # As Nextflow's own start script does; Java would take the home folder from the user database instead.
+        variables.setdefault("NXF_HOME", str(Path.home() / ".nextflow"))
         variables["JAVA_HOME"] = engine.java_home
         variables["NXF_CLI"] = shlex.join(["nextflow", *arguments])  # what reports show as the command line
         variables.pop("JAVA_TOOL_OPTIONS", None)

@@ -369,7 +369,7 @@ class Runner {
         |        ${target}.out.eachWithIndex { output, i -> keep(i.toString(), output) }
         |    }
         |    workflow.onComplete = {
-        |        def end = [exitStatus: workflow.exitStatus, errorMessage: workflow.errorMessage, errorReport: workflow.errorReport]
+        |        def end = [errorMessage: workflow.errorMessage, errorReport: workflow.errorReport]
         |        file('$meta/workflow.json').text = groovy.json.JsonOutput.toJson(end)
         |    }
         |}

@@ -94,19 +94,21 @@ def _located(unit: str, domains: pd.DataFrame, embedding: AnnData) -> pd.DataFra
     return spots
 
 
-def _labels(
-    sample: str, barcodes: pd.Series[str], labels: pd.Series[str], messages: list[dict[str, str]]
-) -> list[str]:
+def _labels(sample: str, barcodes: pd.Series[str], labels: pd.Series[str], messages: list[dict[str, str]]) -> list[str]:
     """Return the label of each barcode, empty where there is none."""
     unknown = labels.index.difference(pd.Index(barcodes))
     if len(unknown) == len(labels):
         raise InputError(
-            f"sample {sample}: none of its {len(barcodes)} spots is labelled: spots are named like '{barcodes.iloc[0]}', "
-            f"labels are for '{labels.index[0]}'; give the truth of this section, with the barcodes of its counts"
+            f"sample {sample}: none of its {len(barcodes)} spots is labelled: spots are named like "
+            f"'{barcodes.iloc[0]}', labels are for '{labels.index[0]}'; give the truth of this section, with the "
+            "barcodes of its counts"
         )
     if len(unknown):
-        text = f"sample {sample}: {len(unknown)} of {len(labels)} labels are for spots that are not there or did not pass"
-        messages.append({"level": "info", "text": f"{text} quality control (such as '{unknown[0]}')"})
+        text = (
+            f"sample {sample}: {len(unknown)} of {len(labels)} labels are for spots that are not there or did not pass "
+            f"quality control (such as '{unknown[0]}')"
+        )
+        messages.append({"level": "info", "text": text})
     found = barcodes.map(labels).fillna("")
     if (unlabelled := int((found == "").sum())) > 0:
         text = f"sample {sample}: {unlabelled} of {len(barcodes)} spots have no label and are left out of the scores"
@@ -116,15 +118,16 @@ def _labels(
     return list(found)
 
 
-def _compare(
-    name: str, spots: pd.DataFrame, rows: list[tuple[str, str, float, int]], facts: dict[str, Any]
-) -> None:
+def _compare(name: str, spots: pd.DataFrame, rows: list[tuple[str, str, float, int]], facts: dict[str, Any]) -> None:
     """Add the agreement of labelled spots to ``rows`` and their confusion table to ``facts``."""
     spots = spots[spots["label"] != ""]
     labels = spots["label"].astype("category")
     domains = spots[_keys.DOMAIN].astype("category")
     domains = domains.cat.reorder_categories(sorted(domains.cat.categories, key=lambda name: (len(name), name)))
-    label_codes, domain_codes = labels.cat.codes.to_numpy(np.int64), domains.cat.codes.to_numpy(np.int64)
+    label_codes, domain_codes = (
+        labels.cat.codes.to_numpy().astype(np.int64),
+        domains.cat.codes.to_numpy().astype(np.int64),
+    )
     rows += [(name, metric, value, len(spots)) for metric, value in agreement(label_codes, domain_codes).items()]
     label_names, domain_names = list(labels.cat.categories), list(domains.cat.categories)
     table = confusion(label_codes, domain_codes, len(label_names), len(domain_names))

@@ -57,7 +57,7 @@ def confusion(labels: Groups, domains: Groups, n_labels: int, n_domains: int) ->
 
 
 def match(table: npt.NDArray[np.int64]) -> list[tuple[int, int]]:
-    """Pair domains (rows) with labels (columns), each at most once, so that most spots agree (Kuhn's Hungarian method)."""
+    """Pair domains (rows) with labels (columns), each at most once, so that most spots agree (Hungarian method)."""
     from scipy.optimize import linear_sum_assignment
 
     rows, columns = linear_sum_assignment(table, maximize=True)
@@ -95,7 +95,8 @@ def chaos(domains: Groups, coordinates: npt.NDArray[np.float64]) -> float:
     for domain in np.unique(domains):
         members = standard[domains == domain]
         if len(members) > 2:
-            total += float(cKDTree(members).query(members, k=2)[0][:, 1].sum())
+            distances, _ = cKDTree(members).query(members, k=[2])
+            total += float(np.sum(distances))
     return total / len(domains)
 
 

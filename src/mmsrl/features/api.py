@@ -129,7 +129,10 @@ def image_features(
         # The coarsest level of a pyramid that still has all the pixels the descriptor can take.
         raster = [level for level in rasters if level is finest or level.scale * tile_px >= descriptor.input_px][-1]
         spacing = in_pitches * pitch_px / NODES_PER_TILE
-        values, places = _describe(raster, centres, in_pitches * pitch_px, spacing if spacing > pitch_px else 0, descriptor)
+        through_grid = spacing > pitch_px
+        values, places = _describe(
+            raster, centres, in_pitches * pitch_px, spacing if through_grid else None, descriptor
+        )
     values[off] = values[~off].mean(axis=0)
     scores, explained = principal_components(values, n_components)
     if scores.shape[1] == 0:
@@ -170,8 +173,8 @@ def _registration_messages(
     if not off.any():
         return []
     where = (
-        f"of {off.size} spots {int(off.sum())} lie outside the image {raster.name} ({raster.width} x {raster.height} px): "
-        f"spots span x {centres[:, 0].min():.0f} to {centres[:, 0].max():.0f}, "
+        f"of {off.size} spots {int(off.sum())} lie outside the image {raster.name} "
+        f"({raster.width} x {raster.height} px): spots span x {centres[:, 0].min():.0f} to {centres[:, 0].max():.0f}, "
         f"y {centres[:, 1].min():.0f} to {centres[:, 1].max():.0f}"
     )
     if off.mean() > 0.5:
@@ -183,12 +186,12 @@ def _registration_messages(
 
 
 def _describe(
-    raster: Raster, centres: npt.NDArray[np.float64], tile: float, spacing: float, descriptor: Descriptor
+    raster: Raster, centres: npt.NDArray[np.float64], tile: float, spacing: float | None, descriptor: Descriptor
 ) -> tuple[npt.NDArray[np.float32], int]:
     """Describe tiles around centres, lengths in full-resolution pixels; through a grid if ``spacing`` is given."""
     from tqdm import tqdm
 
-    places, weights = (centres, None) if spacing == 0 else interpolation_grid(centres, spacing)
+    places, weights = (centres, None) if spacing is None else interpolation_grid(centres, spacing)
     values = np.empty((len(places), len(descriptor.columns)), np.float32)
     side = max(1, round(tile * raster.scale))
     with tqdm(total=len(places), desc="features", unit="tile", disable=None) as progress:

@@ -165,7 +165,9 @@ def _levels(series: Any, path: Path, sample: str) -> list[Raster]:
             white = max(white, 1.0)
         scale = 1.0 if number == 0 else height / series.levels[0].shape[series.levels[0].axes.index("Y")]
 
-        def read(top: int, bottom: int, left: int, right: int, reader: Any = reader) -> RGB:
+        def read(
+            top: int, bottom: int, left: int, right: int, reader: Any = reader, white: float | None = white
+        ) -> RGB:
             with _named(path, sample):
                 return to_rgb(reader(top, bottom, left, right), white)
 

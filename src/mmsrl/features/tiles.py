@@ -37,7 +37,8 @@ def tile_in_pitches(pitch_um: float) -> float:
 def outside(centres: npt.NDArray[np.float64], raster: Raster) -> npt.NDArray[np.bool_]:
     """Tell which centres, (n, 2) as x, y in pixels of the raster, do not lie on it."""
     x, y = centres.T
-    return ~((x >= 0) & (x < raster.width) & (y >= 0) & (y < raster.height))
+    inside: npt.NDArray[np.bool_] = (x >= 0) & (x < raster.width) & (y >= 0) & (y < raster.height)
+    return ~inside
 
 
 def interpolation_grid(

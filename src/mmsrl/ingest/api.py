@@ -35,9 +35,7 @@ class Ingested(NamedTuple):
     messages: list[dict[str, str]]
 
 
-def read_spaceranger(
-    path: Path, sample: str, *, bin_size: int | None = None, scratch: Path | None = None
-) -> Ingested:
+def read_spaceranger(path: Path, sample: str, *, bin_size: int | None = None, scratch: Path | None = None) -> Ingested:
     """Read Space Ranger's output: v1, v2, v3 or Visium HD, and other data in the same layout.
 
     Parameters
@@ -47,7 +45,7 @@ def read_spaceranger(
     sample
         Name of the section.
     bin_size
-        Visium HD bin in µm; ``None`` takes the only one, or 8 µm.
+        Visium HD bin in µm; ``None`` takes the only one.
     scratch
         Folder to unpack a tar file in, in a folder of its own that is removed again; ``None`` takes the system's.
 
@@ -81,27 +79,33 @@ def read_h5ad(path: Path, sample: str) -> Ingested:
         if not path.is_file():
             raise InputError(f"{path}: no such file")
         content = h5ad.read_h5ad(path, sample)
-        messages = [_info(f"raw counts from {content.counts_from}")] + [_warning(note) for note in content.notes]
-        obs = _array_obs(content.obs, path.name)
-        factors = content.library.get("scalefactors", {})
-        pictures = {
-            size: picture
-            for size, array in content.library.get("images", {}).items()
-            if size in ("hires", "lowres") and (picture := images.to_rgb(np.asarray(array))) is not None
-        }
-        adata = _assemble(
-            sample=sample,
+        messages = [_info(f"raw counts from {content.counts_from}"), *map(_warning, content.notes)]
+        parts = _Parts(
             counts=content.counts,
-            obs=obs,
+            obs=_array_obs(content.obs, path.name),
             spatial=content.spatial,
-            pictures=pictures,
-            scalefactors={name: float(value) for name, value in factors.items() if np.ndim(value) == 0},
+            pictures=content.pictures,
+            scalefactors=content.scalefactors,
             bin_um=None,
             source=path.name,
-            may_stack=True,
-            messages=messages,
+            max_stacked=MAX_STACKED,
         )
-        return Ingested(adata, _checksums([path], path.parent), messages)
+        return Ingested(_assemble(sample, parts, messages), _checksums([path], path.parent), messages)
+
+
+class _Parts(NamedTuple):
+    """What a section is put together from, whatever it was read from."""
+
+    counts: matrix.Counts
+    obs: pd.DataFrame
+    spatial: NDArray[np.float64]
+    pictures: dict[str, NDArray[np.uint8]]
+    scalefactors: dict[str, float]
+    bin_um: int | None
+    source: str
+    """File of the coordinates."""
+    max_stacked: float
+    """Accepted share of spots on top of another."""
 
 
 def _read_folder(root: Path, sample: str, bin_size: int | None) -> Ingested:
@@ -119,8 +123,7 @@ def _read_folder(root: Path, sample: str, bin_size: int | None) -> Ingested:
     else:
         factors = layout.read_scalefactors(section.scalefactors)
         files.append(section.scalefactors)
-    adata = _assemble(
-        sample=sample,
+    parts = _Parts(
         counts=counts,
         obs=table[[_keys.IN_TISSUE, _keys.ARRAY_ROW, _keys.ARRAY_COL]],
         spatial=table[["pxl_col_in_fullres", "pxl_row_in_fullres"]].to_numpy(),
@@ -128,9 +131,9 @@ def _read_folder(root: Path, sample: str, bin_size: int | None) -> Ingested:
         scalefactors=factors,
         bin_um=section.bin_um,
         source=section.positions.name,
-        may_stack=False,
-        messages=messages,
+        max_stacked=0,
     )
+    adata = _assemble(sample, parts, messages)
     files += [section.positions, *section.images.values()]
     return Ingested(adata, _checksums(files, root), messages)
 
@@ -158,22 +161,13 @@ def _join(
     return matrix.Counts(counts.matrix[inside], counts.barcodes[inside], counts.features), table[inside]
 
 
-def _assemble(
-    *,
-    sample: str,
-    counts: matrix.Counts,
-    obs: pd.DataFrame,
-    spatial: NDArray[np.float64],
-    pictures: Mapping[str, NDArray[np.uint8]],
-    scalefactors: Mapping[str, float],
-    bin_um: int | None,
-    source: str,
-    may_stack: bool,
-    messages: list[dict[str, str]],
-) -> AnnData:
-    """Put the parts together; says in ``messages`` what was left out or not as usual."""
-    _check_coordinates(spatial, counts.barcodes, source, may_stack, messages)
-    counts = _gene_expression(counts, messages)
+def _assemble(sample: str, parts: _Parts, messages: list[dict[str, str]]) -> AnnData:
+    """Put the parts together; says in ``messages`` what was left out or is not as usual."""
+    obs, spatial, scalefactors = parts.obs, parts.spatial, parts.scalefactors
+    stacked = positions.check_coordinates(spatial, parts.counts.barcodes, parts.source, parts.max_stacked)
+    if stacked:
+        messages.append(_warning(stacked))
+    counts = _gene_expression(parts.counts, messages)
     features = counts.features
     genomes = [genome for genome in features["genome"].unique() if genome]
     if len(genomes) > 1:
@@ -182,10 +176,10 @@ def _assemble(
     rows = obs.get(_keys.ARRAY_ROW), obs.get(_keys.ARRAY_COL)
     measured = geometry.measure(spatial, *rows)
     if not np.isfinite(measured.pitch):
-        raise InputError(f"{source}: only one spot; a section needs several")
+        raise InputError(f"{parts.source}: only one spot; a section needs several")
     barcodes = [str(barcode) for barcode in counts.barcodes]
     kind = platform.platform_of(barcodes, measured.lattice, scalefactors)
-    lengths = platform.lengths(kind, measured.pitch, scalefactors, bin_um)
+    lengths = platform.lengths(kind, measured.pitch, scalefactors, parts.bin_um)
     messages += [_warning(note) for note in lengths.notes]
     if measured.lattice == "none" and kind != "other":
         messages.append(_warning("spots lie on no lattice that could be told; neighbours are found by distance"))
@@ -194,7 +188,7 @@ def _assemble(
     names = species.species_of(
         features["symbol"].tolist(), features["gene_ids"].tolist(), features["genome"].tolist(), weights
     )
-    shown = _placed(pictures, scalefactors, messages)
+    shown = _placed(parts.pictures, scalefactors, messages)
     return AnnData(
         X=counts.matrix,
         obs=obs.set_axis(pd.Index(barcodes), axis=0),
@@ -203,7 +197,7 @@ def _assemble(
         .set_axis(_unique_symbols(features, messages), axis=0),
         obsm={_keys.SPATIAL: spatial},
         uns={
-            _keys.UNS_SPATIAL: {sample: {"images": shown, "scalefactors": dict(scalefactors)}},
+            _keys.UNS_SPATIAL: {sample: {"images": shown, "scalefactors": scalefactors}},
             _keys.UNS: {
                 _keys.SAMPLE: sample,
                 _keys.PLATFORM: kind,
@@ -215,33 +209,6 @@ def _assemble(
             },
         },
     )
-
-
-def _check_coordinates(
-    spatial: NDArray[np.float64],
-    barcodes: NDArray[Any],
-    source: str,
-    may_stack: bool,
-    messages: list[dict[str, str]],
-) -> None:
-    bad = ~np.isfinite(spatial).all(axis=1)
-    if bad.any():
-        raise InputError(
-            f"{source}: {bad.sum()} of {len(bad)} spots have no finite coordinates, e.g. {barcodes[bad][0]!r}; "
-            "correct or remove them"
-        )
-    _, first, inverse = np.unique(spatial, axis=0, return_index=True, return_inverse=True)
-    doubled = first[inverse.ravel()] != np.arange(len(spatial))
-    if not doubled.any():
-        return
-    index = int(np.flatnonzero(doubled)[0])
-    text = (
-        f"{source}: {doubled.sum()} of {len(doubled)} spots have the coordinates of another, e.g. "
-        f"{barcodes[index]!r} those of {barcodes[first[inverse.ravel()[index]]]!r}"
-    )
-    if not may_stack or doubled.mean() > MAX_STACKED:
-        raise InputError(f"{text}; correct them, or give each section a row and a file of its own")
-    messages.append(_warning(text))
 
 
 def _gene_expression(counts: matrix.Counts, messages: list[dict[str, str]]) -> matrix.Counts:
@@ -258,11 +225,11 @@ def _gene_expression(counts: matrix.Counts, messages: list[dict[str, str]]) -> m
 
 def _unique_symbols(features: pd.DataFrame, messages: list[dict[str, str]]) -> pd.Index[str]:
     symbols = features["symbol"].where(features["symbol"] != "", features["gene_ids"])
-    index = pd.Index(symbols.astype(str).to_numpy(dtype=object))
+    index: pd.Index[str] = pd.Index(symbols.astype(str).to_numpy(dtype=object))
     doubled = index.duplicated()
     if not doubled.any():
         return index
-    unique: pd.Index[str] = make_index_unique(index)
+    unique: pd.Index[str] = pd.Index(make_index_unique(index).to_numpy(dtype=object))
     messages.append(
         _info(
             f"{doubled.sum()} genes have the symbol of another and got a suffix, e.g. {index[doubled][0]} is also "
@@ -310,7 +277,9 @@ def _whole(obs: pd.DataFrame, column: str, source: str, default: int | None = No
     values = pd.to_numeric(obs[column].astype(object).astype(str).replace({"True": "1", "False": "0"}), errors="coerce")
     bad = ~np.isfinite(values) | (values != np.round(values))
     if bad.any():
-        raise InputError(f"{source}: obs[{column!r}] of {obs.index[bad][0]!r} is {obs[column][bad].iloc[0]!r}, not whole")
+        raise InputError(
+            f"{source}: obs[{column!r}] of {obs.index[bad][0]!r} is {obs[column][bad].iloc[0]!r}, not whole"
+        )
     return values.to_numpy(dtype=np.int64)
 
 

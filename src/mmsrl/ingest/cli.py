@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
     help="Space Ranger's `outs`, its parent, one `binned_outputs/square_*um`, or a .tar.gz of these.",
 )
 @click.option("--h5ad", type=click.Path(path_type=Path), help="AnnData with raw counts and obsm['spatial'].")
-@click.option("--bin-size", type=click.IntRange(min=1), help="Visium HD bin in µm; left out: the only one, or 8.")
+@click.option("--bin-size", type=click.IntRange(min=1), help="Visium HD bin in µm; left out: the only one.")
 @click.option("--output-dir", type=click.Path(path_type=Path, file_okay=False), default=".", help="Where to write.")
 def main(id: str, spaceranger_dir: Path | None, h5ad: Path | None, bin_size: int | None, output_dir: Path) -> None:
     """Read a section and write ID.ingest.h5ad and ID.ingest.json."""

@@ -15,6 +15,7 @@ from scipy import sparse
 
 from mmsrl import _keys
 from mmsrl._errors import InputError
+from mmsrl.ingest.images import to_rgb
 from mmsrl.ingest.matrix import Counts, checked, not_counts
 
 ROWS_AT_ONCE = 4096
@@ -34,8 +35,9 @@ class Content(NamedTuple):
     obs: pd.DataFrame
     spatial: NDArray[np.float64]
     """(n_spots, 2): x, y."""
-    library: dict[str, Any]
-    """The entry of `uns['spatial']`, empty where there is none."""
+    pictures: dict[str, NDArray[np.uint8]]
+    """`hires` and `lowres` as RGB, where they are there."""
+    scalefactors: dict[str, float]
     notes: list[str]
 
 
@@ -59,16 +61,30 @@ def read_h5ad(path: Path, sample: str) -> Content:
         raise InputError(f"{path.name}: not HDF5, or truncated ({error}); copy it anew") from error
     except (KeyError, ValueError, TypeError, AttributeError) as error:
         raise InputError(f"{path.name}: damaged AnnData ({error}); write it anew with anndata >= 0.8") from error
-    counts = checked(Counts(matrix, obs.index.to_numpy(dtype=str), _features(var)), path.name)
+    counts = checked(Counts(matrix, obs.index.astype(str).to_numpy(dtype=object), _features(var)), path.name)
     if len(spatial) != len(obs):
         raise InputError(f"{path.name}: obsm['spatial'] has {len(spatial)} rows for {len(obs)} spots")
-    return Content(counts, counts_from, obs, spatial, library, notes)
+    pictures = {
+        size: picture
+        for size in ("hires", "lowres")
+        if (picture := to_rgb(np.asarray(_entry(library, "images").get(size)))) is not None
+    }
+    factors = {
+        name: float(value)
+        for name, value in _entry(library, "scalefactors").items()
+        if isinstance(value, int | float | np.number) and 0 < value < float("inf")
+    }
+    return Content(counts, counts_from, obs, spatial, pictures, factors, notes)
 
 
 def _raw_counts(file: h5py.File, name: str) -> tuple[str, sparse.csr_matrix, pd.DataFrame]:
     """Return the first of layers['counts'], X and raw.X that holds counts."""
     faults = []
-    for place, key, var in (("layers['counts']", "layers/counts", "var"), ("X", "X", "var"), ("raw.X", "raw/X", "raw/var")):
+    for place, key, var in (
+        ("layers['counts']", "layers/counts", "var"),
+        ("X", "X", "var"),
+        ("raw.X", "raw/X", "raw/var"),
+    ):
         if key not in file:
             continue
         matrix = _csr(file[key])
@@ -114,6 +130,11 @@ def _library(file: h5py.File, sample: str) -> tuple[dict[str, Any], list[str]]:
         return {}, [f"uns['spatial'] has images of {', '.join(names)}, none named {sample}; took none"] if names else []
     library = read_elem(file[f"{key}/{chosen}"])
     return library if isinstance(library, dict) else {}, []
+
+
+def _entry(library: dict[str, Any], name: str) -> dict[str, Any]:
+    entry = library.get(name)
+    return entry if isinstance(entry, dict) else {}
 
 
 def _features(var: pd.DataFrame) -> pd.DataFrame:

@@ -9,9 +9,6 @@ from typing import Any, NamedTuple
 
 from mmsrl._errors import InputError
 
-DEFAULT_BIN_UM = 8
-"""Visium HD bin taken where none is asked for and several are there: the one 10x recommends to analyse."""
-
 _BIN_FOLDER = re.compile(r"^square_(\d{3})um$")
 _POSITIONS = ("tissue_positions.parquet", "tissue_positions.csv", "tissue_positions_list.csv")
 
@@ -39,7 +36,7 @@ def find_section(root: Path, bin_size: int | None) -> tuple[Section, list[str]]:
     root
         The folder.
     bin_size
-        Visium HD bin in µm; ``None`` takes the only one, or 8 µm.
+        Visium HD bin in µm; ``None`` takes the only one.
 
     Returns
     -------
@@ -64,7 +61,7 @@ def find_section(root: Path, bin_size: int | None) -> tuple[Section, list[str]]:
     if bins:
         chosen = _choose_bin(bins, bin_size, folder)
         if bin_size is None:
-            notes.append(f"bin size not given; took {chosen} µm of {', '.join(map(str, bins))}")
+            notes.append(f"bin size not given; took the only one, {chosen} µm")
         folder = bins[chosen]
     named = _BIN_FOLDER.match(folder.resolve().name)
     bin_um = int(named.group(1)) if named else None
@@ -91,7 +88,9 @@ def read_scalefactors(path: Path) -> dict[str, float]:
     if not isinstance(content, dict):
         raise InputError(f"{path.name}: a JSON object was expected, with `spot_diameter_fullres` and others")
     return {
-        name: float(value) for name, value in content.items() if isinstance(value, int | float) and 0 < value < float("inf")
+        name: float(value)
+        for name, value in content.items()
+        if isinstance(value, int | float) and 0 < value < float("inf")
     }
 
 
@@ -124,9 +123,7 @@ def _choose_bin(bins: dict[int, Path], bin_size: int | None, folder: Path) -> in
         raise InputError(f"{folder.name}: has no bins of {bin_size} µm (square_{bin_size:03d}um); there are {there}")
     if len(bins) == 1:
         return next(iter(bins))
-    if DEFAULT_BIN_UM in bins:
-        return DEFAULT_BIN_UM
-    raise InputError(f"{folder.name}: has bins of {there} µm; say which by bin_size")
+    raise InputError(f"{folder.name}: has bins of {there} µm; say which by bin_size (10x recommends 8)")
 
 
 def _matrix(folder: Path) -> tuple[Path, bool] | None:

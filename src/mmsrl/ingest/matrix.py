@@ -42,7 +42,9 @@ def read_10x_h5(path: Path) -> Counts:
             if "matrix" in file:
                 counts = _read_version_3(file["matrix"])
             else:
-                genomes = [name for name, group in file.items() if isinstance(group, h5py.Group) and "barcodes" in group]
+                genomes = [
+                    name for name, group in file.items() if isinstance(group, h5py.Group) and "barcodes" in group
+                ]
                 if not genomes:
                     raise InputError(
                         f"{path.name}: HDF5, but no 10x feature-barcode matrix (it has no group `matrix`, only "
@@ -67,7 +69,7 @@ def _read_version_3(group: h5py.Group) -> Counts:
                 "symbol": _text(features["name"]),
                 "gene_ids": ids,
                 "feature_types": _text(features["feature_type"]),
-                "genome": _text(features["genome"]) if "genome" in features else np.full(len(ids), ""),
+                "genome": _text(features["genome"]) if "genome" in features else "",
             }
         ),
     )
@@ -112,7 +114,7 @@ def read_10x_mtx(folder: Path) -> tuple[Counts, list[Path]]:
     matrix_path = _plain_or_gzip(folder, "matrix.mtx")
     barcodes_path = _plain_or_gzip(folder, "barcodes.tsv")
     features_path = _plain_or_gzip(folder, "features.tsv", "genes.tsv")
-    barcodes = _read_tsv(barcodes_path)[0].to_numpy(dtype=str)
+    barcodes = _read_tsv(barcodes_path)[0].to_numpy(dtype=object)
     table = _read_tsv(features_path)
     try:
         # The pattern of a 10x matrix is never symmetric, and the file holds whole numbers.
@@ -165,7 +167,9 @@ def checked(counts: Counts, name: str) -> Counts:
     """
     matrix = counts.matrix
     if matrix.shape != (len(counts.barcodes), len(counts.features)):
-        raise InputError(f"{name}: matrix of {matrix.shape} for {len(counts.barcodes)} spots, {len(counts.features)} genes")
+        raise InputError(
+            f"{name}: matrix of {matrix.shape} for {len(counts.barcodes)} spots, {len(counts.features)} genes"
+        )
     if 0 in matrix.shape:
         raise InputError(f"{name}: empty, {matrix.shape[0]} spots x {matrix.shape[1]} genes")
     try:
@@ -204,7 +208,7 @@ def not_counts(values: NDArray[Any]) -> str | None:
 
 def _text(dataset: h5py.Dataset) -> NDArray[Any]:
     values = dataset[()]
-    return np.array([value.decode() if isinstance(value, bytes) else str(value) for value in values], dtype=str)
+    return np.array([value.decode() if isinstance(value, bytes) else str(value) for value in values], dtype=object)
 
 
 def _some(names: Any) -> str:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow
+from numpy.typing import NDArray
 from pyarrow import parquet
 
 from mmsrl._errors import InputError
@@ -45,7 +47,11 @@ def read_positions(path: Path) -> pd.DataFrame:
     for column in COLUMNS[1:]:
         numbers = pd.to_numeric(table[column], errors="coerce").astype(np.float64)
         whole = not column.startswith("pxl")
-        bad = ~np.isfinite(numbers) | (numbers != np.round(numbers)) if whole else numbers.isna() & _is_word(table[column])
+        bad = (
+            ~np.isfinite(numbers) | (numbers != np.round(numbers))
+            if whole
+            else numbers.isna() & _is_word(table[column])
+        )
         if bad.any():
             row = int(np.flatnonzero(bad)[0])
             raise InputError(
@@ -54,6 +60,14 @@ def read_positions(path: Path) -> pd.DataFrame:
             )
         columns[column] = numbers.astype(np.int64) if whole else numbers
     return pd.DataFrame(columns).set_index(pd.Index(barcodes, name="barcode"))
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
 
 
 def _is_word(cells: pd.Series[str]) -> pd.Series[bool]:
@@ -72,7 +86,7 @@ def _read_csv(path: Path) -> pd.DataFrame:
     try:
         with path.open(encoding="utf-8-sig", newline="") as handle:
             first = next(csv.reader(handle), [])
-        headed = len(first) > 1 and not first[1].strip().lstrip("-").isdigit()
+        headed = len(first) > 1 and not _is_number(first[1])
         if not headed and len(first) != len(COLUMNS):
             raise InputError(
                 f"{path.name}: {len(first)} column(s) in the first line; positions have {len(COLUMNS)}, separated by "
@@ -89,3 +103,38 @@ def _read_csv(path: Path) -> pd.DataFrame:
         )
     except (pd.errors.ParserError, pd.errors.EmptyDataError, csv.Error, OSError, UnicodeError) as error:
         raise InputError(f"{path.name}: empty or damaged ({error}); copy it anew") from error
+
+
+def check_coordinates(
+    spatial: NDArray[np.float64], barcodes: NDArray[Any], source: str, max_stacked: float
+) -> str | None:
+    """Check that coordinates, (n_spots, 2), are finite and that spots don't lie on top of one another.
+
+    Returns
+    -------
+    A warning where at most the share ``max_stacked`` of the spots lies on another.
+
+    Raises
+    ------
+    InputError
+        Names the file ``source`` and a spot.
+    """
+    bad = np.logical_not(np.isfinite(spatial).all(axis=1))
+    if bad.any():
+        raise InputError(
+            f"{source}: {bad.sum()} of {len(bad)} spots have no finite coordinates, e.g. {barcodes[bad][0]!r}; "
+            "correct or remove them"
+        )
+    _, first, inverse = np.unique(spatial, axis=0, return_index=True, return_inverse=True)
+    below = first[inverse.ravel()]
+    stacked = below != np.arange(len(spatial))
+    if not stacked.any():
+        return None
+    spot = int(np.flatnonzero(stacked)[0])
+    text = (
+        f"{source}: {stacked.sum()} of {len(stacked)} spots have the coordinates of another, e.g. {barcodes[spot]!r} "
+        f"those of {barcodes[below[spot]]!r}"
+    )
+    if stacked.mean() > max_stacked:
+        raise InputError(f"{text}; correct them, or give each section a row and a file of its own")
+    return text

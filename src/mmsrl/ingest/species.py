@@ -12,10 +12,10 @@ from numpy.typing import ArrayLike
 Species = Literal["human", "mouse", "unknown"]
 
 # For each kind of name, what it looks like in each species. Ids of other species are known to be neither; symbols in
-# neither style (Riken clones, open reading frames) say nothing.
+# neither style (Riken clones) say nothing.
 _GENOMES: dict[str, Species] = {r"GRCh3[78]|hg19|hg38": "human", r"GRCm3[89]|mm9|mm10|mm39": "mouse"}
 _IDS: dict[str, Species] = {r"ENSG\d+": "human", r"ENSMUSG\d+": "mouse", r"ENS[A-Z]+G\d+": "unknown"}
-_SYMBOLS: dict[str, Species] = {r"[A-Z][A-Z0-9-]+$": "human", r"[A-Z](?=.*[a-z])[a-z0-9-]+$": "mouse"}
+_SYMBOLS: dict[str, Species] = {r"[A-Z][A-Z0-9-]+(orf\d+)?$": "human", r"[A-Z](?=.*[a-z])[a-z0-9-]+$": "mouse"}
 
 MAJORITY = 0.8
 """Share of the recognised symbols that must agree; names of genomes and ids are unmistakable and need half."""
@@ -41,10 +41,15 @@ def species_of(
         (n_genes,) counts of each gene, so that in a mixture that species is named which most counts come from.
     """
     total = np.ones(len(symbols)) if weights is None else np.asarray(weights, dtype=np.float64)
-    for names, patterns, least in ((genomes, _GENOMES, 0.5), (gene_ids, _IDS, 0.5), (symbols, _SYMBOLS, MAJORITY)):
+    kinds = (
+        (genomes, _GENOMES, 0.5),
+        ([without_genome(name) for name in gene_ids], _IDS, 0.5),
+        ([without_genome(name) for name in symbols], _SYMBOLS, MAJORITY),
+    )
+    for names, patterns, least in kinds:
         shares: dict[Species, float] = {}
         for name, weight in zip(names, total, strict=True):
-            found = next((species for p, species in patterns.items() if re.match(p, without_genome(name) or name)), None)
+            found = next((species for pattern, species in patterns.items() if re.match(pattern, name)), None)
             if found:
                 shares[found] = shares.get(found, 0.0) + float(weight)
         if shares:

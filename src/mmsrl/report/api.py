@@ -86,7 +86,8 @@ def read_sample(path: Path) -> Sample | None:
 
 def _values(obs: pd.DataFrame) -> dict[str, npt.NDArray[np.float64]]:
     columns = {title: obs[key].to_numpy(np.float64) for key, title in METRICS.items() if key in obs}
-    return {title: values for title, values in columns.items() if np.isfinite(values).any()}
+    # A metric that is the same everywhere, such as a percentage of genes that the data do not have, shows nothing.
+    return {title: values for title, values in columns.items() if len(np.unique(values[np.isfinite(values)])) > 1}
 
 
 def _image(library: dict[str, Any]) -> tuple[npt.NDArray[np.uint8] | None, float]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -45,57 +45,46 @@ def training_curves(log: pd.DataFrame) -> go.Figure:
             mode="lines",
             line={"color": PALETTE[index % len(PALETTE)], "dash": DASHES[index % len(DASHES)], "width": 2},
         )
-    figure.update_layout(
-        xaxis_title="Epoch",
-        yaxis_title="Loss",
-        showlegend=True,
-        updatemenus=[],
-    )
+    figure.update_layout(xaxis_title="Epoch", yaxis_title="Loss", showlegend=True)
     return figure
 
 
 def loss_columns(log: pd.DataFrame) -> list[str]:
-    """Return the names of the columns that are losses: numeric, and not the first, a time or a rate."""
+    """Return the names of the columns that are losses: numeric, neither the first nor the time."""
     numeric = log.iloc[:, 1:].select_dtypes("number")
-    return [name for name in numeric.columns if not name.endswith(("seconds", "learning_rate")) and name != "lr"]
+    return [name for name in numeric.columns if name != "seconds"]
 
 
-def histogram(title: str, values: npt.NDArray[np.float64], thresholds: Sequence[float] = ()) -> go.Figure:
+def histogram(title: str, values: npt.NDArray[np.float64]) -> go.Figure:
     """Draw the distribution of a metric over spots, binned here so that the page stays small."""
     finite = values[np.isfinite(values)]
     counts, edges = np.histogram(finite, bins=40)
     figure = go.Figure(
         go.Bar(
-            x=((edges[1:] + edges[:-1]) / 2).round(3).tolist(),
+            x=[float(f"{middle:.4g}") for middle in (edges[1:] + edges[:-1]) / 2],
             y=counts.tolist(),
             width=float(edges[1] - edges[0]),
             marker_color=PALETTE[0],
             hovertemplate="%{x}: %{y} spots<extra></extra>",
         )
     )
-    for value in thresholds:
-        figure.add_vline(x=value, line={"dash": "dash", "color": PALETTE[5]})
     figure.update_layout(xaxis_title=title, yaxis_title="Spots", bargap=0)
     return figure
 
 
-def choice_curve(curves: Mapping[str, Sequence[float]], numbers: Sequence[int], chosen: int) -> go.Figure:
-    """Draw the criteria by which the number of domains was chosen.
+def choice_curve(resolutions: Sequence[float], numbers: Sequence[int], chosen: int) -> go.Figure:
+    """Draw how the number of domains depends on the resolution it was chosen at.
 
     Parameters
     ----------
-    curves
-        Criterion by name, one value for each of ``numbers``.
-    numbers
-        Numbers of domains that were tried.
+    resolutions, numbers
+        Leiden resolutions that were tried and the number of domains found with each.
     chosen
-        The one taken.
+        The number taken.
     """
-    figure = go.Figure()
-    for index, (name, values) in enumerate(curves.items()):
-        figure.add_scatter(
-            x=list(numbers), y=list(values), name=name, mode="lines+markers", line_color=PALETTE[index % len(PALETTE)]
-        )
-    figure.add_vline(x=chosen, line={"dash": "dash", "color": PALETTE[5]}, annotation_text=f"taken: {chosen}")
-    figure.update_layout(xaxis_title="Number of domains", showlegend=len(curves) > 1)
+    figure = go.Figure(
+        go.Scatter(x=list(resolutions), y=list(numbers), mode="lines+markers", line_color=PALETTE[0], name="domains")
+    )
+    figure.add_hline(y=chosen, line={"dash": "dash", "color": PALETTE[5]}, annotation_text=f"taken: {chosen}")
+    figure.update_layout(xaxis_title="Resolution", xaxis_type="log", yaxis_title="Number of domains", showlegend=False)
     return figure

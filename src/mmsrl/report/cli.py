@@ -16,7 +16,7 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option("--summaries", type=_FILE, multiple=True, help="<id>.<stage>.json; repeatable.")
 @click.option("--training", type=_FILE, multiple=True, help="<unit>.training.tsv; repeatable.")
 @click.option("--scores", type=_FILE, multiple=True, help="<unit>.scores.csv; repeatable.")
-@click.option("--versions", type=_FILE, help="versions.yml of the run: process, tool, version.")
+@click.option("--versions", type=_FILE, multiple=True, help="versions.yml: process, tool, version; repeatable.")
 @click.option("--params", type=_FILE, help="Parameters of the pipeline as JSON.")
 @click.option("--output-dir", type=click.Path(file_okay=False, path_type=Path), default=".", show_default=True)
 def main(
@@ -24,7 +24,7 @@ def main(
     summaries: tuple[Path, ...],
     training: tuple[Path, ...],
     scores: tuple[Path, ...],
-    versions: Path | None,
+    versions: tuple[Path, ...],
     params: Path | None,
     output_dir: Path,
     report_title: str,

@@ -48,6 +48,11 @@ class Outputs:
         result: dict[str, Any] = summary.get("result", {})
         return result
 
+    def parameters(self, stage: str, id: str) -> dict[str, Any]:
+        """Return the parameters a stage ran with; empty where it did not run."""
+        parameters: dict[str, Any] = self.summaries.get((stage, id), {}).get("parameters", {})
+        return parameters
+
     def of_sample(self, sample: str, unit: str) -> list[dict[str, Any]]:
         """Return the summaries that concern a sample, in the order of the stages."""
         keys = [(stage, sample if stage in SAMPLE_STAGES else unit) for stage in STAGES]
@@ -73,7 +78,7 @@ def read_outputs(
     summaries: Iterable[Path],
     training: Iterable[Path],
     scores: Iterable[Path],
-    versions: Path | None,
+    versions: Iterable[Path],
     params: Path | None,
 ) -> Outputs:
     """Read the small files of all stages.
@@ -95,8 +100,9 @@ def read_outputs(
     tables = [pd.read_csv(path, dtype={"sample": str}) for path in scores]
     if any(len(table) for table in tables):
         outputs.scores = pd.concat([table for table in tables if len(table)], ignore_index=True)
-    if versions is not None:
-        outputs.versions = _read_versions(versions)
+    for path in versions:
+        for process, tools in _read_versions(path).items():
+            outputs.versions.setdefault(process, {}).update(tools)
     if params is not None:
         outputs.params = _read_json(params)
     return outputs

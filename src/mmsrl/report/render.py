@@ -16,8 +16,16 @@ from mmsrl import __version__, _keys
 from mmsrl.parameters import PARAMETERS, STAGES
 from mmsrl.report import charts
 from mmsrl.report.api import METRICS, Sample
-from mmsrl.report.content import Outputs, package_versions, show
+from mmsrl.report.content import SAMPLE_STAGES, Outputs, package_versions, show
 from mmsrl.report.methods import REFERENCES, paragraphs
+from mmsrl.report.stages import (
+    choice_points,
+    confusion_rows,
+    image_facts,
+    qc_filters,
+    qc_quantiles,
+    train_facts,
+)
 from mmsrl.report.tissue import (
     MAX_FIGURE_SIDE,
     MAX_INTERACTIVE_SPOTS,
@@ -27,7 +35,7 @@ from mmsrl.report.tissue import (
     interactive_payload,
 )
 
-HEADLINE_SCORES = ("ari", "nmi", "ami")
+HEADLINE_SCORES = ("ARI", "NMI")
 """Scores shown on the overview, by the name of the metric in ``scores.csv``."""
 
 PLATFORMS = {"visium": "Visium", "visium_hd": "Visium HD", "st": "Spatial Transcriptomics", "other": "other"}
@@ -62,6 +70,7 @@ def render(samples: Sequence[Sample], outputs: Outputs, *, title: str) -> str:
         plotly=Markup(get_plotlyjs()),  # noqa: S704 the library as its own package ships it
         pages=pages,
         metrics=_overview_scores(pages),
+        warnings=_warnings(pages, outputs),
         training=_training(outputs),
         steps=steps,
         references={name: REFERENCES[name] for name in cited},
@@ -79,6 +88,24 @@ def _overview_scores(pages: Sequence[Mapping[str, Any]]) -> list[str]:
     return [metric for metric in HEADLINE_SCORES if any(metric in page["scores"] for page in pages)]
 
 
+def _warnings(pages: Sequence[Mapping[str, Any]], outputs: Outputs) -> list[dict[str, str]]:
+    """Return every warning once, also where several samples share a unit, with the page it is explained on."""
+    order = {stage: rank for rank, stage in enumerate(STAGES)}
+    home = {page["unit"]: page["id"] for page in reversed(pages)}
+    own = {page["name"]: page["id"] for page in pages}
+    return [
+        {
+            "id": id_,
+            "page": (own if stage in SAMPLE_STAGES else home).get(id_, "overview"),
+            "stage": STAGES.get(stage, stage),
+            "text": message["text"],
+        }
+        for (stage, id_), summary in sorted(outputs.summaries.items(), key=lambda item: order.get(item[0][0], len(order)))
+        for message in summary["messages"]
+        if message["level"] == "warning"
+    ]
+
+
 def _training(outputs: Outputs) -> dict[str, Markup]:
     """Return the training curves by unit; samples of one unit share them."""
     return {
@@ -92,6 +119,8 @@ def _page(index: int, sample: Sample, samples: Sequence[Sample], outputs: Output
     """Return all that the page of one sample shows."""
     section, name, unit = sample.section, sample.name, sample.unit
     messages = outputs.messages(name, unit)
+    qc = outputs.result("qc", name, unit)
+    compared = outputs.result("evaluate", name, unit).get(name)
     figure = domain_figure(section, MAX_FIGURE_SIDE)
     thumbnail = figure.copy()
     thumbnail.thumbnail((MAX_THUMBNAIL_SIDE, MAX_THUMBNAIL_SIDE))
@@ -115,18 +144,21 @@ def _page(index: int, sample: Sample, samples: Sequence[Sample], outputs: Output
         "payload": interactive_payload(section),
         "messages": messages,
         "warnings": sum(message["level"] == "warning" for message in messages),
-        "qc": outputs.result("qc", name, unit),
+        "qc_filters": qc_filters(qc),
+        "qc_quantiles": qc_quantiles(qc),
+        "kept": f"{show(len(section.barcodes))} of {show(qc['n_spots_before'])} spots" if qc else "",
         "histograms": [
             {"title": title, "json": Markup(charts.to_json(charts.histogram(title, values)))}  # noqa: S704
             for title, values in section.values.items()
             if title != METRICS[_keys.CONFIDENCE]
         ],
-        "features": outputs.result("features", name, unit),
-        "train": outputs.result("train", name, unit),
+        "image": image_facts(outputs.result("features", name, unit)),
+        "train": train_facts(outputs.result("train", name, unit), outputs.parameters("train", unit)),
         "domains": _domain_sizes(sample),
-        "choice": outputs.result("domains", name, unit),
+        "choice": _choice(outputs.result("domains", name, unit)),
         "scores": outputs.scores_of(name),
-        "evaluate": outputs.result("evaluate", name, unit),
+        "labels": (compared or {}).get("labels", []),
+        "confusion": confusion_rows(compared),
         "parameters": {
             summary["stage"]: summary["parameters"]
             for summary in outputs.of_sample(name, unit)
@@ -146,6 +178,16 @@ def _facts(sample: Sample) -> dict[str, str]:
         "Spot pitch": f"{pitch_um} µm, {pitch_px} px" if pitch_um != "–" else f"{pitch_px} px (µm not known)",
         "Species": show(facts.get(_keys.SPECIES)),
     }
+
+
+def _choice(result: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return how the number of domains was chosen, or ``None`` where it was given."""
+    points = choice_points(result)
+    if points is None:
+        return None
+    chosen = result["chosen"]
+    figure = charts.choice_curve(*points, chosen["n_domains"])
+    return {"rule": chosen["rule"], "json": Markup(charts.to_json(figure))}  # noqa: S704
 
 
 def _domain_sizes(sample: Sample) -> list[dict[str, Any]]:

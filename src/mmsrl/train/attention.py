@@ -10,14 +10,15 @@ from torch import Tensor
 from mmsrl.train.autograd import blocks
 
 
-def keep_mask(rows: int, cols: int, dropout: float, seed: int, key: int, like: Tensor) -> Tensor:
-    """Draw the dropout mask of one block: 0, or 1/(1 − dropout).
+def keep_mask(like: Tensor, dropout: float, seed: int, key: int) -> Tensor:
+    """Draw the dropout mask of one block, of the shape of ``like``: 0, or 1/(1 − dropout).
 
     A block's generator is seeded by (seed, key) alone, so that the backward pass draws the same mask again instead of
     keeping N² numbers.
     """
     generator = torch.Generator(like.device).manual_seed((seed * 1_000_003 + key) % 2**63)
-    mask = torch.empty(rows, cols, dtype=like.dtype, device=like.device)
+    # Not empty_like: drawn in the order of memory, the mask must not depend on strides.
+    mask = torch.empty(like.shape, dtype=like.dtype, device=like.device)
     return mask.bernoulli_(1.0 - dropout, generator=generator).div_(1.0 - dropout)
 
 
@@ -47,7 +48,7 @@ class _SelfAttention(torch.autograd.Function):
             top[rows] = higher
             total[rows] = total[rows] * shrink + weights.sum(dim=1, keepdim=True)
             if dropout:
-                weights *= keep_mask(*weights.shape, dropout, seed, key, x)
+                weights *= keep_mask(weights, dropout, seed, key)
             out[rows] *= shrink
             out[rows].addmm_(weights, x[cols])
 
@@ -63,7 +64,7 @@ class _SelfAttention(torch.autograd.Function):
         return out
 
     @staticmethod
-    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
         x, metric, out, log_total = ctx.saved_tensors
         scale, dropout, seed, block = ctx.settings
         query = x * scale if metric is None else x @ metric
@@ -76,7 +77,7 @@ class _SelfAttention(torch.autograd.Function):
             weights = torch.exp(scores - log_total[rows])
             d_weights = upstream[rows] @ x[cols].T
             if dropout:
-                keep = keep_mask(*weights.shape, dropout, seed, key, x)
+                keep = keep_mask(weights, dropout, seed, key)
                 d_weights *= keep
                 d_value[cols].addmm_((weights * keep).T, upstream[rows])
             else:

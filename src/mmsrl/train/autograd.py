@@ -23,9 +23,16 @@ class _GradientNow(torch.autograd.Function):
         return loss.detach()
 
     @staticmethod
-    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
-        gradients, ctx.gradients = ctx.gradients, None
-        return None, *[None if g is None else g.mul_(upstream) for g in gradients]
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
+        return None, *_spend(ctx, upstream)
+
+
+def _spend(ctx: Any, upstream: Tensor) -> list[Tensor | None]:
+    """Return the stored gradients times ``upstream``, in place: a copy of the largest would be felt."""
+    gradients, ctx.gradients = ctx.gradients, None
+    if gradients is None:
+        raise RuntimeError("a gradient taken at once cannot be used a second time")
+    return [None if g is None else g.mul_(upstream) for g in gradients]
 
 
 def gradient_now(term: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
@@ -45,9 +52,8 @@ class _KnownGradient(torch.autograd.Function):
         return value.clone()
 
     @staticmethod
-    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
-        gradients, ctx.gradients = ctx.gradients, None
-        return None, None, *[g.mul_(upstream) for g in gradients]
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
+        return None, None, *_spend(ctx, upstream)
 
 
 def with_gradient(value: Tensor, gradients: list[Tensor], inputs: list[Tensor]) -> Tensor:

@@ -71,5 +71,9 @@ def main(
     facts = result.facts
     log.info(
         "%d spots, %d genes, %d epochs in %.0f s on %s",
-        facts["n_spots"], facts["n_genes"], facts["epochs"], facts["seconds"], facts["device"],
+        facts["n_spots"],
+        facts["n_genes"],
+        facts["epochs"],
+        facts["seconds"],
+        facts["device"],
     )

@@ -1,20 +1,25 @@
-"""The default model: a linear encoder of smoothed expression and image, a negative binomial decoder of counts.
+"""The default model: an embedding in closed form, and a negative binomial decoder of the counts from it.
 
 Shapes: N spots, G genes, B spots of a mini-batch, d embedding dimensions.
+
+The embedding is linear: principal components of standardised expression (the optimum of a linear autoencoder), and of
+the image, smoothed once on the spatial graph. What is trained is the decoder that predicts every spot's counts from
+the embedding, given its library size: de-noised expression.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mmsrl.train.fit import Row
+from mmsrl.train.fit import Row, Trainable
 from mmsrl.train.presets import Default
 
 
@@ -23,57 +28,77 @@ class DefaultInputs(NamedTuple):
 
     counts: sp.csr_matrix
     """(N, G), raw."""
-    library: Tensor
-    """(N,), total counts of all genes."""
-    views: Tensor
-    """(N, k): smoothed components of expression and, weighted, of the image."""
+    embedding: Tensor
+    """(N, d)."""
 
 
-class DefaultModel(nn.Module):
-    """Encoder z = views·W + b; decoder μ = library·softmax(z·V + c), one dispersion a gene."""
+class DefaultModel(Trainable):
+    """Counts of spot n and gene g ~ NB(mean libraryₙ·softmax(zₙV + c)_g, dispersion θ_g).
+
+    V starts at 0, c at the genes' shares of all counts and θ at 1: training starts from the best constant prediction.
+    """
 
     def __init__(self, inputs: DefaultInputs, settings: Default, *, device: torch.device | str = "cpu") -> None:
         super().__init__()
         n_genes = inputs.counts.shape[1]
         self.settings, self.counts = settings, inputs.counts
-        self.encoder = nn.Linear(inputs.views.shape[1], settings.hidden_dim)
-        self.decoder = nn.Linear(settings.hidden_dim, n_genes)
+        self.decoder = nn.Linear(inputs.embedding.shape[1], n_genes)
+        share = torch.as_tensor(np.asarray(inputs.counts.sum(axis=0)).ravel() + 0.5)
+        with torch.no_grad():
+            self.decoder.weight.zero_()
+            self.decoder.bias.copy_((share / share.sum()).log())
         self.log_dispersion = nn.Parameter(torch.zeros(n_genes))
         self.to(device)
-        self.views = inputs.views.to(device)
-        self.log_library = inputs.library.clamp(min=1.0).log().to(device)
+        self.z = inputs.embedding.to(device)
+        self.unit_z = self.z / self.z.std(dim=0).clamp(min=1e-6)
+        library = torch.as_tensor(np.asarray(inputs.counts.sum(axis=1)).ravel())  # (N,), of the modelled genes
+        self.log_library = library.clamp(min=1.0).log().to(device)
 
-    def fixed(self) -> list[np.ndarray]:
+    def fixed(self) -> list[NDArray[Any]]:
         """Return the arrays that identify the data."""
-        return [self.counts.data, self.views.cpu().numpy()]
+        return [self.counts.indices, self.counts.data, self.z.cpu().numpy()]
 
     def steps(self) -> Iterator[dict[str, Tensor]]:
         """Yield the loss of each mini-batch of one pass over all spots."""
-        for rows in torch.randperm(len(self.views)).split(self.settings.batch_spots):
-            x = torch.as_tensor(self.counts[rows.numpy()].toarray(), device=self.views.device)  # (B, G)
-            rows = rows.to(self.views.device)
-            log_mu = self.log_library[rows, None] + F.log_softmax(self.decoder(self.encoder(self.views[rows])), dim=1)
-            yield {"total": negative_binomial(x, log_mu, self.log_dispersion)}
+        for rows in torch.split(torch.randperm(len(self.z)), self.settings.batch_spots):
+            x = torch.as_tensor(self.counts[rows.numpy()].toarray(), device=self.z.device)  # (B, G)
+            yield {"total": negative_binomial(x, self.log_mean(rows.to(self.z.device)), self.log_dispersion)}
+
+    def log_mean(self, rows: Tensor) -> Tensor:
+        """Return log μ of some spots, (B, G)."""
+        return self.log_library[rows, None] + F.log_softmax(self.decoder(self.unit_z[rows]), dim=1)
 
     def converged(self, history: list[Row]) -> bool:
-        """Tell whether the loss fell by less than 1e-4 of itself over the last five epochs."""
-        return len(history) > 5 and history[-6]["total"] - history[-1]["total"] < 1e-4 * abs(history[-1]["total"])
+        """Tell whether the loss fell by less than ``settings.tolerance`` of itself over the last three epochs."""
+        if len(history) < 4:
+            return False
+        before, now = history[-4]["total"], history[-1]["total"]
+        return before - now < self.settings.tolerance * abs(now)
 
     @torch.no_grad()
     def embedding(self) -> Tensor:
         """Return z, (N, d)."""
-        self.eval()
-        z: Tensor = self.encoder(self.views)
-        return z
+        return self.z
 
 
 def negative_binomial(x: Tensor, log_mu: Tensor, log_theta: Tensor) -> Tensor:
-    """Return the mean negative log likelihood of counts ``x`` (B, G), up to a constant; ``log_theta``: (G,)."""
+    """Return the mean negative log likelihood of counts.
+
+    −log NB = lnΓ(θ) − lnΓ(x+θ) + lnΓ(x+1) + θ·log((θ+μ)/θ) + x·log((θ+μ)/μ); the Γ terms and the last one are 0
+    where x = 0 and are only taken elsewhere.
+
+    Parameters
+    ----------
+    x, log_mu
+        (B, G).
+    log_theta
+        (G,).
+    """
     theta = log_theta.exp()
     log_sum = torch.logaddexp(log_mu, log_theta)
     loss = (theta * (log_sum - log_theta)).sum()
-    seen = x > 0
-    value, gene = x[seen], seen.nonzero()[:, 1]
-    shape = theta[gene]
-    loss = loss + (value * (log_sum[seen] - log_mu[seen]) - torch.lgamma(value + shape) + torch.lgamma(shape)).sum()
+    row, gene = x.nonzero(as_tuple=True)
+    value, shape = x[row, gene], theta[gene]
+    loss = loss + (value * (log_sum[row, gene] - log_mu[row, gene])).sum()
+    loss = loss + (torch.lgamma(shape) - torch.lgamma(value + shape) + torch.lgamma(value + 1.0)).sum()
     return loss / x.numel()

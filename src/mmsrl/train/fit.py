@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 import math
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Protocol
+from typing import Any
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from mmsrl._errors import InputError, NonFiniteLossError, OutOfMemoryError
@@ -22,14 +24,24 @@ Row = dict[str, float]
 """One epoch: ``epoch``, ``seconds``, ``total`` and each loss term, averaged over the epoch's steps."""
 
 
-class Trainable(Protocol):
-    """A ``torch.nn.Module`` with its data: what :func:`fit` needs of a preset."""
+class Trainable(torch.nn.Module, ABC):
+    """A module with its data: what :func:`fit` needs of a preset."""
 
+    @abstractmethod
     def steps(self) -> Iterator[dict[str, Tensor]]:
         """Yield the loss terms of each optimiser step of an epoch; ``total`` is what is minimised."""
 
+    @abstractmethod
     def converged(self, history: list[Row]) -> bool:
         """Tell from the losses alone whether further epochs are useless."""
+
+    @abstractmethod
+    def embedding(self) -> Tensor:
+        """Return the embedding, (N, d), in evaluation mode: no dropout, no masks."""
+
+    @abstractmethod
+    def fixed(self) -> list[NDArray[Any]]:
+        """Return the arrays that identify the data."""
 
 
 def choose_device(name: str) -> torch.device:
@@ -40,7 +52,7 @@ def choose_device(name: str) -> torch.device:
 
 
 def fit(
-    model: torch.nn.Module,
+    model: Trainable,
     *,
     epochs: int,
     learning_rate: float,
@@ -49,7 +61,7 @@ def fit(
     checkpoint: Checkpoint | None = None,
     show_progress: bool = True,
 ) -> list[Row]:
-    """Train ``model`` (a :class:`Trainable`) in place with Adam and return its history.
+    """Train ``model`` in place with Adam and return its history.
 
     All random numbers of an epoch follow from (``seed``, epoch), so the number of epochs done is all the random state
     there is: a run that was killed and goes on from its checkpoint ends, on a CPU, in the same weights bit for bit.
@@ -83,7 +95,7 @@ def fit(
     return history
 
 
-def _epoch(model: torch.nn.Module, optimiser: torch.optim.Optimizer, epoch: int, seed: int) -> Row:
+def _epoch(model: Trainable, optimiser: torch.optim.Optimizer, epoch: int, seed: int) -> Row:
     torch.manual_seed(seed * 1_000_003 + epoch)
     model.train()
     sums: Row = {}
@@ -97,7 +109,7 @@ def _epoch(model: torch.nn.Module, optimiser: torch.optim.Optimizer, epoch: int,
                     f"{optimiser.param_groups[0]['lr']:g} helps in most cases"
                 )
             sums[name] = sums.get(name, 0.0) + value
-        terms["total"].backward()
+        torch.autograd.backward(terms["total"])
         optimiser.step()
         optimiser.zero_grad(set_to_none=True)
         count += 1
@@ -106,7 +118,7 @@ def _epoch(model: torch.nn.Module, optimiser: torch.optim.Optimizer, epoch: int,
 
 @contextmanager
 def flushed_denormals() -> Iterator[None]:
-    """Treat denormal numbers as zero on the CPU: they are 1e-38 and less, and cost a hundred times an ordinary number."""
+    """Treat denormal numbers, below 1e-38, as zero on the CPU: they cost a hundred times what others do."""
     torch.set_flush_denormal(True)
     try:
         yield

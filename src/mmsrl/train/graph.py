@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import ArrayLike, NDArray
 from scipy.spatial import cKDTree
+
+FloatArray = NDArray[np.floating[Any]]
 
 CUT = 1e-7
 """Gaussian weights below this are left out; it is the level of single-precision rounding."""
@@ -51,9 +54,10 @@ def block_diagonal(graphs: Sequence[sp.csr_matrix]) -> sp.csr_matrix:
     return graphs[0] if len(graphs) == 1 else sp.csr_matrix(sp.block_diag(graphs, format="csr"))
 
 
-def smooth(graph: sp.csr_matrix, values: NDArray[np.floating] | sp.spmatrix, times: int) -> NDArray[np.floating]:
+def smooth(graph: sp.csr_matrix, values: FloatArray | sp.csr_matrix, times: int) -> FloatArray:
     """Return ``graph`` applied ``times`` times to ``values`` (n, k), dense, in the precision of ``values``."""
-    operator = graph.astype(values.dtype)
+    result = values.toarray() if isinstance(values, sp.csr_matrix) else values
+    operator = graph.astype(result.dtype)
     for _ in range(times):
-        values = operator @ values
-    return values.toarray() if sp.issparse(values) else np.asarray(values)
+        result = operator @ result
+    return np.asarray(result)

@@ -55,17 +55,16 @@ class Default:
     """The light preset: counts, few weights, linear in the number of spots."""
 
     kernel_width: float = 1.0
-    """Standard deviation of the Gaussian graph in spot pitches."""
-    hidden_dim: int = 32
-    """Dimensions of the embedding."""
-    components: int = 50
-    """Principal components of expression that the encoder sees."""
-    scales: int = 3
-    """Times the graph is applied; every power up to it is an input."""
-    image_weight: float = 0.3
+    """Standard deviation of the Gaussian graph in spot pitches; .75 to 1.5 are as good."""
+    components: int = 30
+    """Principal components of standardised expression."""
+    image_weight: float = 0.1
     """Total variance of the image features relative to that of expression."""
     epochs: int = 60
-    learning_rate: float = 2e-3
+    """At most; training stops when the loss has settled."""
+    tolerance: float = 3e-4
+    """Relative fall of the loss over three epochs below which it has settled."""
+    learning_rate: float = 5e-3
     weight_decay: float = 0.0
     batch_spots: int = 512
 

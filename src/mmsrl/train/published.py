@@ -7,17 +7,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-import numpy as np
 import scipy.sparse as sp
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mmsrl.train import losses
 from mmsrl.train.attention import self_attention
-from mmsrl.train.fit import Row
+from mmsrl.train.fit import Row, Trainable
 from mmsrl.train.losses import PairEntries
 from mmsrl.train.presets import Published
 from mmsrl.train.zinb import Entries, zinb_loss, zinb_mean
@@ -74,7 +74,7 @@ class GraphConvolutions(nn.Module):
         return torch.addmm(self.constant(), smooth @ self.w1, self.w2)
 
 
-class PublishedModel(nn.Module):
+class PublishedModel(Trainable):
     """The published networks with their data, losses and read-out."""
 
     def __init__(self, inputs: Inputs, settings: Published, *, block: int, device: torch.device | str = "cpu") -> None:
@@ -90,7 +90,7 @@ class PublishedModel(nn.Module):
         self.consensus = nn.Linear(2 * hidden, hidden)
         self.decoder = nn.Linear(hidden, hidden)
         self.norm = nn.BatchNorm1d(hidden)
-        self.heads = nn.ModuleList(nn.Linear(hidden, n_genes) for _ in ("pi", "theta", "mu"))
+        self.pi, self.theta, self.mu = (nn.Linear(hidden, n_genes) for _ in range(3))
         self.token = nn.Parameter(torch.zeros(n_genes)) if settings.mask_fraction else None
 
         dtype = inputs.smooth_expression.dtype
@@ -106,7 +106,7 @@ class PublishedModel(nn.Module):
         # Twice smoothing the mask is all that masking changes; a sparse product on the host, N numbers to the device.
         self.graph = inputs.graph
 
-    def fixed(self) -> list[np.ndarray]:
+    def fixed(self) -> list[NDArray[Any]]:
         """Return the arrays that identify the data."""
         tensors = [self.smooth_expression, *([] if self.smooth_image is None else [self.smooth_image])]
         return [self.expression.data, self.graph.data, *(t.cpu().numpy() for t in tensors)]
@@ -174,8 +174,10 @@ class PublishedModel(nn.Module):
         s, masked = self.settings, self.draw_mask()
         views = self.encode(masked)
         r = self.decode(views.z)
+        heads = (self.pi, self.theta, self.mu)
+        weights, biases = [h.weight for h in heads], [h.bias for h in heads]
         terms = {
-            "zinb": zinb_loss(r, list(self.heads), self.entries, ridge=s.ridge, block=self.block),
+            "zinb": zinb_loss(r, weights, biases, self.entries, ridge=s.ridge, block=self.block),
             "regularisation": losses.regularisation_loss(views.z, self.pairs),
         }
         total = s.reconstruction_weight * terms["zinb"] + s.regularisation_weight * terms["regularisation"]
@@ -201,7 +203,7 @@ class PublishedModel(nn.Module):
     @torch.no_grad()
     def enhanced(self, z: Tensor) -> Tensor:
         """Return the decoder's μ, each spot's row divided by its maximum, (N, G)."""
-        mean = zinb_mean(self.decode(z), self.heads[2])
+        mean = zinb_mean(self.decode(z), self.mu.weight, self.mu.bias)
         return mean / mean.amax(dim=1, keepdim=True)
 
     def _smooth_mask(self, masked: Tensor) -> Tensor:

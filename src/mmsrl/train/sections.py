@@ -1,6 +1,8 @@
-"""Several sections as one: correction for the section, and how well they mix. Arrays only."""
+"""Components of expression, their correction for the section, and how well sections mix. Arrays only."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -9,28 +11,71 @@ from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 from sklearn.neighbors import NearestNeighbors
 
-FloatArray = NDArray[np.floating]
+FloatArray = NDArray[np.floating[Any]]
+
+CLIP = 10.0
+"""Standard deviations from the mean at which a standardised value is cut."""
 
 
-def harmonise(values: FloatArray, section: NDArray[np.integer], seed: int) -> FloatArray:
-    """Return ``values`` (n, k) corrected for ``section`` (n,) by Harmony (Korsunsky et al., Nature Methods 2019)."""
-    import harmonypy
+def principal_components(values: sp.csr_matrix | FloatArray, k: int, seed: int) -> tuple[FloatArray, FloatArray, float]:
+    """Return scores (n, k), axes (k, m) and the share of the variance they keep; k is cut to what there is.
 
-    meta = pd.DataFrame({"section": section.astype(str)})
-    result = harmonypy.run_harmony(values.astype(np.float64), meta, "section", random_state=seed, verbose=False)
-    corrected = np.asarray(result.Z_corr)
-    return (corrected if corrected.shape == values.shape else corrected.T).astype(values.dtype)
-
-
-def principal_components(values: sp.spmatrix | FloatArray, k: int, seed: int) -> tuple[FloatArray, FloatArray, float]:
-    """Return scores (n, k), axes (k, m) and the share of the variance they keep; k is cut to what there is."""
-    k = min(k, min(values.shape) - 1)
-    pca = PCA(k, svd_solver="arpack", random_state=seed)
+    Sparse values (n, m) are centred implicitly and never made dense.
+    """
+    pca = PCA(min(k, min(values.shape) - 1), svd_solver="arpack", random_state=seed)
     scores = pca.fit_transform(values)
     return scores, pca.components_, float(pca.explained_variance_ratio_.sum())
 
 
-def section_mixing(embedding: FloatArray, section: NDArray[np.integer], neighbours: int = 30) -> dict[str, float]:
+def standard_components(expression: sp.csr_matrix, k: int, seed: int) -> tuple[FloatArray, float]:
+    """Return principal component scores (n, k), and the variance they keep, of genes scaled to unit variance.
+
+    Without the scaling the axes go to the few genes of highest expression; domains are told by many weak ones. Values
+    more than 10 standard deviations above a gene's mean are cut to that. The matrix stays sparse: centring is implicit,
+    and a zero is never that far below the mean.
+
+    Parameters
+    ----------
+    expression
+        (n, m), log-normalised, non-negative.
+    """
+    n = expression.shape[0]
+    mean = np.asarray(expression.mean(axis=0), dtype=np.float64).ravel()
+    square = np.asarray(expression.multiply(expression).sum(axis=0), dtype=np.float64).ravel()
+    deviation = np.sqrt(np.maximum(square - n * mean**2, 0.0) / (n - 1))
+    varies = deviation > 1e-8
+    inverse = np.divide(1.0, deviation, out=np.zeros_like(deviation), where=varies)
+    scaled = sp.csr_matrix(expression, copy=True)
+    gene = scaled.indices
+    scaled.data = (np.minimum(scaled.data, mean[gene] + CLIP * deviation[gene]) * inverse[gene]).astype(np.float32)
+    scores, _, kept = principal_components(scaled[:, varies], k, seed)
+    return scores, kept
+
+
+def harmonise(values: FloatArray, section: NDArray[np.integer[Any]], seed: int) -> FloatArray:
+    """Return ``values`` (n, k) corrected for ``section`` (n,) by Harmony (Korsunsky et al., Nature Methods 2019)."""
+    import harmonypy
+
+    meta = pd.DataFrame({"section": section.astype(str)})
+    # One thread: the order of its sums, and with it the result, must not depend on the machine.
+    result = harmonypy.run_harmony(
+        values.astype(np.float64), meta, "section", random_state=seed, verbose=False, ncores=1
+    )
+    return np.asarray(result.Z_corr, dtype=values.dtype)
+
+
+def correct_rows(
+    values: FloatArray, section: NDArray[np.integer[Any]], rows: NDArray[np.bool_], seed: int
+) -> FloatArray:
+    """Return ``values`` with some rows corrected for the section, where these are of two or more sections."""
+    if np.unique(section[rows]).size < 2:
+        return values
+    corrected = values.copy()
+    corrected[rows] = harmonise(values[rows], section[rows], seed)
+    return corrected
+
+
+def section_mixing(embedding: FloatArray, section: NDArray[np.integer[Any]], neighbours: int = 30) -> dict[str, float]:
     """Score how well sections mix in the embedding, without labels.
 
     ``ilisi`` is the mean inverse Simpson index of the sections among each spot's nearest neighbours in the embedding

@@ -43,11 +43,6 @@ class Entries(NamedTuple):
         return cls(matrix.indptr.tolist(), position, value, torch.lgamma(value + 1.0))
 
 
-def activate(pi: Tensor, theta: Tensor, mu: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Turn the three heads' outputs into dropout π, dispersion θ and mean μ."""
-    return torch.sigmoid(pi), softplus(theta).clamp(*THETA_RANGE), torch.exp(mu).clamp(*MU_RANGE)
-
-
 def _block_gradient(heads: Sequence[Tensor], entries: Entries, rows: slice, ridge: float) -> Tensor:
     """Return the summed loss of a block; ``heads``, three (b, G), are overwritten by its gradient.
 
@@ -99,14 +94,9 @@ def _block_gradient(heads: Sequence[Tensor], entries: Entries, rows: slice, ridg
     return total
 
 
-class _Heads(NamedTuple):
-    """Weights (G, h) and biases (G,) of the π, θ and μ heads, in this order."""
-
-    weights: list[Tensor]
-    biases: list[Tensor]
-
-
-def zinb_loss(r: Tensor, heads: Sequence[torch.nn.Linear], entries: Entries, *, ridge: float, block: int) -> Tensor:
+def zinb_loss(
+    r: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor], entries: Entries, *, ridge: float, block: int
+) -> Tensor:
     """Return the mean ZINB negative log likelihood (plus ridge·π²) of all (n, G) entries given the decoder's output.
 
     The three heads are applied, the likelihood and its gradient taken, and the gradient sent back through the heads,
@@ -116,8 +106,8 @@ def zinb_loss(r: Tensor, heads: Sequence[torch.nn.Linear], entries: Entries, *, 
     ----------
     r
         (n, h).
-    heads
-        Linear layers h → G of π, θ, μ.
+    weights, biases
+        Three (G, h) and three (G,), of the heads of π, θ and μ.
     entries
         The non-zero values of the (n, G) target.
 
@@ -125,38 +115,34 @@ def zinb_loss(r: Tensor, heads: Sequence[torch.nn.Linear], entries: Entries, *, 
     -----
     Eraslan et al., Nature Communications 10, 390 (2019), fitted to log-normalised values as published in MMSRL.
     """
-    parameters = _Heads([h.weight for h in heads], [h.bias for h in heads])
-    inputs = [r, *parameters.weights, *parameters.biases]
-    value, gradients = _zinb_pass(r.detach(), parameters, entries, ridge, block)
-    return with_gradient(value, gradients, inputs)
+    value, gradients = _heads_pass(r, weights, biases, entries, ridge, block)
+    return with_gradient(value, gradients, [r, *weights, *biases])
 
 
 @torch.no_grad()
-def _zinb_pass(r: Tensor, heads: _Heads, entries: Entries, ridge: float, block: int) -> tuple[Tensor, list[Tensor]]:
-    n, n_genes = len(r), len(heads.biases[0])
+def _heads_pass(
+    r: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor], entries: Entries, ridge: float, block: int
+) -> tuple[Tensor, list[Tensor]]:
+    n, n_genes = len(r), len(biases[0])
     each = 1.0 / (n * n_genes)
-    d_r = torch.empty_like(r)
-    d_weights = [torch.zeros_like(w) for w in heads.weights]
-    d_biases = [torch.zeros_like(b) for b in heads.biases]
+    d_r = torch.zeros_like(r)
+    d_weights, d_biases = [torch.zeros_like(w) for w in weights], [torch.zeros_like(b) for b in biases]
     total = torch.zeros((), dtype=torch.float64, device=r.device)
     buffers = [r.new_empty(min(block, n), n_genes) for _ in range(3)]
     for rows in blocks(n, block):
-        outputs = [buffer[: rows.stop - rows.start] for buffer in buffers]
-        for out, weight, bias in zip(outputs, heads.weights, heads.biases, strict=True):
-            torch.addmm(bias, r[rows], weight.T, out=out)
-        total += _block_gradient(outputs, entries, rows, ridge)
-        d_r[rows] = 0.0
-        for k, out in enumerate(outputs):
-            out *= each
-            d_r[rows].addmm_(out, heads.weights[k])
-            d_weights[k].addmm_(out.T, r[rows])
-            d_biases[k] += out.sum(dim=0)
+        heads = [buffer[: rows.stop - rows.start] for buffer in buffers]
+        for head, weight, bias in zip(heads, weights, biases, strict=True):
+            torch.addmm(bias, r[rows], weight.T, out=head)
+        total += _block_gradient(heads, entries, rows, ridge)
+        for k, d_head in enumerate(heads):
+            d_head *= each
+            d_r[rows].addmm_(d_head, weights[k])
+            d_weights[k].addmm_(d_head.T, r[rows])
+            d_biases[k] += d_head.sum(dim=0)
     return (total * each).to(r.dtype), [d_r, *d_weights, *d_biases]
 
 
 @torch.no_grad()
-def zinb_mean(r: Tensor, head: torch.nn.Linear) -> Tensor:
+def zinb_mean(r: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """Return μ, (n, G), from the decoder's output, (n, h)."""
-    mean: Tensor = torch.exp(head(r)).clamp(*MU_RANGE)
-    return mean
-
+    return torch.addmm(bias, r, weight.T).exp_().clamp_(*MU_RANGE)

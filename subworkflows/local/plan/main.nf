@@ -8,12 +8,12 @@ def checkCommand(String container_engine, java.nio.file.Path project_dir) {
 }
 
 // Run the check here, before any task, and return its plan; stop with its message where something is wrong.
-def checkHere(java.nio.file.Path command, java.nio.file.Path samplesheet, String params_json, List schemas) {
+def checkHere(java.nio.file.Path command, java.nio.file.Path samplesheet, String params_json, java.nio.file.Path project_dir) {
     def folder = java.nio.file.Files.createTempDirectory('mmsrl-check')
     def given = folder.resolve('params.json')
     def plan = folder.resolve('plan.json')
     given.text = params_json
-    def arguments = ['--input', samplesheet, '--params', given, '--schema-dir', schemas.first().parent, '--output', plan]
+    def arguments = ['--input', samplesheet, '--params', given, '--schema-dir', project_dir, '--output', plan]
     def check = ([command] + arguments).collect { part -> part.toString() }.execute()
     def messages = new StringBuilder()
     check.waitForProcessOutput(messages, messages)
@@ -53,16 +53,16 @@ workflow PLAN {
     take:
     samplesheet // file
     params_json // text: all parameters of the run
-    schemas // files: nextflow_schema.json and schema_input.json, in one folder where the check runs here
+    project_dir // folder with nextflow_schema.json and assets/schema_input.json
     command // file: mmsrl-check of this machine, or null to check in a task
 
     main:
     if (command) {
-        plan = channel.value(readPlan(checkHere(command, samplesheet, params_json, schemas), samplesheet))
+        plan = channel.value(readPlan(checkHere(command, samplesheet, params_json, project_dir), samplesheet))
         versions = channel.empty()
     }
     else {
-        CHECK(samplesheet, params_json, schemas)
+        CHECK(samplesheet, params_json, file("${project_dir}/nextflow_schema.json"), file("${project_dir}/assets/schema_input.json"))
         plan = CHECK.out.plan.map { file -> readPlan(file.text, samplesheet) }.first()
         versions = CHECK.out.versions
     }

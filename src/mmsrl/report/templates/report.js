@@ -1,6 +1,7 @@
 "use strict";
 (() => {
-  const CONFIG = { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"] };
+  const CONFIG = { responsive: true, displayModeBar: false };
+  const TISSUE_CONFIG = { responsive: true, displaylogo: false, modeBarButtons: [["toImage", "zoom2d", "pan2d"]] };
   const LOOK = {
     font: { family: "system-ui, sans-serif", size: 13, color: "#1b2330" },
     margin: { l: 60, r: 12, t: 12, b: 48 },
@@ -43,6 +44,7 @@
 
     async open() {
       this.data ??= await unpack(document.getElementById(this.root.dataset.payload));
+      if (!this.root.closest(".page.current")) return; // left while unpacking
       this.plot.style.height = `${this.height()}px`;
       await this.draw(true);
       this.plot.on("plotly_relayout", () => this.fit());
@@ -126,7 +128,7 @@
         yaxis: { ...axis, range: current ? current.yaxis.range.slice() : [height, 0], scaleanchor: "x" },
         images: this.images(),
       };
-      return Plotly.react(this.plot, this.traces(), layout, CONFIG);
+      return Plotly.react(this.plot, this.traces(), layout, TISSUE_CONFIG);
     }
 
     restyle(change) {
@@ -212,7 +214,6 @@
     }
   }
 
-  document.documentElement.classList.add("js");
   window.addEventListener("hashchange", () => show(true));
   window.addEventListener("beforeprint", () => {
     for (const [element, draw] of drawings) if (!element.classList.contains("js-plotly-plot")) draw();

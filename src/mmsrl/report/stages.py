@@ -1,0 +1,122 @@
+"""What each stage's result comes to on the page of a sample: tables and facts with words for people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mmsrl.report.api import METRICS
+from mmsrl.report.content import show
+
+FILTERS = {
+    "in_tissue": "outside tissue",
+    "min_counts": "fewer counts than",
+    "min_genes": "fewer genes than",
+    "max_pct_mt": "mitochondrial % above",
+    "min_spots": "detected in fewer spots than",
+}
+
+
+def qc_filters(result: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return one row a filter: of what it removed how much, and why.
+
+    Parameters
+    ----------
+    result
+        Of ``<sample>.qc.json``; may be empty.
+    """
+    rows = []
+    for kind in ("spot", "gene"):
+        for entry in result.get(f"{kind}_filters", []):
+            value = entry.get("threshold", entry.get("value"))
+            words = FILTERS.get(entry["filter"], str(entry["filter"]).replace("_", " "))
+            bare = entry["filter"] == "in_tissue" or value is None
+            reason = words if bare else f"{words} {show(value)}"
+            if entry["filter"] == "nmads":
+                side = "above" if entry.get("side") == "above" else "below"
+                metric = METRICS.get(entry["metric"], str(entry["metric"]).replace("_", " "))
+                reason = f"{metric} {side} {show(value)} ({show(entry['value'])} median absolute deviations)"
+            rows.append({"what": f"{kind}s", "reason": reason, "removed": entry["removed"]})
+    if result.get("spots_without_counts_in_kept_genes"):
+        removed = result["spots_without_counts_in_kept_genes"]
+        rows.append({"what": "spots", "reason": "no counts in the genes that are left", "removed": removed})
+    return rows
+
+
+def qc_quantiles(result: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return median and 5-95 % range of every metric before and after the filters; metrics that vary only."""
+    levels = result.get("quantile_levels", [])
+    rows = []
+    for metric, title in METRICS.items():
+        pair = [result.get(f"quantiles_{when}", {}).get(metric) for when in ("before", "after")]
+        if None in pair or pair[0][0] == pair[0][-1]:
+            continue
+        low, middle, high = (levels.index(level) for level in (0.05, 0.5, 0.95))
+        rows.append(
+            {
+                "title": title,
+                "cells": [(show(values[middle]), f"{show(values[low])} – {show(values[high])}") for values in pair],
+            }
+        )
+    return rows
+
+
+def image_facts(result: Mapping[str, Any]) -> dict[str, str]:
+    """Return which image was described at what resolution and how; empty where none was."""
+    image = result.get("image")
+    if not image or not result.get("descriptor"):
+        return {}
+    tile = result["tile"]
+    return {
+        "Image": f"{image['name']}, {show(image['width'])} × {show(image['height'])} px",
+        "Resolution": f"{show(result['px_per_pitch'])} px from spot to spot",
+        "Tile around a spot": f"{show(tile['px'])} px, {show(tile['pitches'])} spot pitches",
+        "Descriptor": f"{result['descriptor']}, {show(result['columns'])} columns",
+        "Components kept": f"{show(result['components'])}, {100 * result['explained_variance']:.0f} % of variance",
+        "Spots outside the image": show(result["spots_outside"]),
+    }
+
+
+def train_facts(result: Mapping[str, Any], parameters: Mapping[str, Any]) -> dict[str, str]:
+    """Return what was trained and how long it took; empty where there is no summary."""
+    shown = {
+        "Preset": parameters.get("preset"),
+        "Seed": parameters.get("seed"),
+        "Epochs": result.get("epochs"),
+        "Genes modelled": result.get("n_genes"),
+        "Image components": result.get("n_image_features"),
+        "Weights": result.get("n_weights"),
+        "Graph entries a spot": result.get("graph_entries_per_spot"),
+        "Device": result.get("device"),
+        "Seconds": result.get("seconds"),
+        "Mixing of sections": result.get("section_mixing"),
+    }
+    return {title: show(value) for title, value in shown.items() if value is not None}
+
+
+def confusion_rows(facts: Mapping[str, Any] | None) -> list[dict[str, Any]]:
+    """Return the confusion table by domain: spots with each label, and how dark to draw the cell.
+
+    Parameters
+    ----------
+    facts
+        One sample's part of ``<unit>.evaluate.json``; ``None`` where it has no labels.
+    """
+    if not facts:
+        return []
+    return [
+        {
+            "domain": domain,
+            "matched": facts["matched"].get(domain),
+            "cells": [{"n": count, "share": count / max(sum(counts), 1)} for count in counts],
+        }
+        for domain, counts in zip(facts["domains"], facts["confusion"], strict=True)
+    ]
+
+
+def choice_points(result: Mapping[str, Any]) -> tuple[Sequence[float], Sequence[int]] | None:
+    """Return resolutions and numbers of domains found with them, where the number was chosen by the pipeline."""
+    chosen = result.get("chosen")
+    if not chosen or len(chosen["curve"]) < 2:
+        return None
+    return [point["resolution"] for point in chosen["curve"]], [point["n_domains"] for point in chosen["curve"]]

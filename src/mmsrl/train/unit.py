@@ -1,0 +1,147 @@
+"""Arrays in, model out: what each preset makes of the sections of a unit."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+from numpy.typing import NDArray
+
+from mmsrl._errors import InputError
+from mmsrl.train import graph
+from mmsrl.train.default import DefaultInputs, DefaultModel
+from mmsrl.train.fit import Trainable
+from mmsrl.train.presets import Default, Published, Settings
+from mmsrl.train.published import Inputs, PublishedModel
+from mmsrl.train.sections import correct_rows, harmonise, principal_components, standard_components
+
+FloatArray = NDArray[np.floating[Any]]
+Message = dict[str, str]
+
+
+class Unit(NamedTuple):
+    """Sections that are trained together, stacked. N spots, A genes in common, G of them modelled."""
+
+    samples: list[str]
+    section: NDArray[np.int64]
+    """(N,): position of each spot's section in ``samples``."""
+    barcodes: list[str]
+    genes: list[str]
+    """(G,): the highly variable genes."""
+    all_expression: sp.csr_matrix
+    """(N, A) float32: log1p of counts scaled to the median library."""
+    variable: NDArray[np.int64]
+    """(G,): columns of ``all_expression``."""
+    counts: sp.csr_matrix
+    """(N, G) float32, raw."""
+    coordinates: list[FloatArray]
+    """Of each section, (n, 2), in spot pitches."""
+    array_coordinates: list[FloatArray] | None
+    """Of each section, (n, 2), array row and column, where all sections have them."""
+    image: FloatArray | None
+    """(N, D) float32; rows of sections without image are 0, the mean. ``None`` where no section has one."""
+    fine_bins: bool
+    """Whether the sections are Visium HD."""
+    messages: list[Message]
+
+
+class Built(NamedTuple):
+    """A model with its data, and what is worth telling of them."""
+
+    model: Trainable
+    facts: dict[str, Any]
+
+
+def build(unit: Unit, settings: Settings, *, seed: int, correct: bool, block: int, device: torch.device) -> Built:
+    """Make the model of a preset for ``unit``; ``correct``: for the section, where there are several."""
+    correct = correct and len(unit.samples) > 1
+    if correct:
+        unit.messages.append(info("expression and image features are corrected for the section (Harmony)"))
+    image = unit.image
+    if image is not None and correct:
+        image = correct_rows(image, unit.section, np.any(image != 0, axis=1), seed)
+    torch.manual_seed(seed)
+    if isinstance(settings, Published):
+        return _published(unit, settings, image, seed, correct, block, device)
+    return _default(unit, settings, image, seed, correct, device)
+
+
+def _published(
+    unit: Unit,
+    settings: Published,
+    image: FloatArray | None,
+    seed: int,
+    correct: bool,
+    block: int,
+    device: torch.device,
+) -> Built:
+    n_genes = len(unit.genes)
+    if settings.mask_fraction and settings.masked_weight and settings.hidden_dim not in (None, n_genes):
+        raise InputError(
+            f"masked reconstruction compares {settings.hidden_dim} hidden values with {n_genes} genes: "
+            "leave hidden_dim empty, or set masked_weight to 0"
+        )
+    if unit.array_coordinates is None:
+        unit.messages.append(info("no array coordinates: the graph is built on positions in spot pitches"))
+    if image is None:
+        unit.messages.append(
+            info("the published models have no path for a missing image: here the image branch contributes nothing")
+        )
+    width = settings.kernel_width or (1.0 if unit.fine_bins else 2.0)
+    adjacency = graph.block_diagonal(
+        [graph.gaussian_graph(places, width) for places in unit.array_coordinates or unit.coordinates]
+    )
+    expression = sp.csr_matrix(unit.all_expression[:, unit.variable])
+    smooth = graph.smooth(adjacency, expression, 2)
+    if correct:
+        # Harmony moves spots along principal axes; moved by as much in gene space, Â²X stays what the encoder takes.
+        scores, axes, _ = principal_components(expression, 50, seed)
+        smooth += graph.smooth(adjacency, harmonise(scores, unit.section, seed) - scores, 2) @ axes
+    smooth_image = None if image is None else torch.as_tensor(graph.smooth(adjacency, image, 2))
+    inputs = Inputs(expression, torch.as_tensor(smooth), smooth_image, adjacency)
+    model = PublishedModel(inputs, settings, block=block, device=device)
+    hidden = settings.hidden_dim or n_genes
+    return Built(model, {"kernel_width": width, "graph_entries_per_spot": _density(adjacency), "hidden_dim": hidden})
+
+
+def _default(
+    unit: Unit, settings: Default, image: FloatArray | None, seed: int, correct: bool, device: torch.device
+) -> Built:
+    adjacency = graph.block_diagonal(
+        [graph.gaussian_graph(places, settings.kernel_width) for places in unit.coordinates]
+    )
+    scores, kept = standard_components(unit.all_expression, settings.components, seed)
+    if correct:
+        scores = harmonise(scores, unit.section, seed)
+    views = [graph.smooth(adjacency, scores, 1)]
+    if image is not None and settings.image_weight:
+        views.append(graph.smooth(adjacency, image, 1) * equal_scale(views[0], image, settings.image_weight))
+    inputs = DefaultInputs(unit.counts, torch.as_tensor(np.hstack(views)))
+    facts = {
+        "kernel_width": settings.kernel_width,
+        "graph_entries_per_spot": _density(adjacency),
+        "variance_kept": kept,
+    }
+    return Built(DefaultModel(inputs, settings, device=device), facts)
+
+
+def equal_scale(expression: FloatArray, image: FloatArray, weight: float) -> float:
+    """Return the factor that gives ``image`` ``weight`` times the total variance of ``expression``."""
+    variance = float(image.var(axis=0).sum())
+    return float(np.sqrt(weight * expression.var(axis=0).sum() / variance)) if variance > 0 else 0.0
+
+
+def _density(adjacency: sp.csr_matrix) -> float:
+    return float(adjacency.nnz / adjacency.shape[0])
+
+
+def info(text: str) -> Message:
+    """Return a message for the summary: something done otherwise than a reader might think."""
+    return {"level": "info", "text": text}
+
+
+def warning(text: str) -> Message:
+    """Return a message for the summary: something asked for could not be done."""
+    return {"level": "warning", "text": text}

@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import anndata as ad
+import matplotlib
+import numpy as np
+import pandas as pd
+import pytest
+import scanpy as sc
+from click.testing import CliRunner
+
+from mmsrl._palette import PALETTE
+from mmsrl.assemble.api import common_target
+from mmsrl.assemble.cli import main
+
+if TYPE_CHECKING:
+    from conftest import SmallRun
+
+matplotlib.use("Agg")
+
+
+def assemble(run: SmallRun, unit: str) -> None:
+    result = CliRunner().invoke(main, run.assemble_arguments(unit))
+    assert result.exit_code == 0, result.output
+
+
+def test_sample_has_what_every_stage_added_in_the_order_of_its_spots(small_run: SmallRun) -> None:
+    assemble(small_run, "pair")
+    counts = ad.read_h5ad(small_run.folder / "S2.qc.h5ad")
+    adata = ad.read_h5ad(small_run.folder / "S2.mmsrl.h5ad")
+    assert adata.obs_names.equals(counts.obs_names)
+    assert (adata.layers["counts"] != counts.X).nnz == 0
+    assert adata.obs["domain"].tolist() == small_run.domains["S2"]
+    assert adata.obs["domain"].cat.categories.tolist() == ["1", "2", "10"]
+    # The fixture's embedding holds the number of sample and spot, the image feature that of the spot.
+    np.testing.assert_array_equal(adata.obsm["X_mmsrl"], [[1, spot] for spot in range(adata.n_obs)])
+    np.testing.assert_array_equal(adata.obsm["X_image"][:, 0], np.arange(adata.n_obs))
+    assert adata.uns["mmsrl"]["unit"] == "pair"
+    assert adata.uns["mmsrl"]["platform"] == "visium"
+    assert adata.uns["mmsrl"]["parameters"]["train"] == {"preset": "default", "seed": 7}
+
+
+def test_expression_is_the_logarithm_of_counts_scaled_to_the_median_of_the_unit(small_run: SmallRun) -> None:
+    assemble(small_run, "pair")
+    sections = [ad.read_h5ad(small_run.folder / f"{sample}.mmsrl.h5ad") for sample in ("S1", "S2")]
+    raw = [section.layers["counts"].toarray() for section in sections]
+    target = np.median(np.concatenate([counts.sum(1) for counts in raw]))
+    for section, counts in zip(sections, raw, strict=True):
+        expected = np.log1p(counts / counts.sum(1, keepdims=True) * target)
+        np.testing.assert_allclose(section.X.toarray(), expected, rtol=1e-5)
+        assert section.uns["mmsrl"]["target_sum"] == target
+
+
+def test_target_ignores_spots_without_counts() -> None:
+    counts = np.array([[0, 0], [1, 3], [2, 8]], dtype=np.float32)
+    assert common_target([ad.AnnData(counts)]) == 7.0
+
+
+def test_group_is_one_file_that_knows_its_sections(small_run: SmallRun) -> None:
+    assemble(small_run, "pair")
+    joint = ad.read_h5ad(small_run.folder / "pair.mmsrl.h5ad")
+    assert joint.n_obs == 12 * 10 + 9 * 8
+    assert joint.n_vars == 19
+    assert joint.obs_names.is_unique
+    assert joint.obs["sample"].value_counts().to_dict() == {"S1": 120, "S2": 72}
+    assert set(joint.uns["spatial"]) == {"S1", "S2"}
+    assert set(joint.uns["mmsrl"]["samples"]) == {"S1", "S2"}
+    assert "gene_ids" in joint.var
+
+
+def test_same_domain_has_the_same_colour_in_all_files_of_a_unit(small_run: SmallRun) -> None:
+    # S2 without its domain 1: the colours of the others must not move up.
+    path = small_run.folder / "unit" / "pair.domains.csv"
+    table = pd.read_csv(path, dtype=str)
+    table.loc[(table["sample"] == "S2") & (table["domain"] == "1"), "domain"] = "2"
+    table.to_csv(path, index=False)
+    assemble(small_run, "pair")
+    expected = dict(zip(["1", "2", "10"], PALETTE, strict=False))
+    for name in ("S1", "S2", "pair"):
+        adata = ad.read_h5ad(small_run.folder / f"{name}.mmsrl.h5ad")
+        colors = dict(zip(adata.obs["domain"].cat.categories, adata.uns["domain_colors"], strict=True))
+        assert colors == {label: expected[label] for label in colors}
+    assert list(ad.read_h5ad(small_run.folder / "S2.mmsrl.h5ad").obs["domain"].cat.categories) == ["2", "10"]
+
+
+def test_single_section_without_image_is_one_file_without_image_features(small_run: SmallRun) -> None:
+    assemble(small_run, "lone")
+    assert sorted(path.name for path in small_run.folder.glob("*.mmsrl.h5ad")) == ["lone.mmsrl.h5ad"]
+    adata = ad.read_h5ad(small_run.folder / "lone.mmsrl.h5ad")
+    assert "X_image" not in adata.obsm
+    table = pd.read_csv(small_run.folder / "lone.domains.csv", dtype=str)
+    assert table["barcode"].tolist() == adata.obs_names.tolist()
+    assert table["domain"].tolist() == small_run.domains["lone"]
+
+
+def test_files_plot_in_scanpy(small_run: SmallRun) -> None:
+    assemble(small_run, "pair")
+    adata = ad.read_h5ad(small_run.folder / "S1.mmsrl.h5ad")
+    (axes,) = sc.pl.spatial(adata, color="domain", library_id="S1", show=False)
+    drawn = {matplotlib.colors.to_hex(color).upper() for color in axes.collections[0].get_facecolor()}
+    assert drawn == set(PALETTE[:3])
+    matplotlib.pyplot.close("all")
+
+
+def test_embedding_of_another_run_is_an_error_that_says_so(small_run: SmallRun) -> None:
+    path = small_run.folder / "pair.embedding.h5ad"
+    embedding = ad.read_h5ad(path)
+    embedding[(embedding.obs["sample"] != "S2") | (embedding.obs["barcode"] != "<b>3-1")].copy().write_h5ad(path)
+    result = CliRunner().invoke(main, small_run.assemble_arguments("pair"))
+    assert result.exit_code == 2
+    assert "sample S2: 1 of 72 spots are not in it, such as <b>3-1" in result.output
+
+
+def test_spot_without_domain_is_an_error_with_its_row(small_run: SmallRun) -> None:
+    path = small_run.folder / "unit" / "lone.domains.csv"
+    table = pd.read_csv(path, dtype=str)
+    table.loc[4, "domain"] = None
+    table.to_csv(path, index=False)
+    result = CliRunner().invoke(main, small_run.assemble_arguments("lone"))
+    assert result.exit_code == 2
+    assert "lone.domains.csv: row 6 has no domain" in result.output
+
+
+def test_group_may_not_overwrite_its_sample(small_run: SmallRun) -> None:
+    arguments = small_run.assemble_arguments("pair")
+    arguments[1] = "S1"
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 2
+    assert "group S1 has the name of one of its samples" in result.output
+    assert not list(small_run.folder.glob("*.mmsrl.h5ad"))
+
+
+@pytest.mark.parametrize("missing", ["--features", "--counts"])
+def test_counts_and_features_must_be_of_the_same_samples(small_run: SmallRun, missing: str) -> None:
+    arguments = small_run.assemble_arguments("pair")
+    position = arguments.index(missing)
+    del arguments[position : position + 2]
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 2
+    assert "S1" in result.output

@@ -1,0 +1,326 @@
+"""Files that a samplesheet names are looked at before anything is computed."""
+
+import gzip
+import io
+import os
+import tarfile
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from mmsrl.check.files import absolute, check_files, is_remote
+
+BARCODES = [f"AAAC{n}-1" for n in range(9)]
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
+def matrix_h5(path: Path, barcodes: list[str] = BARCODES) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with h5py.File(path, "w") as file:
+        file["matrix/barcodes"] = np.array(barcodes, dtype="S")
+
+
+def spaceranger(folder: Path) -> Path:
+    """The names that Space Ranger's `outs` has; only the barcodes have content."""
+    matrix_h5(folder / "filtered_feature_bc_matrix.h5")
+    (folder / "spatial").mkdir(parents=True)
+    (folder / "spatial/tissue_positions.csv").write_text("barcode,in_tissue\n")
+    (folder / "spatial/scalefactors_json.json").write_text("{}")
+    return folder
+
+
+def three_files(folder: Path) -> Path:
+    spaceranger(folder)
+    (folder / "filtered_feature_bc_matrix.h5").unlink()
+    matrix = folder / "filtered_feature_bc_matrix"
+    matrix.mkdir()
+    for name in ("matrix.mtx.gz", "features.tsv.gz"):
+        (matrix / name).touch()
+    (matrix / "barcodes.tsv.gz").write_bytes(gzip.compress("\n".join(BARCODES).encode()))
+    return folder
+
+
+def visium_hd(folder: Path, sizes: tuple[int, ...]) -> Path:
+    for size in sizes:
+        spaceranger(folder / f"binned_outputs/square_{size:03d}um")
+    return folder
+
+
+def packed(folder: Path, name: str) -> Path:
+    archive = folder.parent / name
+    with tarfile.open(archive, "w:gz" if name.endswith("gz") else "w") as tar:
+        tar.add(folder, folder.name)
+    return archive
+
+
+def h5ad(path: Path, **content: object) -> Path:
+    with h5py.File(path, "w") as file:
+        for name, value in content.items():
+            file[name.replace("__", "/")] = value
+        if "obs" in file:
+            file["obs"].attrs["_index"] = "_index"
+    return path
+
+
+def truth(path: Path, text: str) -> Path:
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def told(folder: Path, **row: object) -> list[str]:
+    """What is said about one row: `column: text`."""
+    section = {"row": 2, **{k: v if isinstance(v, int) else str(v) for k, v in row.items()}}
+    problems = list(check_files(section, folder))
+    assert all(problem.row == 2 for problem in problems)
+    return [f"{problem.column}: {problem.text}" for problem in problems]
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        spaceranger,
+        three_files,
+        lambda folder: visium_hd(folder, (8,)),
+        lambda folder: packed(spaceranger(folder), "outs.tar.gz"),
+        lambda folder: packed(three_files(folder), "outs.tar"),
+        lambda folder: packed(visium_hd(folder, (16,)), "outs.tgz"),
+        lambda folder: visium_hd(folder, (2, 8)) / "binned_outputs/square_002um",
+    ],
+    ids=["folder", "three files", "hd", "tar.gz", "tar", "hd tgz", "one bin folder of several"],
+)
+def test_every_layout_of_spaceranger_passes(tmp_path, make):
+    assert told(tmp_path, spaceranger_dir=make(tmp_path / "outs")) == []
+
+
+def test_paths_start_at_the_folder_of_the_samplesheet_and_uris_are_left_alone(tmp_path):
+    spaceranger(tmp_path / "deep/outs")
+    assert told(tmp_path / "deep", spaceranger_dir="outs") == []
+    assert told(tmp_path, spaceranger_dir="s3://bucket/outs", image="https://host/a.tif", truth="gs://b/t.csv") == []
+    assert absolute("../outs", tmp_path / "deep") == str(tmp_path / "outs")
+    assert absolute("az://container/outs", tmp_path) == "az://container/outs"
+    assert not is_remote("/data/a://b")
+
+
+def test_complete_row_passes(tmp_path):
+    (tmp_path / "image.tif").write_bytes(b"II*\0rest")
+    labels = truth(tmp_path / "t.csv", "barcode,label\nAAAC0-1,L1\nAAAC1-1,\nunknown-1,L2\n")
+    outs = spaceranger(tmp_path / "outs")
+    assert told(tmp_path, spaceranger_dir=outs, image="image.tif", truth=labels, n_domains=9) == []
+
+
+def test_hd_needs_a_bin_size_that_is_there(tmp_path):
+    outs = visium_hd(tmp_path / "outs", (2, 8, 16))
+    assert told(tmp_path, spaceranger_dir=outs, bin_size=16) == []
+    (message,) = told(tmp_path, spaceranger_dir=outs)
+    assert message.startswith("spaceranger_dir: ") and "has bins of 2, 8, 16 µm; say which by bin_size" in message
+    (message,) = told(tmp_path, spaceranger_dir=outs, bin_size=4)
+    assert message.startswith("bin_size: ") and "there are 2, 8, 16" in message
+    (message,) = told(tmp_path, spaceranger_dir=packed(outs, "hd.tar.gz"), bin_size=4)
+    assert message.startswith("bin_size: ") and "there are 2, 8, 16" in message
+    assert "mmsrl-check-" not in message
+    (message,) = told(tmp_path, spaceranger_dir=spaceranger(tmp_path / "plain"), bin_size=8)
+    assert message.startswith("bin_size: ") and "no Visium HD output" in message
+
+
+def test_missing_files_are_told_with_the_nearest_name(tmp_path):
+    spaceranger(tmp_path / "section1")
+    assert told(tmp_path, spaceranger_dir="section_1") == ["spaceranger_dir: does not exist; did you mean 'section1'?"]
+    assert told(tmp_path, h5ad="x.h5ad") == [f"h5ad: does not exist in {tmp_path}"]
+    (message,) = told(tmp_path, h5ad="no/where/x.h5ad")
+    assert "nor does its folder" in message
+
+
+def test_links_that_lead_nowhere_or_in_circles(tmp_path):
+    (tmp_path / "broken").symlink_to(tmp_path / "gone")
+    (tmp_path / "a").symlink_to(tmp_path / "b")
+    (tmp_path / "b").symlink_to(tmp_path / "a")
+    assert "symbolic link to" in told(tmp_path, image="broken")[0]
+    assert "lead back to themselves" in told(tmp_path, image="a")[0]
+    assert "cannot be a path" in told(tmp_path, image="x" * 5000)[0]
+
+
+def test_permission_is_asked_for(tmp_path, monkeypatch):
+    outs = spaceranger(tmp_path / "outs")
+    monkeypatch.setattr(os, "access", lambda path, mode: False)  # a superuser may read all
+    assert told(tmp_path, spaceranger_dir=outs) == [
+        "spaceranger_dir: no permission to read it; ask its owner, or copy it"
+    ]
+
+
+def _without(name):
+    def make(folder: Path) -> Path:
+        spaceranger(folder)
+        (folder / name).unlink()
+        return folder
+
+    return make
+
+
+def _with_matrix(content: bytes):
+    def make(folder: Path) -> Path:
+        spaceranger(folder)
+        (folder / "filtered_feature_bc_matrix.h5").write_bytes(content)
+        return folder
+
+    return make
+
+
+def _truncated(folder: Path) -> Path:
+    whole = (spaceranger(folder) / "filtered_feature_bc_matrix.h5").read_bytes()
+    return _with_matrix(whole[: len(whole) // 2])(folder.with_name("cut"))
+
+
+def _foreign_hdf5(folder: Path) -> Path:
+    spaceranger(folder)
+    with h5py.File(folder / "filtered_feature_bc_matrix.h5", "w") as file:
+        file["data"] = [1]
+    return folder
+
+
+def _no_features(folder: Path) -> Path:
+    (three_files(folder) / "filtered_feature_bc_matrix/features.tsv.gz").unlink()
+    return folder
+
+
+def _damaged_barcodes(folder: Path) -> Path:
+    (three_files(folder) / "filtered_feature_bc_matrix/barcodes.tsv.gz").write_bytes(b"\x1f\x8bnot gzip")
+    return folder
+
+
+def _archive_with(member: str, kind: bytes = tarfile.REGTYPE, link: str = ""):
+    def make(folder: Path) -> Path:
+        archive = packed(spaceranger(folder), "outs.tar")
+        with tarfile.open(archive, "a") as tar:
+            info = tarfile.TarInfo(member)
+            info.type, info.linkname = kind, link
+            tar.addfile(info, io.BytesIO())
+        return archive
+
+    return make
+
+
+def _cut_archive(folder: Path) -> Path:
+    archive = packed(spaceranger(folder), "outs.tar.gz")
+    archive.write_bytes(archive.read_bytes()[:-200])
+    return archive
+
+
+def _empty(name: str, content: bytes = b""):
+    def make(folder: Path) -> Path:
+        (folder.parent / name).write_bytes(content)
+        return folder.parent / name
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("make", "expected"),
+    [
+        (_without("filtered_feature_bc_matrix.h5"), "filtered_feature_bc_matrix"),
+        (_without("spatial/tissue_positions.csv"), "tissue_positions"),
+        (_with_matrix(b"<html>404</html>"), "is not HDF5, whatever its name says"),
+        (_truncated, "is damaged HDF5"),
+        (_foreign_hdf5, "not a feature-barcode matrix of 10x"),
+        (_no_features, "has no features.tsv (nor with .gz)"),
+        (_damaged_barcodes, "barcodes.tsv.gz is damaged"),
+        (_archive_with("../evil"), "reaches outside"),
+        (_archive_with("/etc/evil"), "absolute path, '/etc/evil'"),
+        (_archive_with("outs/link", tarfile.SYMTYPE, "/etc/passwd"), "reaches outside"),
+        (_archive_with("outs/device", tarfile.CHRTYPE), "reaches outside"),
+        (_cut_archive, "damaged"),
+        (_empty("outs.tar.gz"), "the file is empty"),
+        (_empty("outs.zip", b"PK"), "neither a folder nor an archive"),
+        (_empty("other.tar", b"no tar at all"), "not a tar archive"),
+    ],
+)
+def test_fault_of_a_spaceranger_output_is_told(tmp_path, make, expected):
+    (message,) = told(tmp_path, spaceranger_dir=make(tmp_path / "outs"))
+    assert message.startswith("spaceranger_dir: ")
+    assert expected in message
+
+
+def test_nothing_of_an_archive_is_unpacked_beside_it_or_outside(tmp_path):
+    archive = _archive_with("../evil")(tmp_path / "in/outs")
+    before = sorted(tmp_path.rglob("*"))
+    told(tmp_path, spaceranger_dir=archive)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ({"X": [1]}, "not AnnData: no obs, var in it"),
+        ({"obs___index": np.array(BARCODES, "S"), "var__a": 1}, "no coordinates in obsm['spatial'] (obsm is empty)"),
+        ({"obs___index": np.array(BARCODES, "S"), "var__a": 1, "obsm__X_pca": [[0]]}, "(obsm has X_pca)"),
+        ({"obs___index": np.array(BARCODES, "S"), "var__a": 1, "obsm__spatial": np.zeros((9, 1))}, "shape is (9, 1)"),
+    ],
+)
+def test_fault_of_an_h5ad_is_told(tmp_path, content, expected):
+    (message,) = told(tmp_path, h5ad=h5ad(tmp_path / "a.h5ad", **content))
+    assert expected in message
+
+
+def test_h5ad_is_compared_with_truth_and_number_of_domains(tmp_path):
+    path = h5ad(tmp_path / "a.h5ad", obs___index=np.array(BARCODES, "S"), var__a=1, obsm__spatial=np.zeros((9, 2)))
+    labels = truth(tmp_path / "t.csv", "barcode,label\nAAAC0,L1\n")
+    assert told(tmp_path, h5ad=path) == []
+    assert told(tmp_path, h5ad=path, n_domains=10) == ["n_domains: the section has only 9 spots; give a smaller number"]
+    (message,) = told(tmp_path, h5ad=path, truth=labels)
+    assert "none of its barcodes is in the section: 'AAAC0' here, 'AAAC0-1' there" in message
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("barcode,layer\nAAAC0-1,L1\n", "no column label; its first line must name barcode and label"),
+        ("Barcodes,label\nAAAC0-1,L1\n", "(barcodes may be barcode)"),
+        ("AAAC0-1,L1\n", "no column barcode and no column label"),
+        ("barcode,label\nAAAC0-1\n", "line 2 has 1 of 2 columns"),
+        ("barcode,label\nAAAC0-1,\n", "no barcode has a label"),
+        ("barcode,label\n10x13,L1\n", "none of its barcodes is in the section"),
+        ("\n", "no column barcode and no column label"),
+        ("", "the file is empty"),
+    ],
+)
+def test_fault_of_a_truth_file_is_told(tmp_path, text, expected):
+    outs = spaceranger(tmp_path / "outs")
+    (message,) = told(tmp_path, spaceranger_dir=outs, truth=truth(tmp_path / "t.csv", text))
+    assert message.startswith("truth: ")
+    assert expected in message
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "cp1252"])
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+def test_truth_as_spreadsheets_save_it_passes(tmp_path, encoding, separator):
+    outs = spaceranger(tmp_path / "outs")
+    path = tmp_path / "t.csv"
+    path.write_text(f"Barcode{separator}Label\r\nAAAC0-1{separator}Drüse\r\n", encoding=encoding)
+    assert told(tmp_path, spaceranger_dir=outs, truth=path) == []
+
+
+def test_image_is_told_by_its_first_bytes(tmp_path):
+    outs = spaceranger(tmp_path / "outs")
+    (tmp_path / "real.jpg").write_bytes(PNG)
+    (tmp_path / "false.png").write_bytes(b"<svg></svg>")
+    assert told(tmp_path, spaceranger_dir=outs, image="real.jpg") == []
+    assert told(tmp_path, spaceranger_dir=outs, image="false.png") == [
+        "image: not an image that can be read; convert it to TIFF, PNG or JPEG"
+    ]
+    assert told(tmp_path, spaceranger_dir=outs, image=tmp_path) == ["image: this is a folder; give the file"]
+
+
+def test_all_faults_of_a_row_are_told_at_once(tmp_path):
+    messages = told(tmp_path, spaceranger_dir="none", image="none.tif", truth="none.csv")
+    assert [message.split(":")[0] for message in messages] == ["spaceranger_dir", "image", "truth"]
+
+
+@pytest.mark.parametrize("kept", [0.1, 0.3, 0.5, 0.7, 0.9, 0.99])
+def test_damage_anywhere_in_hdf5_gives_a_message_or_passes(tmp_path, kept):
+    path = h5ad(tmp_path / "a.h5ad", obs___index=np.array(BARCODES, "S"), var__a=1, obsm__spatial=np.zeros((9, 2)))
+    content = bytearray(path.read_bytes())
+    at = int(len(content) * kept)
+    content[at : at + 64] = b"\xff" * len(content[at : at + 64])
+    path.write_bytes(content)
+    assert all(message.startswith("h5ad: ") for message in told(tmp_path, h5ad=path))

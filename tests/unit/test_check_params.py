@@ -1,0 +1,102 @@
+"""Parameters arrive as Nextflow hands them over, and leave typed or with one clear line each."""
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mmsrl.check.params import check_params
+from mmsrl.parameters import PARAMETERS
+
+SCHEMA = json.loads((Path(__file__).parents[2] / "nextflow_schema.json").read_text(encoding="utf-8"))
+NEEDED = {"input": "sheet.csv", "outdir": "results"}
+
+
+def checked(**given: object) -> tuple[dict, list[str]]:
+    return check_params(NEEDED | given, SCHEMA)
+
+
+def test_defaults_are_those_of_the_table():
+    params, problems = checked()
+    assert problems == []
+    assert params == {p.name: p.default for p in PARAMETERS} | NEEDED
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("use_image", "false", False),
+        ("use_image", "TRUE", True),
+        ("use_image", False, False),
+        ("n_top_genes", "2000", 2000),
+        ("n_top_genes", 2000.0, 2000),
+        ("n_top_genes", " 7 ", 7),
+        ("max_pct_mt", "12.5", 12.5),
+        ("learning_rate", "1e-3", 0.001),
+        ("resolution", 2, 2),
+        ("max_pct_mt", "null", None),
+        ("max_pct_mt", "", None),
+        ("epochs", None, None),
+        ("n_top_genes", "null", 3000),
+        ("report_title", 2024, "2024"),
+        ("report_title", "false", "false"),
+    ],
+)
+def test_text_becomes_the_type_of_the_parameter(name, value, expected):
+    params, problems = checked(**{name: value})
+    assert problems == []
+    assert params[name] == expected
+    assert type(params[name]) is type(expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("n_top_gens", 5, "unknown parameter --n_top_gens; did you mean --n_top_genes?"),
+        ("nTopGenes", 5, "unknown parameter --nTopGenes; did you mean --n_top_genes?"),
+        ("wibble", 5, "unknown parameter --wibble; --help lists all parameters"),
+        ("preset", "mmsr", "--preset must be one of default, mmsrl, stmmr, not 'mmsr'"),
+        ("epochs", "many", "--epochs must be a whole number, at least 1, not 'many'"),
+        ("epochs", "0", "--epochs must be a whole number, at least 1, not '0'"),
+        ("epochs", "1_000", "--epochs must be a whole number, at least 1, not '1_000'"),
+        ("epochs", 2.5, "--epochs must be a whole number, at least 1, not '2.5'"),
+        ("epochs", True, "--epochs must be a whole number, at least 1, but no value was given"),
+        ("seed", "-1", "--seed must be a whole number from 0 to 4294967295, not '-1'"),
+        ("max_pct_mt", "101", "--max_pct_mt must be a number from 0 to 100, not '101'"),
+        ("max_pct_mt", "NaN", "--max_pct_mt must be a number from 0 to 100, not 'NaN'"),
+        ("learning_rate", "1e999", "--learning_rate must be a number, at least 0, not '1e999'"),
+        ("use_image", "nope", "--use_image must be true or false, not 'nope'"),
+        ("use_image", 1, "--use_image must be true or false, not '1'"),
+        ("outdir", None, "--outdir is needed: Folder for the results."),
+        ("outdir", True, "--outdir must be text, but no value was given"),
+        ("report_title", ["a"], "--report_title must be text, not '['a']'"),
+    ],
+)
+def test_wrong_parameter_is_one_line_with_what_is_allowed(name, value, message):
+    assert checked(**{name: value})[1] == [message]
+
+
+def test_spellings_that_nextflow_adds_are_not_told_twice():
+    _, problems = checked(**{"n-top-genes": 5, "nTopGenes": 5})
+    assert problems == ["unknown parameter --n-top-genes; did you mean --n_top_genes?"]
+
+
+def test_all_wrong_parameters_are_told():
+    _, problems = check_params({"epochs": 0, "sed": 1}, SCHEMA)
+    assert sorted(problem.split()[0] for problem in problems) == ["--epochs", "--input", "--outdir", "unknown"]
+
+
+_values = (
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=12) | st.lists(st.integers(), max_size=2)
+)
+
+
+@given(st.dictionaries(st.sampled_from([p.name for p in PARAMETERS]) | st.text(max_size=12), _values, max_size=5))
+def test_anything_gives_values_of_the_right_type_or_a_message(given):
+    params, problems = check_params(NEEDED | given, SCHEMA)
+    kinds = {"string": str, "integer": int, "number": (int, float), "boolean": bool}
+    if not problems:
+        assert all(params[p.name] is None or isinstance(params[p.name], kinds[p.type]) for p in PARAMETERS)
+    assert all("\n" not in problem for problem in problems)

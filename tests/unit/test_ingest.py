@@ -1,0 +1,592 @@
+"""Every layout that Space Ranger writes ends in the same internal form; what is damaged ends in one clear message."""
+
+import gzip
+import hashlib
+import io
+import json
+import shutil
+import tarfile
+from pathlib import Path
+
+import anndata
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from scipy import io as sio
+from scipy import sparse
+
+from mmsrl._errors import InputError
+from mmsrl.ingest import archive, layout, species
+from mmsrl.ingest.api import read_spaceranger
+from mmsrl.ingest.cli import main
+from mmsrl.ingest.images import to_rgb
+from mmsrl.ingest.positions import COLUMNS, read_positions
+
+PITCH = 100.0
+GENES = [
+    ("ENSG1", "GAPDH"),
+    ("ENSG2", "TBCE"),
+    ("ENSG3", "TBCE"),
+    ("ENSG4", "MT-CO1"),
+    ("ENSG5", "NA"),
+    ("ENSG6", "ACTB"),
+]
+
+
+def hexagonal(n_rows: int = 6, n_cols: int = 5) -> pd.DataFrame:
+    row, half = (index.ravel() for index in np.mgrid[:n_rows, :n_cols])
+    col = 2 * half + row % 2
+    letters = np.array(list("ACGT"))
+    barcodes = ["".join(letters[[(k >> 2 * i) & 3 for i in range(16)]]) + "-1" for k in range(len(row))]
+    pixels = {"pxl_row_in_fullres": row * np.sqrt(3) / 2 * PITCH + 300, "pxl_col_in_fullres": col / 2 * PITCH + 200}
+    return pd.DataFrame({"barcode": barcodes, "in_tissue": 1, "array_row": row, "array_col": col, **pixels})
+
+
+def square(n: int = 6, bin_um: int = 16) -> pd.DataFrame:
+    row, col = (index.ravel() for index in np.mgrid[:n, :n])
+    barcodes = [f"s_{bin_um:03d}um_{r:05d}_{c:05d}-1" for r, c in zip(row, col, strict=True)]
+    pixels = {"pxl_row_in_fullres": row * 50.0, "pxl_col_in_fullres": col * 50.0 + 9}
+    return pd.DataFrame({"barcode": barcodes, "in_tissue": 1, "array_row": row, "array_col": col, **pixels})
+
+
+def counts_of(n_spots: int, n_genes: int = len(GENES)) -> sparse.csr_matrix:
+    return sparse.csr_matrix(np.random.default_rng(0).poisson(2.0, (n_spots, n_genes)))
+
+
+def write_h5_v3(path: Path, counts, barcodes, genes=GENES, types=None, genomes=None) -> None:
+    counts = sparse.csr_matrix(counts)
+    with h5py.File(path, "w") as file:
+        group = file.create_group("matrix")
+        group["barcodes"] = np.array(barcodes, dtype="S")
+        group["data"], group["indices"], group["indptr"] = counts.data, counts.indices, counts.indptr
+        group["shape"] = counts.shape[::-1]
+        group["features/id"] = np.array([gene for gene, _ in genes], dtype="S")
+        group["features/name"] = np.array([symbol for _, symbol in genes], dtype="S")
+        group["features/feature_type"] = np.array(types or ["Gene Expression"] * len(genes), dtype="S")
+        if genomes is not None:
+            group["features/genome"] = np.array(genomes, dtype="S")
+
+
+def write_spatial(folder: Path, positions: pd.DataFrame, version: str = "v1", factors: dict | None = None) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    if version == "v1":
+        positions.to_csv(folder / "tissue_positions_list.csv", header=False, index=False)
+    elif version == "v2":
+        positions.to_csv(folder / "tissue_positions.csv", index=False)
+    else:
+        positions.to_parquet(folder / "tissue_positions.parquet", index=False)
+    factors = factors or {"spot_diameter_fullres": 65.0, "tissue_hires_scalef": 0.2, "tissue_lowres_scalef": 0.05}
+    (folder / "scalefactors_json.json").write_text(json.dumps(factors))
+    Image.new("RGB", (40, 45), (200, 100, 150)).save(folder / "tissue_lowres_image.png")
+
+
+@pytest.fixture
+def outs(tmp_path: Path) -> Path:
+    """A Visium section in the layout of version 1."""
+    folder = tmp_path / "run" / "outs"
+    positions = hexagonal()
+    write_spatial(folder / "spatial", positions)
+    write_h5_v3(folder / "filtered_feature_bc_matrix.h5", counts_of(len(positions)), positions["barcode"])
+    return folder
+
+
+@pytest.fixture
+def hd(tmp_path: Path) -> Path:
+    """A Visium HD section with bins of 8 and 16 µm."""
+    for bin_um in (8, 16):
+        folder = tmp_path / "hd" / "outs" / "binned_outputs" / f"square_{bin_um:03d}um"
+        factors = {"spot_diameter_fullres": 50.0, "bin_size_um": float(bin_um), "microns_per_pixel": bin_um / 50}
+        positions = square(bin_um=bin_um)
+        write_spatial(folder / "spatial", positions, "hd", factors | {"tissue_lowres_scalef": 0.1})
+        write_h5_v3(folder / "filtered_feature_bc_matrix.h5", counts_of(len(positions)), positions["barcode"])
+    return tmp_path / "hd" / "outs"
+
+
+def messages_of(ingested) -> str:
+    return "\n".join(message["text"] for message in ingested.messages)
+
+
+def test_internal_form(outs):
+    adata = read_spaceranger(outs, "s1").adata
+    positions = hexagonal().set_index("barcode")
+    assert sparse.isspmatrix_csr(adata.X) and adata.X.dtype == np.float32
+    np.testing.assert_array_equal(adata.X.toarray(), counts_of(30).toarray())
+    assert list(adata.obs_names) == list(positions.index)
+    np.testing.assert_array_equal(adata.obs["array_col"], positions["array_col"])
+    np.testing.assert_allclose(adata.obsm["spatial"], positions[["pxl_col_in_fullres", "pxl_row_in_fullres"]])
+    assert list(adata.var_names) == ["GAPDH", "TBCE", "TBCE-1", "MT-CO1", "NA", "ACTB"]
+    assert list(adata.var["gene_ids"]) == [gene for gene, _ in GENES]
+    about = adata.uns["mmsrl"]
+    assert (about["platform"], about["lattice"], about["species"]) == ("visium", "hexagonal", "human")
+    assert about["pitch_px"] == pytest.approx(PITCH) and about["pitch_um"] == 100.0
+    image = adata.uns["spatial"]["s1"]["images"]["lowres"]
+    assert image.dtype == np.uint8 and image.shape == (45, 40, 3) and tuple(image[0, 0]) == (200, 100, 150)
+
+
+def test_order_of_the_positions_does_not_matter(outs):
+    expected = read_spaceranger(outs, "s").adata
+    write_spatial(outs / "spatial", hexagonal().sample(frac=1, random_state=3))
+    shuffled = read_spaceranger(outs, "s").adata
+    np.testing.assert_array_equal(shuffled.obsm["spatial"], expected.obsm["spatial"])
+
+
+def as_three_files(outs: Path, packed: bool, legacy: bool) -> None:
+    (outs / "filtered_feature_bc_matrix.h5").unlink()
+    folder = outs / "filtered_feature_bc_matrix"
+    folder.mkdir()
+    positions = hexagonal()
+    buffer = io.BytesIO()
+    sio.mmwrite(buffer, counts_of(len(positions)).T.tocoo(), field="integer")
+    rows = ["\t".join(gene) + ("" if legacy else "\tGene Expression") for gene in GENES]
+    texts = {
+        "matrix.mtx": buffer.getvalue(),
+        "barcodes.tsv": "\n".join(positions["barcode"]).encode() + b"\n",
+        "genes.tsv" if legacy else "features.tsv": "\n".join(rows).encode() + b"\n",
+    }
+    for name, text in texts.items():
+        path = folder / (f"{name}.gz" if packed else name)
+        path.write_bytes(gzip.compress(text) if packed else text)
+
+
+def as_v2_h5(outs: Path) -> None:
+    positions, counts = hexagonal(), counts_of(30)
+    with h5py.File(outs / "filtered_feature_bc_matrix.h5", "w") as file:
+        group = file.create_group("GRCh38")
+        group["barcodes"] = np.array(positions["barcode"], dtype="S")
+        group["data"], group["indices"], group["indptr"] = counts.data, counts.indices, counts.indptr
+        group["shape"] = counts.shape[::-1]
+        group["genes"] = np.array([gene for gene, _ in GENES], dtype="S")
+        group["gene_names"] = np.array([symbol for _, symbol in GENES], dtype="S")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda outs: as_three_files(outs, packed=True, legacy=False),
+        lambda outs: as_three_files(outs, packed=False, legacy=False),
+        lambda outs: as_three_files(outs, packed=False, legacy=True),
+        as_v2_h5,
+        lambda outs: (
+            (outs / "spatial" / "tissue_positions_list.csv").unlink()
+            or write_spatial(outs / "spatial", hexagonal(), "v2")
+        ),
+    ],
+    ids=["three files packed", "three files plain", "genes.tsv", "h5 version 2", "positions with header"],
+)
+def test_other_layouts_hold_the_same_section(outs, change):
+    expected = read_spaceranger(outs, "s").adata
+    change(outs)
+    adata = read_spaceranger(outs, "s").adata
+    assert (adata.X != expected.X).nnz == 0
+    assert list(adata.var_names) == list(expected.var_names)
+    np.testing.assert_array_equal(adata.obsm["spatial"], expected.obsm["spatial"])
+    assert adata.uns["mmsrl"] == expected.uns["mmsrl"]
+
+
+def test_windows_line_ends_and_byte_order_mark(outs):
+    expected = read_spaceranger(outs, "s").adata
+    (outs / "spatial" / "tissue_positions_list.csv").unlink()
+    text = hexagonal().to_csv(index=False, lineterminator="\r\n")
+    (outs / "spatial" / "tissue_positions.csv").write_bytes(b"\xef\xbb\xbf" + text.encode())
+    np.testing.assert_array_equal(read_spaceranger(outs, "s").adata.obsm["spatial"], expected.obsm["spatial"])
+
+
+def test_parent_of_outs(outs):
+    assert read_spaceranger(outs.parent, "s").adata.n_obs == 30
+
+
+@pytest.mark.parametrize(
+    ("given", "bin_size"),
+    [
+        ("", 16),
+        ("..", 16),
+        ("binned_outputs", 16),
+        ("binned_outputs/square_016um", None),
+        ("binned_outputs/square_016um", 16),
+    ],
+)
+def test_visium_hd(hd, given, bin_size):
+    adata = read_spaceranger((hd / given).resolve(), "s", bin_size=bin_size).adata
+    about = adata.uns["mmsrl"]
+    assert adata.obs_names[0] == "s_016um_00000_00000-1"
+    assert (about["platform"], about["lattice"]) == ("visium_hd", "square")
+    assert about["pitch_px"] == pytest.approx(50) and about["pitch_um"] == pytest.approx(16)
+
+
+def test_only_bin_size_is_taken_and_said(hd):
+    shutil.rmtree(hd / "binned_outputs" / "square_008um")
+    ingested = read_spaceranger(hd, "s")
+    assert ingested.adata.uns["mmsrl"]["pitch_um"] == pytest.approx(16)
+    assert "took the only one, 16 µm" in messages_of(ingested)
+
+
+@pytest.mark.parametrize(
+    ("given", "bin_size", "message"),
+    [
+        ("", None, "bins of 8, 16 µm; say which"),
+        ("", 2, r"no bins of 2 µm \(square_002um\); there are 8, 16"),
+        ("binned_outputs/square_016um", 8, "bin size 8 was asked for, but this is one folder of 16 µm bins"),
+    ],
+)
+def test_wrong_bin_size(hd, given, bin_size, message):
+    with pytest.raises(InputError, match=message):
+        read_spaceranger(hd / given, "s", bin_size=bin_size)
+
+
+def test_bin_size_without_bins(outs):
+    with pytest.raises(InputError, match="no Visium HD output; leave bin_size empty"):
+        read_spaceranger(outs, "s", bin_size=8)
+
+
+def test_bins_and_resolution_that_disagree_are_reported(hd):
+    path = hd / "binned_outputs" / "square_016um" / "spatial" / "scalefactors_json.json"
+    path.write_text(json.dumps({"bin_size_um": 16.0, "microns_per_pixel": 1.0}))
+    ingested = read_spaceranger(hd, "s", bin_size=16)
+    assert "50.00 µm apart by their coordinates, but 16 µm by their name" in messages_of(ingested)
+
+
+def test_legacy_square_grid(outs):
+    row, col = (index.ravel() for index in np.mgrid[:5, :6])
+    jitter = np.random.default_rng(0).normal(0, 8, (2, 30))
+    positions = hexagonal().assign(
+        barcode=[f"{c}x{r}" for r, c in zip(row, col, strict=True)], array_row=row, array_col=col
+    )
+    positions["pxl_row_in_fullres"], positions["pxl_col_in_fullres"] = row * 200 + jitter[0], col * 200 + jitter[1]
+    write_spatial(outs / "spatial", positions, factors={"tissue_lowres_scalef": 0.05})
+    write_h5_v3(outs / "filtered_feature_bc_matrix.h5", counts_of(30), positions["barcode"])
+    about = read_spaceranger(outs, "s").adata.uns["mmsrl"]
+    assert (about["platform"], about["lattice"], about["pitch_um"]) == ("st", "square", 200.0)
+    assert about["pitch_px"] == pytest.approx(200, rel=0.02)
+    assert about["spot_diameter_px"] == pytest.approx(about["pitch_px"] / 2)
+
+
+def test_several_genomes_are_kept(outs):
+    genes = [("GRCh38_ENSG1", "GRCh38_GAPDH"), ("GRCh38_ENSG4", "GRCh38_MT-CO1"), ("mm10_ENSMUSG1", "mm10_Gapdh")]
+    counts = np.tile([5, 5, 1], (30, 1))
+    barcodes = hexagonal()["barcode"]
+    write_h5_v3(outs / "filtered_feature_bc_matrix.h5", counts, barcodes, genes, genomes=["GRCh38", "GRCh38", "mm10"])
+    ingested = read_spaceranger(outs, "s")
+    assert list(ingested.adata.var["genome"]) == ["GRCh38", "GRCh38", "mm10"]
+    assert ingested.adata.uns["mmsrl"]["species"] == "human"
+    assert "several genomes (GRCh38, mm10)" in messages_of(ingested)
+
+
+def test_other_features_than_genes_are_left_out(outs):
+    types = ["Gene Expression"] * 4 + ["Antibody Capture"] * 2
+    write_h5_v3(outs / "filtered_feature_bc_matrix.h5", counts_of(30), hexagonal()["barcode"], types=types)
+    ingested = read_spaceranger(outs, "s")
+    assert ingested.adata.n_vars == 4
+    assert "left out: 2 Antibody Capture" in messages_of(ingested)
+
+
+def test_raw_matrix_is_cut_to_the_tissue(outs):
+    positions = hexagonal()
+    positions.loc[positions.index % 2 == 0, "in_tissue"] = 0
+    write_spatial(outs / "spatial", positions)
+    (outs / "filtered_feature_bc_matrix.h5").rename(outs / "raw_feature_bc_matrix.h5")
+    ingested = read_spaceranger(outs, "s")
+    assert list(ingested.adata.obs_names) == list(positions["barcode"][1::2])
+    assert "15 of 30 barcodes of the raw one" in messages_of(ingested)
+
+
+def test_without_any_image_or_scale_factors(outs, tmp_path):
+    (outs / "spatial" / "tissue_lowres_image.png").unlink()
+    (outs / "spatial" / "scalefactors_json.json").unlink()
+    ingested = read_spaceranger(outs, "s")
+    assert "scalefactors_json.json is missing" in messages_of(ingested)
+    assert "no tissue image" in messages_of(ingested)
+    ingested.adata.write_h5ad(tmp_path / "s.h5ad")
+    back = anndata.read_h5ad(tmp_path / "s.h5ad")
+    assert back.uns["spatial"]["s"]["images"] == {}
+    assert back.uns["mmsrl"]["spot_diameter_px"] == pytest.approx(0.65 * PITCH)
+
+
+def test_image_without_scale_is_not_used(outs):
+    (outs / "spatial" / "scalefactors_json.json").write_text('{"spot_diameter_fullres": 65}')
+    ingested = read_spaceranger(outs, "s")
+    assert ingested.adata.uns["spatial"]["s"]["images"] == {}
+    assert "no tissue_lowres_scalef: the lowres image cannot be placed" in messages_of(ingested)
+
+
+def test_scale_factors_of_another_image_are_noticed(outs):
+    (outs / "spatial" / "scalefactors_json.json").write_text('{"spot_diameter_fullres": 20}')
+    assert "are coordinates and scale factors of the same image?" in messages_of(read_spaceranger(outs, "s"))
+
+
+def test_checksums_of_all_files_read(outs):
+    inputs = read_spaceranger(outs, "s").inputs
+    assert {entry["file"] for entry in inputs} == {
+        "filtered_feature_bc_matrix.h5",
+        *(
+            f"spatial/{name}"
+            for name in ("scalefactors_json.json", "tissue_lowres_image.png", "tissue_positions_list.csv")
+        ),
+    }
+    for entry in inputs:
+        content = (outs / entry["file"]).read_bytes()
+        assert entry["sha256"] == hashlib.sha256(content).hexdigest() and entry["bytes"] == len(content)
+
+
+@pytest.mark.parametrize(("name", "mode"), [("s.tar.gz", "w:gz"), ("s.tgz", "w:gz"), ("s.tar", "w")])
+@pytest.mark.parametrize("around", ["outs", "sample_1/outs", "."])
+def test_archives(outs, tmp_path, name, mode, around):
+    (outs / "possorted_genome_bam.bam").write_bytes(b"large")
+    with tarfile.open(tmp_path / name, mode) as tar:
+        tar.add(outs, arcname=around)
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    ingested = read_spaceranger(tmp_path / name, "s", scratch=scratch)
+    assert (ingested.adata.X != read_spaceranger(outs, "s").adata.X).nnz == 0
+    assert [entry["file"] for entry in ingested.inputs] == [name]
+    assert list(scratch.iterdir()) == []
+
+
+def test_only_what_is_read_is_unpacked(outs, tmp_path):
+    (outs / "possorted_genome_bam.bam").write_bytes(b"large")
+    (outs / "spatial" / "detected_tissue_image.jpg").write_bytes(b"large")
+    with tarfile.open(tmp_path / "s.tar", "w") as tar:
+        tar.add(outs, arcname="outs")
+    archive.extract(tmp_path / "s.tar", tmp_path / "out")
+    names = {path.name for path in (tmp_path / "out").rglob("*") if path.is_file()}
+    assert names == {path.name for path in outs.rglob("*") if path.is_file()} - {
+        "possorted_genome_bam.bam",
+        "detected_tissue_image.jpg",
+    }
+
+
+@pytest.mark.parametrize("name", ["../spatial/scalefactors_json.json", "/tmp/escaped", "outs/../../escaped"])
+def test_archive_that_reaches_outside_is_refused(outs, tmp_path, name):
+    with tarfile.open(tmp_path / "s.tar", "w") as tar:
+        tar.add(outs, arcname="outs")
+        tar.addfile(tarfile.TarInfo(name), io.BytesIO())
+    with pytest.raises(InputError, match=r"sample s: s\.tar: .*(outside|absolute path)"):
+        read_spaceranger(tmp_path / "s.tar", "s", scratch=tmp_path)
+    assert not (tmp_path / "escaped").exists() and not Path("/tmp/escaped").exists()
+
+
+def test_link_out_of_the_archive_is_refused(outs, tmp_path):
+    with tarfile.open(tmp_path / "s.tar", "w") as tar:
+        link = tarfile.TarInfo("outs/spatial/tissue_positions.csv")
+        link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
+        tar.addfile(link)
+    with pytest.raises(InputError, match="refused"):
+        read_spaceranger(tmp_path / "s.tar", "s", scratch=tmp_path)
+
+
+def test_archive_damaged_or_foreign(outs, tmp_path):
+    whole = tmp_path / "s.tar.gz"
+    with tarfile.open(whole, "w:gz") as tar:
+        tar.add(outs, arcname="outs")
+    (tmp_path / "cut.tar.gz").write_bytes(whole.read_bytes()[:900])
+    (tmp_path / "text.tar").write_text("this is no archive")
+    with tarfile.open(tmp_path / "other.tar", "w") as tar:
+        tar.add(outs / "spatial" / "scalefactors_json.json", arcname="notes.txt")
+    for name, message in (("cut.tar.gz", "damaged"), ("text.tar", "not a tar file"), ("other.tar", "neither")):
+        with pytest.raises(InputError, match=message):
+            read_spaceranger(tmp_path / name, "s", scratch=tmp_path)
+    with pytest.raises(InputError, match="no such file"):
+        read_spaceranger(tmp_path / "missing.tar", "s")
+
+
+def edit_positions(outs: Path, **columns) -> None:
+    write_spatial(outs / "spatial", hexagonal().astype(object).assign(**columns))
+
+
+def first_of(column: str, value) -> list:
+    return [value, *hexagonal()[column][1:]]
+
+
+@pytest.mark.parametrize(
+    ("break_it", "message"),
+    [
+        (lambda o: shutil.rmtree(o / "spatial"), "neither `filtered_feature_bc_matrix"),
+        (lambda o: shutil.rmtree(o), "no such folder"),
+        (lambda o: (o / "spatial" / "tissue_positions_list.csv").unlink(), "has none of tissue_positions.parquet"),
+        (lambda o: (o / "filtered_feature_bc_matrix.h5").write_bytes(b""), "not HDF5, or truncated"),
+        (lambda o: (o / "filtered_feature_bc_matrix.h5").write_text("counts"), "not HDF5, or truncated"),
+        (lambda o: cut(o / "filtered_feature_bc_matrix.h5"), "filtered_feature_bc_matrix.h5: (not HDF5|damaged)"),
+        (lambda o: anndata.AnnData(np.ones((3, 2))).write_h5ad(o / "filtered_feature_bc_matrix.h5"), "no 10x .*`X`"),
+        (lambda o: write_h5_v3(o / "filtered_feature_bc_matrix.h5", counts_of(0), []), "empty, 0 spots x 6 genes"),
+        (lambda o: put_counts(o, 0 * counts_of(30)), "all counts are 0"),
+        (lambda o: put_counts(o, counts_of(30) * 0.5), "not whole numbers, e.g. "),
+        (lambda o: put_counts(o, counts_of(30) * -1), "values are negative, e.g. -"),
+        (lambda o: put_counts(o, counts_of(30) * np.nan), "NaN or infinite"),
+        (lambda o: put_counts(o, counts_of(30), types=["CRISPR"] * 6), "no features of type 'Gene Expression', only 6"),
+        (lambda o: put_counts(o, counts_of(30), barcodes=["A-1"] * 30), "29 barcodes come more than once, e.g. 'A-1'"),
+        (
+            lambda o: put_counts(o, counts_of(30), barcodes=[f"spot{k}" for k in range(30)]),
+            "30 of the 30 barcodes of filtered_feature_bc_matrix.h5 are not in tissue_positions_list.csv, e.g. 'spot0'",
+        ),
+        (lambda o: (o / "spatial" / "tissue_positions_list.csv").write_text(""), "0 column"),
+        (lambda o: (o / "spatial" / "tissue_positions_list.csv").write_text("a;1;2;3;4;5\n"), "1 column.*separated by"),
+        (
+            lambda o: (o / "spatial" / "tissue_positions_list.csv").write_text("barcode,in_tissue,row\nA,1,2\n"),
+            "lacks the column.* array_row, array_col, .* it has barcode, in_tissue, row",
+        ),
+        (lambda o: (o / "spatial" / "tissue_positions_list.csv").write_bytes(b"\xff\xfe\x00,1,1,1,1,1"), "damaged"),
+        (
+            lambda o: edit_positions(o, array_row=first_of("array_row", "x")),
+            "array_row of barcode .* is 'x', not a whole",
+        ),
+        (
+            lambda o: edit_positions(o, in_tissue=first_of("in_tissue", 0.5)),
+            "in_tissue of barcode .* '0.5', not a whole",
+        ),
+        (
+            lambda o: edit_positions(o, pxl_row_in_fullres=first_of("pxl_row_in_fullres", "left")),
+            r"pxl_row_in_fullres of barcode .*\(row 1\) is 'left', not a number",
+        ),
+        (lambda o: edit_positions(o, pxl_row_in_fullres=first_of("pxl_row_in_fullres", "nan")), "1 of 30 .* no finite"),
+        (lambda o: edit_positions(o, pxl_row_in_fullres=first_of("pxl_row_in_fullres", "inf")), "1 of 30 .* no finite"),
+        (
+            lambda o: edit_positions(o, pxl_row_in_fullres=1, pxl_col_in_fullres=1),
+            "29 of 30 spots have the coordinates",
+        ),
+        (lambda o: edit_positions(o, barcode=["A-1"] * 30), "'A-1' comes more than once"),
+        (lambda o: put_counts(o, counts_of(1), barcodes=hexagonal()["barcode"][:1]), "only one spot"),
+        (lambda o: (o / "spatial" / "scalefactors_json.json").write_text("{"), "scalefactors_json.json: not JSON"),
+        (lambda o: (o / "spatial" / "scalefactors_json.json").write_text("[1]"), "a JSON object was expected"),
+        (lambda o: cut(o / "spatial" / "tissue_lowres_image.png"), "tissue_lowres_image.png: not an image, or damaged"),
+        (
+            lambda o: as_three_files(o, True, False) or cut(o / "filtered_feature_bc_matrix" / "matrix.mtx.gz"),
+            "mtx.gz: dam",
+        ),
+        (
+            lambda o: as_three_files(o, False, False) or (o / "filtered_feature_bc_matrix" / "features.tsv").unlink(),
+            "has no features.tsv or genes.tsv",
+        ),
+        (
+            lambda o: (
+                as_three_files(o, False, False)
+                or (o / "filtered_feature_bc_matrix" / "barcodes.tsv").write_text("A-1\n")
+            ),
+            "30 barcodes, but features.tsv has 6 and barcodes.tsv 1 rows; the three files don't belong together",
+        ),
+        (lambda o: as_three_files(o, False, False) or empty_barcodes(o), "barcodes.tsv: empty or damaged"),
+    ],
+)
+def test_damage_is_named_with_sample_and_file(outs, break_it, message):
+    break_it(outs)
+    with pytest.raises(InputError, match=message) as raised:
+        read_spaceranger(outs, "s7")
+    assert str(raised.value).startswith("sample s7: ")
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def put_counts(outs: Path, counts, barcodes=None, **more) -> None:
+    barcodes = hexagonal()["barcode"] if barcodes is None else barcodes
+    write_h5_v3(outs / "filtered_feature_bc_matrix.h5", counts, barcodes, **more)
+
+
+def empty_barcodes(outs: Path) -> None:
+    (outs / "filtered_feature_bc_matrix" / "barcodes.tsv").write_text("")
+
+
+def test_parquet_truncated_or_foreign(hd):
+    path = hd / "binned_outputs" / "square_016um" / "spatial" / "tissue_positions.parquet"
+    whole = path.read_bytes()
+    for content in (whole[: len(whole) // 2], b"", b"barcode,in_tissue\n"):
+        path.write_bytes(content)
+        with pytest.raises(InputError, match="tissue_positions.parquet: not Parquet, or truncated"):
+            read_spaceranger(hd, "s", bin_size=16)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    content=st.binary(max_size=200) | st.text(alphabet="AC-1,.\"'\n\r;xé\x00 barcode_tsu", max_size=200).map(str.encode)
+)
+@pytest.mark.parametrize("name", ["tissue_positions.csv", "tissue_positions.parquet"])
+def test_any_bytes_for_positions_end_in_a_table_or_one_message(tmp_path, name, content):
+    path = tmp_path / name
+    path.write_bytes(content)
+    try:
+        table = read_positions(path)
+    except InputError as error:
+        assert str(error).startswith(name)
+    else:
+        assert list(table.columns) == list(COLUMNS[1:]) and len(table) > 0
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_a_flipped_byte_in_the_matrix_never_ends_in_a_traceback(outs, data):
+    path = outs / "filtered_feature_bc_matrix.h5"
+    whole = path.read_bytes()
+    at = data.draw(st.integers(0, len(whole) - 1))
+    path.write_bytes(whole[:at] + bytes([data.draw(st.integers(0, 255))]) + whole[at + 1 :])
+    try:
+        read_spaceranger(outs, "s")
+    except InputError as error:
+        assert str(error).startswith("sample s: ")
+    finally:
+        path.write_bytes(whole)
+
+
+def test_folder_that_holds_nothing(tmp_path):
+    with pytest.raises(InputError, match="give Space Ranger's `outs`"):
+        layout.find_section(tmp_path, None)
+
+
+@pytest.mark.parametrize(
+    ("symbols", "ids", "genomes", "expected"),
+    [
+        (["GAPDH", "ACTB", "C1orf112"], ["", "", ""], ["", "", ""], "human"),
+        (["Gapdh", "Actb", "1700001O22Rik"], ["", "", ""], ["", "", ""], "mouse"),
+        (["GAPDH", "ACTB", "RPS3"], ["ENSGALG01", "ENSGALG02", "ENSGALG03"], ["", "", ""], "unknown"),
+        (["a", "b", "c"], ["ENSMUSG01", "ENSMUSG02", "x"], ["", "", ""], "mouse"),
+        (["a", "b", "c"], ["x", "y", "z"], ["mm10", "mm10", "mm10"], "mouse"),
+        (["GAPDH", "Gapdh"], ["", ""], ["", ""], "unknown"),
+        (["7", "8"], ["", ""], ["", ""], "unknown"),
+    ],
+)
+def test_species(symbols, ids, genomes, expected):
+    assert species.species_of(symbols, ids, genomes) == expected
+
+
+@pytest.mark.parametrize(
+    ("array", "pixel"),
+    [
+        (np.full((2, 2, 3), 0.5), (128, 128, 128)),
+        (np.full((2, 2, 3), 7.0), (7, 7, 7)),
+        (np.full((2, 2), 9, dtype=np.uint8), (9, 9, 9)),
+        (np.full((2, 2, 4), 257 * 40, dtype=np.uint16), (40, 40, 40)),
+    ],
+)
+def test_image_arrays(array, pixel):
+    image = to_rgb(array)
+    assert image.dtype == np.uint8 and image.shape == (2, 2, 3) and tuple(image[0, 0]) == pixel
+
+
+def test_command_writes_section_and_summary(outs, tmp_path):
+    done = CliRunner().invoke(main, ["--id", "s1", "--spaceranger-dir", str(outs), "--output-dir", str(tmp_path)])
+    assert done.exit_code == 0, done.output
+    adata = anndata.read_h5ad(tmp_path / "s1.ingest.h5ad")
+    summary = json.loads((tmp_path / "s1.ingest.json").read_text())
+    assert (summary["stage"], summary["id"]) == ("ingest", "s1")
+    assert (summary["result"]["n_spots"], summary["result"]["n_genes"]) == adata.shape
+    assert summary["result"]["n_counts"] == adata.X.sum()
+    assert summary["result"]["pitch_px"] == adata.uns["mmsrl"]["pitch_px"]
+    assert {"level": "info", "text": "no hires image; lowres is used"} in summary["messages"]
+
+
+def test_command_ends_with_one_line_and_leaves_nothing(outs, tmp_path):
+    cut(outs / "filtered_feature_bc_matrix.h5")
+    target = tmp_path / "out"
+    done = CliRunner().invoke(main, ["--id", "s1", "--spaceranger-dir", str(outs), "--output-dir", str(target)])
+    assert done.exit_code == 2
+    assert (
+        done.stderr.startswith("mmsrl-ingest: error: sample s1: filtered_feature_bc_matrix.h5")
+        and "\n" not in done.stderr.strip()
+    )
+    assert list(target.iterdir()) == []
+    for arguments in ([], ["--spaceranger-dir", "x", "--h5ad", "y"]):
+        done = CliRunner().invoke(main, ["--id", "s1", *arguments])
+        assert done.exit_code == 2 and "either --spaceranger-dir or --h5ad" in done.stderr

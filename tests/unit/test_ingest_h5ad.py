@@ -1,0 +1,206 @@
+"""AnnData of any platform: raw counts are found wherever they are, and annotations do not come along."""
+
+from pathlib import Path
+
+import anndata
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+from scipy import sparse
+
+from mmsrl._errors import InputError
+from mmsrl.ingest.api import read_h5ad
+from mmsrl.ingest.cli import main
+
+N, G = 40, 5
+
+
+def section() -> anndata.AnnData:
+    """Cells at irregular places, in micrometres, of no particular platform."""
+    rng = np.random.default_rng(0)
+    adata = anndata.AnnData(
+        sparse.csr_matrix(rng.poisson(2.0, (N, G)).astype(np.float32)),
+        obs=pd.DataFrame({"layer": ["L1", "L2"] * (N // 2)}, index=[f"cell{k}" for k in range(N)]),
+        var=pd.DataFrame(index=["Gapdh", "Actb", "mt-Co1", "Rps3", "Hbb-bs"]),
+    )
+    adata.obsm["spatial"] = rng.random((N, 2)) * 100
+    return adata
+
+
+def written(adata: anndata.AnnData, folder: Path) -> Path:
+    adata.write_h5ad(folder / "s.h5ad")
+    return folder / "s.h5ad"
+
+
+def test_internal_form(tmp_path):
+    adata = section()
+    ingested = read_h5ad(written(adata, tmp_path), "s")
+    read = ingested.adata
+    assert (read.X != adata.X).nnz == 0 and read.X.dtype == np.float32
+    np.testing.assert_array_equal(read.obsm["spatial"], adata.obsm["spatial"])
+    about = read.uns["mmsrl"]
+    assert (about["platform"], about["lattice"], about["species"]) == ("other", "none", "mouse")
+    assert np.isnan(about["pitch_um"]) and about["pitch_px"] > 0
+    assert [entry["file"] for entry in ingested.inputs] == ["s.h5ad"]
+
+
+def test_annotations_are_left_behind(tmp_path):
+    assert list(read_h5ad(written(section(), tmp_path), "s").adata.obs) == ["in_tissue"]
+
+
+@pytest.mark.parametrize("place", ["layers['counts']", "X", "raw.X"])
+@pytest.mark.parametrize("form", [sparse.csr_matrix, sparse.csc_matrix, lambda matrix: matrix.toarray()])
+def test_counts_are_found_in_any_place_and_form(tmp_path, place, form):
+    adata, counts = section(), section().X
+    normalised = counts.copy()
+    normalised.data = np.log1p(normalised.data)
+    adata.X = form(normalised)
+    if place == "raw.X":
+        raw = section()
+        raw.X = form(counts)
+        adata.raw = raw
+        adata = adata[:, :3].copy()
+    elif place == "X":
+        adata.X = form(counts)
+    else:
+        adata.layers["counts"] = form(counts)
+    ingested = read_h5ad(written(adata, tmp_path), "s")
+    assert (ingested.adata.X != counts).nnz == 0
+    assert ingested.messages[0]["text"] == f"raw counts from {place}"
+
+
+def test_ensembl_ids_give_way_to_symbols(tmp_path):
+    adata = section()
+    adata.var["feature_name"] = pd.Categorical(["Gapdh", "Actb", None, "Rps3", "Rps3"])
+    adata.var_names = [f"ENSMUSG0000000000{k}" for k in range(G)]
+    var = read_h5ad(written(adata, tmp_path), "s").adata.var
+    assert list(var.index) == ["Gapdh", "Actb", "ENSMUSG00000000002", "Rps3", "Rps3-1"]
+    assert list(var["gene_ids"]) == list(adata.var_names)
+
+
+def test_legacy_barcodes_give_the_array_position(tmp_path):
+    row, col = (index.ravel() for index in np.mgrid[:5, :8])
+    adata = section()
+    adata.obs_names = [f"{c}x{r}" for r, c in zip(row, col, strict=True)]
+    adata.obsm["spatial"] = np.column_stack([col, row]) * 300.0
+    read = read_h5ad(written(adata, tmp_path), "s").adata
+    assert (read.uns["mmsrl"]["platform"], read.uns["mmsrl"]["lattice"]) == ("st", "square")
+    np.testing.assert_array_equal(read.obs["array_row"], row)
+    np.testing.assert_array_equal(read.obs["array_col"], col)
+
+
+def test_images_of_the_sample(tmp_path):
+    adata = section()
+    entry = {"images": {"hires": np.full((4, 6, 3), 0.2)}, "scalefactors": {"tissue_hires_scalef": 0.5}}
+    adata.uns["spatial"] = {"lib": entry}
+    library = read_h5ad(written(adata, tmp_path), "s").adata.uns["spatial"]["s"]
+    assert library["images"]["hires"].dtype == np.uint8 and library["images"]["hires"][0, 0, 0] == 51
+    assert library["scalefactors"] == {"tissue_hires_scalef": 0.5}
+
+    adata.uns["spatial"]["other"] = entry
+    ingested = read_h5ad(written(adata, tmp_path), "s")
+    assert ingested.adata.uns["spatial"]["s"]["images"] == {}
+    assert any("images of lib, other, none named s" in message["text"] for message in ingested.messages)
+    assert read_h5ad(written(adata, tmp_path), "other").adata.uns["spatial"]["other"]["images"]
+
+
+def test_few_cells_at_one_place_are_a_warning_many_an_error(tmp_path):
+    adata = anndata.concat([section() for _ in range(5)], index_unique="_")
+    adata.obsm["spatial"] = np.random.default_rng(0).random((5 * N, 2))
+    adata.obsm["spatial"][1] = adata.obsm["spatial"][0]
+    messages = read_h5ad(written(adata, tmp_path), "s").messages
+    assert {"level": "warning", "text": next(m["text"] for m in messages if "1 of 200 spots" in m["text"])} in messages
+    adata.obsm["spatial"][N:] = np.tile(adata.obsm["spatial"][:N], (4, 1))
+    with pytest.raises(InputError, match="161 of 200 spots have the coordinates of another.*each section a row"):
+        read_h5ad(written(adata, tmp_path), "s")
+
+
+def without_spatial(adata):
+    adata.obsm["X_umap"] = adata.obsm.pop("spatial")
+
+
+def three_dimensional(adata):
+    adata.obsm["spatial"] = np.zeros((N, 3))
+
+
+def lost(adata):
+    adata.obsm["spatial"][3] = np.nan
+
+
+def scaled(adata):
+    adata.X = adata.X.toarray() - 1.0
+
+
+def normalised(adata):
+    adata.X = adata.X / 2
+
+
+def same_names(adata):
+    adata.obs_names = ["a"] * N
+
+
+def odd_array(adata):
+    adata.obs["array_row"] = "x"
+    adata.obs["array_col"] = 1
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (without_spatial, r"no obsm\['spatial'\] \(obsm has X_umap\)"),
+        (three_dimensional, r"shape \(40, 3\)"),
+        (lost, "1 of 40 spots have no finite coordinates, e.g. 'cell3'"),
+        (scaled, r"no raw counts \(X: .* values are negative, e.g. -1\); put the counts"),
+        (normalised, r"no raw counts \(X: .* not whole numbers, e.g. \d"),
+        (same_names, "39 barcodes come more than once, e.g. 'a'"),
+        (odd_array, r"obs\['array_row'\] of 'cell0' is 'x', not whole"),
+    ],
+)
+def test_unusable_content_is_named(tmp_path, spoil, message):
+    adata = section()
+    spoil(adata)
+    with pytest.raises(InputError, match=message) as raised:
+        read_h5ad(written(adata, tmp_path), "s")
+    assert str(raised.value).startswith("sample s: s.h5ad")
+
+
+def test_damaged_or_foreign_files(tmp_path):
+    path = written(section(), tmp_path)
+    whole = path.read_bytes()
+    for content in (b"", b"text", whole[: len(whole) // 2]):
+        path.write_bytes(content)
+        with pytest.raises(InputError, match=r"s\.h5ad: (not HDF5, or truncated|damaged AnnData)"):
+            read_h5ad(path, "s")
+    with h5py.File(path, "w") as file:
+        file["matrix"] = [1]
+    with pytest.raises(InputError, match="HDF5, but no AnnData"):
+        read_h5ad(path, "s")
+    with pytest.raises(InputError, match="no such file"):
+        read_h5ad(tmp_path / "missing.h5ad", "s")
+
+
+def test_no_spots_and_no_matrix(tmp_path):
+    with pytest.raises(InputError, match="empty, 0 spots x 5 genes"):
+        read_h5ad(written(section()[:0].copy(), tmp_path), "s")
+    adata = section()
+    del adata.X
+    with pytest.raises(InputError, match="it has no matrix"):
+        read_h5ad(written(adata, tmp_path), "s")
+
+
+def test_what_ingest_wrote_reads_back_the_same(tmp_path):
+    path = written(section(), tmp_path)
+    for source, target in ((path, "one"), (tmp_path / "one" / "s.ingest.h5ad", "two")):
+        arguments = ["--id", "s", "--h5ad", str(source), "--output-dir", str(tmp_path / target)]
+        assert CliRunner().invoke(main, arguments).exit_code == 0
+    one, two = (anndata.read_h5ad(tmp_path / target / "s.ingest.h5ad") for target in ("one", "two"))
+    assert (one.X != two.X).nnz == 0 and one.obs.equals(two.obs) and one.var.equals(two.var)
+    assert one.uns["mmsrl"].keys() == two.uns["mmsrl"].keys()
+    assert one.uns["mmsrl"]["pitch_px"] == two.uns["mmsrl"]["pitch_px"]
+
+
+def test_bin_size_is_not_for_h5ad(tmp_path):
+    done = CliRunner().invoke(main, ["--id", "s", "--h5ad", "s.h5ad", "--bin-size", "8"])
+    assert done.exit_code == 2 and "--bin-size is for --spaceranger-dir" in done.stderr
