@@ -217,5 +217,7 @@ def write_run(tmp_path: Path) -> SmallRun:
     scores.to_csv(tmp_path / "pair.scores.csv", index=False)
     (tmp_path / "versions.yml").write_text('"TRAIN":\n  python: 3.11.7\n  torch: 2.4.0\n')
     (tmp_path / "versions2.yml").write_text('"REPORT":\n  python: 3.11.7\n  plotly: 6.0.0\n')
-    (tmp_path / "params.json").write_text(json.dumps({"preset": "default", "seed": 7, "input": "<script>alert(1)</script>"}))
+    (tmp_path / "params.json").write_text(
+        json.dumps({"preset": "default", "seed": 7, "input": "<script>alert(1)</script>"})
+    )
     return run

@@ -13,7 +13,7 @@ import click
 from mmsrl._errors import EXIT_OUT_OF_MEMORY, MmsrlError
 from mmsrl.parameters import PARAMETERS, Parameter
 
-_TYPES: dict[str, click.ParamType] = {
+_TYPES: dict[str, click.ParamType[Any]] = {
     "string": click.STRING,
     "integer": click.INT,
     "number": click.FLOAT,
@@ -22,7 +22,7 @@ _TYPES: dict[str, click.ParamType] = {
 
 
 def _option(parameter: Parameter) -> Callable[[Any], Any]:
-    kind: click.ParamType = _TYPES[parameter.type]
+    kind: click.ParamType[Any] = _TYPES[parameter.type]
     if parameter.choices:
         kind = click.Choice(parameter.choices)
     elif parameter.type == "integer":
@@ -51,7 +51,7 @@ def stage_options(stage: str) -> Callable[[Any], Any]:
 
 
 def stage_command(stage: str) -> Callable[[Callable[..., None]], click.Command]:
-    """Make a function the command ``mmsrl-<stage>``: its options, plain log lines, errors as one message and a status."""
+    """Make a function the command ``mmsrl-<stage>``: options, plain log lines, errors as one message and a status."""
 
     def decorate(function: Callable[..., None]) -> click.Command:
         @functools.wraps(function)

@@ -49,7 +49,7 @@ def plain(value: Any) -> Any:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write ``text`` to ``path`` atomically, UTF-8 with ``\\n`` line ends."""
+    """Write ``text`` to ``path`` atomically, UTF-8 with Unix line ends."""
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="\n")
 

@@ -27,7 +27,8 @@ OVERFLOWING = """
 # Blocks of a page that lie on one another.
 OVERLAPPING = """
 (() => {
-  const blocks = [...document.querySelectorAll('.page.current > *, .page.current .tissue > *, .gallery > *, .charts > *')]
+  const blocks = [...document.querySelectorAll(
+    '.page.current > *, .page.current .tissue > *, .gallery > *, .charts > *')]
     .filter((element) => element.getClientRects().length && element.tagName !== 'SCRIPT');
   const found = [];
   for (const [index, one] of blocks.entries())
@@ -178,12 +179,15 @@ def test_is_usable_by_keyboard_and_screen_reader(browser: Browser, html: Path) -
 
 
 def test_prints_every_page_with_still_figures(browser: Browser, html: Path) -> None:
-    browser.open(html, width=1280)
+    browser.open(html, width=740)  # A4 within a browser's usual margins
+    browser.evaluate("window.dispatchEvent(new Event('beforeprint'))")
+    browser.until("[...document.querySelectorAll('.plot:not(.tissue *)')].every((plot) => plot.data)")
     browser.call("Emulation.setEmulatedMedia", media="print")
     try:
         visible = "[...document.querySelectorAll('{}')].filter((element) => element.getClientRects().length).length"
         assert browser.evaluate(visible.format(".page")) == len(PAGES)
         assert browser.evaluate(visible.format("img.still")) == 3
         assert browser.evaluate(visible.format(".tissue, nav")) == 0
+        assert browser.evaluate("document.documentElement.scrollWidth") <= 740
     finally:
         browser.call("Emulation.setEmulatedMedia", media="")

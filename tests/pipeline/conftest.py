@@ -12,7 +12,17 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PARTS = ("main.nf", "nextflow.config", "nextflow_schema.json", "assets", "bin", "conf", "modules", "subworkflows", "workflows")
+PARTS = (
+    "main.nf",
+    "nextflow.config",
+    "nextflow_schema.json",
+    "assets",
+    "bin",
+    "conf",
+    "modules",
+    "subworkflows",
+    "workflows",
+)
 
 
 @dataclass
@@ -34,7 +44,16 @@ class Project:
 
     def run(self, *arguments: str | Path, profile: str = "local,test") -> Run:
         outdir = self.launch / "results"
-        command = [ROOT / "engine/nextflow", "-q", "run", self.root / "main.nf", "-profile", profile, "-ansi-log", "false"]
+        command = [
+            ROOT / "engine/nextflow",
+            "-q",
+            "run",
+            self.root / "main.nf",
+            "-profile",
+            profile,
+            "-ansi-log",
+            "false",
+        ]
         done = subprocess.run(
             [*map(str, command), "--outdir", str(outdir), *map(str, arguments)],
             cwd=self.launch,

@@ -17,11 +17,17 @@ SHEETS: dict[str, tuple[str, list[str]]] = {
     "duplicate_sample": ("sample,spaceranger_dir\ntiny,{data}/tiny\ntiny,{data}/tiny\n", ["row 3", "tiny"]),
     "bad_name": ("sample,spaceranger_dir\n../tiny,{data}/tiny\n", ["row 2", "../tiny"]),
     "no_source": ("sample,spaceranger_dir,h5ad\ntiny,,\n", ["row 2", "spaceranger_dir", "h5ad"]),
-    "two_sources": ("sample,spaceranger_dir,h5ad\ntiny,{data}/tiny,{data}/x.h5ad\n", ["row 2", "spaceranger_dir", "h5ad"]),
+    "two_sources": (
+        "sample,spaceranger_dir,h5ad\ntiny,{data}/tiny,{data}/x.h5ad\n",
+        ["row 2", "spaceranger_dir", "h5ad"],
+    ),
     "missing_folder": ("sample,spaceranger_dir\ntiny,{data}/tinny\n", ["row 2", "tinny"]),
     "not_a_number": ("sample,spaceranger_dir,n_domains\ntiny,{data}/tiny,seven\n", ["row 2", "n_domains", "seven"]),
     "one_domain": ("sample,spaceranger_dir,n_domains\ntiny,{data}/tiny,1\n", ["row 2", "n_domains", "1"]),
-    "truth_without_labels": ("sample,spaceranger_dir,truth\ntiny,{data}/tiny,{data}/samplesheet_tiny.csv\n", ["row 2", "truth", "label"]),
+    "truth_without_labels": (
+        "sample,spaceranger_dir,truth\ntiny,{data}/tiny,{data}/samplesheet_tiny.csv\n",
+        ["row 2", "truth", "label"],
+    ),
 }
 
 

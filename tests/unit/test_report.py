@@ -21,6 +21,7 @@ from mmsrl.report.content import show
 from mmsrl.report.methods import REFERENCES, paragraphs
 from mmsrl.report.stages import qc_filters
 from mmsrl.report.tissue import (
+    MAX_IMAGE_SIDE,
     MAX_INTERACTIVE_SPOTS,
     Section,
     background,
@@ -212,7 +213,7 @@ def test_payload_image_is_small() -> None:
     drawn = section(x=np.linspace(0, 1999, 9), y=np.linspace(0, 1999, 9), image=noise, scale=1.0)
     data = json.loads(gzip.decompress(base64.b64decode(interactive_payload(drawn))))
     image = Image.open(io.BytesIO(base64.b64decode(data["image"].partition(",")[2])))
-    assert max(image.size) == 1400
+    assert max(image.size) == MAX_IMAGE_SIDE
 
 
 def test_too_many_spots_are_thinned_evenly() -> None:

@@ -106,7 +106,7 @@ def assemble_sample(
 def add_domains(adata: ad.AnnData, labels: Sequence[str], colors: Mapping[str, str]) -> None:
     """Write ``obs['domain']`` with only the domains that occur, and their colours as scanpy looks for them."""
     present = natural_order(labels)
-    adata.obs[_keys.DOMAIN] = pd.Categorical(labels, categories=present)
+    adata.obs[_keys.DOMAIN] = pd.Categorical(list(labels), categories=present)
     adata.uns[_keys.DOMAIN_COLORS] = [colors[label] for label in present]
 
 
@@ -116,9 +116,7 @@ def assemble_group(unit: str, samples: Mapping[str, ad.AnnData]) -> ad.AnnData:
     Genes are those that all samples have; spots are named ``<barcode>-<sample>``; ``obs['sample']`` is the library key
     of ``uns['spatial']``, as squidpy takes it.
     """
-    joint = ad.concat(
-        samples, join="inner", merge="same", uns_merge="unique", label=_keys.SAMPLE, index_unique="-"
-    )
+    joint = ad.concat(samples, join="inner", merge="same", uns_merge="unique", label=_keys.SAMPLE, index_unique="-")
     colors: dict[str, str] = {}
     for adata in samples.values():
         present = adata.obs[_keys.DOMAIN].cat.categories

@@ -21,6 +21,9 @@ COMPONENTS = 20
 FIT_SPOTS = 20_000
 """Spots to fit on; with more, a random choice of so many is fitted and the others join by what was fitted."""
 
+EXACT = 1000
+"""Side up to which decompositions are exact; beyond, the leading components come from random projections."""
+
 INITIALISATIONS = 10
 NEIGHBOURS = 15
 SEARCH_STEPS = 30
@@ -45,10 +48,8 @@ def reduce(embedding: npt.NDArray[Any]) -> Points:
     n, d = values.shape
     if n < 2 or not (values != values[0]).any():
         raise InputError(f"the embedding is the same at all {n} spots, nothing can be told apart")
-    # Exact solvers; of a wide embedding only the leading vectors are computed.
-    wanted = min(COMPONENTS, n - 1, d)
-    solver = "full" if wanted == min(n, d) or d <= COMPONENTS else "arpack" if d > 1000 or n < d else "covariance_eigh"
-    pca = PCA(n_components=wanted, svd_solver=solver, random_state=0)
+    solver = "randomized" if min(n, d) > EXACT else "full" if n <= d else "covariance_eigh"
+    pca = PCA(n_components=min(COMPONENTS, n - 1, d), svd_solver=solver, iterated_power=7, random_state=0)
     scores = pca.fit_transform(values).astype(np.float64)
     kept = pca.explained_variance_ > 1e-9 * pca.explained_variance_[0]
     scores = scores[:, kept]
@@ -67,8 +68,8 @@ def read_out(points: Points, n_domains: int, method: Readout, seed: int) -> Labe
         another number where Leiden has no resolution that yields it.
     method
         ``gmm``: Gaussian mixture with one full covariance for all components (mclust's EEE), the likeliest of
-        :data:`INITIALISATIONS` starts; ``kmeans``; ``leiden``: modularity on the graph of nearest neighbours, with the
-        resolution found by bisection.
+        :data:`INITIALISATIONS` starts from k-means and as many from random spots; ``kmeans``; ``leiden``: modularity
+        on the graph of nearest neighbours, with the resolution found by bisection.
     seed
         Seed of everything random.
 
@@ -89,10 +90,8 @@ def read_out(points: Points, n_domains: int, method: Readout, seed: int) -> Labe
     if method == "leiden":
         labels = _extend(points, fitted, leiden_with_n(neighbour_graph(points[fitted]), n_domains, seed))
     else:
-        model = _mixture(n_domains, seed) if method == "gmm" else _kmeans(n_domains, seed)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # one start of several that does not converge is not the one chosen
-            labels = model.fit(points[fitted]).predict(points)
+        fit = _mixture if method == "gmm" else _kmeans
+        labels = fit(points[fitted], n_domains, seed).predict(points)
     return by_size(labels)
 
 
@@ -164,13 +163,31 @@ def _extend(points: Points, fitted: Labels, labels: Labels) -> Labels:
     return everywhere
 
 
-def _mixture(n_domains: int, seed: int) -> Any:
+def _mixture(points: Points, n_domains: int, seed: int) -> Any:
+    """Fit the likeliest mixture of many starts.
+
+    k-means looks for round groups, and where the common covariance is long it starts every time in the same wrong
+    place; random spots do not.
+    """
     from sklearn.mixture import GaussianMixture
 
-    return GaussianMixture(n_domains, covariance_type="tied", n_init=INITIALISATIONS, max_iter=200, random_state=seed)
+    fits = []
+    for start in ("kmeans", "random_from_data"):
+        mixture = GaussianMixture(
+            n_domains,
+            covariance_type="tied",
+            n_init=INITIALISATIONS,
+            init_params=start,
+            max_iter=200,
+            random_state=seed,
+        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # says that a start has not converged: the likeliest is taken all the same
+            fits.append(mixture.fit(points))
+    return max(fits, key=lambda mixture: mixture.lower_bound_)
 
 
-def _kmeans(n_domains: int, seed: int) -> Any:
+def _kmeans(points: Points, n_domains: int, seed: int) -> Any:
     from sklearn.cluster import KMeans
 
-    return KMeans(n_domains, n_init=INITIALISATIONS, random_state=seed)
+    return KMeans(n_domains, n_init=INITIALISATIONS, random_state=seed).fit(points)

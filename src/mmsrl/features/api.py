@@ -54,7 +54,7 @@ def image_features(
     """Describe the histology around every spot.
 
     The best image there is, is used: the full-resolution file, else ``hires``, else ``lowres`` of ``uns['spatial']``.
-    A tile is one spot pitch wide, and at least 100 um where micrometres are known. With 16 or more pixels across it
+    A tile is two spot pitches wide, and at least 200 um where micrometres are known. With 16 or more pixels across it
     is described by ``backbone``; with fewer it has no texture and is described by its colour, provided that spots are
     2 or more pixels apart; else the image is left out. Where spots lie closer than a quarter of a tile (small bins),
     descriptors are computed at the nodes of a grid with that spacing and interpolated bilinearly.
@@ -90,22 +90,21 @@ def image_features(
     pitch_px, in_pitches = float(about[_keys.PITCH_PX]), tile_in_pitches(float(about[_keys.PITCH_UM]))
     if not use_image:
         return _without_image(adata, "the image is not used, as asked (use_image)", level="info")
+    if not np.isfinite(pitch_px):
+        return _without_image(adata, "the distance from spot to spot is not known")
     with _best_rasters(adata, image, sample) as rasters:
         if not rasters:
             return _without_image(adata, "there is no image")
         finest = rasters[0]
-        spot_px, tile_px = pitch_px * finest.scale, in_pitches * pitch_px * finest.scale
+        tile = in_pitches * pitch_px  # in pixels of the full-resolution image, as the coordinates are
+        spot_px, tile_px = pitch_px * finest.scale, tile * finest.scale
         facts: dict[str, Any] = {
-            "image": {
-                "name": finest.name,
-                "scale": finest.scale,
-                "width": finest.width,
-                "height": finest.height,
-            },
+            "image": {name: getattr(finest, name) for name in ("name", "scale", "width", "height")},
             "px_per_pitch": spot_px,
             "tile": {"px": tile_px, "pitches": in_pitches},
         }
-        if tile_px < TEXTURE_PX and spot_px < RESOLVED_PX:
+        textured = tile_px >= TEXTURE_PX
+        if not (textured or spot_px >= RESOLVED_PX):
             reason = (
                 f"the best image ({finest.name}) is too coarse: {spot_px:.2g} px from spot to spot "
                 f"(colour needs {RESOLVED_PX:g}), {tile_px:.2g} px a tile (texture needs {TEXTURE_PX})"
@@ -114,31 +113,22 @@ def image_features(
         centres = np.asarray(adata.obsm[_keys.SPATIAL], dtype=np.float64)
         off = outside(centres * finest.scale, finest)
         messages = _registration_messages(off, centres * finest.scale, finest, sample)
-        if tile_px >= TEXTURE_PX:
-            descriptor = BACKBONES[backbone](_device(device))
-            name = backbone
-        else:
-            descriptor, name = colour(), "colour"
-            messages.append(
-                {
-                    "level": "warning",
-                    "text": f"the best image ({finest.name}) has {tile_px:.2g} px a tile, too few for texture "
-                    f"({TEXTURE_PX}): features are its colours only",
-                }
+        if not textured:
+            text = (
+                f"the best image ({finest.name}) has {tile_px:.2g} px a tile, too few for texture ({TEXTURE_PX}): "
+                "features are its colours only"
             )
+            messages.append({"level": "warning", "text": text})
+        descriptor = BACKBONES[backbone](_device(device)) if textured else colour()
         # The coarsest level of a pyramid that still has all the pixels the descriptor can take.
-        raster = [level for level in rasters if level is finest or level.scale * tile_px >= descriptor.input_px][-1]
-        spacing = in_pitches * pitch_px / NODES_PER_TILE
-        through_grid = spacing > pitch_px
-        values, places = _describe(
-            raster, centres, in_pitches * pitch_px, spacing if through_grid else None, descriptor
-        )
-    values[off] = values[~off].mean(axis=0)
+        raster = [level for level in rasters if level is finest or level.scale * tile >= descriptor.input_px][-1]
+        values, places = _describe(raster, centres, tile, pitch_px, descriptor)
+    values[off] = values[~off].mean(axis=0, dtype=np.float64)
     scores, explained = principal_components(values, n_components)
     if scores.shape[1] == 0:
         return _without_image(adata, f"the image ({finest.name}) looks the same at every spot", facts)
     facts |= {
-        "descriptor": name,
+        "descriptor": descriptor.name,
         "columns": values.shape[1],
         "weights_sha256": descriptor.weights_sha256,
         "places_described": places,
@@ -186,16 +176,16 @@ def _registration_messages(
 
 
 def _describe(
-    raster: Raster, centres: npt.NDArray[np.float64], tile: float, spacing: float | None, descriptor: Descriptor
+    raster: Raster, centres: npt.NDArray[np.float64], tile: float, pitch: float, descriptor: Descriptor
 ) -> tuple[npt.NDArray[np.float32], int]:
-    """Describe tiles around centres, lengths in full-resolution pixels; through a grid if ``spacing`` is given."""
+    """Describe tiles around centres, all lengths in full-resolution pixels; returns also how many were described."""
     from tqdm import tqdm
 
-    places, weights = (centres, None) if spacing is None else interpolation_grid(centres, spacing)
+    spacing = tile / NODES_PER_TILE
+    places, weights = interpolation_grid(centres, spacing) if pitch < spacing else (centres, None)
     values = np.empty((len(places), len(descriptor.columns)), np.float32)
-    side = max(1, round(tile * raster.scale))
     with tqdm(total=len(places), desc="features", unit="tile", disable=None) as progress:
-        for index, tiles in cut_tiles(raster, places * raster.scale, side):
+        for index, tiles in cut_tiles(raster, places * raster.scale, max(1, round(tile * raster.scale))):
             values[index] = descriptor.describe(tiles)
             progress.update(len(index))
     return (values if weights is None else np.asarray(weights @ values, dtype=np.float32)), len(places)

@@ -28,7 +28,9 @@ def principal_components(
     from sklearn.decomposition import PCA
 
     deviation = values.std(axis=0, dtype=np.float64)
-    varies = deviation > 1e-6 * np.maximum(np.abs(values).max(axis=0, initial=0.0), 1e-30)
+    # What rounding alone leaves of a constant column, or of one that is nothing beside the others, is no variance.
+    rounding = np.maximum(1e-6 * np.abs(values).max(axis=0), 1e-7 * deviation.max())
+    varies = deviation > rounding
     if not varies.any():
         return np.zeros((len(values), 0), np.float32), np.zeros(0)
     standard = (values[:, varies] - values[:, varies].mean(axis=0, dtype=np.float64)) / deviation[varies]

@@ -19,6 +19,7 @@ Describe = Callable[[RGB], npt.NDArray[np.float32]]
 class Descriptor(NamedTuple):
     """A way to describe tiles."""
 
+    name: str
     describe: Describe
     columns: list[str]
     input_px: int
@@ -34,7 +35,7 @@ def colour() -> Descriptor:
         return np.concatenate([pixels.mean(axis=1), pixels.std(axis=1)], axis=1)
 
     columns = [f"{channel}_{what}" for what in ("mean", "sd") for channel in ("red", "green", "blue")]
-    return Descriptor(describe, columns, 1, None)
+    return Descriptor("colour", describe, columns, 1, None)
 
 
 def efficientnet_lite0(device: str = "cpu") -> Descriptor:
@@ -65,7 +66,7 @@ def efficientnet_lite0(device: str = "cpu") -> Descriptor:
             return np.asarray(pooled.cpu().numpy(), dtype=np.float32)
 
     columns = [f"efficientnet_lite0_{number:04d}" for number in range(1280)]
-    return Descriptor(describe, columns, side, sha256(weights))
+    return Descriptor("efficientnet_lite0", describe, columns, side, sha256(weights))
 
 
 BACKBONES: dict[str, Callable[[str], Descriptor]] = {"efficientnet_lite0": efficientnet_lite0}

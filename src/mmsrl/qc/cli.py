@@ -72,9 +72,12 @@ def _draw(path: Path, id: str, adata: AnnData, quality: Quality) -> None:
     if sizes:
         scale = float(library["scalefactors"][f"tissue_{sizes[0]}_scalef"])
         background = figure.Background(library["images"][sizes[0]], scale)
-    panels = {"Counts": quality.metrics["total_counts"], "Genes": quality.metrics["n_genes_by_counts"]}
+    panels = [
+        figure.Panel("Counts", quality.metrics["total_counts"], counted=True),
+        figure.Panel("Genes", quality.metrics["n_genes_by_counts"], counted=True),
+    ]
     if quality.result["genes_in_sets"]["mt"]:
-        panels["Mitochondrial counts (%)"] = quality.metrics["pct_counts_mt"]
+        panels.append(figure.Panel("Mitochondrial counts (%)", quality.metrics["pct_counts_mt"], counted=False))
     figure.draw(
         path,
         f"{id}: {adata.n_obs:,} spots, {adata.n_vars:,} genes",

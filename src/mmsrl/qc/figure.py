@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import PolyCollection
+from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
@@ -22,6 +23,16 @@ KEPT, REMOVED = "#0072B2", "#D55E00"
 
 DISC_CORNERS = 24
 """Corners of the polygon that a round spot is drawn as."""
+
+
+class Panel(NamedTuple):
+    """One metric on the tissue."""
+
+    title: str
+    values: NDArray[np.float64]
+    """(n,)."""
+    counted: bool
+    """Counts, whose colours are logarithmic where they span more than a decade: what filters look at is low."""
 
 
 class Background(NamedTuple):
@@ -39,7 +50,7 @@ def draw(
     coordinates: NDArray[np.float64],
     diameter: float,
     square: bool,
-    panels: Mapping[str, NDArray[np.float64]],
+    panels: Sequence[Panel],
     keep: NDArray[np.bool_],
     background: Background | None,
 ) -> None:
@@ -58,7 +69,7 @@ def draw(
     square
         Bins that tile the plane are drawn as squares, spots as discs.
     panels
-        (n,) values by the title of their panel.
+        Metrics to draw.
     keep
         (n,) spots that passed.
     background
@@ -85,13 +96,14 @@ def draw(
         axis = axes.pop(0)
         _show_image(axis, background, low, high, 1.0)
         axis.set_title("Tissue")
-    for axis, (name, values) in zip(axes, panels.items(), strict=False):
+    for axis, panel in zip(axes, panels, strict=False):
         if background is not None:
             _show_image(axis, background, low, high, 0.35)
         spots = _spots(coordinates, diameter, square)
-        spots.set(array=values, cmap=COLOR_MAP, clim=_limits(values))
+        norm = _norm(panel)
+        spots.set(array=np.clip(panel.values, norm.vmin, norm.vmax), cmap=COLOR_MAP, norm=norm)
         axis.add_collection(spots)
-        axis.set_title(name)
+        axis.set_title(panel.title)
         figure.colorbar(spots, ax=axis, shrink=0.8, pad=0.01).outline.set_visible(False)
 
     axis = axes[-1]
@@ -131,10 +143,12 @@ def _show_image(
         axis.set(xlim=(low[0], high[0]), ylim=(high[1], low[1]))
 
 
-def _limits(values: NDArray[np.float64]) -> tuple[float, float]:
+def _norm(panel: Panel) -> Normalize:
     """Colour range that a few outliers don't stretch."""
-    finite = values[np.isfinite(values)]
+    finite = panel.values[np.isfinite(panel.values)]
     if len(finite) == 0:
-        return 0.0, 1.0
-    low, high = np.quantile(finite, [0.005, 0.995])
-    return (float(low), float(high)) if high > low else (float(low), float(low) + 1)
+        return Normalize(0, 1)
+    low, high = (float(limit) for limit in np.quantile(finite, [0.005, 0.995]))
+    if panel.counted and high > 10 * max(low, 1):
+        return LogNorm(max(low, 1), high)
+    return Normalize(low, high if high > low else low + 1)

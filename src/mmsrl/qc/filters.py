@@ -85,7 +85,7 @@ def _nothing_left(removals: Sequence[Removal], values: NDArray[np.float64], n_sp
     earlier = [f"{removal.filter.option} removes {removal.removed}" for removal in before if removal.removed]
     then = f"of {n_spots} spots {', '.join(earlier)}; " if earlier else ""
     metric, threshold = last.filter.metric, last.filter.threshold
-    bound = "" if last.filter.value == threshold else f", {metric} {last.filter.side} {threshold:g},"
+    bound = "" if last.filter.value in (None, threshold) else f", {metric} {last.filter.side} {threshold:g},"
     return (
         f"no spot is left: {then}{last.filter.option}{bound} removes all {last.removed} spots"
         f"{' that were left' if earlier else ''} "

@@ -14,8 +14,8 @@ GENE_SETS: dict[str, dict[Species, str]] = {
     "mt": {"human": r"MT-", "mouse": r"mt-"},
     # Proteins of the ribosome; not the kinases RPS6KA1 and so on.
     "ribo": {
-        "human": r"(RP[SL]\d+[AXYL]?\d*(L\d*)?|RPSA|RPLP[0-2])(-\d+)?$",
-        "mouse": r"(Rp[sl]\d+[axyl]?\d*(l\d*)?|Rpsa|Rplp[0-2])(-\d+)?$",
+        "human": r"(RP[SL]\d+([AXL]|AL|Y[12])?|RPSA|RPLP[0-2])(-\d+)?$",
+        "mouse": r"(Rp[sl]\d+([axl]|al)?|Rpsa|Rplp[0-2])(-\d+)?$",
     },
     # Haemoglobin chains; not HBEGF, HBP1 or HBS1L.
     "hb": {"human": r"HB([ABGQ][12]|[BDMZ]|E1)$", "mouse": r"Hb([ab]-.+|q1[ab])$"},

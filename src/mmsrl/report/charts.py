@@ -22,7 +22,7 @@ def to_json(figure: go.Figure) -> str:
     """Serialise without the template, and so that it can stand inside a ``<script>`` element."""
     figure.update_layout(template="none")
     text: str = figure.to_json()
-    return text.replace("</", "<\\/")
+    return text.replace("<", "\\u003c")
 
 
 def training_curves(log: pd.DataFrame) -> go.Figure:
@@ -45,7 +45,7 @@ def training_curves(log: pd.DataFrame) -> go.Figure:
             mode="lines",
             line={"color": PALETTE[index % len(PALETTE)], "dash": DASHES[index % len(DASHES)], "width": 2},
         )
-    figure.update_layout(xaxis_title="Epoch", yaxis_title="Loss", showlegend=True)
+    figure.update_layout(xaxis_title="Epoch", yaxis_title="Loss", showlegend=len(figure.data) > 1)
     return figure
 
 

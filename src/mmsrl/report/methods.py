@@ -7,14 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 REFERENCES = {
-    "MMSRL": "Multi-Modal SRT Representation Learning (MMSRL), reference implementation: "
-    "github.com/bifdog0928/MMSRL.",
+    "MMSRL": "Multi-Modal SRT Representation Learning (MMSRL), reference implementation: github.com/bifdog0928/MMSRL.",
     "stMMR": "Zhang D., Yu N. et al. stMMR: accurate and robust spatial domain identification from spatially resolved "
     "transcriptomics with multimodal feature representation. GigaScience 13 (2024).",
     "scanpy": "Wolf F. A., Angerer P., Theis F. J. SCANPY: large-scale single-cell gene expression data analysis. "
     "Genome Biology 19, 15 (2018).",
-    "anndata": "Virshup I. et al. anndata: Access and store annotated data matrices. Journal of Open Source Software 9, "
-    "4371 (2024).",
+    "anndata": "Virshup I. et al. anndata: Access and store annotated data matrices. Journal of Open Source Software "
+    "9, 4371 (2024).",
     "seurat_v3": "Stuart T. et al. Comprehensive integration of single-cell data. Cell 177, 1888–1902 (2019).",
     "EfficientNet": "Tan M., Le Q. V. EfficientNet: Rethinking model scaling for convolutional neural networks. "
     "ICML (2019).",
@@ -81,8 +80,8 @@ def paragraphs(summaries: Sequence[Mapping[str, Any]]) -> list[Paragraph]:
 
 def _qc(said: Any) -> Paragraph:
     filters = [
-        f"spots with fewer than {said('qc', 'min_counts')} counts" if said("qc", "min_counts") else "",
-        f"spots with fewer than {said('qc', 'min_genes')} genes" if said("qc", "min_genes") else "",
+        f"spots with a total count below {said('qc', 'min_counts')}" if said("qc", "min_counts") else "",
+        f"spots with a number of detected genes below {said('qc', 'min_genes')}" if said("qc", "min_genes") else "",
         f"spots with more than {said('qc', 'max_pct_mt')} % mitochondrial counts" if said("qc", "max_pct_mt") else "",
         f"spots more than {said('qc', 'nmads')} median absolute deviations from the median of log counts, log genes "
         "or mitochondrial percentage"
@@ -126,8 +125,13 @@ def _train(presets: Sequence[str], said: Any, summaries: Sequence[Mapping[str, A
         "neighbouring spots. The embedding was read out in evaluation mode, after a number of epochs that does not "
         "depend on labels."
     )
-    joint = any(len(summary["result"].get("samples", [])) > 1 for summary in summaries)
-    cites = ("MMSRL", "stMMR", "seurat_v3", "PyTorch", *(("harmony",) if joint else ()))
+    corrected = any(
+        len(summary["result"].get("samples", [])) > 1 and summary["parameters"].get("batch_correction")
+        for summary in summaries
+    )
+    if corrected:
+        text += " Sections trained together were corrected for batch with Harmony."
+    cites = ("MMSRL", "stMMR", "seurat_v3", "PyTorch", *(("harmony",) if corrected else ()))
     return Paragraph("Embedding", text, cites)
 
 

@@ -67,7 +67,7 @@ def render(samples: Sequence[Sample], outputs: Outputs, *, title: str) -> str:
     return environment.get_template("report.html").render(
         title=title,
         version=__version__,
-        plotly=Markup(get_plotlyjs()),  # noqa: S704 the library as its own package ships it
+        plotly=Markup(get_plotlyjs()),
         pages=pages,
         metrics=_overview_scores(pages),
         warnings=_warnings(pages, outputs),
@@ -100,7 +100,9 @@ def _warnings(pages: Sequence[Mapping[str, Any]], outputs: Outputs) -> list[dict
             "stage": STAGES.get(stage, stage),
             "text": message["text"],
         }
-        for (stage, id_), summary in sorted(outputs.summaries.items(), key=lambda item: order.get(item[0][0], len(order)))
+        for (stage, id_), summary in sorted(
+            outputs.summaries.items(), key=lambda item: order.get(item[0][0], len(order))
+        )
         for message in summary["messages"]
         if message["level"] == "warning"
     ]
@@ -109,9 +111,7 @@ def _warnings(pages: Sequence[Mapping[str, Any]], outputs: Outputs) -> list[dict
 def _training(outputs: Outputs) -> dict[str, Markup]:
     """Return the training curves by unit; samples of one unit share them."""
     return {
-        unit: Markup(charts.to_json(charts.training_curves(log)))  # noqa: S704 JSON with "</" escaped
-        for unit, log in outputs.training.items()
-        if len(log)
+        unit: Markup(charts.to_json(charts.training_curves(log))) for unit, log in outputs.training.items() if len(log)
     }
 
 
@@ -148,7 +148,7 @@ def _page(index: int, sample: Sample, samples: Sequence[Sample], outputs: Output
         "qc_quantiles": qc_quantiles(qc),
         "kept": f"{show(len(section.barcodes))} of {show(qc['n_spots_before'])} spots" if qc else "",
         "histograms": [
-            {"title": title, "json": Markup(charts.to_json(charts.histogram(title, values)))}  # noqa: S704
+            {"title": title, "json": Markup(charts.to_json(charts.histogram(title, values)))}
             for title, values in section.values.items()
             if title != METRICS[_keys.CONFIDENCE]
         ],
@@ -187,7 +187,7 @@ def _choice(result: Mapping[str, Any]) -> dict[str, Any] | None:
         return None
     chosen = result["chosen"]
     figure = charts.choice_curve(*points, chosen["n_domains"])
-    return {"rule": chosen["rule"], "json": Markup(charts.to_json(figure))}  # noqa: S704
+    return {"number": chosen["n_domains"], "rule": chosen["rule"], "json": Markup(charts.to_json(figure))}
 
 
 def _domain_sizes(sample: Sample) -> list[dict[str, Any]]:

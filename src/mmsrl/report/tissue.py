@@ -19,10 +19,10 @@ Float = npt.NDArray[np.float64]
 MARGIN = 0.06
 """Tissue shown around the spots, as a fraction of their extent."""
 
-MAX_IMAGE_SIDE = 1400
-MAX_FIGURE_SIDE = 900
+MAX_IMAGE_SIDE = 1200
+MAX_FIGURE_SIDE = 800
 MAX_THUMBNAIL_SIDE = 420
-WEBP_QUALITY = 78
+WEBP_QUALITY = 72
 
 MAX_INTERACTIVE_SPOTS = 120_000
 """Above this a browser no longer turns a section fluently; an even subset is drawn and the report says so."""
@@ -99,7 +99,12 @@ def background(section: Section, window: Window, max_side: int) -> Image.Image:
     box = tuple(edge * section.scale for edge in (window.left, window.top, window.right, window.bottom))
     zoom = min(section.scale, max_side / longest)
     size = (max(1, round(window.width * zoom)), max(1, round(window.height * zoom)))
-    inner = (max(box[0], 0.0), max(box[1], 0.0), min(box[2], section.image.shape[1]), min(box[3], section.image.shape[0]))
+    inner = (
+        max(box[0], 0.0),
+        max(box[1], 0.0),
+        min(box[2], section.image.shape[1]),
+        min(box[3], section.image.shape[0]),
+    )
     canvas = Image.new("RGB", size, "white")
     if inner[2] <= inner[0] or inner[3] <= inner[1]:
         return canvas

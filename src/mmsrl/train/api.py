@@ -22,10 +22,9 @@ from mmsrl._errors import InputError
 from mmsrl.features.components import principal_components as image_components
 from mmsrl.train.checkpoint import Checkpoint, fingerprint
 from mmsrl.train.fit import Row, Trainable, choose_device, fit, memory_errors
-from mmsrl.train.graph import gaussian_graph
 from mmsrl.train.presets import PRESETS, Published, Settings
 from mmsrl.train.sections import principal_components, section_mixing
-from mmsrl.train.unit import FloatArray, Message, Unit, build, info, warning
+from mmsrl.train.unit import FloatArray, Message, Unit, build, default_graph, info, warning
 
 MIN_SPOTS = 3
 """Genes seen in fewer spots are not modelled, as published."""
@@ -55,7 +54,7 @@ def spatial_graph(adata: ad.AnnData, *, width: float = 1.0, key: str = "spatial_
     width
         The kernel's standard deviation in spot pitches.
     """
-    adata.obsp[key] = gaussian_graph(_in_pitches(adata), width)
+    adata.obsp[key] = default_graph(_in_pitches(adata), width)
 
 
 def train(
@@ -172,7 +171,8 @@ def stack(sections: Sequence[ad.AnnData], n_top_genes: int) -> Unit:
     section = np.repeat(np.arange(len(sections)), [a.n_obs for a in sections])
     genes = _common_genes(sections, samples, messages)
     stacked = [sp.csr_matrix(a[:, genes].X, dtype=np.float32) for a in sections]
-    joint = ad.AnnData(sp.vstack(stacked, format="csr"), obs=pd.DataFrame({"section": [samples[s] for s in section]}))
+    obs = pd.DataFrame({"section": [samples[s] for s in section]}, index=[str(i) for i in range(len(section))])
+    joint = ad.AnnData(sp.vstack(stacked, format="csr"), obs=obs)
     joint.var_names = genes
     joint = joint[:, np.asarray((joint.X > 0).sum(axis=0)).ravel() >= MIN_SPOTS].copy()
     variable = _variable_genes(joint, n_top_genes, messages)
@@ -270,12 +270,8 @@ def _image(
 
 
 def _standardise(values: FloatArray) -> FloatArray:
-    return (values - values.mean(axis=0)) / np.maximum(values.std(axis=0), 1e-6)
-
-
-def _write(sections: Sequence[ad.AnnData], unit: Unit, z: FloatArray) -> None:
-    for i, adata in enumerate(sections):
-        adata.obsm[_keys.EMBEDDING] = z[unit.section == i]
+    standard: FloatArray = (values - values.mean(axis=0)) / np.maximum(values.std(axis=0), 1e-6)
+    return standard
 
 
 def _facts(unit: Unit, model: Trainable, history: list[Row], device: torch.device, seconds: float) -> dict[str, Any]:

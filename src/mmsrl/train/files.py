@@ -54,12 +54,17 @@ def _sample(adata: ad.AnnData, path: Path) -> str:
 
 
 def write_embedding(path: Path, result: Training) -> None:
-    """Write ``obsm['X_mmsrl']`` with each spot's sample and barcode; spots are ``<barcode>-<sample>`` where several."""
+    """Write ``obsm['X_mmsrl']`` with each spot's sample, barcode and place.
+
+    Spots are named by barcode, ``<barcode>-<sample>`` where there are several sections. ``obsm['spatial']`` is in spot
+    pitches of the spot's own section.
+    """
     unit = result.unit
     obs = pd.DataFrame({_keys.SAMPLE: [unit.samples[s] for s in unit.section], _keys.BARCODE: unit.barcodes})
     several = len(unit.samples) > 1
     obs.index = pd.Index(obs[_keys.BARCODE] + "-" + obs[_keys.SAMPLE] if several else obs[_keys.BARCODE], name=None)
-    embedding = ad.AnnData(obs=obs, obsm={_keys.EMBEDDING: result.embedding})
+    spatial = np.concatenate(unit.coordinates)
+    embedding = ad.AnnData(obs=obs, obsm={_keys.EMBEDDING: result.embedding, _keys.SPATIAL: spatial})
     with atomic_path(path) as temporary:
         embedding.write_h5ad(temporary, compression="gzip")
 

@@ -16,12 +16,15 @@ CUT = 1e-7
 """Gaussian weights below this are left out; it is the level of single-precision rounding."""
 
 
-def gaussian_graph(coordinates: ArrayLike, width: float, cut: float = CUT) -> sp.csr_matrix:
+def gaussian_graph(
+    coordinates: ArrayLike, width: float, *, self_weight: float = 2.0, cut: float = CUT
+) -> sp.csr_matrix:
     """Return Â, the row-normalised Gaussian kernel with self loops.
 
-    The weight of two spots at distance d is exp(−d² / 2·width²); the identity is added and every row divided by its
-    sum. On the hexagonal Visium lattice the weight is below 1e-7 of the largest beyond 5.7 widths: the published dense
-    matrix is sparse in all but name, and with the kernel cut there no denormal number is left in it.
+    The weight of two spots at distance d is exp(−d² / 2·width²); a spot weighs ``self_weight`` on itself (as published,
+    its exp(0) plus the identity); every row is divided by its sum. On the hexagonal Visium lattice the weight is below
+    1e-7 of the largest beyond 5.7 widths: the published dense matrix is sparse in all but name, and with the kernel cut
+    there no denormal number is left in it.
 
     Parameters
     ----------
@@ -42,8 +45,7 @@ def gaussian_graph(coordinates: ArrayLike, width: float, cut: float = CUT) -> sp
     pairs = cKDTree(points).query_pairs(radius, output_type="ndarray")
     squared = ((points[pairs[:, 0]] - points[pairs[:, 1]]) ** 2).sum(axis=1)
     upper = sp.coo_matrix((np.exp(-squared / (2.0 * width**2)), (pairs[:, 0], pairs[:, 1])), shape=(n, n))
-    # A spot's own weight is exp(0), plus the identity.
-    kernel = (upper + upper.T + 2.0 * sp.identity(n)).tocsr()
+    kernel = (upper + upper.T + self_weight * sp.identity(n)).tocsr()
     kernel = sp.diags(1.0 / np.asarray(kernel.sum(axis=1)).ravel()) @ kernel
     kernel.sort_indices()
     return sp.csr_matrix(kernel)

@@ -109,9 +109,8 @@ def _published(
 def _default(
     unit: Unit, settings: Default, image: FloatArray | None, seed: int, correct: bool, device: torch.device
 ) -> Built:
-    adjacency = graph.block_diagonal(
-        [graph.gaussian_graph(places, settings.kernel_width) for places in unit.coordinates]
-    )
+    graphs = [default_graph(places, settings.kernel_width) for places in unit.coordinates]
+    adjacency = graph.block_diagonal(graphs)
     scores, kept = standard_components(unit.all_expression, settings.components, seed)
     if correct:
         scores = harmonise(scores, unit.section, seed)
@@ -125,6 +124,15 @@ def _default(
         "variance_kept": kept,
     }
     return Built(DefaultModel(inputs, settings, device=device), facts)
+
+
+def default_graph(coordinates: FloatArray, width: float) -> sp.csr_matrix:
+    """Return the default preset's graph: a plain Gaussian.
+
+    Cut at 1e-3, 3.7 widths: no shell of neighbours of a square or hexagonal lattice lies there at the usual widths, so
+    rounding of coordinates cannot take a neighbour in or out.
+    """
+    return graph.gaussian_graph(coordinates, width, self_weight=1.0, cut=1e-3)
 
 
 def equal_scale(expression: FloatArray, image: FloatArray, weight: float) -> float:

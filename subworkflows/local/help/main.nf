@@ -4,8 +4,8 @@ def helpText(java.nio.file.Path schema) {
     def groups = root['$defs'].values().collect { group ->
         def shown = group.properties.findAll { _name, property -> !property.hidden }
         def lines = shown.collect { name, property ->
-            def choices = property.enum ? " (${property.enum.join(', ')})" : ''
-            def preset = property.default == null ? '' : " [${property.default}]"
+            def choices = property['enum'] ? " (${property['enum'].join(', ')})" : ''
+            def preset = property['default'] == null ? '' : " [${property['default']}]"
             "  --${name.padRight(20)} ${property.type.toString().padRight(8)} ${property.description}${choices}${preset}"
         }
         lines ? ([group.title] + lines).join('\n') : null

@@ -45,7 +45,9 @@
     async open() {
       this.data ??= await unpack(document.getElementById(this.root.dataset.payload));
       if (!this.root.closest(".page.current")) return; // left while unpacking
-      this.plot.style.height = `${this.height()}px`;
+      const height = this.height();
+      this.plot.style.height = `${height}px`;
+      this.size = this.diameter(Math.min(this.plot.clientWidth / this.data.width, height / this.data.height));
       await this.draw(true);
       this.plot.on("plotly_relayout", () => this.fit());
       this.plot.on("plotly_autosize", () => this.fit());
@@ -89,7 +91,7 @@
         y: rows.map((row) => y[row]),
         text: rows.map((row) => this.hover(row)),
         hovertemplate: "%{text}<extra></extra>",
-        marker: { size: this.size ?? 3, symbol: square ? "square" : "circle", opacity: this.opacity, line: { width: 0 }, ...marker },
+        marker: { size: this.size, symbol: square ? "square" : "circle", opacity: this.opacity, line: { width: 0 }, ...marker },
       };
     }
 
@@ -135,11 +137,15 @@
       Plotly.restyle(this.plot, change);
     }
 
-    // Pixels on screen per pixel of the full-resolution image, times the diameter of a spot.
+    // Size of a spot on screen, given the pixels on screen per pixel of the full-resolution image.
+    diameter(scale) {
+      return Math.max(1.5, this.data.diameter * scale);
+    }
+
     fit() {
       const { xaxis } = this.plot._fullLayout;
-      const size = Math.max(1.5, (this.data.diameter * xaxis._length) / Math.abs(xaxis.range[1] - xaxis.range[0]));
-      if (this.size && Math.abs(size / this.size - 1) < 0.01) return;
+      const size = this.diameter(xaxis._length / Math.abs(xaxis.range[1] - xaxis.range[0]));
+      if (Math.abs(size / this.size - 1) < 0.01) return;
       this.size = size;
       this.restyle({ "marker.size": size });
     }

@@ -1,0 +1,270 @@
+"""Training on AnnData, from sections to embedding, and the command around it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.sparse as sp
+import torch
+from click.testing import CliRunner
+from sklearn.metrics import silhouette_score
+
+from mmsrl._errors import InputError
+from mmsrl.train.api import choose_settings, spatial_graph, stack, train
+from mmsrl.train.cli import main
+from mmsrl.train.presets import PRESETS
+from mmsrl.train.sections import harmonise, section_mixing, standard_components
+
+PRESET_NAMES = list(PRESETS)
+
+
+def section(name: str = "s1", *, seed: int = 0, shift: float = 0.0, image: int = 0, n_genes: int = 60) -> ad.AnnData:
+    """A Visium-like section, 12 × 10 spots, whose left and right halves express different genes."""
+    rng = np.random.default_rng(seed)
+    places = np.array([(r, 2 * c + r % 2) for r in range(12) for c in range(10)])
+    right = places[:, 1] > 9
+    rate = np.full((120, n_genes), 2.0)
+    rate[right, : n_genes // 4] *= 3.0
+    rate[~right, n_genes // 4 : n_genes // 2] *= 3.0
+    rate[:, ::3] *= np.exp(shift)
+    adata = ad.AnnData(
+        sp.csr_matrix(rng.poisson(rate).astype(np.float32)),
+        obs=pd.DataFrame(index=[f"spot{i}" for i in range(120)]),
+        var=pd.DataFrame(index=[f"gene{i}" for i in range(n_genes)]),
+    )
+    adata.obs["array_row"], adata.obs["array_col"] = places.T
+    adata.obsm["spatial"] = places[:, ::-1] * [50.0, 50.0 * 3**0.5]
+    adata.uns["mmsrl"] = {"sample": name, "platform": "visium", "pitch_px": 100.0}
+    if image:
+        adata.obsm["X_image"] = rng.standard_normal((120, image)).astype(np.float32) + right[:, None]
+    return adata
+
+
+def half(adata: ad.AnnData) -> np.ndarray:
+    return adata.obs["array_col"].to_numpy() > 9
+
+
+QUICK = {"device": "cpu", "show_progress": False, "epochs": 3}
+
+
+@pytest.mark.parametrize("image", [0, 5])
+@pytest.mark.parametrize("preset", PRESET_NAMES)
+def test_planted_halves_are_apart_in_the_embedding(preset: str, image: int) -> None:
+    adata = section(image=image)
+    hidden = {"hidden_dim": 64} if preset == "stmmr" else {}
+    result = train(adata, preset=preset, **QUICK, **hidden)
+    z = adata.obsm["X_mmsrl"]
+    assert z.shape[0] == 120
+    assert z.dtype == np.float32
+    assert np.isfinite(z).all()
+    assert silhouette_score(z[:, :2], half(adata)) > 0.4
+    assert len(result.history) == 3
+    assert result.facts["n_spots"] == 120
+    texts = " ".join(message["text"] for message in result.messages)
+    assert ("expression alone" in texts) == (image == 0)
+    assert ("image branch contributes nothing" in texts) == (image == 0 and preset != "default")
+
+
+@pytest.mark.parametrize("preset", ["default", "mmsrl"])
+def test_same_seed_same_embedding_and_labels_are_never_read(preset: str) -> None:
+    first, second = section(image=4), section(image=4)
+    second.obs["label"] = second.obs["layer"] = np.where(half(second), "a", "b")
+    results = [train(adata, preset=preset, seed=7, **QUICK) for adata in (first, second)]
+    np.testing.assert_array_equal(first.obsm["X_mmsrl"], second.obsm["X_mmsrl"])
+    for name, value in results[0].model["state"].items():
+        assert torch.equal(value, results[1].model["state"][name])
+
+
+@pytest.mark.parametrize("preset", PRESET_NAMES)
+def test_sections_are_trained_jointly_on_their_common_genes(preset: str) -> None:
+    one, two = section("one", image=0), section("two", seed=1, shift=1.0)
+    two = two[:, 5:].copy()
+    for adata in (one, two):
+        adata.obsm["X_image_descriptor"] = np.random.default_rng(3).standard_normal((120, 8)).astype(np.float32)
+    result = train([one, two], preset=preset, **QUICK, **({"hidden_dim": 64} if preset == "stmmr" else {}))
+    assert one.obsm["X_mmsrl"].shape == two.obsm["X_mmsrl"].shape
+    np.testing.assert_array_equal(result.embedding, np.vstack([one.obsm["X_mmsrl"], two.obsm["X_mmsrl"]]))
+    assert result.facts["n_genes"] == 55
+    assert result.facts["samples"] == {"one": 120, "two": 120}
+    assert 1.0 <= result.facts["section_mixing"]["ilisi"] <= 2.0
+    texts = " ".join(message["text"] for message in result.messages)
+    assert "55 genes are common to all sections (one 60, two 55)" in texts
+    assert "Harmony" in texts
+
+
+@pytest.mark.parametrize("preset", ["default", "mmsrl"])
+def test_correction_mixes_sections_that_a_shift_keeps_apart(preset: str) -> None:
+    mixing = {}
+    for corrected in (False, True):
+        sections = [section("one"), section("two", seed=1, shift=0.8)]
+        result = train(sections, preset=preset, batch_correction=corrected, **QUICK)
+        mixing[corrected] = result.facts["section_mixing"]["ilisi_scaled"]
+        apart = silhouette_score(result.embedding[:, :2], np.concatenate([half(a) for a in sections]))
+        assert apart > 0.3  # the halves stay what they are
+    assert mixing[True] > mixing[False] + 0.1
+
+
+def test_a_section_without_image_joins_others_that_have_one() -> None:
+    sections = [section("one"), section("two", seed=1), section("three", seed=2)]
+    for adata in sections[:2]:
+        adata.obsm["X_image_descriptor"] = np.random.default_rng(3).standard_normal((120, 8)).astype(np.float32)
+    unit = stack(sections, 3000)
+    assert unit.image is not None
+    assert (unit.image[unit.section == 2] == 0).all()
+    assert (unit.image[unit.section != 2] != 0).all()
+    assert any("three has no image features" in message["text"] for message in unit.messages)
+
+
+def test_coordinates_are_in_spot_pitches_whatever_their_unit() -> None:
+    near, far = section(), section()
+    far.obsm["spatial"] = far.obsm["spatial"] * 37.0 + 1e6
+    far.uns["mmsrl"]["pitch_px"] *= 37.0
+    for adata in (near, far):
+        spatial_graph(adata)
+    expected = near.obsp["spatial_gaussian"].toarray()
+    np.testing.assert_allclose(far.obsp["spatial_gaussian"].toarray(), expected, atol=1e-9)
+    del far.uns["mmsrl"]  # as read by scanpy: the pitch is measured
+    spatial_graph(far, key="measured")
+    np.testing.assert_allclose(far.obsp["measured"].toarray(), expected, atol=1e-9)
+
+
+def test_spots_without_array_coordinates_are_trained_in_pitches() -> None:
+    adata = section()
+    del adata.obs["array_row"]
+    result = train(adata, preset="mmsrl", **QUICK)
+    assert any("no array coordinates" in message["text"] for message in result.messages)
+
+
+def test_highly_variable_genes_are_chosen() -> None:
+    adata = section(n_genes=400)
+    unit = stack([adata], 50)
+    assert len(unit.genes) == 50
+    assert unit.counts.shape == (120, 50)
+    np.testing.assert_array_equal(unit.counts.toarray(), adata[:, unit.genes].X.toarray())
+
+
+def test_settings_come_from_the_preset_and_are_changed_by_name() -> None:
+    assert choose_settings("mmsrl", {"epochs": None}) == PRESETS["mmsrl"]
+    assert choose_settings("mmsrl", {"epochs": 7}).epochs == 7
+    with pytest.raises(InputError, match="'default' has no setting 'reconstruction_weight'"):
+        choose_settings("default", {"reconstruction_weight": 100.0})
+    with pytest.raises(InputError, match="did you mean 'kernel_width'"):
+        choose_settings("mmsrl", {"kernel_widht": 1.0})
+    with pytest.raises(InputError, match="preset 'best' is not one of default, mmsrl, stmmr"):
+        choose_settings("best", {})
+
+
+def test_masked_reconstruction_needs_as_many_hidden_values_as_genes() -> None:
+    with pytest.raises(InputError, match="32 hidden values with 60 genes.*masked_weight"):
+        train(section(), preset="mmsrl", hidden_dim=32, **QUICK)
+    train(section(), preset="mmsrl", hidden_dim=32, masked_weight=0.0, **QUICK)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda a, b: b.uns["mmsrl"].update(sample="one"), "different names"),
+        (lambda a, b: setattr(b, "var_names", [f"other{i}" for i in range(60)]), "no gene in common"),
+        (lambda a, b: b.obsm.pop("spatial"), r"obsm\['spatial'\] is missing"),
+        (lambda a, b: (b.uns.clear(), b.obsm.update(spatial=np.ones((120, 2)))), "all spots lie at one place"),
+    ],
+)
+def test_bad_sections_are_named(change, message: str) -> None:
+    one, two = section("one"), section("two")
+    change(one, two)
+    with pytest.raises(InputError, match=message):
+        train([one, two], **QUICK)
+
+
+def test_standard_components_are_those_of_the_dense_standardised_matrix() -> None:
+    rng = np.random.default_rng(0)
+    x = np.log1p(rng.poisson(0.5, (80, 30))) * rng.uniform(0.1, 5.0, 30)
+    x[0, 3], x[:, 7] = 200.0, 0.0  # an outlier beyond ten deviations, and a gene that never varies
+    scores, kept = standard_components(sp.csr_matrix(x.astype(np.float32)), 6, seed=0)
+    varying = np.delete(x, 7, axis=1)
+    z = np.minimum((varying - varying.mean(axis=0)) / varying.std(axis=0, ddof=1), 10.0)
+    z -= z.mean(axis=0)
+    u, s, _ = np.linalg.svd(z, full_matrices=False)
+    np.testing.assert_allclose(np.abs(scores), np.abs(u * s)[:, :6], atol=2e-3)
+    assert kept == pytest.approx(float((s[:6] ** 2).sum() / (s**2).sum()), rel=1e-4)
+
+
+def test_section_mixing_is_0_apart_and_1_together() -> None:
+    rng = np.random.default_rng(0)
+    where, of = rng.standard_normal((600, 3)), np.repeat([0, 1, 2], 200)
+    assert section_mixing(where, of)["ilisi_scaled"] > 0.9
+    assert section_mixing(where + 100 * of[:, None], of)["ilisi_scaled"] == pytest.approx(0.0, abs=1e-9)
+
+
+def test_harmony_is_reproducible() -> None:
+    rng = np.random.default_rng(0)
+    values, of = rng.standard_normal((300, 5)).astype(np.float32), np.repeat([0, 1], 150)
+    values[of == 1] += 2
+    first = harmonise(values, of, 0)
+    assert first.shape == values.shape
+    np.testing.assert_array_equal(first, harmonise(values, of, 0))
+
+
+def write_unit(folder: Path, names: list[str]) -> list[str]:
+    """Write counts and features of sections; return the command's arguments that name them."""
+    arguments = []
+    for k, name in enumerate(names):
+        adata = section(name, seed=k)
+        adata.write_h5ad(folder / f"{name}.qc.h5ad")
+        rng = np.random.default_rng(k)
+        features = ad.AnnData(
+            rng.standard_normal((120, 8)).astype(np.float32),
+            obs=adata.obs[[]].iloc[::-1],
+            obsm={"X_image": rng.standard_normal((120, 4)).astype(np.float32)},
+            uns=adata.uns,
+        )
+        features.write_h5ad(folder / f"{name}.features.h5ad")
+        arguments += ["--counts", f"{folder / name}.qc.h5ad", "--features", f"{folder / name}.features.h5ad"]
+    return arguments
+
+
+def test_command_writes_embedding_losses_model_and_summary(tmp_path: Path) -> None:
+    arguments = [*write_unit(tmp_path, ["b", "a"]), "--id", "pair", "--output-dir", str(tmp_path), "--device", "cpu"]
+    done = CliRunner().invoke(main, [*arguments, "--preset", "mmsrl", "--epochs", "2"], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    embedding = ad.read_h5ad(tmp_path / "pair.embedding.h5ad")
+    assert embedding.obs["sample"].tolist() == ["a"] * 120 + ["b"] * 120
+    assert embedding.obs["barcode"].tolist() == [f"spot{i}" for i in range(120)] * 2
+    assert embedding.obs_names[0] == "spot0-a"
+    assert embedding.obsm["X_mmsrl"].shape == (240, 20)
+    losses = pd.read_csv(tmp_path / "pair.training.tsv", sep="\t")
+    assert losses.columns.tolist() == [
+        "epoch", "seconds", "total", "zinb", "regularisation", "consistency", "masked"
+    ]  # fmt: skip
+    assert losses["epoch"].tolist() == [1, 2]
+    model = torch.load(tmp_path / "pair.model.pt", weights_only=True)
+    assert model["preset"] == "mmsrl"
+    assert len(model["genes"]) == 60
+    summary = json.loads((tmp_path / "pair.train.json").read_text())
+    assert summary["parameters"]["preset"] == "mmsrl"
+    assert summary["result"]["n_image_features"] == 8
+    assert "section_mixing" in summary["result"]
+    assert not list(tmp_path.glob("*checkpoint*"))
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda f: f.uns.clear(), "x.features.h5ad: uns['mmsrl']['sample'] is missing"),
+        (lambda f: f.uns["mmsrl"].update(sample="y"), "x.features.h5ad: sample y is not among the counts (x)"),
+        (lambda f: setattr(f, "obs_names", [f"z{i}" for i in range(120)]), "spot spot0 of sample x has no image"),
+    ],
+)
+def test_command_names_the_file_at_fault(tmp_path: Path, damage, message: str) -> None:
+    arguments = write_unit(tmp_path, ["x"])
+    features = ad.read_h5ad(tmp_path / "x.features.h5ad")
+    damage(features)
+    features.write_h5ad(tmp_path / "x.features.h5ad")
+    done = CliRunner().invoke(main, [*arguments, "--id", "x", "--output-dir", str(tmp_path)])
+    assert done.exit_code == 2
+    assert message in done.output
