@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from mmsrl.train.attention import keep_mask
 from mmsrl.train.autograd import blocks
 from mmsrl.train.presets import Published
+from mmsrl.train.published import PublishedModel
 
 
 def gaussian_graph(coordinates: np.ndarray, width: float, cut: float = 0.0) -> Tensor:
@@ -140,3 +141,34 @@ def forward(
         terms["masked"] = masked_reconstruction(r, seen, rows)
         total = total + s.masked_weight * terms["masked"]
     return {"total": total, **terms, "z": z}
+
+
+def replay(
+    model: PublishedModel, x: Tensor, image: Tensor | None, graph: Tensor, seed: int
+) -> tuple[dict[str, float], dict[str, Tensor]]:
+    """Return loss terms and gradients of the step that ``model`` makes after ``torch.manual_seed(seed)``.
+
+    The random draws are those of the model, in its order and precision; all else is in the precision of ``x``.
+    """
+    s, dtype, n = model.settings, x.dtype, len(x)
+    ones = model.smooth_expression.new_ones(n, model.projection.out_features)
+    torch.manual_seed(seed)
+    masked = model.draw_mask()
+    seed_x, keep_x = int(torch.randint(2**40, ())), F.dropout(ones, s.mlp_dropout)
+    seed_i, keep_i = (0, ones) if image is None else (int(torch.randint(2**40, ())), F.dropout(ones, s.mlp_dropout))
+    masks = [dropout_mask(n, model.block, s.attention_dropout, k, ones).to(dtype) for k in (seed_x, seed_i)]
+    parameters = {name: p.detach().to(dtype, copy=True).requires_grad_() for name, p in model.named_parameters()}
+    terms = forward(
+        parameters,
+        x,
+        image,
+        graph,
+        s,
+        masked=masked,
+        attention_masks=(masks[0], masks[1]),
+        keep_x=keep_x.to(dtype),
+        keep_i=keep_i.to(dtype),
+    )
+    terms.pop("z")
+    terms["total"].backward()
+    return {k: float(v.detach()) for k, v in terms.items()}, {k: p.grad for k, p in parameters.items()}

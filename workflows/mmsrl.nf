@@ -30,10 +30,13 @@ workflow MMSRL {
     units = QC.out.h5ad
         .join(FEATURES.out.h5ad)
         .join(truths)
-        .map { meta, counts, features, truth ->
+        .join(INGEST.out.summary)
+        .join(QC.out.summary)
+        .join(FEATURES.out.summary)
+        .map { meta, counts, features, truth, ingest, qc, image ->
             def unit = meta.group ?: meta.id
             def size = meta.group ? meta.group_size : 1
-            [size ? groupKey(unit, size) : unit, [meta: meta, counts: counts, features: features, truth: truth]]
+            [size ? groupKey(unit, size) : unit, [meta: meta, counts: counts, features: features, truth: truth, summaries: [ingest, qc, image]]]
         }
         .groupTuple()
         .map { unit, members ->
@@ -53,7 +56,13 @@ workflow MMSRL {
         .map { unit, members -> [unit, members.collect { member -> member.meta.id }, members.collect { member -> member.truth }] }
     EVALUATE(DOMAINS.out.csv.join(TRAIN.out.embedding).join(labelled), code.map { c -> c.evaluate ?: '' })
 
-    ASSEMBLE(sources.join(TRAIN.out.embedding).join(DOMAINS.out.csv), code.map { c -> c.assemble ?: '' })
+    results = TRAIN.out.embedding.join(DOMAINS.out.csv)
+    so_far = units
+        .map { unit, members -> [unit, members.collectMany { member -> member.summaries }] }
+        .join(TRAIN.out.summary)
+        .join(DOMAINS.out.summary)
+        .map { unit, of_sections, train, domains -> [unit, of_sections + [train, domains]] }
+    ASSEMBLE(sources.join(results).join(so_far), code.map { c -> c.assemble ?: '' })
 
     versions = INGEST.out.versions.mix(
         QC.out.versions,
@@ -69,6 +78,7 @@ workflow MMSRL {
         TRAIN.out.summary,
         DOMAINS.out.summary,
         EVALUATE.out.summary,
+        ASSEMBLE.out.summary,
     )
     // Sorted by path: the same files in another order would make the report run again on -resume.
     REPORT(

@@ -6,6 +6,10 @@ from importlib import import_module
 from typing import Any
 
 _WHERE = {
+    "read_spaceranger": "mmsrl.ingest.api",
+    "read_h5ad": "mmsrl.ingest.api",
+    "quality_control": "mmsrl.qc.api",
+    "image_features": "mmsrl.features.api",
     "spatial_graph": "mmsrl.train.api",
 }
 

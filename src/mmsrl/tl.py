@@ -7,6 +7,7 @@ from typing import Any
 
 _WHERE = {
     "train": "mmsrl.train.api",
+    "domains": "mmsrl.domains.api",
 }
 
 

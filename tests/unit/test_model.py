@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 import torch
-from torch.nn import functional as F
 
 from mmsrl.train import graph
 from mmsrl.train.presets import PUBLISHED, Published
@@ -62,29 +61,13 @@ def step(model: PublishedModel, seed: int = 3) -> tuple[dict[str, float], dict[s
 def dense_step(model: PublishedModel, data, dtype=torch.float64, *, image: bool = True, seed: int = 3):
     """The same step of the plain restatement, in ``dtype``, under the same random draws."""
     expression, features, adjacency = data
-    s, drawn = model.settings, model.smooth_expression.dtype
-    n, hidden = len(features), model.projection.out_features
-    torch.manual_seed(seed)
-    masked = model.draw_mask()
-    ones = torch.ones(n, hidden, dtype=drawn)
-    seed_x, keep_x = int(torch.randint(2**40, ())), F.dropout(ones, s.mlp_dropout)
-    seed_i, keep_i = (int(torch.randint(2**40, ())), F.dropout(ones, s.mlp_dropout)) if image else (0, ones)
-    masks = [dense.dropout_mask(n, BLOCK, s.attention_dropout, k, ones).to(dtype) for k in (seed_x, seed_i)]
-    parameters = {name: p.detach().to(dtype, copy=True).requires_grad_() for name, p in model.named_parameters()}
-    terms = dense.forward(
-        parameters,
+    return dense.replay(
+        model,
         torch.as_tensor(expression.toarray(), dtype=dtype),
         torch.as_tensor(features, dtype=dtype) if image else None,
         torch.as_tensor(adjacency.toarray(), dtype=dtype),
-        s,
-        masked=masked,
-        attention_masks=(masks[0], masks[1]),
-        keep_x=keep_x.to(dtype),
-        keep_i=keep_i.to(dtype),
+        seed,
     )
-    terms.pop("z")
-    terms["total"].backward()
-    return {k: float(v.detach()) for k, v in terms.items()}, {k: p.grad for k, p in parameters.items()}
 
 
 def assert_same_in_double(model: PublishedModel, data, *, image: bool = True) -> None:

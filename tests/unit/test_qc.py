@@ -237,6 +237,20 @@ def test_command_that_leaves_nothing_writes_nothing(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["s.ingest.h5ad"]
 
 
+def test_foreign_or_damaged_counts_end_in_one_message(tmp_path):
+    path = tmp_path / "odd.h5ad"
+    section().write_h5ad(path)
+    whole = path.read_bytes()
+    foreign = section()
+    del foreign.uns["mmsrl"]
+    foreign.write_h5ad(tmp_path / "foreign.h5ad")
+    for content in (b"", b"text", whole[: len(whole) // 2], (tmp_path / "foreign.h5ad").read_bytes()):
+        path.write_bytes(content)
+        done = CliRunner().invoke(main, ["--id", "s", "--counts", str(path), "--output-dir", str(tmp_path / "out")])
+        assert done.exit_code == 2
+        assert "sample s: odd.h5ad: not an .h5ad that mmsrl-ingest wrote, or damaged" in done.stderr
+
+
 @pytest.mark.parametrize("square", [True, False])
 def test_spots_are_drawn_true_to_scale(square):
     spots = figure._spots(np.array([[100.0, 50.0], [300.0, 50.0]]), 40.0, square)

@@ -4,13 +4,15 @@ process ASSEMBLE {
     container 'docker.io/mmsrl/mmsrl:0.1.0-cpu'
 
     input:
-    // of every section of the unit: <sample>.qc.h5ad and <sample>.features.h5ad; of the unit: embedding and domains
-    tuple val(meta), path(counts), path(features), path(embedding, stageAs: 'unit/*'), path(domains, stageAs: 'unit/*')
+    // of every section of the unit: <sample>.qc.h5ad and <sample>.features.h5ad; of the unit: embedding, domains, and the
+    // JSON of all stages so far
+    tuple val(meta), path(counts), path(features), path(embedding, stageAs: 'unit/*'), path(domains, stageAs: 'unit/*'), path(summaries)
     val code // fingerprint of the stage's code; it only has to be part of the task's hash
 
     output:
     tuple val(meta), path('*.mmsrl.h5ad'), emit: h5ad
     tuple val(meta), path('*.domains.csv'), emit: csv
+    tuple val(meta), path("${meta.id}.assemble.json"), emit: summary
     path 'versions.yml', emit: versions, topic: versions
 
     when:
@@ -18,7 +20,8 @@ process ASSEMBLE {
 
     script:
     def args = task.ext.args ?: ''
-    def sections = [counts].flatten().collect { file -> "--counts ${file}" } + [features].flatten().collect { file -> "--features ${file}" }
+    def sections = [counts: counts, features: features, summaries: summaries]
+        .collectMany { option, files -> [files].flatten().collect { file -> "--${option} ${file}" } }
     """
     mmsrl-assemble --id ${meta.id} ${sections.join(' ')} --embedding ${embedding} --domains ${domains} ${args}
 
@@ -31,6 +34,6 @@ process ASSEMBLE {
         sample=\${counts%.qc.h5ad}
         touch \$sample.mmsrl.h5ad \$sample.domains.csv
     done
-    touch versions.yml
+    touch ${meta.id}.assemble.json versions.yml
     """
 }

@@ -13,7 +13,10 @@ from mmsrl._errors import InputError
 from mmsrl._files import atomic_path, write_summary
 
 if TYPE_CHECKING:
-    from anndata import AnnData
+    from collections.abc import Mapping
+
+    import numpy as np
+    from numpy.typing import NDArray
 
     from mmsrl.qc.api import Quality
 
@@ -33,9 +36,16 @@ def main(id: str, counts: Path, output_dir: Path, **parameters: Any) -> None:
     """Remove poor spots and rare genes; write ID.qc.h5ad, ID.qc.json and ID.qc.png."""
     import anndata
 
+    from mmsrl import _keys
     from mmsrl.qc.api import quality_control
 
-    adata = anndata.read_h5ad(counts)
+    try:
+        adata = anndata.read_h5ad(counts)
+        about = adata.uns[_keys.UNS]
+        library = adata.uns[_keys.UNS_SPATIAL][about[_keys.SAMPLE]]
+    except (OSError, KeyError, ValueError, TypeError) as error:
+        text = f"sample {id}: {counts.name}: not an .h5ad that mmsrl-ingest wrote, or damaged ({error})"
+        raise InputError(text) from error
     try:
         quality = quality_control(adata, **parameters)
     except InputError as error:
@@ -44,7 +54,7 @@ def main(id: str, counts: Path, output_dir: Path, **parameters: Any) -> None:
         log.log(logging.WARNING if message["level"] == "warning" else logging.INFO, message["text"])
     output_dir.mkdir(parents=True, exist_ok=True)
     with atomic_path(output_dir / f"{id}.qc.png") as temporary:
-        _draw(temporary, id, adata, quality)
+        _draw(temporary, id, adata.obsm[_keys.SPATIAL], about, library, quality)
     with atomic_path(output_dir / f"{id}.qc.h5ad") as temporary:
         quality.adata.write_h5ad(temporary, compression="gzip")
     write_summary(
@@ -61,12 +71,17 @@ def main(id: str, counts: Path, output_dir: Path, **parameters: Any) -> None:
     )
 
 
-def _draw(path: Path, id: str, adata: AnnData, quality: Quality) -> None:
+def _draw(
+    path: Path,
+    id: str,
+    coordinates: NDArray[np.float64],
+    about: Mapping[str, Any],
+    library: Mapping[str, Any],
+    quality: Quality,
+) -> None:
     from mmsrl import _keys
     from mmsrl.qc import figure
 
-    about = adata.uns[_keys.UNS]
-    library = adata.uns[_keys.UNS_SPATIAL][about[_keys.SAMPLE]]
     sizes = [size for size in ("hires", "lowres") if size in library["images"]]
     background = None
     if sizes:
@@ -80,8 +95,8 @@ def _draw(path: Path, id: str, adata: AnnData, quality: Quality) -> None:
         panels.append(figure.Panel("Mitochondrial counts (%)", quality.metrics["pct_counts_mt"], counted=False))
     figure.draw(
         path,
-        f"{id}: {adata.n_obs:,} spots, {adata.n_vars:,} genes",
-        adata.obsm[_keys.SPATIAL],
+        f"{id}: {len(coordinates):,} spots, {quality.result['n_genes_before']:,} genes",
+        coordinates,
         float(about[_keys.SPOT_DIAMETER_PX]),
         about[_keys.PLATFORM] == "visium_hd",
         panels,

@@ -9,9 +9,10 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 from torch import Tensor
-from torch.nn.functional import cosine_similarity, normalize
+from torch.nn.functional import normalize
 
 from mmsrl.train.autograd import blocks, gradient_now, with_gradient
+from mmsrl.train.zinb import Entries
 
 GRAMS_FROM = 1.75
 """h×h Grams (14·N·h² operations) are cheaper than N×N blocks (8·N²·h) once N > 1.75·h."""
@@ -85,15 +86,36 @@ def contrastive_loss(q_x: Tensor, q_i: Tensor, *, entropy: float = 10.0) -> Tens
     return gradient_now(term, q_x, q_i)
 
 
-def masked_loss(r: Tensor, rows: Tensor, x: Tensor, token: Tensor) -> Tensor:
-    """Return the mean over masked spots of (1 − cos(r, x + token))³.
+def masked_loss(r: Tensor, masked: Tensor, entries: Entries, token: Tensor) -> Tensor:
+    """Return the mean over masked spots of (1 − cos(r, x + t))³.
 
-    The target is the masked row itself, token included. ``r``: (n, G); ``rows``: (m,) indices of the masked spots;
-    ``x``: (m, G), their log-normalised expression; ``token``: (G,). Its gradient is taken at once.
+    The target is the masked row itself, token t included. With x sparse, ⟨r, x + t⟩ = ⟨r, x⟩ + ⟨r, t⟩ and
+    ‖x + t‖² = ‖x‖² + 2⟨x, t⟩ + ‖t‖² need the stored entries only: no dense copy of x is made.
+
+    Parameters
+    ----------
+    r
+        (n, G).
+    masked
+        (m,) indices of the masked spots.
+    entries
+        Of x, (n, G).
+    token
+        (G,).
     """
 
     def term(r: Tensor, token: Tensor) -> Tensor:
-        return (1.0 - cosine_similarity(r[rows], x + token, dim=1)).pow(3).mean()
+        n, n_genes = r.shape
+        row, gene = entries.position // n_genes, entries.position % n_genes
+
+        def by_spot(values: Tensor) -> Tensor:
+            return r.new_zeros(n).index_add(0, row, values)
+
+        product = by_spot(r.view(-1)[entries.position] * entries.value) + r @ token
+        square = by_spot(entries.value.square()) + 2.0 * by_spot(entries.value * token[gene]) + token.square().sum()
+        eps = 1e-8  # of torch's cosine_similarity
+        lengths = r.norm(dim=1).clamp(min=eps) * square.clamp(min=0.0).sqrt().clamp(min=eps)
+        return (1.0 - (product / lengths)[masked]).pow(3).mean()
 
     return gradient_now(term, r, token)
 

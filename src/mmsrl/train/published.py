@@ -188,9 +188,7 @@ class PublishedModel(Trainable):
                 terms["consistency"] = losses.consistency_loss(views.q_x, views.q_i, block=self.block)
             total = total + s.consistency_weight * terms["consistency"]
         if masked is not None and self.token is not None and s.masked_weight:
-            rows = masked.to(r.device)
-            x = torch.as_tensor(self.expression[masked.numpy()].toarray(), dtype=r.dtype, device=r.device)
-            terms["masked"] = losses.masked_loss(r, rows, x, self.token)
+            terms["masked"] = losses.masked_loss(r, masked.to(r.device), self.entries, self.token)
             total = total + s.masked_weight * terms["masked"]
         return {"total": total, **terms}
 
