@@ -115,7 +115,8 @@ def masked_loss(r: Tensor, masked: Tensor, entries: Entries, token: Tensor) -> T
         square = by_spot(entries.value.square()) + 2.0 * by_spot(entries.value * token[gene]) + token.square().sum()
         eps = 1e-8  # of torch's cosine_similarity
         lengths = r.norm(dim=1).clamp(min=eps) * square.clamp(min=0.0).sqrt().clamp(min=eps)
-        return (1.0 - (product / lengths)[masked]).pow(3).mean()
+        miss: Tensor = 1.0 - (product / lengths)[masked]
+        return miss.pow(3).mean()
 
     return gradient_now(term, r, token)
 
