@@ -5,12 +5,10 @@ import sys
 
 import pytest
 
-import mmsrl
+from mmsrl import pp, tl
 
 
-@pytest.mark.parametrize(
-    ("module", "name"), [(module, name) for module in (mmsrl.pp, mmsrl.tl) for name in dir(module)]
-)
+@pytest.mark.parametrize(("module", "name"), [(module, name) for module in (pp, tl) for name in dir(module)])
 def test_every_name_is_a_documented_function(module, name: str) -> None:
     function = getattr(module, name)
     assert callable(function)
@@ -20,7 +18,7 @@ def test_every_name_is_a_documented_function(module, name: str) -> None:
 
 def test_a_wrong_name_is_answered_with_the_right_ones() -> None:
     with pytest.raises(AttributeError, match=r"no attribute 'spatial_neighbors'; it has .*spatial_graph"):
-        getattr(mmsrl.pp, "spatial_" + "neighbors")
+        getattr(pp, "spatial_" + "neighbors")
 
 
 def test_importing_the_package_imports_nothing_heavy() -> None:

@@ -83,6 +83,8 @@ def read_out(points: Points, n_domains: int, method: Readout, seed: int) -> Labe
     InputError
         If there are fewer different spots than domains.
     """
+    from threadpoolctl import threadpool_limits
+
     different = len(np.unique(points, axis=0))
     if n_domains > different:
         raise InputError(f"{n_domains} domains were asked for, but there are only {different} different spots")
@@ -91,7 +93,9 @@ def read_out(points: Points, n_domains: int, method: Readout, seed: int) -> Labe
         labels = _extend(points, fitted, leiden_with_n(neighbour_graph(points[fitted]), n_domains, seed))
     else:
         fit = _mixture if method == "gmm" else _kmeans
-        labels = fit(points[fitted], n_domains, seed).predict(points)
+        # The matrices are small: more threads take no less time, and many times more on a busy machine.
+        with threadpool_limits(1):
+            labels = fit(points[fitted], n_domains, seed).predict(points)
     return by_size(labels)
 
 
