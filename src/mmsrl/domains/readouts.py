@@ -83,7 +83,7 @@ def read_out(points: Points, n_domains: int, method: Readout, seed: int) -> Labe
     InputError
         If there are fewer different spots than domains.
     """
-    from threadpoolctl import threadpool_limits
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
     different = len(np.unique(points, axis=0))
     if n_domains > different:
