@@ -53,3 +53,18 @@ def test_editing_the_core_runs_exactly_the_stages_that_use_it(project: Project, 
     source.write_text(source.read_text() + "\n\nUNUSED = 1\n")
     unused = project.run("-resume")
     assert set(unused.tasks.values()) == {"CACHED"}, "a definition that nothing reaches must not run anything again"
+
+
+def test_editing_a_function_runs_its_stage_and_what_comes_after(project: Project, first: Run) -> None:
+    source = project.root / "src/mmsrl/evaluate/metrics.py"
+    before = source.read_text()
+    edited = before.replace('"ARI": float(', '"ARI": 1.0 * float(')
+    assert edited != before
+    source.write_text(edited)
+
+    run = project.run("-resume")
+
+    assert run.status == 0, run.text
+    ran = {name.split(" ")[0] for name, status in run.tasks.items() if status == "COMPLETED"}
+    assert ran == {"EVALUATE", "REPORT"}, run.tasks
+    assert set(run.tasks) == set(first.tasks)
