@@ -6,7 +6,7 @@ import json
 
 import anndata as ad
 import pytest
-from conftest import Project, Run
+from runs import Project, Run
 
 
 @pytest.fixture(scope="module")
