@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 
 import pytest
-from runs import PARTS, ROOT, Project
+from pipeline.runs import PARTS, ROOT, Project
 
 
 @pytest.fixture(scope="session")

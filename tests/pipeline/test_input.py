@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
-from runs import Project
+from pipeline.runs import Project
 
 GOOD = "sample,spaceranger_dir\ntiny,{data}/tiny\n"
 SHEETS: dict[str, tuple[str, list[str]]] = {

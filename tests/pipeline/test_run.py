@@ -6,7 +6,7 @@ import json
 
 import anndata as ad
 import pytest
-from runs import Project, Run
+from pipeline.runs import Project, Run
 
 
 @pytest.fixture(scope="module")
