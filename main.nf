@@ -7,7 +7,7 @@ include { helpText } from './subworkflows/local/help/main'
 workflow {
     main:
     if (params.help.toString() == 'true') {
-        log.info(helpText(file("${projectDir}/nextflow_schema.json")))
+        println(helpText(file("${projectDir}/nextflow_schema.json")))
     }
     else if (!params.input || !params.outdir) {
         error("--input and --outdir are needed: a samplesheet, and a folder for the results (--help lists all parameters)")
