@@ -144,7 +144,7 @@ PARAMETERS: tuple[Parameter, ...] = (
         "number",
         None,
         "Width of the Gaussian spatial graph, in the preset's own unit (spot pitches for `default`, array "
-        "coordinates for `mmsrl` and `stmmr`); empty: what the preset says.",
+        "coordinates for `mmsrl` and `stmmr`); empty: what the preset says, for `default` 1, 0.75 or 1.5 by the seed.",
         minimum=0,
     ),
     Parameter(
@@ -188,8 +188,25 @@ PARAMETERS: tuple[Parameter, ...] = (
         minimum=1,
         hidden=True,
     ),
+    Parameter(
+        "decoder",
+        "train",
+        "boolean",
+        True,
+        "Train the decoder of the counts in `default`; its embedding, which is all that further members of an ensemble "
+        "need, does not depend on it.",
+        hidden=True,
+    ),
     Parameter("checkpoint_every", "train", "integer", 10, "Epochs between two checkpoints.", minimum=1, hidden=True),
-    Parameter("seed", "train", "integer", 0, "Seed of everything random.", minimum=0, maximum=2**32 - 1),
+    Parameter(
+        "seed",
+        "train",
+        "integer",
+        0,
+        "Seed of everything random; in `default`, also of the width of the graph and the number of components.",
+        minimum=0,
+        maximum=2**32 - 1,
+    ),
     Parameter(
         "device",
         "train",

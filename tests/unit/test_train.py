@@ -159,6 +159,37 @@ def test_settings_come_from_the_preset_and_are_changed_by_name() -> None:
         choose_settings("best", {})
 
 
+def test_twelve_consecutive_seeds_of_the_default_are_every_width_with_every_number_of_components() -> None:
+    preset = choose_settings("default", {})
+    for first in (0, 5, 100):
+        members = [preset.of_member(seed) for seed in range(first, first + 12)]
+        assert len({(m.kernel_width, m.components) for m in members}) == 12
+    centre = preset.of_member(0)
+    assert (centre.kernel_width, centre.components) == (1.0, 30)
+    fixed = choose_settings("default", {"kernel_width": 2.0, "components": 5}).of_member(3)
+    assert (fixed.kernel_width, fixed.components) == (2.0, 5)
+
+
+def test_facts_tell_what_the_seed_chose() -> None:
+    facts = train(section(), seed=5, decoder=False, show_progress=False).facts
+    assert (facts["kernel_width"], facts["components"]) == (1.5, 20)
+
+
+def test_width_must_be_positive() -> None:
+    with pytest.raises(InputError, match="kernel_width 0.0: must be greater than 0"):
+        train(section(), kernel_width=0.0, **QUICK)
+
+
+def test_embedding_does_not_depend_on_the_decoder() -> None:
+    whole, bare = section(image=4), section(image=4)
+    train(whole, **QUICK)
+    result = train(bare, decoder=False, **QUICK)
+    np.testing.assert_array_equal(bare.obsm["X_mmsrl"], whole.obsm["X_mmsrl"])
+    assert result.history == []
+    assert result.model["state"] == {}
+    assert result.facts["n_weights"] == 0
+
+
 def test_masked_reconstruction_needs_as_many_hidden_values_as_genes() -> None:
     with pytest.raises(InputError, match="32 hidden values with 60 genes.*masked_weight"):
         train(section(), preset="mmsrl", hidden_dim=32, **QUICK)
@@ -185,13 +216,25 @@ def test_standard_components_are_those_of_the_dense_standardised_matrix() -> Non
     rng = np.random.default_rng(0)
     x = np.log1p(rng.poisson(0.5, (80, 30))) * rng.uniform(0.1, 5.0, 30)
     x[0, 3], x[:, 7] = 200.0, 0.0  # an outlier beyond ten deviations, and a gene that never varies
-    scores, kept = standard_components(sp.csr_matrix(x.astype(np.float32)), 6, seed=0)
-    varying = np.delete(x, 7, axis=1)
-    z = np.minimum((varying - varying.mean(axis=0)) / varying.std(axis=0, ddof=1), 10.0)
-    z -= z.mean(axis=0)
-    u, s, _ = np.linalg.svd(z, full_matrices=False)
-    np.testing.assert_allclose(np.abs(scores), np.abs(u * s)[:, :6], atol=2e-3)
-    assert kept == pytest.approx(float((s[:6] ** 2).sum() / (s**2).sum()), rel=1e-4)
+    for section in (np.zeros(80, int), np.repeat([0, 1], [30, 50])):
+        scores, kept = standard_components(sp.csr_matrix(x.astype(np.float32)), section, 6, seed=0)
+        parts = []
+        for part in (x[section == s] for s in np.unique(section)):
+            spread = part.std(axis=0, ddof=1)
+            z = np.minimum((part - part.mean(axis=0)) / np.where(spread > 0, spread, 1.0), 10.0)
+            parts.append(z - z.mean(axis=0))
+        u, s, _ = np.linalg.svd(np.vstack(parts), full_matrices=False)
+        np.testing.assert_allclose(np.abs(scores), np.abs(u * s)[:, :6], atol=2e-3)
+        assert kept == pytest.approx(float((s[:6] ** 2).sum() / (s**2).sum()), rel=1e-4)
+
+
+def test_standardised_in_its_own_section_a_gene_no_longer_tells_sections_apart() -> None:
+    sections = [section("one"), section("two", seed=1, shift=0.8)]
+    expression, of = sp.csr_matrix(np.log1p(np.vstack([a.X.toarray() for a in sections]))), np.repeat([0, 1], 120)
+    pooled, _ = standard_components(expression, np.zeros(240, int), 10, seed=0)
+    own, _ = standard_components(expression, of, 10, seed=0)
+    assert section_mixing(pooled, of)["ilisi_scaled"] < 0.3
+    assert section_mixing(own, of)["ilisi_scaled"] > 0.9
 
 
 def test_section_mixing_is_0_apart_and_1_together() -> None:
@@ -250,6 +293,19 @@ def test_command_writes_embedding_losses_model_and_summary(tmp_path: Path) -> No
     assert summary["result"]["n_image_features"] == 8
     assert "section_mixing" in summary["result"]
     assert not list(tmp_path.glob("*checkpoint*"))
+
+
+def test_command_without_decoder_writes_losses_with_a_header_alone(tmp_path: Path) -> None:
+    arguments = [*write_unit(tmp_path, ["a"]), "--id", "a", "--output-dir", str(tmp_path), "--device", "cpu"]
+    done = CliRunner().invoke(main, [*arguments, "--seed", "1", "--decoder", "false"], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    assert (tmp_path / "a.training.tsv").read_text() == "epoch\tseconds\ttotal\n"
+    result = json.loads((tmp_path / "a.train.json").read_text())["result"]
+    assert (result["epochs"], result["losses"], result["seconds_per_epoch"]) == (0, {}, None)
+    assert ad.read_h5ad(tmp_path / "a.embedding.h5ad").obsm["X_mmsrl"].shape[0] == 120
+    refused = CliRunner().invoke(main, [*arguments, "--preset", "mmsrl", "--decoder", "false"])
+    assert refused.exit_code == 2
+    assert "preset 'mmsrl' makes its embedding by training its decoder" in refused.output
 
 
 @pytest.mark.parametrize(

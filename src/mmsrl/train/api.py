@@ -65,6 +65,7 @@ def train(
     device: str = "auto",
     n_top_genes: int = 3000,
     batch_correction: bool = True,
+    decoder: bool = True,
     block_size: int | None = None,
     checkpoint: Path | None = None,
     checkpoint_every: int = 10,
@@ -89,6 +90,8 @@ def train(
         Highly variable genes to model (``seurat_v3`` on raw counts).
     batch_correction
         Correct expression and image for the section by Harmony where there are several.
+    decoder
+        Train the decoder of the counts in ``default``, on which its embedding does not depend.
     block_size
         Spots of a block where pairs of spots are visited; bounds memory.
     checkpoint
@@ -114,11 +117,15 @@ def train(
     started = time.perf_counter()
     sections = [data] if isinstance(data, ad.AnnData) else list(data)
     chosen = choose_settings(preset, settings)
+    if not decoder and isinstance(chosen, Published):
+        raise InputError(f"preset '{preset}' makes its embedding by training its decoder: leave decoder true")
     place = choose_device(device)
     block = block_size or (4096 if place.type == "cuda" else 512)
     unit = stack(sections, n_top_genes)
     with memory_errors(block):
-        model, facts = build(unit, chosen, seed=seed, correct=batch_correction, block=block, device=place)
+        model, facts = build(
+            unit, chosen, seed=seed, correct=batch_correction, decoder=decoder, block=block, device=place
+        )
         save = None
         if checkpoint is not None:
             save = Checkpoint(checkpoint, fingerprint(chosen, model.fixed(), seed=seed, block=block), checkpoint_every)
@@ -159,6 +166,9 @@ def choose_settings(preset: str, changes: dict[str, Any]) -> Settings:
             near = difflib.get_close_matches(name, known, n=1)
             hint = f"; did you mean '{near[0]}'?" if near else f"; it has {', '.join(known)}"
             raise InputError(f"preset '{preset}' has no setting '{name}'{hint}")
+    for name in ("kernel_width", "learning_rate"):
+        if changes.get(name, 1.0) <= 0.0:
+            raise InputError(f"{name} {changes[name]}: must be greater than 0")
     return dataclasses.replace(PRESETS[preset], **changes)
 
 
@@ -275,7 +285,7 @@ def _standardise(values: FloatArray) -> FloatArray:
 
 
 def _facts(unit: Unit, model: Trainable, history: list[Row], device: torch.device, seconds: float) -> dict[str, Any]:
-    last = {name: value for name, value in history[-1].items() if name not in ("epoch", "seconds")}
+    last = {name: value for name, value in history[-1].items() if name not in ("epoch", "seconds")} if history else {}
     return {
         "samples": dict(zip(unit.samples, np.bincount(unit.section).tolist(), strict=True)),
         "n_spots": len(unit.section),
@@ -287,6 +297,6 @@ def _facts(unit: Unit, model: Trainable, history: list[Row], device: torch.devic
         "epochs": len(history),
         "losses": last,
         "seconds": seconds,
-        "seconds_per_epoch": float(np.median([row["seconds"] for row in history])),
+        "seconds_per_epoch": float(np.median([row["seconds"] for row in history])) if history else None,
         "gpu_peak_bytes": torch.cuda.max_memory_allocated() if device.type == "cuda" else None,
     }

@@ -32,14 +32,38 @@ class DefaultInputs(NamedTuple):
     """(N, d)."""
 
 
-class DefaultModel(Trainable):
+class ClosedForm(Trainable):
+    """An embedding that is already there, (N, d), and nothing to train."""
+
+    def __init__(self, z: Tensor) -> None:
+        super().__init__()
+        self.z = z
+
+    def fixed(self) -> list[NDArray[Any]]:
+        """Return the arrays that identify the data."""
+        return [self.z.cpu().numpy()]
+
+    def steps(self) -> Iterator[dict[str, Tensor]]:
+        """Yield nothing."""
+        yield from ()
+
+    def converged(self, history: list[Row]) -> bool:
+        """Return True."""
+        return True
+
+    def embedding(self) -> Tensor:
+        """Return z, (N, d)."""
+        return self.z
+
+
+class DefaultModel(ClosedForm):
     """Counts of spot n and gene g ~ NB(mean libraryₙ·softmax(zₙV + c)_g, dispersion θ_g).
 
     V starts at 0, c at the genes' shares of all counts and θ at 1: training starts from the best constant prediction.
     """
 
     def __init__(self, inputs: DefaultInputs, settings: Default, *, device: torch.device | str = "cpu") -> None:
-        super().__init__()
+        super().__init__(inputs.embedding.to(device))
         n_genes = inputs.counts.shape[1]
         self.settings, self.counts = settings, inputs.counts
         self.decoder = nn.Linear(inputs.embedding.shape[1], n_genes)
@@ -49,14 +73,13 @@ class DefaultModel(Trainable):
             self.decoder.bias.copy_((share / share.sum()).log())
         self.log_dispersion = nn.Parameter(torch.zeros(n_genes))
         self.to(device)
-        self.z = inputs.embedding.to(device)
         self.unit_z = self.z / self.z.std(dim=0).clamp(min=1e-6)
         library = torch.as_tensor(np.asarray(inputs.counts.sum(axis=1)).ravel())  # (N,), of the modelled genes
         self.log_library = library.clamp(min=1.0).log().to(device)
 
     def fixed(self) -> list[NDArray[Any]]:
         """Return the arrays that identify the data."""
-        return [self.counts.indices, self.counts.data, self.z.cpu().numpy()]
+        return [self.counts.indices, self.counts.data, *super().fixed()]
 
     def steps(self) -> Iterator[dict[str, Tensor]]:
         """Yield the loss of each mini-batch of one pass over all spots."""
@@ -74,11 +97,6 @@ class DefaultModel(Trainable):
             return False
         before, now = history[-4]["total"], history[-1]["total"]
         return before - now < self.settings.tolerance * abs(now)
-
-    @torch.no_grad()
-    def embedding(self) -> Tensor:
-        """Return z, (N, d)."""
-        return self.z
 
 
 def negative_binomial(x: Tensor, log_mu: Tensor, log_theta: Tensor) -> Tensor:

@@ -70,5 +70,6 @@ def write_embedding(path: Path, result: Training) -> None:
 
 
 def write_history(path: Path, history: Sequence[Row]) -> None:
-    """Write one line an epoch: epoch, seconds and every loss term."""
-    write_text(path, pd.DataFrame(history).to_csv(sep="\t", index=False, float_format="%.7g"))
+    """Write one line an epoch: epoch, seconds and every loss term; the header alone where nothing was trained."""
+    columns = None if history else ["epoch", "seconds", "total"]
+    write_text(path, pd.DataFrame(history, columns=columns).to_csv(sep="\t", index=False, float_format="%.7g"))

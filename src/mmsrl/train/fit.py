@@ -61,7 +61,7 @@ def fit(
     checkpoint: Checkpoint | None = None,
     show_progress: bool = True,
 ) -> list[Row]:
-    """Train ``model`` in place with Adam and return its history.
+    """Train ``model`` in place with Adam and return its history, which is empty where there are no weights to train.
 
     All random numbers of an epoch follow from (``seed``, epoch), so the number of epochs done is all the random state
     there is: a run that was killed and goes on from its checkpoint ends, on a CPU, in the same weights bit for bit.
@@ -71,9 +71,12 @@ def fit(
     NonFiniteLossError
         A loss term became NaN or infinite; the weights are those before that step.
     """
-    device = next(model.parameters()).device
-    optimiser = torch.optim.Adam(model.parameters(), lr=learning_rate, weight_decay=weight_decay, fused=True)
     history: list[Row] = []
+    weights = list(model.parameters())
+    if not weights:
+        return history
+    device = weights[0].device
+    optimiser = torch.optim.Adam(weights, lr=learning_rate, weight_decay=weight_decay, fused=True)
     state = checkpoint.load(device) if checkpoint else None
     if state is not None:
         model.load_state_dict(state["model"])

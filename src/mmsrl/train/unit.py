@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from mmsrl._errors import InputError
 from mmsrl.train import graph
-from mmsrl.train.default import DefaultInputs, DefaultModel
+from mmsrl.train.default import ClosedForm, DefaultInputs, DefaultModel
 from mmsrl.train.fit import Trainable
 from mmsrl.train.presets import Default, Published, Settings
 from mmsrl.train.published import Inputs, PublishedModel
@@ -54,8 +54,13 @@ class Built(NamedTuple):
     facts: dict[str, Any]
 
 
-def build(unit: Unit, settings: Settings, *, seed: int, correct: bool, block: int, device: torch.device) -> Built:
-    """Make the model of a preset for ``unit``; ``correct``: for the section, where there are several."""
+def build(
+    unit: Unit, settings: Settings, *, seed: int, correct: bool, decoder: bool = True, block: int, device: torch.device
+) -> Built:
+    """Make the model of a preset for ``unit``.
+
+    ``correct``: for the section, where there are several; ``decoder``: the default preset's, for the counts.
+    """
     correct = correct and len(unit.samples) > 1
     if correct:
         unit.messages.append(info("expression and image features are corrected for the section (Harmony)"))
@@ -65,7 +70,7 @@ def build(unit: Unit, settings: Settings, *, seed: int, correct: bool, block: in
     torch.manual_seed(seed)
     if isinstance(settings, Published):
         return _published(unit, settings, image, seed, correct, block, device)
-    return _default(unit, settings, image, seed, correct, device)
+    return _default(unit, settings, image, seed, correct, decoder, device)
 
 
 def _published(
@@ -107,23 +112,37 @@ def _published(
 
 
 def _default(
-    unit: Unit, settings: Default, image: FloatArray | None, seed: int, correct: bool, device: torch.device
+    unit: Unit,
+    settings: Default,
+    image: FloatArray | None,
+    seed: int,
+    correct: bool,
+    decoder: bool,
+    device: torch.device,
 ) -> Built:
-    graphs = [default_graph(places, settings.kernel_width) for places in unit.coordinates]
-    adjacency = graph.block_diagonal(graphs)
-    scores, kept = standard_components(unit.all_expression, settings.components, seed)
+    settings = settings.of_member(seed)
+    assert settings.kernel_width is not None
+    assert settings.components is not None
+    adjacency = graph.block_diagonal([default_graph(places, settings.kernel_width) for places in unit.coordinates])
+    together = unit.section if correct else np.zeros_like(unit.section)
+    scores, kept = standard_components(unit.all_expression, together, settings.components, seed)
     if correct:
         scores = harmonise(scores, unit.section, seed)
     views = [graph.smooth(adjacency, scores, 1)]
     if image is not None and settings.image_weight:
         views.append(graph.smooth(adjacency, image, 1) * equal_scale(views[0], image, settings.image_weight))
-    inputs = DefaultInputs(unit.counts, torch.as_tensor(np.hstack(views)))
+    z = torch.as_tensor(np.hstack(views))
     facts = {
         "kernel_width": settings.kernel_width,
+        "components": scores.shape[1],
         "graph_entries_per_spot": _density(adjacency),
         "variance_kept": kept,
+        "decoder": decoder,
     }
-    return Built(DefaultModel(inputs, settings, device=device), facts)
+    if decoder:
+        return Built(DefaultModel(DefaultInputs(unit.counts, z), settings, device=device), facts)
+    unit.messages.append(info("the embedding alone was computed: no decoder of the counts"))
+    return Built(ClosedForm(z), facts)
 
 
 def default_graph(coordinates: FloatArray, width: float) -> sp.csr_matrix:
