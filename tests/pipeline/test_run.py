@@ -32,8 +32,9 @@ def test_manifest_says_how_to_repeat_the_run(project: Project, first: Run) -> No
     manifest = json.loads((project.launch / "results/pipeline_info/manifest.json").read_text())
 
     assert manifest["parameters"]["seed"] == 0
-    assert manifest["versions"]["mmsrl"]
-    assert all(len(digest) == 64 for digest in manifest["inputs"]["tiny"].values())
+    assert manifest["versions"]["packages"]["torch"]
+    assert [sample["sample"] for sample in manifest["samples"]] == ["tiny", "tiny_hd"]
+    assert all(len(file["sha256"]) == 64 for sample in manifest["samples"] for file in sample["inputs"])
 
 
 def test_same_command_with_resume_runs_nothing_again(project: Project, first: Run) -> None:
