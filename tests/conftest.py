@@ -189,7 +189,7 @@ def write_run(tmp_path: Path) -> SmallRun:
         identity = np.column_stack([spots["sample"].map(list(SHAPES).index), spots["barcode"].str[3:-2].astype(int)])
         embedding = ad.AnnData(
             obs=spots[["sample", "barcode"]].set_index(spots["barcode"] + "-" + spots["sample"]),
-            obsm={"X_mmsrl": identity.astype(np.float32)},
+            obsm={"X_mmsrl": identity.astype(np.float32), "spatial": identity.astype(np.float64)},
         )
         embedding.write_h5ad(tmp_path / f"{unit}.embedding.h5ad")
         spots.to_csv(tmp_path / "unit" / f"{unit}.domains.csv", index=False)

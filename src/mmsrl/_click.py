@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import logging
+import os
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -19,6 +21,12 @@ _TYPES: dict[str, click.ParamType[Any]] = {
     "number": click.FLOAT,
     "boolean": click.BOOL,
 }
+
+_REMEDIES = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), "make room there, or give another --output-dir"),
+    **dict.fromkeys((errno.EROFS, errno.EACCES, errno.EPERM), "ask for permission, or give another --output-dir"),
+}
+"""What can be done about an error of the file system."""
 
 
 def _option(parameter: Parameter) -> Callable[[Any], Any]:
@@ -50,6 +58,14 @@ def stage_options(stage: str) -> Callable[[Any], Any]:
     return decorate
 
 
+def _explained(error: OSError) -> str:
+    """Say which file it was, what is wrong and what to do."""
+    what = os.strerror(error.errno) if error.errno else error.strerror or str(error)
+    where = f"{os.fsdecode(error.filename)}: " if error.filename else ""
+    remedy = _REMEDIES.get(error.errno or 0, "mend that and start the command again")
+    return f"{where}{what}; {remedy}"
+
+
 def stage_command(stage: str) -> Callable[[Callable[..., None]], click.Command]:
     """Make a function the command ``mmsrl-<stage>``: options, plain log lines, errors as one message and a status."""
 
@@ -62,6 +78,9 @@ def stage_command(stage: str) -> Callable[[Callable[..., None]], click.Command]:
             except MmsrlError as error:
                 click.echo(f"mmsrl-{stage}: error: {error}", err=True)
                 sys.exit(error.exit_status)
+            except OSError as error:
+                click.echo(f"mmsrl-{stage}: error: {_explained(error)}", err=True)
+                sys.exit(MmsrlError.exit_status)
             except MemoryError:
                 click.echo(f"mmsrl-{stage}: error: out of memory; give the task more memory", err=True)
                 sys.exit(EXIT_OUT_OF_MEMORY)

@@ -12,10 +12,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from mmsrl._errors import InputError
+
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside ``path`` that is moved onto it if the block succeeds, removed if it fails."""
+    """Yield a temporary path beside ``path`` that is moved onto it if the block succeeds, removed if it fails.
+
+    The block only writes: whatever cannot be written is raised as ``OSError`` that names ``path``.
+    """
     path = Path(path)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
     os.close(handle)
@@ -27,6 +32,10 @@ def atomic_path(path: Path) -> Iterator[Path]:
         os.umask(umask)
         temporary.chmod(0o666 & ~umask)
         temporary.replace(path)
+    except (OSError, RuntimeError) as error:
+        # HDF5 and torch report a full disk as RuntimeError, and nobody says in which file.
+        number, text = getattr(error, "errno", None), " ".join(str(error).split())
+        raise OSError(number, os.strerror(number) if number else text, str(path)) from error
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -75,7 +84,40 @@ def write_summary(
     )
 
 
-def sha256(path: Path) -> str:
+def read_json(path: Path) -> Any:
+    """Read JSON.
+
+    Raises
+    ------
+    InputError
+        The file is something else, or truncated.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise InputError(
+            f"{path.name}: line {error.lineno}: not JSON, or truncated ({error.msg}); copy it anew"
+        ) from None
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path.name}: not JSON ({error.reason}); copy it anew") from None
+
+
+def read_summary(path: Path) -> dict[str, Any]:
+    """Read a stage's summary, as :func:`write_summary` writes it.
+
+    Raises
+    ------
+    InputError
+        The file is no such summary.
+    """
+    summary = read_json(path)
+    keys = {"stage", "id", "parameters", "messages", "result"}
+    if not isinstance(summary, dict) or not keys <= set(summary):
+        raise InputError(f"{path.name}: not the summary of a stage, which has {', '.join(sorted(keys))}")
+    return summary
+
+
+def sha256(path: Path | str) -> str:
     """Return the hex SHA-256 of a file, read in blocks."""
     with Path(path).open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()

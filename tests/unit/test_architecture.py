@@ -20,7 +20,6 @@ STAGES = ("ingest", "qc", "features", "train", "domains", "evaluate", "assemble"
 FORMATS = {
     "assemble/tables.py",
     "evaluate/truth.py",
-    "features/descriptors.py",
     "features/rasters.py",
     "ingest/archive.py",
     "ingest/h5ad.py",
@@ -28,10 +27,7 @@ FORMATS = {
     "ingest/layout.py",
     "ingest/matrix.py",
     "ingest/positions.py",
-    "qc/figure.py",
     "report/content.py",
-    "report/render.py",
-    "report/stages.py",
     "train/checkpoint.py",
     "train/files.py",
 }

@@ -33,7 +33,8 @@ def planted(sizes=SIZES, d=30, distance=8.0, seed=0):
 def embedding_of(values, samples=("a",)):
     sample = np.resize(samples, len(values))
     obs = pd.DataFrame({"sample": sample, "barcode": [f"{n}-1" for n in range(len(values))]})
-    return anndata.AnnData(obs=obs.set_index(obs["sample"] + "_" + obs["barcode"]), obsm={"X_mmsrl": values})
+    obsm = {"X_mmsrl": values, "spatial": np.zeros((len(values), 2))}
+    return anndata.AnnData(obs=obs.set_index(obs["sample"] + "_" + obs["barcode"]), obsm=obsm)
 
 
 @pytest.mark.parametrize("method", METHODS)

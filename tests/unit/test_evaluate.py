@@ -134,7 +134,7 @@ def unit(samples: dict[str, int]) -> tuple[pd.DataFrame, anndata.AnnData]:
     rows = [(sample, f"{number}-1") for sample, size in samples.items() for number in range(size)]
     obs = pd.DataFrame(rows, columns=["sample", "barcode"], index=[f"{s}_{b}" for s, b in rows])
     coordinates = np.concatenate([plane(20)[:size] for size in samples.values()])
-    embedding = anndata.AnnData(obs=obs, obsm={"spatial": coordinates})
+    embedding = anndata.AnnData(obs=obs, obsm={"spatial": coordinates, "X_mmsrl": coordinates})
     domains = obs.reset_index(drop=True).assign(domain=np.where(coordinates[:, 0] < 10, "1", "2"))
     return domains, embedding
 

@@ -9,6 +9,7 @@ import pytest
 import tifffile
 from click.testing import CliRunner
 from PIL import Image
+from scipy import sparse
 
 from mmsrl._errors import InputError
 from mmsrl.features import tiles as tiles_module
@@ -39,6 +40,7 @@ def section(pixels=None, *, scale=1.0, pitch=8.0, pitch_um=100.0, centres=None):
     images = {} if pixels is None else {"hires": pixels}
     factors = {"tissue_hires_scalef": scale, "tissue_lowres_scalef": scale / 4}
     return anndata.AnnData(
+        X=sparse.csr_matrix((len(centres), 1), dtype=np.float32),
         obs=pd.DataFrame(index=[f"{number}-1" for number in range(len(centres))]),
         obsm={"spatial": centres / scale},
         uns={

@@ -153,7 +153,7 @@ def test_report_of_assembled_samples_alone(assembled_run: SmallRun) -> None:
     ("option", "content", "message"),
     [
         ("--summaries", "{", "line 1: not JSON"),
-        ("--summaries", "[]", "not a stage summary"),
+        ("--summaries", "[]", "not the summary of a stage"),
         ("--versions", "python: 3", "expected a mapping of tools to versions"),
     ],
 )
@@ -171,7 +171,7 @@ def test_file_of_another_program_is_an_error(assembled_run: SmallRun) -> None:
     result = CliRunner().invoke(report, ["--assembled", str(path), "--output-dir", str(assembled_run.folder)])
     assert result.exit_code == 2
     assert "S1.qc.h5ad: " in result.output
-    assert "expected the output of mmsrl-assemble" in result.output
+    assert "give the .h5ad that mmsrl-assemble wrote" in result.output
 
 
 def test_figure_draws_spots_where_they_are() -> None:

@@ -16,12 +16,9 @@ from mmsrl._palette import domain_colors, natural_order
 from mmsrl.assemble.tables import rows_of
 
 
-def sample_of(adata: ad.AnnData, source: str) -> str:
+def sample_of(adata: ad.AnnData) -> str:
     """Return the sample an AnnData of the ingest, qc or features stage belongs to."""
-    try:
-        return str(adata.uns[_keys.UNS][_keys.SAMPLE])
-    except KeyError:
-        raise InputError(f"{source}: uns['{_keys.UNS}']['{_keys.SAMPLE}'] is missing; not a file of mmsrl") from None
+    return str(adata.uns[_keys.UNS][_keys.SAMPLE])
 
 
 def storable(parameters: Mapping[str, Any]) -> dict[str, Any]:
@@ -69,7 +66,7 @@ def assemble_sample(
     ``X`` = log1p of scaled counts, ``layers['counts']`` = raw counts, both CSR float32; ``obs['domain']`` categorical
     with colours in ``uns['domain_colors']``; ``obsm`` with ``spatial``, ``X_mmsrl`` and, if there is one, ``X_image``.
     """
-    sample = sample_of(counts, "counts")
+    sample = sample_of(counts)
     barcodes = counts.obs_names.tolist()
     adata = counts.copy()
     adata.layers[_keys.COUNTS] = adata.X.copy()

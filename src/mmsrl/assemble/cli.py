@@ -29,30 +29,29 @@ def main(
     output_dir: Path,
 ) -> None:
     """Write <sample>.mmsrl.h5ad and <sample>.domains.csv for every sample, and <unit>.mmsrl.h5ad for a group."""
-    import json
     import logging
 
     import anndata as ad
 
     from mmsrl import _keys
     from mmsrl._errors import InputError
-    from mmsrl._files import atomic_path, write_summary, write_text
+    from mmsrl._files import atomic_path, read_summary, write_summary, write_text
+    from mmsrl._hdf5 import read_stage_file
     from mmsrl.assemble.api import assemble_group, assemble_sample, common_target, sample_of
     from mmsrl.assemble.tables import read_domains
 
     log = logging.getLogger("mmsrl.assemble")
     output_dir.mkdir(parents=True, exist_ok=True)
 
-    def by_sample(paths: tuple[Path, ...]) -> dict[str, ad.AnnData]:
-        loaded = [(path, ad.read_h5ad(path)) for path in paths]
-        return {sample_of(adata, path.name): adata for path, adata in loaded}
+    def by_sample(paths: tuple[Path, ...], stage: str) -> dict[str, ad.AnnData]:
+        return {sample_of(adata): adata for adata in (read_stage_file(path, stage) for path in paths)}
 
     def write(adata: ad.AnnData, name: str) -> None:
         with atomic_path(output_dir / name) as temporary:
             adata.write_h5ad(temporary, compression="gzip")
         log.info("%s: %d spots x %d genes", name, adata.n_obs, adata.n_vars)
 
-    counted, described = by_sample(counts), by_sample(features)
+    counted, described = by_sample(counts, "qc"), by_sample(features, "features")
     if counted.keys() != described.keys():
         lonely = sorted(counted.keys() ^ described.keys())
         raise InputError(f"--counts and --features must be of the same samples; only one of the two for {lonely}")
@@ -60,9 +59,9 @@ def main(
         raise InputError(f"group {id} has the name of one of its samples; its files would overwrite each other")
     parameters = {}
     for path in summaries:
-        summary = json.loads(path.read_text(encoding="utf-8"))
+        summary = read_summary(path)
         parameters[summary["stage"]] = summary["parameters"]
-    embedded, labelled = ad.read_h5ad(embedding), read_domains(domains)
+    embedded, labelled = read_stage_file(embedding, "train"), read_domains(domains)
     target_sum = common_target(list(counted.values()))
     assembled: dict[str, ad.AnnData] = {}
     for sample, adata in counted.items():

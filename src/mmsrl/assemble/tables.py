@@ -11,6 +11,7 @@ import pandas as pd
 
 from mmsrl import _keys
 from mmsrl._errors import InputError
+from mmsrl._tables import read_table
 
 
 def read_domains(path: Path) -> pd.DataFrame:
@@ -23,12 +24,10 @@ def read_domains(path: Path) -> pd.DataFrame:
     Raises
     ------
     InputError
-        If a column is missing or a spot has no domain.
+        If it is no such table, or a spot has no domain.
     """
-    table = pd.read_csv(path, dtype={_keys.SAMPLE: str, _keys.BARCODE: str, _keys.DOMAIN: str})
-    missing = [name for name in (_keys.SAMPLE, _keys.BARCODE, _keys.DOMAIN) if name not in table.columns]
-    if missing:
-        raise InputError(f"{path.name}: no column {', '.join(missing)}; expected the output of mmsrl-domains")
+    columns = (_keys.SAMPLE, _keys.BARCODE, _keys.DOMAIN)
+    table = read_table(path, "domains", columns, text=columns)
     empty = np.flatnonzero(table[_keys.DOMAIN].isna())
     if len(empty):
         raise InputError(f"{path.name}: row {empty[0] + 2} has no domain ({len(empty)} such rows)")

@@ -19,7 +19,7 @@ from mmsrl._errors import InputError
 from mmsrl.check.problems import Problem, listed, shown
 from mmsrl.check.rows import Section
 from mmsrl.check.truth import check_truth
-from mmsrl.ingest.layout import find_section
+from mmsrl.ingest.layout import BinSizeError, find_section
 
 if TYPE_CHECKING:
     import h5py
@@ -83,7 +83,7 @@ def check_files(section: Section, folder: Path) -> Iterator[Problem]:
         try:
             _readable(path, folder_allowed=column == "spaceranger_dir")
             return check(path)
-        except _BinSizeError as error:
+        except BinSizeError as error:
             faults.append(Problem(section["row"], str(error), column="bin_size", value=str(section["bin_size"])))
         except InputError as error:
             faults.append(Problem(section["row"], str(error), column=column, value=section[column]))
@@ -100,10 +100,6 @@ def check_files(section: Section, folder: Path) -> Iterator[Problem]:
     if spots and section.get("n_domains", 0) > spots.number:
         text = f"the section has only {spots.number} spots; give a smaller number"
         yield Problem(section["row"], text, column="n_domains", value=str(section["n_domains"]))
-
-
-class _BinSizeError(InputError):
-    """The fault lies in ``bin_size`` rather than in the folder."""
 
 
 def _readable(path: Path, *, folder_allowed: bool) -> None:
@@ -157,13 +153,7 @@ def _spaceranger(path: Path, bin_size: int | None) -> _Spots | None:
 
 def _matrix(folder: Path, bin_size: int | None) -> Path:
     """Return the matrix of the section in ``folder``, having seen that all that belongs to it is there."""
-    try:
-        section, _ = find_section(folder, bin_size)
-    except InputError as error:
-        # Whoever asks for bins that are not there has to change the number, not the folder.
-        if bin_size is not None and f" {bin_size} " in str(error):
-            raise _BinSizeError(str(error)) from error
-        raise
+    section, _ = find_section(folder, bin_size)
     if section.matrix.is_dir():
         there = {name.removesuffix(".gz") for name in os.listdir(section.matrix)}
         missing = [n for n in ("matrix.mtx", "barcodes.tsv") if n not in there]

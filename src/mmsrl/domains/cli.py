@@ -37,14 +37,13 @@ def main(
     """Group the spots of a unit into spatial domains."""
     from typing import cast
 
-    import anndata
-
     from mmsrl._errors import InputError
     from mmsrl._files import write_summary, write_text
+    from mmsrl._hdf5 import read_stage_file
     from mmsrl.domains.api import domains
     from mmsrl.domains.readouts import Readout
 
-    embedded = anndata.read_h5ad(embedding)
+    embedded = read_stage_file(embedding, "train")
     try:
         table, facts, messages = domains(
             embedded, n_domains, readout=cast(Readout, readout), resolution=resolution, seed=seed

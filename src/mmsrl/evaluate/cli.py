@@ -31,11 +31,13 @@ _file = click.Path(exists=True, dir_okay=False, path_type=Path)
 )
 def main(id: str, domains: Path, embedding: Path, truth: tuple[str, ...], output_dir: Path) -> None:
     """Score the domains of a unit against labels, and by how they lie on the tissue."""
-    import anndata
     import pandas as pd
 
+    from mmsrl import _keys
     from mmsrl._errors import InputError
     from mmsrl._files import write_summary, write_text
+    from mmsrl._hdf5 import read_stage_file
+    from mmsrl._tables import read_table
     from mmsrl.evaluate.api import score
     from mmsrl.evaluate.truth import read_truth
 
@@ -47,7 +49,9 @@ def main(id: str, domains: Path, embedding: Path, truth: tuple[str, ...], output
         if sample in labels:
             raise InputError(f"--truth is given twice for sample {sample}")
         labels[sample] = read_truth(Path(path), sample=sample)
-    table, facts, messages = score(id, pd.read_csv(domains, dtype=str), anndata.read_h5ad(embedding), labels)
+    columns = (_keys.SAMPLE, _keys.BARCODE, _keys.DOMAIN)
+    found = read_table(domains, "domains", columns, text=columns)
+    table, facts, messages = score(id, found, read_stage_file(embedding, "train"), labels)
     log = logging.getLogger(__name__)
     for message in messages:
         log.info(message["text"])

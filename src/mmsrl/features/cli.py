@@ -43,12 +43,11 @@ def main(
     n_image_components: int,
 ) -> None:
     """Describe the histology around every spot."""
-    import anndata
-
     from mmsrl._files import atomic_path, write_summary
+    from mmsrl._hdf5 import read_stage_file
     from mmsrl.features.api import image_features
 
-    section = anndata.read_h5ad(counts, backed="r")  # the counts themselves are not needed
+    section = read_stage_file(counts, "qc", backed="r")  # the counts themselves are not needed
     features, facts, messages = image_features(
         section, image, use_image=use_image, backbone=backbone, n_components=n_image_components, device=device
     )

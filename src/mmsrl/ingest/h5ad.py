@@ -15,6 +15,7 @@ from scipy import sparse
 
 from mmsrl import _keys
 from mmsrl._errors import InputError
+from mmsrl._hdf5 import open_hdf5
 from mmsrl.ingest.images import to_rgb
 from mmsrl.ingest.matrix import Counts, checked, not_counts
 
@@ -49,18 +50,13 @@ def read_h5ad(path: Path, sample: str) -> Content:
     InputError
         The file is damaged or foreign, or has no `obsm['spatial']` or no raw counts.
     """
-    try:
-        with h5py.File(path, "r") as file:
-            if not {"obs", "var"} <= set(file):
-                raise InputError(f"{path.name}: HDF5, but no AnnData (it has no obs and var)")
-            obs: pd.DataFrame = read_elem(file["obs"])
-            counts_from, matrix, var = _raw_counts(file, path.name)
-            library, notes = _library(file, sample)
-            spatial = _spatial(file, path.name)
-    except (OSError, RuntimeError) as error:
-        raise InputError(f"{path.name}: not HDF5, or truncated ({error}); copy it anew") from error
-    except (KeyError, ValueError, TypeError, AttributeError) as error:
-        raise InputError(f"{path.name}: damaged AnnData ({error}); write it anew with anndata >= 0.8") from error
+    with open_hdf5(path, "AnnData", "write it anew with anndata >= 0.8") as file:
+        if not {"obs", "var"} <= set(file):
+            raise InputError(f"{path.name}: HDF5, but no AnnData (it has no obs and var)")
+        obs: pd.DataFrame = read_elem(file["obs"])
+        counts_from, matrix, var = _raw_counts(file, path.name)
+        library, notes = _library(file, sample)
+        spatial = _spatial(file, path.name)
     counts = checked(Counts(matrix, obs.index.astype(str).to_numpy(dtype=object), _features(var)), path.name)
     if len(spatial) != len(obs):
         raise InputError(f"{path.name}: obsm['spatial'] has {len(spatial)} rows for {len(obs)} spots")

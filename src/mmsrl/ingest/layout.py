@@ -13,6 +13,10 @@ _BIN_FOLDER = re.compile(r"^square_(\d{3})um$")
 _POSITIONS = ("tissue_positions.parquet", "tissue_positions.csv", "tissue_positions_list.csv")
 
 
+class BinSizeError(InputError):
+    """The fault lies in the bin size asked for rather than in the folder."""
+
+
 class Section(NamedTuple):
     """The files of one section (and one bin size)."""
 
@@ -45,6 +49,8 @@ def find_section(root: Path, bin_size: int | None) -> tuple[Section, list[str]]:
 
     Raises
     ------
+    BinSizeError
+        There are no bins of that size.
     InputError
         Nothing of Space Ranger's is there, or a file that cannot be done without is missing.
     """
@@ -66,7 +72,7 @@ def find_section(root: Path, bin_size: int | None) -> tuple[Section, list[str]]:
     named = _BIN_FOLDER.match(folder.resolve().name)
     bin_um = int(named.group(1)) if named else None
     if bin_size is not None and bin_um != bin_size:
-        raise InputError(
+        raise BinSizeError(
             f"{folder.name}: bin size {bin_size} was asked for, but this is "
             + (f"one folder of {bin_um} µm bins" if bin_um else "no Visium HD output; leave bin_size empty")
         )
@@ -120,7 +126,7 @@ def _choose_bin(bins: dict[int, Path], bin_size: int | None, folder: Path) -> in
         return bin_size
     there = ", ".join(str(size) for size in bins)
     if bin_size is not None:
-        raise InputError(f"{folder.name}: has no bins of {bin_size} µm (square_{bin_size:03d}um); there are {there}")
+        raise BinSizeError(f"{folder.name}: has no bins of {bin_size} µm (square_{bin_size:03d}um); there are {there}")
     if len(bins) == 1:
         return next(iter(bins))
     raise InputError(f"{folder.name}: has bins of {there} µm; say which by bin_size (10x recommends 8)")

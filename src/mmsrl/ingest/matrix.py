@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from scipy import io, sparse
 
 from mmsrl._errors import InputError
+from mmsrl._hdf5 import open_hdf5
 
 
 class Counts(NamedTuple):
@@ -37,24 +38,17 @@ def read_10x_h5(path: Path) -> Counts:
     InputError
         The file is no HDF5, is truncated, or is something else than a 10x matrix.
     """
-    try:
-        with h5py.File(path, "r") as file:
-            if "matrix" in file:
-                counts = _read_version_3(file["matrix"])
-            else:
-                genomes = [
-                    name for name, group in file.items() if isinstance(group, h5py.Group) and "barcodes" in group
-                ]
-                if not genomes:
-                    raise InputError(
-                        f"{path.name}: HDF5, but no 10x feature-barcode matrix (it has no group `matrix`, only "
-                        f"{_some(file.keys())})"
-                    )
-                counts = _beside([_read_version_2(file[name], name) for name in genomes], path)
-    except (OSError, RuntimeError) as error:
-        raise InputError(f"{path.name}: not HDF5, or truncated ({error}); copy it anew") from error
-    except (KeyError, ValueError, TypeError) as error:
-        raise InputError(f"{path.name}: damaged 10x feature-barcode matrix ({error}); copy it anew") from error
+    with open_hdf5(path, "10x feature-barcode matrix") as file:
+        if "matrix" in file:
+            counts = _read_version_3(file["matrix"])
+        else:
+            genomes = [name for name, group in file.items() if isinstance(group, h5py.Group) and "barcodes" in group]
+            if not genomes:
+                raise InputError(
+                    f"{path.name}: HDF5, but no 10x feature-barcode matrix (it has no group `matrix`, only "
+                    f"{_some(file.keys())})"
+                )
+            counts = _beside([_read_version_2(file[name], name) for name in genomes], path)
     return checked(counts, path.name)
 
 

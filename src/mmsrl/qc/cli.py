@@ -13,10 +13,8 @@ from mmsrl._errors import InputError
 from mmsrl._files import atomic_path, write_summary
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    import numpy as np
-    from numpy.typing import NDArray
+    from anndata import AnnData
+    from matplotlib.figure import Figure
 
     from mmsrl.qc.api import Quality
 
@@ -34,27 +32,20 @@ log = logging.getLogger(__name__)
 @click.option("--output-dir", type=click.Path(path_type=Path, file_okay=False), default=".", help="Where to write.")
 def main(id: str, counts: Path, output_dir: Path, **parameters: Any) -> None:
     """Remove poor spots and rare genes; write ID.qc.h5ad, ID.qc.json and ID.qc.png."""
-    import anndata
-
-    from mmsrl import _keys
+    from mmsrl._hdf5 import read_stage_file
     from mmsrl.qc.api import quality_control
 
     try:
-        adata = anndata.read_h5ad(counts)
-        about = adata.uns[_keys.UNS]
-        library = adata.uns[_keys.UNS_SPATIAL][about[_keys.SAMPLE]]
-    except (OSError, KeyError, ValueError, TypeError) as error:
-        text = f"sample {id}: {counts.name}: not an .h5ad that mmsrl-ingest wrote, or damaged ({error})"
-        raise InputError(text) from error
-    try:
+        adata = read_stage_file(counts, "ingest")
         quality = quality_control(adata, **parameters)
     except InputError as error:
         raise InputError(f"sample {id}: {error}") from error
     for message in quality.messages:
         log.log(logging.WARNING if message["level"] == "warning" else logging.INFO, message["text"])
+    figure = _figure(id, adata, quality)
     output_dir.mkdir(parents=True, exist_ok=True)
     with atomic_path(output_dir / f"{id}.qc.png") as temporary:
-        _draw(temporary, id, adata.obsm[_keys.SPATIAL], about, library, quality)
+        figure.savefig(temporary, format="png", dpi=110)
     with atomic_path(output_dir / f"{id}.qc.h5ad") as temporary:
         quality.adata.write_h5ad(temporary, compression="gzip")
     write_summary(
@@ -71,17 +62,12 @@ def main(id: str, counts: Path, output_dir: Path, **parameters: Any) -> None:
     )
 
 
-def _draw(
-    path: Path,
-    id: str,
-    coordinates: NDArray[np.float64],
-    about: Mapping[str, Any],
-    library: Mapping[str, Any],
-    quality: Quality,
-) -> None:
+def _figure(id: str, adata: AnnData, quality: Quality) -> Figure:
     from mmsrl import _keys
     from mmsrl.qc import figure
 
+    about, coordinates = adata.uns[_keys.UNS], adata.obsm[_keys.SPATIAL]
+    library = adata.uns[_keys.UNS_SPATIAL][about[_keys.SAMPLE]]
     sizes = [size for size in ("hires", "lowres") if size in library["images"]]
     background = None
     if sizes:
@@ -93,8 +79,7 @@ def _draw(
     ]
     if quality.result["genes_in_sets"]["mt"]:
         panels.append(figure.Panel("Mitochondrial counts (%)", quality.metrics["pct_counts_mt"], counted=False))
-    figure.draw(
-        path,
+    return figure.draw(
         f"{id}: {len(coordinates):,} spots, {quality.result['n_genes_before']:,} genes",
         coordinates,
         float(about[_keys.SPOT_DIAMETER_PX]),

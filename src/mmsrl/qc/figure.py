@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -45,7 +44,6 @@ class Background(NamedTuple):
 
 
 def draw(
-    path: Path,
     title: str,
     coordinates: NDArray[np.float64],
     diameter: float,
@@ -53,13 +51,11 @@ def draw(
     panels: Sequence[Panel],
     keep: NDArray[np.bool_],
     background: Background | None,
-) -> None:
+) -> Figure:
     """Draw the tissue, one panel for each metric, and which spots were kept.
 
     Parameters
     ----------
-    path
-        PNG to write.
     title
         Over the figure.
     coordinates
@@ -116,7 +112,7 @@ def draw(
         axis.plot([], [], "s", color=color, label=f"{chosen.sum():,} {name}")
     axis.legend(loc="upper center", bbox_to_anchor=(0.5, 0), ncols=2, frameon=False, handletextpad=0.2)
     axis.set_title("Filter")
-    figure.savefig(path, format="png", dpi=110)
+    return figure
 
 
 def _spots(coordinates: NDArray[np.float64], diameter: float, square: bool) -> PolyCollection:

@@ -3,41 +3,18 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from anndata.io import read_elem
 
 from mmsrl import _keys
-from mmsrl._errors import InputError
+from mmsrl._hdf5 import open_stage_file
+from mmsrl.report.sample import METRICS, Sample
 from mmsrl.report.tissue import Section
-
-METRICS = {
-    "total_counts": "Counts",
-    "n_genes_by_counts": "Genes",
-    "pct_counts_mt": "Mitochondrial %",
-    "pct_counts_ribo": "Ribosomal %",
-    "pct_counts_hb": "Haemoglobin %",
-    _keys.CONFIDENCE: "Domain confidence",
-}
-"""Columns of obs that can be looked at on the tissue, with the title shown."""
-
-
-@dataclass(frozen=True)
-class Sample:
-    """One assembled sample."""
-
-    name: str
-    unit: str
-    facts: dict[str, Any]
-    """``uns['mmsrl']``."""
-    n_genes: int
-    section: Section
 
 
 def read_sample(path: Path) -> Sample | None:
@@ -52,20 +29,17 @@ def read_sample(path: Path) -> Sample | None:
     InputError
         If the file is not the output of ``mmsrl-assemble``.
     """
-    with h5py.File(path) as file:
-        try:
-            facts = read_elem(file["uns"][_keys.UNS])
-            if "samples" in facts:
-                return None
-            obs = read_elem(file["obs"])
-            spatial = np.asarray(read_elem(file["obsm"][_keys.SPATIAL]), dtype=np.float64)
-            colors = [str(color) for color in read_elem(file["uns"][_keys.DOMAIN_COLORS])]
-            n_genes = len(read_elem(file["var"]))
-            library = read_elem(file["uns"][_keys.UNS_SPATIAL]) if _keys.UNS_SPATIAL in file["uns"] else {}
-            name, unit = str(facts[_keys.SAMPLE]), str(facts[_keys.UNIT])
-            domains = obs[_keys.DOMAIN]
-        except KeyError as error:
-            raise InputError(f"{path.name}: {error.args[0]}; expected the output of mmsrl-assemble") from None
+    with open_stage_file(path, "assemble") as file:
+        facts = read_elem(file["uns"][_keys.UNS])
+        if "samples" in facts:
+            return None
+        obs = read_elem(file["obs"])
+        spatial = np.asarray(read_elem(file["obsm"][_keys.SPATIAL]), dtype=np.float64)
+        colors = [str(color) for color in read_elem(file["uns"][_keys.DOMAIN_COLORS])]
+        n_genes = len(read_elem(file["var"]))
+        library = read_elem(file["uns"][_keys.UNS_SPATIAL]) if _keys.UNS_SPATIAL in file["uns"] else {}
+        name, unit = str(facts[_keys.SAMPLE]), str(facts[_keys.UNIT])
+        domains = obs[_keys.DOMAIN]
     image, scale = _image(library.get(name, {}))
     pitch = float(facts.get(_keys.PITCH_PX, math.nan))
     diameter = float(facts.get(_keys.SPOT_DIAMETER_PX, math.nan))

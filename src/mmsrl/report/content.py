@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -14,6 +13,8 @@ import pandas as pd
 import yaml
 
 from mmsrl._errors import InputError
+from mmsrl._files import read_json, read_summary
+from mmsrl._tables import read_table
 from mmsrl.parameters import STAGES
 
 SAMPLE_STAGES = ("ingest", "qc", "features")
@@ -90,34 +91,29 @@ def read_outputs(
     """
     outputs = Outputs()
     for path in summaries:
-        summary = _read_json(path)
-        try:
-            outputs.summaries[summary["stage"], summary["id"]] = {"messages": [], "parameters": {}, **summary}
-        except (KeyError, TypeError):
-            raise InputError(f"{path.name}: not a stage summary (no 'stage' and 'id')") from None
+        summary = read_summary(path)
+        outputs.summaries[summary["stage"], summary["id"]] = summary
     for path in training:
-        outputs.training[path.name.removesuffix(".training.tsv")] = pd.read_csv(path, sep="\t")
-    tables = [pd.read_csv(path, dtype={"sample": str}) for path in scores]
+        outputs.training[path.name.removesuffix(".training.tsv")] = read_table(path, "train", ("epoch",))
+    tables = [
+        read_table(path, "evaluate", ("sample", "metric", "value", "n_spots"), text=("sample",)) for path in scores
+    ]
     if any(len(table) for table in tables):
         outputs.scores = pd.concat([table for table in tables if len(table)], ignore_index=True)
     for path in versions:
         for process, tools in _read_versions(path).items():
             outputs.versions.setdefault(process, {}).update(tools)
     if params is not None:
-        outputs.params = _read_json(params)
+        outputs.params = read_json(params)
     return outputs
 
 
-def _read_json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise InputError(f"{path.name}: line {error.lineno}: not JSON ({error.msg})") from None
-
-
 def _read_versions(path: Path) -> dict[str, dict[str, str]]:
-    content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    if not all(isinstance(tools, Mapping) for tools in content.values()):
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"{path.name}: not YAML ({' '.join(str(error).split())}); copy it anew") from None
+    if not isinstance(content, Mapping) or not all(isinstance(tools, Mapping) for tools in content.values()):
         raise InputError(f"{path.name}: expected a mapping of tools to versions under every process")
     return {
         str(process): {str(tool): str(version) for tool, version in tools.items()} for process, tools in content.items()

@@ -15,9 +15,9 @@ from plotly.offline import get_plotlyjs
 from mmsrl import __version__, _keys
 from mmsrl.parameters import PARAMETERS, STAGES
 from mmsrl.report import charts
-from mmsrl.report.api import METRICS, Sample
 from mmsrl.report.content import SAMPLE_STAGES, Outputs, package_versions, show
 from mmsrl.report.methods import REFERENCES, paragraphs
+from mmsrl.report.sample import METRICS, Sample
 from mmsrl.report.stages import (
     choice_points,
     confusion_rows,

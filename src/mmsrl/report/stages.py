@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mmsrl.report.api import METRICS
 from mmsrl.report.content import show
+from mmsrl.report.sample import METRICS
 
 FILTERS = {
     "in_tissue": "outside tissue",

@@ -1,0 +1,105 @@
+"""HDF5 files as the stages read them: what is damaged or of another stage ends in one message."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal
+
+import anndata
+import h5py
+
+from mmsrl import _keys
+from mmsrl._errors import InputError, MmsrlError
+
+_ABOUT = (f"uns/{_keys.UNS}/{_keys.SAMPLE}",)
+_SECTION = ("X", "obs", "var", f"obsm/{_keys.SPATIAL}", f"uns/{_keys.UNS_SPATIAL}", *_ABOUT)
+
+NEEDED: dict[str, tuple[str, ...]] = {
+    "ingest": _SECTION,
+    "qc": _SECTION,
+    "features": ("X", "obs", f"obsm/{_keys.IMAGE}", *_ABOUT),
+    "train": (
+        f"obs/{_keys.SAMPLE}",
+        f"obs/{_keys.BARCODE}",
+        f"obsm/{_keys.EMBEDDING}",
+        f"obsm/{_keys.SPATIAL}",
+    ),
+    "assemble": ("var", f"obs/{_keys.DOMAIN}", f"obsm/{_keys.SPATIAL}", f"uns/{_keys.UNS}/{_keys.UNIT}"),
+}
+"""What later stages rely on in the file of a stage (``docs/architecture.md``), by its place in the file."""
+
+COUNTED = ("ingest", "qc")
+"""Stages whose ``X`` is raw counts."""
+
+
+@contextmanager
+def open_hdf5(path: Path, kind: str, remedy: str = "copy it anew") -> Iterator[h5py.File]:
+    """Open an HDF5 file; whatever reading raises in the block where the file is damaged becomes an InputError.
+
+    Parameters
+    ----------
+    path
+        The file.
+    kind
+        What it ought to be, for the message.
+    remedy
+        What to do where it is HDF5, but not readable as ``kind``.
+
+    Raises
+    ------
+    InputError
+        The file is no HDF5, truncated, or lacks what the block reads.
+    """
+    try:
+        with h5py.File(path, "r") as file:
+            yield file
+    except (MmsrlError, MemoryError):
+        raise
+    # What h5py and anndata raise for a damaged file depends on where the damage is.
+    except (OSError, RuntimeError) as error:
+        raise InputError(f"{path.name}: not HDF5, or truncated ({_line(error)}); copy it anew") from error
+    except Exception as error:
+        raise InputError(f"{path.name}: damaged {kind} ({_line(error)}); {remedy}") from error
+
+
+@contextmanager
+def open_stage_file(path: Path, stage: str) -> Iterator[h5py.File]:
+    """Open the `.h5ad` of a stage as HDF5, having seen that it is one.
+
+    Raises
+    ------
+    InputError
+        The file is damaged, or not what ``stage`` writes.
+    """
+    with open_hdf5(path, "AnnData", f"copy it anew, or run mmsrl-{stage} again") as file:
+        missing = [place for place in NEEDED[stage] if place not in file]
+        if missing:
+            raise InputError(
+                f"{path.name}: has no {', '.join(missing)}; give the .h5ad that mmsrl-{stage} wrote, unchanged"
+            )
+        form = file["X"].attrs.get("encoding-type") if stage in COUNTED else "csr_matrix"
+        if form != "csr_matrix":
+            raise InputError(
+                f"{path.name}: X is stored as {form}, but raw counts as csr_matrix were expected; "
+                f"give the .h5ad that mmsrl-{stage} wrote, unchanged"
+            )
+        yield file
+
+
+def read_stage_file(path: Path, stage: str, *, backed: Literal["r"] | None = None) -> anndata.AnnData:
+    """Read the `.h5ad` of a stage; with ``backed="r"`` its ``X`` stays on disk.
+
+    Raises
+    ------
+    InputError
+        The file is damaged, or not what ``stage`` writes.
+    """
+    with open_stage_file(path, stage):
+        return anndata.read_h5ad(path, backed=backed)
+
+
+def _line(error: Exception) -> str:
+    """Return the first line of what an error says; anndata appends where in the file it was."""
+    return str(error).strip().partition("\n")[0]

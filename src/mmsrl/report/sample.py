@@ -1,0 +1,31 @@
+"""A sample as the report shows it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from mmsrl import _keys
+from mmsrl.report.tissue import Section
+
+METRICS = {
+    "total_counts": "Counts",
+    "n_genes_by_counts": "Genes",
+    "pct_counts_mt": "Mitochondrial %",
+    "pct_counts_ribo": "Ribosomal %",
+    "pct_counts_hb": "Haemoglobin %",
+    _keys.CONFIDENCE: "Domain confidence",
+}
+"""Columns of obs that can be looked at on the tissue, with the title shown."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One assembled sample."""
+
+    name: str
+    unit: str
+    facts: dict[str, Any]
+    """``uns['mmsrl']``."""
+    n_genes: int
+    section: Section
