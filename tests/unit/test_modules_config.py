@@ -1,0 +1,71 @@
+"""``conf/modules.config`` hands every parameter to the command that takes it, spelt as the command spells it."""
+
+import importlib
+import re
+from pathlib import Path
+
+import click
+import pytest
+
+from mmsrl.parameters import PARAMETERS, STAGES
+
+CONFIG = (Path(__file__).parents[2] / "conf/modules.config").read_text(encoding="utf-8")
+COMMANDS = [stage for stage in STAGES if stage != "pipeline"]
+
+ONE_FOR_ONE = """\
+.findAll { key -> params[key] != null }
+.collect { key -> "--${key.replace('_', '-')} ${params[key]}" }
+.join(' ')"""
+"""What is not set is left out, so that the command's own default holds; the rest is passed with its value."""
+
+
+def block_of(stage: str) -> str:
+    """Return what the configuration says about a process; empty where it says nothing."""
+    found = re.search(rf"^    withName: '{stage.upper()}' \{{$(.*?)^    \}}$", CONFIG, flags=re.MULTILINE | re.DOTALL)
+    return found[1] if found else ""
+
+
+def passed_to(stage: str) -> set[str]:
+    """Return the names of the parameters that a process passes to its command."""
+    block = block_of(stage)
+    listed = re.search(r"\[([^\[\]]*)\]\s*\.findAll", block)
+    return set(re.findall(r"'(\w+)'", listed[1])) if listed else set(re.findall(r"params\.(\w+)", block))
+
+
+def command_of(stage: str) -> click.Command:
+    command = importlib.import_module(f"mmsrl.{stage}.cli").main
+    assert isinstance(command, click.Command)
+    return command
+
+
+@pytest.mark.parametrize("stage", COMMANDS)
+def test_every_parameter_of_a_stage_reaches_its_command(stage):
+    own = {parameter.name for parameter in PARAMETERS if parameter.stage == stage}
+    assert own - passed_to(stage) == set()
+
+
+@pytest.mark.parametrize("stage", COMMANDS)
+def test_commands_know_the_options_they_are_given(stage):
+    known = {parameter.name: parameter for parameter in PARAMETERS}
+    options = {option.name: option for option in command_of(stage).params}
+    for name in passed_to(stage) - {"outdir", "publish_dir_mode", "use_gpu"}:
+        assert name in known, f"{name} is no parameter of the pipeline"
+        option = options[name]
+        assert f"--{name.replace('_', '-')}" in option.opts
+        # A flag would take no value, but every parameter is passed with one: --use-image false.
+        assert isinstance(option, click.Option) and not option.is_flag and option.nargs == 1
+
+
+@pytest.mark.parametrize("stage", [stage for stage in COMMANDS if ".findAll" in block_of(stage)])
+def test_parameters_are_passed_one_for_one_and_left_out_where_they_are_not_set(stage):
+    assert ONE_FOR_ONE in re.sub(r"^ +", "", block_of(stage), flags=re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    "parameter",
+    [p for p in PARAMETERS if p.stage not in ("pipeline", "report") and p.type == "string" and p.stage in COMMANDS],
+    ids=lambda parameter: parameter.name,
+)
+def test_values_that_are_passed_without_quotes_need_none(parameter):
+    assert parameter.choices, "free text needs the quoting that the title of the report has"
+    assert all(re.fullmatch(r"[\w.-]+", choice) for choice in parameter.choices)
