@@ -1,0 +1,68 @@
+"""``meta.yml`` of every module says what its ``main.nf`` does."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+MODULES = sorted((Path(__file__).parents[2] / "modules/local").iterdir())
+
+
+def meta_of(module: Path) -> dict[str, Any]:
+    return yaml.safe_load((module / "meta.yml").read_text(encoding="utf-8"))
+
+
+def section_of(module: Path, name: str) -> list[str]:
+    """Return the lines of a section of the process, without comments."""
+    text = (module / "main.nf").read_text(encoding="utf-8")
+    section = re.search(rf"^    {name}:\n(.*?)(?=^    \w+:$)", text, flags=re.MULTILINE | re.DOTALL)
+    lines = [re.sub(r"(^|\s)//.*", "", line).strip() for line in section[1].splitlines()]
+    return [line for line in lines if line]
+
+
+def names(channel: Any) -> list[str]:
+    """Return the names of what a channel of ``meta.yml`` carries: one element, or a tuple of them."""
+    elements = channel if isinstance(channel, list) else [channel]
+    return [name for element in elements for name in element]
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda module: module.name)
+def test_inputs_are_those_of_the_process(module):
+    declared = [re.findall(r"\b(?:val|path)[ (](\w+)", line) for line in section_of(module, "input")]
+    assert [names(channel) for channel in meta_of(module)["input"]] == declared
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda module: module.name)
+def test_outputs_are_those_of_the_process(module):
+    declared = {}
+    for line in section_of(module, "output"):
+        emit = re.search(r"emit: (\w+)", line)[1]
+        declared[emit] = re.findall(r"val\((\w+)\)", line) + re.findall(r"path[ (]['\"]([^'\"]+)['\"]", line)
+    described = {emit: [n for channel in channels for n in names(channel)] for emit, channels in output(module)}
+    assert described == declared
+
+
+def output(module: Path) -> list[tuple[str, Any]]:
+    return list(meta_of(module)["output"].items())
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda module: module.name)
+def test_tools_are_those_whose_versions_are_recorded(module):
+    text = (module / "main.nf").read_text(encoding="utf-8")
+    recorded = re.search(r'mmsrl-versions --process "\$\{task\.process\}"(.*) > versions\.yml', text)[1].split()
+    assert [name for tool in meta_of(module)["tools"] for name in tool] == ["mmsrl", *recorded]
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda module: module.name)
+def test_everything_is_typed_and_described(module):
+    meta = meta_of(module)
+    assert meta["name"] == module.name
+    assert meta["description"].endswith(".") and meta["keywords"]
+    channels = [*meta["input"], *(channel for _, listed in output(module) for channel in listed)]
+    for channel in channels:
+        for element in channel if isinstance(channel, list) else [channel]:
+            for about in element.values():
+                assert about["type"] in ("map", "file", "string", "integer", "list")
+                assert about["description"].endswith(".")
