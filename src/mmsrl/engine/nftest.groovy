@@ -12,6 +12,8 @@ import java.nio.file.FileSystems
 import java.nio.file.Files
 import java.nio.file.Path
 import java.nio.file.Paths
+import java.util.concurrent.Callable
+import java.util.concurrent.Executors
 import java.util.zip.GZIPInputStream
 import org.codehaus.groovy.control.CompilerConfiguration
 import org.codehaus.groovy.control.customizers.ImportCustomizer
@@ -220,12 +222,17 @@ class Words {
     }
 }
 
+/** What came of a test. */
+class Outcome {
+    boolean passed
+    String text
+}
+
 /** Runs suites from the project's root, as `nf-test test` does. */
 class Runner {
     List<String> engine
     File root = new File('').absoluteFile
     Map config = [testsDir: 'tests', workDir: '.nf-test', configFile: 'tests/nextflow.config', profile: '', options: '', ignore: []]
-    int passed = 0, failed = 0
 
     void readConfig() {
         def file = new File(root, 'nf-test.config')
@@ -249,21 +256,25 @@ class Runner {
         }
     }
 
-    void runSuite(File file) {
-        println "\n${root.toPath().relativize(file.toPath())}"
+    Suite read(File file) {
         def imports = new ImportCustomizer().addStaticStars('Helpers')
+        new GroovyShell(getClass().classLoader, new Binding(), new CompilerConfiguration().addCompilationCustomizers(imports)).evaluate(file)
+    }
+
+    /** Return what runs each test of a suite. Every test reads the suite anew: closures hold state, and tests run side by side. */
+    List<Callable<Outcome>> tests(File file) {
         try {
-            def suite = new GroovyShell(getClass().classLoader, new Binding(), new CompilerConfiguration().addCompilationCustomizers(imports)).evaluate(file)
-            suite.tests.each { runTest(file, suite, it) }
+            def titles = read(file).tests*.title
+            return titles.indices.collect { i -> { -> runTest(file, read(file), i) } as Callable<Outcome> }
         } catch (Throwable failure) {
-            failed++
-            println "  FAILED  the suite cannot be read\n${failure.toString().indent(8)}"
+            return [{ -> new Outcome(text: "  FAILED  the suite cannot be read\n${failure.toString().indent(8)}") } as Callable<Outcome>]
         }
     }
 
-    void runTest(File file, Suite suite, Test test) {
+    Outcome runTest(File file, Suite suite, int i) {
+        def test = suite.tests[i]
         def folder = new File(root, "${config.workDir}/tests/${"$file${test.title}".md5()}")
-        folder.deleteDir()
+        remove(folder.toPath())
         def folders = ['meta', 'output', 'work'].collectEntries { [it, new File(folder, it)] }
         folders.values()*.mkdirs()
         def script = resolve(file, suite.values.script)
@@ -283,13 +294,34 @@ class Runner {
                 context.evaluate(test.values.cleanup)
             }
         }
-        failure ? failed++ : passed++
-        println "  ${failure ? 'FAILED' : 'PASSED'}  ${test.title} (${(System.currentTimeMillis() - start).intdiv(100) / 10} s)"
+        def lines = ["  ${failure ? 'FAILED' : 'PASSED'}  ${test.title} (${(System.currentTimeMillis() - start).intdiv(100) / 10} s)"]
         if (failure) {
-            println failure.toString().indent(8)
-            println "Nextflow's output:\n${(context.result.stdout + context.result.stderr).join('\n')}".indent(8)
-            println "folder: $folder".indent(8)
+            lines << failure.toString().indent(8)
+            lines << "Nextflow's output:\n${(context.result.stdout + context.result.stderr).join('\n')}".indent(8)
+            lines << "folder: $folder".indent(8)
         }
+        new Outcome(passed: !failure, text: lines.join('\n'))
+    }
+
+    /** Run all tests, as many at once as there are processors, and print what came of them in the order of the suites. */
+    boolean run(List<File> suites) {
+        def pool = Executors.newFixedThreadPool(Runtime.runtime.availableProcessors())
+        try {
+            def running = suites.collectEntries { file -> [file, tests(file).collect { test -> pool.submit((Callable) test) }] }
+            def outcomes = running.collectMany { file, tests ->
+                println "\n${root.toPath().relativize(file.toPath())}"
+                tests.collect { test -> test.get().tap { println it.text } }
+            }
+            println "\n${outcomes.count { it.passed }} passed, ${outcomes.count { !it.passed }} failed"
+            return outcomes && outcomes.every { it.passed }
+        } finally {
+            pool.shutdownNow()
+        }
+    }
+
+    /** Remove a folder. Groovy's own deleteDir would follow the links in it, to the data that tasks were given. */
+    static void remove(Path folder) {
+        if (Files.exists(folder)) Files.walk(folder).withCloseable { it.sorted(Comparator.reverseOrder()).each { path -> Files.delete(path) } }
     }
 
     File resolve(File suite, String name) {
@@ -393,7 +425,4 @@ class Runner {
 
 def runner = new Runner(engine: new JsonSlurper().parseText(args[0]))
 runner.readConfig()
-def suites = runner.find(args.drop(1) as List)
-suites.each { runner.runSuite(it) }
-println "\n${runner.passed} passed, ${runner.failed} failed"
-System.exit(runner.failed || !runner.passed ? 1 : 0)
+System.exit(runner.run(runner.find(args.drop(1) as List)) ? 0 : 1)
