@@ -97,6 +97,28 @@ def test_sections_are_trained_jointly_on_their_common_genes(preset: str) -> None
     assert "Harmony" in texts
 
 
+def test_genes_in_another_order_are_the_same_genes() -> None:
+    one, two = section("one"), section("two", seed=1)
+    unit = stack([one, two[:, ::-1].copy()], 3000)
+    same = stack([one, two], 3000)
+    assert unit.genes == same.genes
+    np.testing.assert_array_equal(unit.counts.toarray(), same.counts.toarray())
+    np.testing.assert_array_equal(unit.all_expression.toarray(), same.all_expression.toarray())
+
+
+def test_expression_is_log1p_of_counts_scaled_to_the_median_library() -> None:
+    adata = section()
+    adata.X.data[:5] = 0.0  # stored zeros
+    counts = adata.X.toarray()
+    library = counts.sum(axis=1, keepdims=True)
+    unit = stack([adata], 3000)
+    np.testing.assert_allclose(
+        unit.all_expression.toarray(), np.log1p(counts / library * np.median(library)), rtol=1e-5
+    )
+    assert unit.counts.nnz == unit.all_expression.nnz == (counts > 0).sum()
+    np.testing.assert_array_equal(adata.X.toarray(), counts)  # the input is left as it was
+
+
 @pytest.mark.parametrize("preset", ["default", "mmsrl"])
 def test_correction_mixes_sections_that_a_shift_keeps_apart(preset: str) -> None:
     mixing = {}
@@ -258,6 +280,7 @@ def write_unit(folder: Path, names: list[str]) -> list[str]:
     arguments = []
     for k, name in enumerate(names):
         adata = section(name, seed=k)
+        adata.uns["spatial"] = {name: {}}
         adata.write_h5ad(folder / f"{name}.qc.h5ad")
         rng = np.random.default_rng(k)
         features = ad.AnnData(
@@ -295,6 +318,24 @@ def test_command_writes_embedding_losses_model_and_summary(tmp_path: Path) -> No
     assert not list(tmp_path.glob("*checkpoint*"))
 
 
+@pytest.mark.parametrize("name", ["x.qc.h5ad", "x.features.h5ad"])
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda path: path.write_bytes(b"no HDF5"), "not HDF5, or truncated"),
+        (lambda path: path.write_bytes(path.read_bytes()[:-4000]), "not HDF5, or truncated"),
+        (lambda path: ad.AnnData(np.ones((3, 2))).write_h5ad(path), "has no "),
+    ],
+)
+def test_command_names_damaged_and_foreign_files(tmp_path: Path, name: str, damage, message: str) -> None:
+    arguments = write_unit(tmp_path, ["x"])
+    damage(tmp_path / name)
+    done = CliRunner().invoke(main, [*arguments, "--id", "x", "--output-dir", str(tmp_path)])
+    assert done.exit_code == 2
+    assert f"{name}: {message}" in done.output
+    assert not (tmp_path / "x.embedding.h5ad").exists()
+
+
 def test_command_without_decoder_writes_losses_with_a_header_alone(tmp_path: Path) -> None:
     arguments = [*write_unit(tmp_path, ["a"]), "--id", "a", "--output-dir", str(tmp_path), "--device", "cpu"]
     done = CliRunner().invoke(main, [*arguments, "--seed", "1", "--decoder", "false"], catch_exceptions=False)
@@ -311,7 +352,7 @@ def test_command_without_decoder_writes_losses_with_a_header_alone(tmp_path: Pat
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda f: f.uns.clear(), "x.features.h5ad: uns['mmsrl']['sample'] is missing"),
+        (lambda f: f.uns.clear(), "x.features.h5ad: has no uns/mmsrl/sample"),
         (lambda f: f.uns["mmsrl"].update(sample="y"), "x.features.h5ad: sample y is not among the counts (x)"),
         (lambda f: setattr(f, "obs_names", [f"z{i}" for i in range(120)]), "spot spot0 of sample x has no image"),
     ],

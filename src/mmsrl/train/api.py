@@ -180,23 +180,24 @@ def stack(sections: Sequence[ad.AnnData], n_top_genes: int) -> Unit:
         raise InputError(f"sections must have different names in uns['mmsrl']['sample']; got {', '.join(samples)}")
     section = np.repeat(np.arange(len(sections)), [a.n_obs for a in sections])
     genes = _common_genes(sections, samples, messages)
-    stacked = [sp.csr_matrix(a[:, genes].X, dtype=np.float32) for a in sections]
-    obs = pd.DataFrame({"section": [samples[s] for s in section]}, index=[str(i) for i in range(len(section))])
-    joint = ad.AnnData(sp.vstack(stacked, format="csr"), obs=obs)
-    joint.var_names = genes
-    joint = joint[:, np.asarray((joint.X > 0).sum(axis=0)).ravel() >= MIN_SPOTS].copy()
-    variable = _variable_genes(joint, n_top_genes, messages)
+    counts = _counts(sections, genes)
+    seen = np.bincount(counts.indices, minlength=len(genes)) >= MIN_SPOTS
+    if not seen.all():
+        counts, genes = sp.csr_matrix(counts[:, seen]), [gene for gene, kept in zip(genes, seen, strict=True) if kept]
+    variable = _variable_genes(counts, section, n_top_genes, messages)
     library = np.concatenate([np.asarray(a.X.sum(axis=1)).ravel() for a in sections])
-    scaled = sp.diags(np.median(library[library > 0]) / np.maximum(library, 1.0)) @ joint.X
+    factor = (np.median(library[library > 0]) / np.maximum(library, 1.0)).astype(np.float32)
+    values = np.repeat(factor, np.diff(counts.indptr))
+    np.log1p(np.multiply(values, counts.data, out=values), out=values)
     on_array = all(_keys.ARRAY_ROW in a.obs and _keys.ARRAY_COL in a.obs for a in sections)
     return Unit(
         samples,
         section,
         [barcode for a in sections for barcode in a.obs_names],
-        joint.var_names[variable].tolist(),
-        sp.csr_matrix(scaled.log1p(), dtype=np.float32),
+        [genes[g] for g in variable],
+        sp.csr_matrix((values, counts.indices, counts.indptr), shape=counts.shape),
         variable,
-        sp.csr_matrix(joint.X[:, variable]),
+        counts if len(variable) == len(genes) else sp.csr_matrix(counts[:, variable]),
         [_in_pitches(a) for a in sections],
         [a.obs[[_keys.ARRAY_ROW, _keys.ARRAY_COL]].to_numpy(np.float64) for a in sections] if on_array else None,
         _image(sections, samples, section, messages),
@@ -216,15 +217,32 @@ def _common_genes(sections: Sequence[ad.AnnData], samples: list[str], messages: 
     return genes
 
 
-def _variable_genes(joint: ad.AnnData, n_top: int, messages: list[Message]) -> NDArray[np.int64]:
+def _counts(sections: Sequence[ad.AnnData], genes: list[str]) -> sp.csr_matrix:
+    """Stack the sections' counts of ``genes``, (N, A) float32; nothing is copied that can be used as it is."""
+    parts = [a.X if a.var_names.tolist() == genes else a[:, genes].X for a in sections]
+    parts = [sp.csr_matrix(part, dtype=np.float32) for part in parts]
+    counts: sp.csr_matrix = parts[0] if len(parts) == 1 else sp.vstack(parts, format="csr")
+    if not counts.data.all():
+        counts = counts.copy()
+        counts.eliminate_zeros()
+    return counts
+
+
+def _variable_genes(
+    counts: sp.csr_matrix, section: NDArray[np.int64], n_top: int, messages: list[Message]
+) -> NDArray[np.int64]:
     """Return the columns of the ``n_top`` highly variable genes, found in each section where there are several."""
-    if joint.n_vars == 0:
+    n_genes = counts.shape[1]
+    if n_genes == 0:
         raise InputError(f"no gene is seen in {MIN_SPOTS} or more spots; the data are too sparse to train on")
-    if joint.n_vars <= n_top:
-        if joint.n_vars < n_top:
-            messages.append(info(f"all {joint.n_vars} genes are modelled; n_top_genes asks for {n_top}"))
-        return np.arange(joint.n_vars)
-    batch = "section" if joint.obs["section"].nunique() > 1 else None
+    if n_genes <= n_top:
+        if n_genes < n_top:
+            messages.append(info(f"all {n_genes} genes are modelled; n_top_genes asks for {n_top}"))
+        return np.arange(n_genes)
+    joint = ad.AnnData(
+        counts, obs=pd.DataFrame({"section": section.astype(str)}, index=np.arange(len(section)).astype(str))
+    )
+    batch = "section" if section[-1] > 0 else None
     for span in (0.3, 0.6, 1.0):
         try:
             found = sc.pp.highly_variable_genes(

@@ -12,6 +12,7 @@ import pandas as pd
 from mmsrl import _keys
 from mmsrl._errors import InputError
 from mmsrl._files import atomic_path, write_text
+from mmsrl._hdf5 import read_stage_file
 from mmsrl.train.api import Training
 from mmsrl.train.fit import Row
 
@@ -22,18 +23,18 @@ def read_sections(counts: Sequence[Path], features: Sequence[Path]) -> list[ad.A
     Raises
     ------
     InputError
-        If a file is not one of mmsrl, features belong to no section, or lack a spot.
+        If a file is damaged or not one of mmsrl, features belong to no section, or lack a spot.
     """
     sections = {}
     for path in counts:
-        adata = ad.read_h5ad(path)
-        sample = _sample(adata, path)
+        adata = read_stage_file(path, "qc")
+        sample = str(adata.uns[_keys.UNS][_keys.SAMPLE])
         if sample in sections:
             raise InputError(f"{path.name}: sample {sample} is given twice")
         sections[sample] = adata
     for path in features:
-        described = ad.read_h5ad(path)
-        sample = _sample(described, path)
+        described = read_stage_file(path, "features", backed="r")
+        sample = str(described.uns[_keys.UNS][_keys.SAMPLE])
         if sample not in sections:
             raise InputError(f"{path.name}: sample {sample} is not among the counts ({', '.join(sections)})")
         rows = described.obs_names.get_indexer(sections[sample].obs_names)
@@ -41,16 +42,11 @@ def read_sections(counts: Sequence[Path], features: Sequence[Path]) -> list[ad.A
             missing = sections[sample].obs_names[int(rows.argmin())]
             raise InputError(f"{path.name}: spot {missing} of sample {sample} has no image features; make them again")
         sections[sample].obsm[_keys.IMAGE] = np.asarray(described.obsm[_keys.IMAGE])[rows]
-        sections[sample].obsm[_keys.IMAGE_DESCRIPTOR] = np.asarray(described.X)[rows]
+        if len(counts) > 1:  # components are taken jointly; of one section, the wide descriptor stays on disk
+            sections[sample].obsm[_keys.IMAGE_DESCRIPTOR] = np.asarray(described.X[:])[rows]
+        described.file.close()
     # The order of arrival must not matter for the result.
     return [sections[sample] for sample in sorted(sections)]
-
-
-def _sample(adata: ad.AnnData, path: Path) -> str:
-    try:
-        return str(adata.uns[_keys.UNS][_keys.SAMPLE])
-    except KeyError:
-        raise InputError(f"{path.name}: uns['mmsrl']['sample'] is missing; it is not an output of mmsrl") from None
 
 
 def write_embedding(path: Path, result: Training) -> None:

@@ -71,8 +71,6 @@ class Default:
     """Standard deviation of the Gaussian graph in spot pitches; ``None``: from the seed."""
     components: int | None = None
     """Principal components of standardised expression; ``None``: from the seed."""
-    image_weight: float = 0.1
-    """Total variance of the image features relative to that of expression."""
     epochs: int = 60
     """At most; training stops when the loss has settled."""
     tolerance: float = 3e-4

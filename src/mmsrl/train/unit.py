@@ -8,11 +8,13 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from mmsrl._errors import InputError
 from mmsrl.train import graph
 from mmsrl.train.default import ClosedForm, DefaultInputs, DefaultModel
 from mmsrl.train.fit import Trainable
+from mmsrl.train.image import add_image
 from mmsrl.train.presets import Default, Published, Settings
 from mmsrl.train.published import Inputs, PublishedModel
 from mmsrl.train.sections import correct_rows, harmonise, principal_components, standard_components
@@ -128,21 +130,48 @@ def _default(
     scores, kept = standard_components(unit.all_expression, together, settings.components, seed)
     if correct:
         scores = harmonise(scores, unit.section, seed)
-    views = [graph.smooth(adjacency, scores, 1)]
-    if image is not None and settings.image_weight:
-        views.append(graph.smooth(adjacency, image, 1) * equal_scale(views[0], image, settings.image_weight))
-    z = torch.as_tensor(np.hstack(views))
+    z = torch.as_tensor(graph.smooth(adjacency, scores, 1))
     facts = {
         "kernel_width": settings.kernel_width,
         "components": scores.shape[1],
+        "n_genes_embedded": unit.all_expression.shape[1],
         "graph_entries_per_spot": _density(adjacency),
         "variance_kept": kept,
         "decoder": decoder,
     }
+    if image is not None:
+        facts["image"] = _count_image(z, scores, image, adjacency, unit, seed)
     if decoder:
         return Built(DefaultModel(DefaultInputs(unit.counts, z), settings, device=device), facts)
     unit.messages.append(info("the embedding alone was computed: no decoder of the counts"))
     return Built(ClosedForm(z), facts)
+
+
+def _count_image(
+    z: Tensor, scores: FloatArray, image: FloatArray, adjacency: sp.csr_matrix, unit: Unit, seed: int
+) -> dict[str, Any]:
+    """Let the image count in ``z`` as far as it explains expression; rows of sections without one stay as they are."""
+    described = np.unique(unit.section[np.any(image != 0, axis=1)])
+    rows = np.isin(unit.section, described)
+    result = add_image(
+        scores[rows], image[rows], adjacency[rows][:, rows], [unit.coordinates[s] for s in described], seed
+    )
+    z[torch.as_tensor(rows)] = torch.as_tensor(result.scores)
+    explained = float(np.average(np.maximum(result.explained, 0.0), weights=result.scores.var(axis=0)))
+    counting = int((result.weights > 0).sum())
+    told = f"the image predicts {explained:.0%} of smoothed expression in tissue that it was not fitted to"
+    if counting:
+        most = result.weights.max()
+        told += f": it counts in {counting} of {scores.shape[1]} components, with a weight of {most:.0%} at most"
+    else:
+        told += ", no more than chance or than expression itself needs: it does not count"
+    unit.messages.append(info(told))
+    return {
+        "explained": explained,
+        "mean_weight": float(result.weights.mean()),
+        "explained_by_component": result.explained,
+        "weights": result.weights,
+    }
 
 
 def default_graph(coordinates: FloatArray, width: float) -> sp.csr_matrix:
@@ -152,12 +181,6 @@ def default_graph(coordinates: FloatArray, width: float) -> sp.csr_matrix:
     rounding of coordinates cannot take a neighbour in or out.
     """
     return graph.gaussian_graph(coordinates, width, self_weight=1.0, cut=1e-3)
-
-
-def equal_scale(expression: FloatArray, image: FloatArray, weight: float) -> float:
-    """Return the factor that gives ``image`` ``weight`` times the total variance of ``expression``."""
-    variance = float(image.var(axis=0).sum())
-    return float(np.sqrt(weight * expression.var(axis=0).sum() / variance)) if variance > 0 else 0.0
 
 
 def _density(adjacency: sp.csr_matrix) -> float:

@@ -1,0 +1,140 @@
+"""How much the image says about expression, and expression with that much of the image in it. Arrays only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+from sklearn.linear_model import RidgeCV
+from sklearn.model_selection import GroupKFold
+from sklearn.preprocessing import StandardScaler
+
+from mmsrl.train.graph import smooth
+
+FloatArray = NDArray[np.floating[Any]]
+
+BLOCK_SIDE = 6.0
+"""Side, in spot pitches, of the squares that are held out whole: neighbours of a spot look and read alike."""
+
+FOLDS = 10
+MIN_BLOCKS = 4
+FIT_SPOTS = 20_000
+"""Spots that one regression is fitted to; more than enough for the few columns of an image."""
+
+RIDGES = np.logspace(0.0, 5.0, 11)
+CHI_SQUARED_MEDIAN = 0.4549364
+"""Of one degree of freedom."""
+
+SURE = 2.0
+"""Standard errors by which the held-out error must fall for the image to count at all."""
+
+
+class WithImage(NamedTuple):
+    """Smoothed components in which the image has had its say."""
+
+    scores: FloatArray
+    """(n, k)."""
+    explained: FloatArray
+    """(k,): share of each smoothed component's variance that the image predicts where it was not fitted; may be < 0."""
+    weights: FloatArray
+    """(k,): weight of the image's prediction, 0 to 1."""
+
+
+def spatial_blocks(coordinates: Sequence[FloatArray], side: float = BLOCK_SIDE) -> NDArray[np.int64]:
+    """Number the squares of ``side`` that spots of each section, (n, 2) in pitches, lie in: (N,), from 0."""
+    cells = [
+        np.column_stack([np.full(len(places), s), *np.floor((places - places.min(axis=0)) / side).T])
+        for s, places in enumerate(coordinates)
+    ]
+    return np.unique(np.concatenate(cells), axis=0, return_inverse=True)[1].ravel()
+
+
+def predict_held_out(
+    scores: FloatArray, image: FloatArray, blocks: NDArray[np.integer[Any]], seed: int
+) -> tuple[FloatArray, NDArray[np.int64]]:
+    """Predict ``scores`` (n, k) from ``image`` (n, D) by ridge regressions that never saw the spot's block.
+
+    Returns
+    -------
+    (n, k), and the fold of each spot, (n,).
+    """
+    rng = np.random.default_rng(seed)
+    predicted, fold = np.empty_like(scores), np.empty(len(scores), np.int64)
+    folds = GroupKFold(min(FOLDS, int(blocks.max()) + 1))
+    for f, (seen, unseen) in enumerate(folds.split(scores, groups=blocks)):
+        if len(seen) > FIT_SPOTS:
+            seen = rng.choice(seen, FIT_SPOTS, replace=False)
+        ridge = RidgeCV(RIDGES, alpha_per_target=True).fit(image[seen], scores[seen])
+        predicted[unseen], fold[unseen] = ridge.predict(image[unseen]), f
+    return predicted, fold
+
+
+def add_image(
+    scores: FloatArray, image: FloatArray, adjacency: sp.csr_matrix, coordinates: Sequence[FloatArray], seed: int
+) -> WithImage:
+    """Smooth expression's components, each averaged with what the image says of it by the precision of both.
+
+    For a component x with values S x after smoothing (S = ``adjacency``) there are two estimates of what a spot's
+    surroundings express, with independent errors: S x, in error by what is left of the spots' noise; and x̂, predicted
+    from the smoothed image by a ridge regression of x that was fitted to other blocks of tissue, in error by what
+    the image does not show. The best combination is (1 − w)·S x + w·x̂ with w = noise / (noise + error of x̂).
+
+    - noise + error of x̂ is the held-out mean of (S x − x̂)², (1 − R²) of the variance of S x.
+    - noise is c·ν, with ν the :func:`nugget`, what nearest neighbours do not share, and c the mean of Σⱼ Âᵢⱼ², what
+      smoothing leaves of it.
+
+    R² itself is not that weight: a deep section's expression is known to 1 % where the image explains 70 % of it, and
+    averaging the two by R² would replace the better estimate by the worse one. In shallow data noise is large, and the
+    image counts. It never counts (w = 0) unless over the held-out blocks it predicts better than the mean by more than
+    two standard errors. There are no columns of the image beside those of expression, because a Gaussian mixture is
+    invariant to their scale: they would count fully whatever weight they were given.
+
+    Parameters
+    ----------
+    scores
+        (n, k), components of expression, not smoothed.
+    image
+        (n, D), any scale.
+    adjacency
+        (n, n), rows sum to one.
+    coordinates
+        Of each section, (n_s, 2), in spot pitches.
+    seed
+        Of the choice of spots to fit to where there are more than 20,000.
+    """
+    smoothed = smooth(adjacency, scores, 1)
+    blocks = spatial_blocks(coordinates)
+    nothing = np.zeros(scores.shape[1])
+    if blocks.max() + 1 < MIN_BLOCKS:
+        return WithImage(smoothed, nothing, nothing)
+    smooth_image = smooth(adjacency, StandardScaler().fit_transform(image).astype(scores.dtype), 1)
+    predicted, fold = predict_held_out(scores, smooth_image, blocks, seed)
+
+    spread = (smoothed - smoothed.mean(axis=0)) ** 2
+    error = (smoothed - predicted) ** 2
+    gain = np.stack([(spread - error)[fold == f].mean(axis=0) for f in range(fold.max() + 1)])  # (folds, k)
+    counts = gain.mean(axis=0) > SURE * gain.std(axis=0, ddof=1) / np.sqrt(len(gain))
+    left = adjacency.multiply(adjacency).sum() / len(scores)
+    noise = left * nugget(scores, coordinates)
+    weights = np.where(counts, np.minimum(noise / np.maximum(error.mean(axis=0), 1e-30), 1.0), 0.0)
+    explained = 1.0 - error.mean(axis=0) / np.maximum(spread.mean(axis=0), 1e-30)
+    return WithImage(smoothed + (predicted - smoothed) * weights.astype(scores.dtype), explained, weights)
+
+
+def nugget(values: FloatArray, coordinates: Sequence[FloatArray]) -> FloatArray:
+    """Return the variance of each column of ``values`` (n, k) that spots do not share with their nearest neighbours.
+
+    Half the squared difference, as its median over spots divided by the median of chi-squared: borders of domains,
+    where neighbours differ for good reason, do not raise it.
+    """
+    nearest, first = [], 0
+    for places in coordinates:
+        _, neighbour = cKDTree(places).query(places, k=[2])
+        nearest.append(first + np.minimum(neighbour.ravel(), len(places) - 1))
+        first += len(places)
+    difference = values - values[np.concatenate(nearest)]
+    return np.asarray(np.median(difference**2, axis=0) / (2.0 * CHI_SQUARED_MEDIAN))
