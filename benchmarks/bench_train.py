@@ -9,6 +9,7 @@ negative binomial around bands of planted domains.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import itertools
 import json
 import os
@@ -19,7 +20,7 @@ import sys
 import time
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import scipy.sparse as sp
@@ -30,7 +31,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 import dense
 
 from mmsrl.train import graph
-from mmsrl.train.fit import fit
+from mmsrl.train.fit import fit, matmul_precision
 from mmsrl.train.presets import PRESETS, Published
 from mmsrl.train.published import Inputs, PublishedModel
 from mmsrl.train.unit import Unit, build
@@ -43,37 +44,43 @@ HUGE = (640_000,)
 
 
 def synthetic_unit(n: int, seed: int = 0) -> Unit:
-    """Make a section of about ``n`` spots: a hexagonal lattice with horizontal bands as domains."""
+    """Make a section of ``n`` spots: a hexagonal lattice with horizontal bands as domains.
+
+    Spots take their counts from at most 20,000 different ones of their band: drawing more would take longer than
+    training on them.
+    """
     rng = np.random.default_rng(seed)
     rows = max(int(np.sqrt(n)), DOMAINS)
     cols = -(-n // rows)
     index = np.arange(n)
     row, col = index // cols, 2 * (index % cols) + (index // cols) % 2
-    domain = row * DOMAINS // rows
+    domain = row * DOMAINS // (index[-1] // cols + 1)
     base = rng.lognormal(-2.2, 1.2, GENES)
     profile = base * np.exp(0.6 * rng.standard_normal((DOMAINS, GENES)) * (rng.random((DOMAINS, GENES)) < 0.1))
-    depth = rng.lognormal(0.0, 0.4, n)
+    different = np.arange(min(n, 20_000)) % DOMAINS
     parts = []
-    for start in range(0, n, 4096):  # a block at a time: the dense rates of all spots would not fit
-        part = slice(start, start + 4096)
-        rate = depth[part, None] * profile[domain[part]]
+    for band in np.array_split(different, -(-len(different) // 512)):  # a block at a time, for the peak of memory
+        rate = rng.lognormal(0.0, 0.4, (len(band), 1)) * profile[band]
         parts.append(sp.csr_matrix(rng.negative_binomial(3.0, 3.0 / (3.0 + rate)).astype(np.float32)))
-    counts = sp.vstack(parts, format="csr")
+    taken = rng.integers(len(different) // DOMAINS, size=n) * DOMAINS + domain
+    counts = sp.csr_matrix(sp.vstack(parts, format="csr")[taken])
     library = np.asarray(counts.sum(axis=1)).ravel()
-    expression = sp.csr_matrix(sp.diags(np.median(library) / np.maximum(library, 1.0)) @ counts).log1p()
-    image = rng.standard_normal((DOMAINS, IMAGE_FEATURES))[domain] + rng.standard_normal((n, IMAGE_FEATURES))
+    values = counts.data * np.repeat(np.median(library) / np.maximum(library, 1.0), np.diff(counts.indptr))
+    expression = sp.csr_matrix((np.log1p(values).astype(np.float32), counts.indices, counts.indptr), shape=counts.shape)
+    image = rng.standard_normal((DOMAINS, IMAGE_FEATURES), np.float32)[domain]
+    image += rng.standard_normal((n, IMAGE_FEATURES), np.float32)
     array = np.column_stack([row, col]).astype(np.float64)
     return Unit(
         samples=["synthetic"],
         section=np.zeros(n, np.int64),
         barcodes=[str(i) for i in range(n)],
         genes=[f"gene{g}" for g in range(GENES)],
-        all_expression=sp.csr_matrix(expression, dtype=np.float32),
+        all_expression=expression,
         variable=np.arange(GENES),
         counts=counts,
         coordinates=[array * [3**0.5 / 2, 0.5]],
         array_coordinates=[array],
-        image=image.astype(np.float32),
+        image=image,
         fine_bins=False,
         messages=[],
     )
@@ -118,12 +125,17 @@ def measure_dense(n: int, epochs: int) -> dict[str, Any]:
     return {"wall": (time.perf_counter() - wall) / epochs, "cpu": (time.process_time() - cpu) / epochs}
 
 
-def measure_preset(preset: str, n: int, epochs: int, device: torch.device, block: int) -> dict[str, Any]:
+def measure_preset(preset: str, n: int, epochs: int, device: torch.device, block: int, tf32: bool) -> dict[str, Any]:
     """Time a preset: an epoch after the first, and for the default all there is from arrays to embedding."""
     settings = PRESETS[preset]
     unit = synthetic_unit(n)
+    if device.type == "cuda":
+        torch.zeros(1, device=device)  # starting the device is not training
     began, began_cpu = time.perf_counter(), time.process_time()
     built = build(unit, settings, seed=0, correct=False, block=block, device=device)
+    if tf32:
+        built.model.matmul_precision = "high"
+    embedded = time.perf_counter() - began
     options = {"learning_rate": settings.learning_rate, "weight_decay": settings.weight_decay, "seed": 0}
     count = settings.epochs if preset == "default" else epochs + 1
     marks: list[float] = []
@@ -141,6 +153,7 @@ def measure_preset(preset: str, n: int, epochs: int, device: torch.device, block
     result["wall"], result["cpu"] = float(np.mean(later)), float(np.diff(marks)[1:].mean())
     if preset == "default":
         built.model.embedding().cpu()
+        result["embedding_wall"] = embedded
         result["total_wall"] = time.perf_counter() - began
         result["total_cpu"] = time.process_time() - began_cpu
     if device.type == "cuda":
@@ -149,7 +162,8 @@ def measure_preset(preset: str, n: int, epochs: int, device: torch.device, block
         if preset != "default":
             done = epoch_operations(n, GENES, IMAGE_FEATURES, GENES)
             result["flops"] = done / result["wall"]
-            result["matmul_flops"] = matmul_rate(device)
+            with matmul_precision(built.model, device):
+                result["matmul_flops"] = matmul_rate(device)
     return result
 
 
@@ -158,7 +172,7 @@ def epoch_operations(n: int, genes: int, features: int, hidden: int) -> float:
     spot = 2.0 * n * hidden * hidden
     # Encoder 2 (its input needs no gradient), projections of expression 3, joint layer 2·3, decoder 3, consistency 7.
     linear = 2 * n * genes * hidden * 2 + spot * (3 + 6 + 3 + 7) + 2 * n * hidden * genes * 9
-    weights = 2 * hidden**3 * 2 * 3
+    weights = 2 * genes * hidden * hidden * 3
     pairs = 2.0 * n * n * (hidden * (1.5 + 3.5) + features * 5.0 + hidden * 1.5)  # attention, its image, regulariser
     return linear + weights + pairs
 
@@ -202,14 +216,43 @@ def assert_equal_steps(n: int = 400) -> dict[str, Any]:
     return {"loss_error": worst, "gradient_error": far}
 
 
-def measure(form: str, n: int, epochs: int, device: torch.device, block: int) -> dict[str, Any]:
+def precision_errors(device: torch.device, n: int = 2000) -> dict[str, float]:
+    """Return how far a step's gradient in single precision, and in TF32, is from that in double, on a GPU."""
+    unit = synthetic_unit(n)
+    assert unit.array_coordinates is not None
+    assert unit.image is not None
+    adjacency = graph.gaussian_graph(unit.array_coordinates[0], 2.0)
+    smooth = [torch.as_tensor(graph.smooth(adjacency, v, 2)) for v in (unit.all_expression, unit.image)]
+    settings = PRESETS["mmsrl"]
+    assert isinstance(settings, Published)
+    settings = dataclasses.replace(settings, attention_dropout=0.0, mlp_dropout=0.0)  # drawn anew in each precision
+
+    def gradient(dtype: torch.dtype, precision: Literal["highest", "high"]) -> torch.Tensor:
+        torch.manual_seed(0)
+        inputs = Inputs(unit.all_expression, smooth[0].to(dtype), smooth[1].to(dtype), adjacency)
+        model = PublishedModel(inputs, settings, block=512, device=device)
+        model.matmul_precision = precision
+        torch.manual_seed(1)
+        with matmul_precision(model, device):
+            torch.autograd.backward(model.losses()["total"])
+        return torch.cat([p.grad.double().flatten() for p in model.parameters() if p.grad is not None])
+
+    exact = gradient(torch.float64, "highest")
+    single, tf32 = gradient(torch.float32, "highest"), gradient(torch.float32, "high")
+    return {name: float((g - exact).norm() / exact.norm()) for name, g in (("single", single), ("tf32", tf32))}
+
+
+def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     """Measure in this process."""
+    form, n, device = arguments.measure, arguments.n, torch.device(arguments.device)
     if form == "equal":
         return assert_equal_steps()
+    if form == "precision":
+        return precision_errors(device)
     if form == "dense":
-        result = measure_dense(n, epochs)
+        result = measure_dense(n, arguments.epochs)
     else:
-        result = measure_preset(form, n, epochs, device, block)
+        result = measure_preset(form, n, arguments.epochs, device, arguments.block, arguments.tf32)
     # Kilobytes on Linux, bytes on macOS.
     unit = 1 if sys.platform == "darwin" else 1024
     return {"form": form, "n": n, "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit, **result}
@@ -223,10 +266,10 @@ def run(form: str, n: int, arguments: argparse.Namespace) -> dict[str, Any]:
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     if done.returncode:
         reason = done.stderr.strip().splitlines()[-1] if done.stderr.strip() else f"status {done.returncode}"
-        print(reason)
+        print(reason, flush=True)
         return {"form": form, "n": n, "failed": reason}
     result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    print(f"{result.get('wall', 0):.2f} s an epoch" if form != "equal" else "yes", flush=True)
+    print(f"{result['wall']:.2f} s an epoch" if "wall" in result else "done", flush=True)
     return result
 
 
@@ -239,35 +282,46 @@ def growth(results: list[dict[str, Any]], form: str, value: str) -> float | None
     return float(np.polyfit(x, y, 1)[0])
 
 
+def doublings(results: list[dict[str, Any]], form: str) -> dict[str, float]:
+    """Return by how much memory grows with each doubling of the spots, between sizes next to each other."""
+    points = sorted((r["n"], r["peak"]) for r in results if r["form"] == form and "peak" in r)
+    return {
+        f"{n:,} to {m:,}": float((high / low) ** (1.0 / np.log2(m / n)))
+        for (n, low), (m, high) in itertools.pairwise(points)
+    }
+
+
 def table(results: list[dict[str, Any]], machine: dict[str, Any]) -> str:
     """Write the measurements as a Markdown table."""
     dense_at = {r["n"]: r for r in results if r["form"] == "dense" and "wall" in r}
-    lines = [f"{key}: {value}  " for key, value in machine.items()]
-    lines += [
-        "",
-        "| form | spots | s/epoch | CPU s/epoch | peak GiB | dense/this CPU | this/dense memory | all s | GPU |",
-    ]
-    lines += ["|---|---|---|---|---|---|---|---|---|"]
+    on_gpu = any("gpu_peak" in r for r in results)
+    heads = ["form", "spots", "s/epoch", "CPU s/epoch", "peak GiB", "epochs", "embedding s", "all s"]
+    heads += ["GPU peak GiB", "TFLOP/s of the card's"] if on_gpu else ["CPU: dense/this", "memory: this/dense"]
+    lines = [f"- {key}: {value}" for key, value in machine.items()]
+    lines += ["", f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     for r in results:
+        cells = [r["form"], f"{r['n']:,}"]
         if "failed" in r:
-            lines.append(f"| {r['form']} | {r['n']:,} | {r['failed']} | | | | | | |")
-            continue
-        base = dense_at.get(r["n"])
-        ratio = f"{base['cpu'] / r['cpu']:.1f}" if base else ""
-        memory = f"{r['peak'] / base['peak']:.2f}" if base else ""
-        total = f"{r['total_wall']:.0f}" if "total_wall" in r else ""
-        gpu = f"{r['gpu_peak'] / 2**30:.2f} GiB" if "gpu_peak" in r else ""
-        if "flops" in r:
-            gpu += f", {r['flops'] / 1e12:.1f} of {r['matmul_flops'] / 1e12:.1f} TFLOP/s"
-        lines.append(
-            f"| {r['form']} | {r['n']:,} | {r['wall']:.2f} | {r['cpu']:.2f} | {r['peak'] / 2**30:.2f} "
-            f"| {ratio} | {memory} | {total} | {gpu} |"
-        )
+            cells.append(r["failed"].replace("|", " "))
+        else:
+            cells += [f"{r['wall']:.2f}", f"{r['cpu']:.2f}", f"{r['peak'] / 2**30:.2f}", str(r.get("epochs", ""))]
+            cells += [f"{r[key]:.0f}" if key in r else "" for key in ("embedding_wall", "total_wall")]
+            base = dense_at.get(r["n"])
+            if on_gpu:
+                rate = f"{r['flops'] / 1e12:.1f} of {r['matmul_flops'] / 1e12:.1f}" if "flops" in r else ""
+                cells += [f"{r['gpu_peak'] / 2**30:.2f}", rate]
+            elif base:
+                cells += [f"{base['cpu'] / r['cpu']:.1f}", f"{r['peak'] / base['peak']:.2f}"]
+        lines.append(f"| {' | '.join(cells + [''] * (len(heads) - len(cells)))} |")
     lines.append("")
-    for form, value in itertools.product(dict.fromkeys(r["form"] for r in results), ("cpu", "peak")):
-        exponent = growth(results, form, value)
-        if exponent is not None:
-            lines.append(f"- {form}: {'CPU time' if value == 'cpu' else 'memory'} grows as N^{exponent:.2f}")
+    for form in dict.fromkeys(r["form"] for r in results):
+        for value, name in (("cpu", "CPU time an epoch"), ("peak", "memory")):
+            exponent = growth(results, form, value)
+            if exponent is not None:
+                lines.append(f"- {form}: {name} grows as N^{exponent:.2f} over these sizes")
+        steps = ", ".join(f"{ratio:.2f} ({sizes})" for sizes, ratio in doublings(results, form).items())
+        if steps:
+            lines.append(f"- {form}: memory a doubling of N: {steps}")
     return "\n".join(lines) + "\n"
 
 
@@ -277,44 +331,59 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--epochs", type=int, default=2, help="epochs to time, after one that is not")
     parser.add_argument("--block", type=int, default=0, help="rows of a block; 0: 512, on a GPU 4096")
     parser.add_argument("--forms", nargs="+", default=["dense", "mmsrl", "stmmr", "default"])
-    parser.add_argument("--sizes", nargs="+", type=int, help="other sizes than those of the issue")
+    parser.add_argument("--sizes", nargs="+", type=int, help="other sizes than 1k, 2k, 4k, 8k, 34k, 100k")
     parser.add_argument("--largest-exact", type=int, default=8_000, help="largest size for the published presets")
-    parser.add_argument("--tf32", action="store_true", help="let a GPU multiply in TF32")
+    parser.add_argument("--tf32", action="store_true", help="let the published presets multiply in TF32 on a GPU")
+    parser.add_argument("--merge", nargs="+", type=Path, help="measure nothing: one table of these JSON files")
     parser.add_argument("--output-dir", type=Path, default=Path("."))
     parser.add_argument("--measure", help=argparse.SUPPRESS)
     parser.add_argument("--n", type=int, help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
-def main() -> None:
-    arguments = parse()
-    arguments.block = arguments.block or (4096 if arguments.device == "cuda" else 512)
-    if arguments.tf32:
-        torch.set_float32_matmul_precision("high")
-    if arguments.measure:
-        device = torch.device(arguments.device)
-        print(json.dumps(measure(arguments.measure, arguments.n, arguments.epochs, device, arguments.block)))
-        return
+def measure_all(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Measure every form at every size."""
+    on_gpu = arguments.device == "cuda"
     machine = {
         "date": date.today().isoformat(),
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads",
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        "threads": f"{torch.get_num_threads()}, on {len(os.sched_getaffinity(0))} cores",
         "versions": f"Python {platform.python_version()}, torch {torch.__version__}, numpy {np.__version__}",
-        "device": torch.cuda.get_device_name() if arguments.device == "cuda" else "cpu",
-        "precision": "TF32" if arguments.tf32 else "float32",
-        "sizes": f"{GENES} genes, {IMAGE_FEATURES} image features, hidden width {GENES}",
+        "device": torch.cuda.get_device_name() if on_gpu else "cpu",
+        "precision": "TF32 in products" if arguments.tf32 else "float32; in default's decoder TF32 on a GPU",
+        "model": f"{GENES} genes, {IMAGE_FEATURES} image features, hidden width {GENES}, blocks of {arguments.block}",
     }
     equal = run("equal", 400, arguments)
     if "failed" in equal:
-        sys.exit(1)
-    sizes = arguments.sizes or [*SIDE_BY_SIDE, *LARGE, *(HUGE if arguments.device == "cuda" else ())]
-    largest = {"dense": 0 if arguments.device == "cuda" else SIDE_BY_SIDE[-1], "default": max(sizes)}
+        raise SystemExit(f"the exact form is not the dense one: {equal['failed']}")
+    report: dict[str, Any] = {"machine": machine, "equal": equal}
+    if on_gpu:
+        report["precision"] = run("precision", 2000, arguments)
+    sizes = arguments.sizes or [*SIDE_BY_SIDE, *LARGE, *(HUGE if on_gpu else ())]
+    largest = {"dense": 0 if on_gpu else SIDE_BY_SIDE[-1], "default": max(sizes)}
     wanted = [(f, n) for f in arguments.forms for n in sizes if n <= largest.get(f, arguments.largest_exact)]
-    results = [run(form, n, arguments) for form, n in wanted]
-    report = {"machine": machine, "equal": equal, "results": results}
-    for result in results:
-        result["bytes_a_spot"] = result["peak"] / result["n"] if "peak" in result else None
+    report["results"] = [run(form, n, arguments) for form, n in wanted]
+    return report
+
+
+def merged(paths: list[Path]) -> dict[str, Any]:
+    """Return several measurements on one machine as one."""
+    reports = [json.loads(path.read_text()) for path in paths]
+    results = [result for report in reports for result in report["results"]]
+    order = {form: i for i, form in enumerate(("dense", *PRESETS))}
+    return {**reports[0], "results": sorted(results, key=lambda r: (order[r["form"]], r["n"]))}
+
+
+def main() -> None:
+    arguments = parse()
+    arguments.block = arguments.block or (4096 if arguments.device == "cuda" else 512)
+    if arguments.measure:
+        print(json.dumps(measure(arguments)))
+        return
+    report = merged(arguments.merge) if arguments.merge else measure_all(arguments)
+    arguments.output_dir.mkdir(parents=True, exist_ok=True)
     (arguments.output_dir / "bench_train.json").write_text(json.dumps(report, indent=2) + "\n")
-    text = table(results, machine)
+    text = table(report["results"], report["machine"])
     (arguments.output_dir / "bench_train.md").write_text(text)
     print(f"\n{text}")
 

@@ -17,6 +17,7 @@ from sklearn.metrics import silhouette_score
 from mmsrl._errors import InputError
 from mmsrl.train.api import choose_settings, spatial_graph, stack, train
 from mmsrl.train.cli import main
+from mmsrl.train.default import DefaultInputs, DefaultModel
 from mmsrl.train.presets import PRESETS
 from mmsrl.train.sections import harmonise, section_mixing, standard_components
 
@@ -190,6 +191,19 @@ def test_twelve_consecutive_seeds_of_the_default_are_every_width_with_every_numb
     assert (centre.kernel_width, centre.components) == (1.0, 30)
     fixed = choose_settings("default", {"kernel_width": 2.0, "components": 5}).of_member(3)
     assert (fixed.kernel_width, fixed.components) == (2.0, 5)
+
+
+def test_an_epoch_of_the_decoder_visits_no_more_spots_than_it_needs() -> None:
+    counts, z = sp.csr_matrix(np.eye(100, dtype=np.float32)), torch.randn(100, 3)
+    settings = choose_settings("default", {"batch_spots": 16, "epoch_spots": 40})
+    model = DefaultModel(DefaultInputs(counts, z), settings)
+    visited = []
+    model.log_mean = lambda rows: visited.append(rows) or torch.zeros(len(rows), 100)
+    assert len(list(model.steps())) == 3
+    first = torch.cat(visited)
+    assert len(first.unique()) == 40
+    list(model.steps())
+    assert not torch.equal(torch.cat(visited)[40:].sort().values, first.sort().values)  # others in the next epoch
 
 
 def test_facts_tell_what_the_seed_chose() -> None:

@@ -62,6 +62,8 @@ class DefaultModel(ClosedForm):
     V starts at 0, c at the genes' shares of all counts and θ at 1: training starts from the best constant prediction.
     """
 
+    matmul_precision = "high"  # the embedding is not trained, and the loss is sampled more coarsely than that
+
     def __init__(self, inputs: DefaultInputs, settings: Default, *, device: torch.device | str = "cpu") -> None:
         super().__init__(inputs.embedding.to(device))
         n_genes = inputs.counts.shape[1]
@@ -82,8 +84,9 @@ class DefaultModel(ClosedForm):
         return [self.counts.indices, self.counts.data, *super().fixed()]
 
     def steps(self) -> Iterator[dict[str, Tensor]]:
-        """Yield the loss of each mini-batch of one pass over all spots."""
-        for rows in torch.split(torch.randperm(len(self.z)), self.settings.batch_spots):
+        """Yield the loss of each mini-batch of one pass over all spots, or over a random choice of many."""
+        visited = torch.randperm(len(self.z))[: self.settings.epoch_spots]
+        for rows in torch.split(visited, self.settings.batch_spots):
             x = torch.as_tensor(self.counts[rows.numpy()].toarray(), device=self.z.device)  # (B, G)
             yield {"total": negative_binomial(x, self.log_mean(rows.to(self.z.device)), self.log_dispersion)}
 

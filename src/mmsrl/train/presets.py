@@ -78,6 +78,8 @@ class Default:
     learning_rate: float = 5e-3
     weight_decay: float = 0.0
     batch_spots: int = 512
+    epoch_spots: int = 20_000
+    """Spots that an epoch visits at most, drawn anew each time: the decoder's weights do not grow with the section."""
 
     def of_member(self, seed: int) -> Default:
         """Return these settings with what is left to the seed filled in."""
