@@ -6,7 +6,7 @@ NEXTFLOW := engine/nextflow
 
 export PATH := $(CURDIR)/engine:$(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help setup demo test test-unit test-modules test-pipeline lint generate clean
+.PHONY: help setup demo test test-unit test-modules test-pipeline lint bench-train bench-joint generate clean
 
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -t -s "$$(printf '\t')"
@@ -41,6 +41,12 @@ test-modules: setup ## every module through the engine: nf-test where it is inst
 
 test-pipeline: setup ## whole runs through the engine
 	$(BIN)/python -m pytest tests/pipeline
+
+bench-train: setup ## what training costs: dense restatement, exact presets and default, as JSON and a table
+	$(BIN)/python benchmarks/bench_train.py --output-dir results/benchmarks
+
+bench-joint: setup ## both demo sections trained jointly in every preset: agreement with the layers, mixing of the sections
+	$(BIN)/python benchmarks/bench_joint.py assets/demo/samplesheet_pair.csv --output-dir results/benchmarks
 
 generate: setup ## write nextflow_schema.json, conf/params.config and docs/parameters.md from the table of parameters
 	$(BIN)/python -m mmsrl.generate
