@@ -203,8 +203,8 @@ def write_run(tmp_path: Path) -> SmallRun:
             result={"samples": dict.fromkeys(samples, 1), "epochs": 3},
             messages=[{"level": "warning", "text": f"genes of {unit} were intersected"}],
         )
-        curve = [{"resolution": 0.5, "n_domains": 2}, {"resolution": 1.0, "n_domains": 3}]
-        chosen = {"n_domains": 3, "rule": "Leiden communities at resolution 1", "curve": curve}
+        curve = [{"n_domains": 3, "stability": 0.9}, {"n_domains": 4, "stability": 0.7}]
+        chosen = {"n_domains": 3, "rule": "the most stable of 3 to 4", "curve": curve}
         summary(tmp_path, "domains", unit, parameters={"readout": "gmm", "seed": 0}, result={"chosen": chosen})
     agreement = {
         "domains": ["1", "2", "10"],

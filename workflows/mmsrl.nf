@@ -3,9 +3,15 @@ include { QC } from '../modules/local/qc/main'
 include { FEATURES } from '../modules/local/features/main'
 include { TRAIN } from '../modules/local/train/main'
 include { DOMAINS } from '../modules/local/domains/main'
+include { CONSENSUS } from '../modules/local/consensus/main'
 include { EVALUATE } from '../modules/local/evaluate/main'
 include { ASSEMBLE } from '../modules/local/assemble/main'
 include { REPORT } from '../modules/local/report/main'
+
+// What the first member of each ensemble left, under the unit that the members are of.
+def firstOf(channel) {
+    return channel.filter { training, _file -> training.first }.map { training, file -> [training.subMap(['id', 'samples']), file] }
+}
 
 // From tissue sections to spatial domains and a report.
 workflow MMSRL {
@@ -16,6 +22,7 @@ workflow MMSRL {
     sections
     code // value channel: map of stage to fingerprint of its code; [:] where the container's version tells
     params_json // value channel: text, the parameters for report and manifest
+    seeds // list of integers: of the members of each unit's ensemble; the first one's embedding and model are the unit's
 
     main:
     INGEST(sections.map { meta, source, _image, _truth -> [meta, source, meta.bin_size ?: []] }, code.map { c -> c.ingest ?: '' })
@@ -45,23 +52,36 @@ workflow MMSRL {
         }
     sources = units.map { unit, members -> [unit, members.collect { member -> member.counts }, members.collect { member -> member.features }] }
 
-    TRAIN(sources, code.map { c -> c.train ?: '' })
+    // Every member is a task of its own.
+    trainings = sources.flatMap { unit, counts, features ->
+        seeds.collect { seed -> [unit + [seed: seed, first: seed == seeds.first()], counts, features] }
+    }
+    TRAIN(trainings, code.map { c -> c.train ?: '' })
+
+    ensembles = TRAIN.out.embedding
+        .map { training, embedding -> [training.subMap(['id', 'samples']), [training.seed, embedding]] }
+        .groupTuple(size: seeds.size())
+        .map { unit, found -> [unit, found.sort { member -> member.first() }.collect { member -> member.last() }] }
+    embeddings = firstOf(TRAIN.out.embedding)
 
     n_domains = units.map { unit, members -> [unit, members.first().meta.n_domains ?: []] }
-    DOMAINS(TRAIN.out.embedding.join(n_domains), code.map { c -> c.domains ?: '' })
+    DOMAINS(ensembles.join(n_domains), code.map { c -> c.domains ?: '' })
+
+    CONSENSUS(DOMAINS.out.h5ad, code.map { c -> c.consensus ?: '' })
 
     labelled = units
         .map { unit, members -> [unit, members.findAll { member -> member.truth }] }
         .filter { _unit, members -> members }
         .map { unit, members -> [unit, members.collect { member -> member.meta.id }, members.collect { member -> member.truth }] }
-    EVALUATE(DOMAINS.out.csv.join(TRAIN.out.embedding).join(labelled), code.map { c -> c.evaluate ?: '' })
+    EVALUATE(CONSENSUS.out.csv.join(embeddings).join(labelled), code.map { c -> c.evaluate ?: '' })
 
-    results = TRAIN.out.embedding.join(DOMAINS.out.csv)
+    results = embeddings.join(CONSENSUS.out.csv)
     so_far = units
         .map { unit, members -> [unit, members.collectMany { member -> member.summaries }] }
-        .join(TRAIN.out.summary)
+        .join(firstOf(TRAIN.out.summary))
         .join(DOMAINS.out.summary)
-        .map { unit, of_sections, train, domains -> [unit, of_sections + [train, domains]] }
+        .join(CONSENSUS.out.summary)
+        .map { unit, of_sections, train, domains, consensus -> [unit, of_sections + [train, domains, consensus]] }
     ASSEMBLE(sources.join(results).join(so_far), code.map { c -> c.assemble ?: '' })
 
     versions = INGEST.out.versions.mix(
@@ -69,14 +89,16 @@ workflow MMSRL {
         FEATURES.out.versions,
         TRAIN.out.versions,
         DOMAINS.out.versions,
+        CONSENSUS.out.versions,
         EVALUATE.out.versions,
         ASSEMBLE.out.versions,
     )
     summaries = INGEST.out.summary.mix(
         QC.out.summary,
         FEATURES.out.summary,
-        TRAIN.out.summary,
+        firstOf(TRAIN.out.summary),
         DOMAINS.out.summary,
+        CONSENSUS.out.summary,
         EVALUATE.out.summary,
         ASSEMBLE.out.summary,
     )
@@ -84,7 +106,7 @@ workflow MMSRL {
     REPORT(
         ASSEMBLE.out.h5ad.flatMap { _unit, files -> [files].flatten() }.toSortedList { file -> file.toString() },
         summaries.map { _meta, file -> file }.toSortedList { file -> file.toString() },
-        TRAIN.out.log.map { _unit, file -> file }.toSortedList { file -> file.toString() },
+        firstOf(TRAIN.out.log).map { _unit, file -> file }.toSortedList { file -> file.toString() },
         EVALUATE.out.scores.map { _unit, file -> file }.toSortedList { file -> file.toString() },
         versions.toSortedList { file -> file.toString() },
         params_json,
@@ -94,8 +116,9 @@ workflow MMSRL {
     emit:
     h5ad = ASSEMBLE.out.h5ad // [ unit, files ]
     csv = ASSEMBLE.out.csv // [ unit, files ]
-    embedding = TRAIN.out.embedding // [ unit, file ]
-    domains = DOMAINS.out.csv // [ unit, file ]
+    embedding = embeddings // [ unit, file ]
+    members = DOMAINS.out.h5ad // [ unit, file ]
+    domains = CONSENSUS.out.csv // [ unit, file ]
     scores = EVALUATE.out.scores // [ unit, file ]
     report = REPORT.out.html // file
     versions = versions.mix(REPORT.out.versions) // file

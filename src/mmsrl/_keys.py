@@ -17,6 +17,8 @@ SPATIAL = "spatial"
 IMAGE = "X_image"
 IMAGE_DESCRIPTOR = "X_image_descriptor"
 EMBEDDING = "X_mmsrl"
+POSTERIOR = "posterior_"
+"""With the number of the member."""
 
 # layers
 COUNTS = "counts"

@@ -41,6 +41,7 @@ STAGES: dict[str, str] = {
     "features": "Image features",
     "train": "Training",
     "domains": "Spatial domains",
+    "consensus": "Consensus",
     "evaluate": "Evaluation",
     "assemble": "Assembly",
     "report": "Report",
@@ -74,6 +75,15 @@ PARAMETERS: tuple[Parameter, ...] = (
         "boolean",
         False,
         "Ask the scheduler for a GPU for training and image features; profile `gpu` sets it.",
+    ),
+    Parameter(
+        "n_seeds",
+        "pipeline",
+        "integer",
+        None,
+        "Members of the ensemble that the domains are the consensus of: trainings with the seeds `seed`, `seed` + 1 and "
+        "so on. Empty: 12 for `default`, which are all combinations of its constants, and 1 for the published presets.",
+        minimum=1,
     ),
     Parameter("help", "pipeline", "boolean", False, "Print the parameters and stop.", hidden=True),
     Parameter("min_counts", "qc", "integer", 1, "Spots with fewer counts (UMIs) are removed.", minimum=0),
@@ -220,16 +230,9 @@ PARAMETERS: tuple[Parameter, ...] = (
         "domains",
         "string",
         "gmm",
-        "How spots are grouped: `gmm` (Gaussian mixture with one covariance for all domains), `kmeans`, or `leiden`.",
-        choices=("gmm", "kmeans", "leiden"),
-    ),
-    Parameter(
-        "resolution",
-        "domains",
-        "number",
-        0.3,
-        "Leiden resolution that sets the number of domains where it is not given; larger means more domains.",
-        minimum=0,
+        "How spots are grouped: `gmm` (Gaussian mixture with one covariance for all domains), `gmm_full` (with one for "
+        "each), `kmeans`, or `leiden`.",
+        choices=("gmm", "gmm_full", "kmeans", "leiden"),
     ),
     Parameter("report_title", "report", "string", "Spatial domains", "Title of the report."),
 )

@@ -8,6 +8,7 @@ from typing import Any
 _WHERE = {
     "train": "mmsrl.train.api",
     "domains": "mmsrl.domains.api",
+    "consensus": "mmsrl.consensus.api",
 }
 
 

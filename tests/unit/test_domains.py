@@ -8,17 +8,19 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 from scipy.spatial.distance import pdist
+from scipy.stats import multivariate_normal
 from sklearn.metrics import adjusted_rand_score
+from sklearn.mixture import GaussianMixture
 
 from mmsrl._errors import InputError
-from mmsrl.domains import readouts
+from mmsrl.domains import mixture, number, readouts
 from mmsrl.domains.api import domains
 from mmsrl.domains.cli import main
-from mmsrl.domains.number import STEPS, choose_number
-from mmsrl.domains.readouts import by_size, leiden, leiden_with_n, neighbour_graph, read_out, reduce
+from mmsrl.domains.number import choose_number
+from mmsrl.domains.readouts import by_size, leiden, leiden_with_n, neighbour_graph, ordered, read_out, reduce
 
 SIZES = (120, 90, 60, 30)
-METHODS = ("gmm", "kmeans", "leiden")
+METHODS = ("gmm", "gmm_full", "kmeans", "leiden")
 
 
 def planted(sizes=SIZES, d=30, distance=8.0, seed=0):
@@ -37,27 +39,70 @@ def embedding_of(values, samples=("a",)):
     return anndata.AnnData(obs=obs.set_index(obs["sample"] + "_" + obs["barcode"]), obsm=obsm)
 
 
+def quick(monkeypatch):
+    for name, value in (("MOST", 8), ("LABELINGS", 4), ("STARTS", 2)):
+        monkeypatch.setattr(number, name, value)
+
+
+def labels_of(points, n_domains, method, seed=0):
+    return read_out(points, n_domains, method, seed).argmax(axis=1)
+
+
 @pytest.mark.parametrize("method", METHODS)
-def test_planted_groups_are_found_and_numbered_by_size(method):
+def test_planted_groups_are_found_and_ordered_by_size(method):
     values, group = planted()
-    labels = read_out(reduce(values), 4, method, seed=0)
-    assert adjusted_rand_score(group, labels) == 1
-    assert np.bincount(labels)[1:].tolist() == list(SIZES)
+    posterior = read_out(reduce(values), 4, method, seed=0)
+    assert posterior.dtype == np.float32
+    assert np.allclose(posterior.sum(axis=1), 1, atol=1e-5)
+    assert adjusted_rand_score(group, posterior.argmax(axis=1)) == 1
+    assert np.bincount(posterior.argmax(axis=1)).tolist() == list(SIZES)
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_many_spots_are_grouped_from_a_choice(method, monkeypatch):
-    values, group = planted()
-    monkeypatch.setattr(readouts, "FIT_SPOTS", 100)
-    labels = read_out(reduce(values), 4, method, seed=0)
-    assert adjusted_rand_score(group, labels) > 0.98
+    values, group = planted(d=5)
+    monkeypatch.setattr(readouts, "FIT_SPOTS", 150)
+    assert adjusted_rand_score(group, labels_of(reduce(values), 4, method)) > 0.98
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_same_seed_same_domains(method):
-    values, _ = planted(distance=1.0)
-    points = reduce(values)
+    points = reduce(planted(distance=1.0)[0])
     assert np.array_equal(read_out(points, 4, method, seed=3), read_out(points, 4, method, seed=3))
+
+
+def test_mixture_is_that_of_scikit_learn_from_the_same_start():
+    values, group = planted((200, 150, 100), d=4, distance=2.0)
+    found = mixture.maximise(values, np.eye(3)[group])
+    plain = GaussianMixture(3, covariance_type="tied", tol=1e-5, max_iter=500, random_state=0)
+    plain.weights_init = np.bincount(group) / len(group)
+    plain.means_init = np.array([values[group == k].mean(axis=0) for k in range(3)])
+    plain.precisions_init = np.linalg.inv(np.cov(values - plain.means_init[group], rowvar=False, bias=True))
+    plain.fit(values)
+    assert found.log_likelihood == pytest.approx(plain.lower_bound_, abs=2e-5)
+    assert np.allclose(found.posterior(values), plain.predict_proba(values), atol=1e-2)
+
+
+def test_posterior_of_a_mixture_is_bayes_rule_on_the_points_as_they_are():
+    values, _ = planted((200, 150, 100), d=4, distance=1.0)
+    values = values @ np.diag([10.0, 1.0, 0.1, 3.0]) + 5.0
+    found = mixture.fit(values, 3, seed=0, starts=2)
+    density = np.column_stack([multivariate_normal(mean, found.covariance).pdf(values) for mean in found.means])
+    expected = found.weights * density
+    assert np.allclose(found.posterior(values), expected / expected.sum(axis=1, keepdims=True), atol=1e-6)
+
+
+def test_more_starts_are_never_less_likely():
+    values, _ = planted((60,) * 5, d=6, distance=1.0)
+    likelihoods = [mixture.fit(values, 5, seed=0, starts=starts).log_likelihood for starts in (1, 4, 16)]
+    assert likelihoods == sorted(likelihoods)
+    assert likelihoods[-1] > likelihoods[0]
+
+
+def test_empty_domains_come_last():
+    posterior = np.eye(4)[[2, 2, 0, 0, 0, 1]]
+    assert ordered(posterior).argmax(axis=1).tolist() == [1, 1, 0, 0, 0, 2]
+    assert not ordered(posterior)[:, 3].any()
 
 
 def test_leiden_leaves_the_random_module_as_it_was():
@@ -75,13 +120,13 @@ def test_mixture_with_one_covariance_parts_long_parallel_groups_where_kmeans_can
     group = np.repeat([0, 1], 300)
     values = np.column_stack([rng.normal(scale=20, size=600), group * 4 + rng.normal(scale=0.5, size=600)])
     points = reduce(values)
-    assert adjusted_rand_score(group, read_out(points, 2, "gmm", seed=0)) > 0.95
-    assert adjusted_rand_score(group, read_out(points, 2, "kmeans", seed=0)) < 0.2
+    assert adjusted_rand_score(group, labels_of(points, 2, "gmm")) > 0.95
+    assert adjusted_rand_score(group, labels_of(points, 2, "kmeans")) < 0.2
 
 
 def test_mixture_does_not_depend_on_the_scale_of_the_embedding():
     values, _ = planted(distance=1.5)
-    tiny, huge = (read_out(reduce(values * scale), 4, "gmm", seed=0) for scale in (1e-5, 1e5))
+    tiny, huge = (labels_of(reduce(values * scale), 4, "gmm") for scale in (1e-5, 1e5))
     assert adjusted_rand_score(tiny, huge) == 1
 
 
@@ -95,41 +140,67 @@ def test_bisection_finds_a_resolution_for_every_number():
         assert leiden_with_n(graph, n_domains, seed=0).max() + 1 == n_domains
 
 
-@pytest.mark.parametrize("shape", [(300, 5), (300, 30), (300, 1200), (40, 200), (15, 3), (3, 2)])
+@pytest.mark.parametrize("shape", [(300, 5), (300, 30), (300, 1200), (40, 200), (15, 3), (3, 2), (900, 80)])
 def test_reduction_keeps_distances_that_the_leading_components_hold(shape):
     n, d = shape
     rng = np.random.default_rng(0)
     latent = rng.normal(size=(n, min(2, n - 1))) * 5
     values = latent @ rng.normal(size=(latent.shape[1], d))
     points = reduce(values)
-    assert points.shape[1] <= min(20, n - 1, d)
+    assert points.shape[1] <= min(50, max(3, n // 10), n - 1, d)
     plain, reduced = pdist(values), pdist(points)
     assert np.allclose(reduced / reduced.max(), plain / plain.max(), atol=1e-4)
     assert np.mean(points**2) == pytest.approx(1)
 
 
-def test_number_of_domains_is_that_of_clear_groups_and_the_curve_rises():
-    number = choose_number(reduce(planted()[0]), 0.3, seed=0)
-    assert number.n_domains == 4
-    assert [step["resolution"] for step in number.curve] == pytest.approx([0.3 * step for step in STEPS])
-    wide = choose_number(reduce(planted(distance=0.5)[0]), 1.0, seed=0).curve
-    assert wide[-1]["n_domains"] > wide[0]["n_domains"]
+def test_number_of_domains_is_that_of_clear_groups_from_several_members_or_one(monkeypatch):
+    quick(monkeypatch)
+    rng = np.random.default_rng(1)
+    group = np.repeat(np.arange(5), [80, 70, 60, 50, 40])
+    values = 8.0 * np.eye(5)[group] + rng.normal(size=(300, 5))
+    members = [reduce(values + 0.3 * rng.normal(size=values.shape)) for _ in range(6)]
+    for ensemble in (members, members[:1]):
+        chosen = choose_number(ensemble, seed=0)
+        assert chosen.n_domains == 5
+        assert chosen.stability > 0.8
+        assert [point["n_domains"] for point in chosen.curve] == list(range(3, 9))
+        assert max(point["stability"] for point in chosen.curve) == chosen.stability
 
 
-def test_sections_of_a_unit_share_their_domains():
+def test_sections_of_a_unit_share_their_domains_in_every_member():
     values, group = planted()
-    found = domains(embedding_of(values, ("a", "b")), 4)
-    assert found.table["sample"].tolist()[:4] == ["a", "b", "a", "b"]
-    assert set(found.table["domain"]) == {"1", "2", "3", "4"}
-    assert adjusted_rand_score(group, found.table["domain"]) == 1
-    assert sum(found.facts["spots"]["a"].values()) == 150 and found.facts["chosen"] is None
+    other = embedding_of(values[:, ::-1] * 2.0, ("a", "b"))
+    found = domains([embedding_of(values, ("a", "b")), other], 4)
+    assert found.members.obs["sample"].tolist()[:4] == ["a", "b", "a", "b"]
+    assert set(found.members.obsm) == {"posterior_0", "posterior_1", "spatial"}
+    for member in ("posterior_0", "posterior_1"):
+        assert adjusted_rand_score(group, found.members.obsm[member].argmax(axis=1)) == 1
+    assert found.facts["members"] == 2 and found.facts["chosen"] is None
     assert found.messages == []
 
 
-def test_a_number_that_was_chosen_is_told():
-    found = domains(embedding_of(planted()[0]), resolution=0.3)
+@pytest.mark.parametrize("method", ["gmm", "leiden"])
+def test_threads_change_nothing(method):
+    ensemble = [embedding_of(planted(distance=1.0, seed=seed)[0]) for seed in range(3)]
+    one, three = (domains(ensemble, 4, readout=method, threads=threads).members for threads in (1, 3))
+    assert all(np.array_equal(one.obsm[key], three.obsm[key]) for key in one.obsm)
+
+
+def test_a_number_that_was_chosen_is_told_and_doubted_where_nothing_is_stable(monkeypatch):
+    quick(monkeypatch)
+    found = domains(embedding_of(planted((80, 70, 60, 50), d=5)[0]))
     assert found.facts["n_domains"] == found.facts["chosen"]["n_domains"] == 4
-    assert "the number of domains was not given: 4" in found.messages[0]["text"]
+    assert "the number of domains was not given: 4, the most stable of 3 to 8" in found.messages[0]["text"]
+    noise = domains(embedding_of(np.random.default_rng(0).normal(size=(200, 5))))
+    assert [message["level"] for message in noise.messages] == ["info", "warning"]
+    assert "no number of domains is stable" in noise.messages[1]["text"]
+
+
+def test_members_of_other_spots_are_refused():
+    values, _ = planted()
+    first, second = embedding_of(values), embedding_of(values)
+    with pytest.raises(InputError, match="embedding 2 is not of the same spots"):
+        domains([first, second[::-1].copy()], 4)
 
 
 def test_bad_embeddings_are_errors():
@@ -145,13 +216,14 @@ def test_bad_embeddings_are_errors():
         domains(anndata.AnnData(obs=embedding_of(values).obs), 2)
 
 
-def test_command_writes_table_and_summary_and_names_the_unit_in_errors(tmp_path):
+def test_command_writes_members_and_summary_and_names_the_unit_in_errors(tmp_path):
     embedding_of(planted()[0].astype(np.float32)).write_h5ad(tmp_path / "u.embedding.h5ad")
-    options = ["--id", "u", "--embedding", str(tmp_path / "u.embedding.h5ad"), "--output-dir", str(tmp_path)]
+    twice = ["--embedding", str(tmp_path / "u.embedding.h5ad")] * 2
+    options = ["--id", "u", *twice, "--output-dir", str(tmp_path)]
     done = CliRunner().invoke(main, [*options, "--n-domains", "4"])
     assert done.exit_code == 0, done.output
-    table = pd.read_csv(tmp_path / "u.domains.csv", dtype=str)
-    assert list(table.columns) == ["sample", "barcode", "domain"] and len(table) == 300
+    members = anndata.read_h5ad(tmp_path / "u.domains.h5ad")
+    assert members.n_obs == 300 and members.obsm["posterior_1"].shape == (300, 4)
     assert json.loads((tmp_path / "u.domains.json").read_text())["result"]["n_domains"] == 4
     wrong = CliRunner().invoke(main, [*options, "--n-domains", "400"])
     assert wrong.exit_code == 2 and "unit u: 400 domains" in wrong.output

@@ -100,7 +100,7 @@ def section(n: int = 9, **changes: Any) -> Section:
 
 def test_report_says_what_happened_and_loads_nothing(made: Made) -> None:
     _, page, _ = made
-    for text in ("3 samples", "white & grey", "Leiden communities at resolution 1", "ARI", "0.625"):
+    for text in ("3 samples", "white & grey", "the most stable of 3 to 4", "ARI", "0.625"):
         assert text in page.text
     assert "no image features: there is no image" in page.text
     assert page.text.count("genes of pair were intersected") == 3  # overview once, and its two samples

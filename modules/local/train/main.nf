@@ -1,5 +1,5 @@
 process TRAIN {
-    tag "${meta.id}"
+    tag "${meta.seed == null ? meta.id : "${meta.id} seed ${meta.seed}"}"
     label 'process_high'
     container 'docker.io/mmsrl/mmsrl:0.1.0-cuda'
 
@@ -19,10 +19,12 @@ process TRAIN {
 
     script:
     def args = task.ext.args ?: ''
+    // A member of an ensemble has its own seed; of an option given twice the last counts.
+    def seed = meta.seed == null ? '' : "--seed ${meta.seed}"
     def sections = [counts].flatten().collect { file -> "--counts ${file}" } + [features].flatten().collect { file -> "--features ${file}" }
     """
     export OMP_NUM_THREADS=${task.cpus}
-    mmsrl-train --id ${meta.id} ${sections.join(' ')} ${args}
+    mmsrl-train --id ${meta.id} ${sections.join(' ')} ${args} ${seed}
 
     mmsrl-versions --process "${task.process}" anndata scanpy torch harmonypy > versions.yml
     """

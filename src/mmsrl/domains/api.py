@@ -1,26 +1,30 @@
-"""Domains of the sections trained together."""
+"""Domains of the sections trained together, in every member of an ensemble."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any, NamedTuple
 
+import anndata as ad
 import numpy as np
-import pandas as pd
 
 from mmsrl import _keys
 from mmsrl._errors import InputError
-from mmsrl.domains.number import choose_number
-from mmsrl.domains.readouts import Readout, read_out, reduce
+from mmsrl.domains.number import Mapper, choose_number
+from mmsrl.domains.readouts import Posterior, Readout, read_out, reduce
 
-if TYPE_CHECKING:
-    from anndata import AnnData
+UNSTABLE = 0.7
+"""Stability below which a chosen number of domains is said to be uncertain."""
 
 
 class Domains(NamedTuple):
     """Domains of one unit."""
 
-    table: pd.DataFrame
-    """One row a spot, in the order of the embedding: ``sample``, ``barcode``, ``domain`` ("1", "2", …)."""
+    members: ad.AnnData
+    """The spots, with their probabilities of each domain in ``obsm['posterior_0']`` and so on, one a member:
+    (n, K) float32, from the member's largest domain to its smallest."""
     facts: dict[str, Any]
     """How they were found: for the summary."""
     messages: list[dict[str, str]]
@@ -28,60 +32,96 @@ class Domains(NamedTuple):
 
 
 def domains(
-    embedding: AnnData,
+    embeddings: ad.AnnData | Sequence[ad.AnnData],
     n_domains: int | None = None,
     *,
     readout: Readout = "gmm",
-    resolution: float = 1.0,
     seed: int = 0,
+    threads: int = 1,
 ) -> Domains:
     """Group the spots of all sections of a unit into domains, jointly, so that one number means one domain in all.
 
     Parameters
     ----------
-    embedding
-        ``obsm['X_mmsrl']``, (n, d); ``obs['sample']``, ``obs['barcode']``.
+    embeddings
+        The members of the ensemble: the same spots in the same order, each with ``obsm['X_mmsrl']``, (n, d);
+        ``obs['sample']``, ``obs['barcode']``, ``obsm['spatial']``.
     n_domains
-        Number of domains; chosen without labels if it is not given.
+        Number of domains; the most stable one over the members if it is not given, see
+        :func:`mmsrl.domains.number.choose_number`.
     readout
-        ``gmm``, ``kmeans`` or ``leiden``: see :func:`mmsrl.domains.readouts.read_out`.
-    resolution
-        Used where ``n_domains`` is not given: see :func:`mmsrl.domains.number.choose_number`.
+        ``gmm``, ``gmm_full``, ``kmeans`` or ``leiden``: see :func:`mmsrl.domains.readouts.read_out`.
     seed
-        Seed of everything random.
+        Seed of the first member's read-out; the next one has the next seed.
+    threads
+        Read-outs that run at once; the result does not depend on it.
 
     Raises
     ------
     InputError
-        If the embedding is missing, not finite or constant, or ``n_domains`` exceeds the number of different spots.
+        If an embedding is missing, not finite or constant, the members are not of the same spots, or ``n_domains``
+        exceeds the number of different spots.
     """
-    if _keys.EMBEDDING not in embedding.obsm:
-        raise InputError(f"the embedding file has no obsm['{_keys.EMBEDDING}']; it must come from mmsrl-train")
-    points = reduce(np.asarray(embedding.obsm[_keys.EMBEDDING]))
+    ensemble = [embeddings] if isinstance(embeddings, ad.AnnData) else list(embeddings)
+    points = [reduce(_embedding(adata)) for adata in ensemble]
+    first = ensemble[0].obs[[_keys.SAMPLE, _keys.BARCODE]].astype(str)
+    for number, adata in enumerate(ensemble[1:], start=2):
+        if not np.array_equal(first.to_numpy(), adata.obs[first.columns].astype(str).to_numpy()):
+            raise InputError(f"embedding {number} is not of the same spots as the first, in the same order")
     messages: list[dict[str, str]] = []
-    facts: dict[str, Any] = {"readout": readout, "components": points.shape[1], "chosen": None}
-    wanted = n_domains
-    if wanted is None:
-        number = choose_number(points, resolution, seed)
-        wanted = number.n_domains
-        facts["chosen"] = {"n_domains": wanted, "rule": number.rule, "curve": number.curve}
-        messages.append({"level": "info", "text": f"the number of domains was not given: {wanted}, {number.rule}"})
-    labels = read_out(points, wanted, readout, seed)
-    table = pd.DataFrame(
-        {
-            _keys.SAMPLE: embedding.obs[_keys.SAMPLE].astype(str).to_numpy(),
-            _keys.BARCODE: embedding.obs[_keys.BARCODE].astype(str).to_numpy(),
-            _keys.DOMAIN: labels.astype(str),
-        }
-    )
-    found = int(labels.max())
-    if found != wanted:
-        messages.append(
-            {"level": "warning", "text": f"{wanted} domains were wanted, {readout} finds {found} in this embedding"}
-        )
-    facts["n_domains"] = found
-    facts["spots"] = {
-        sample: {str(k): int((part == str(k)).sum()) for k in range(1, found + 1)}
-        for sample, part in table.groupby(_keys.SAMPLE, sort=False)[_keys.DOMAIN]
+    facts: dict[str, Any] = {"readout": readout, "components": [p.shape[1] for p in points], "chosen": None}
+    with _at_once(threads) as at_once:
+        if n_domains is None:
+            n_domains = _choose(points, seed, at_once, facts, messages)
+
+        def read(member: int) -> Posterior:
+            return read_out(points[member], n_domains, readout, seed + member)
+
+        # igraph draws from one random stream a process.
+        posteriors = list((map if readout == "leiden" else at_once)(read, range(len(points))))
+    found = [int((posterior.argmax(axis=1).max()) + 1) for posterior in posteriors]
+    if min(found) < n_domains:
+        text = f"{n_domains} domains were wanted, {readout} finds {min(found)} in an embedding"
+        messages.append({"level": "warning", "text": text})
+    facts |= {"n_domains": n_domains, "members": len(posteriors)}
+    obsm = {f"{_keys.POSTERIOR}{i}": posterior for i, posterior in enumerate(posteriors)}
+    obsm[_keys.SPATIAL] = np.asarray(ensemble[0].obsm[_keys.SPATIAL])
+    return Domains(ad.AnnData(obs=first, obsm=obsm), facts, messages)
+
+
+def _embedding(adata: ad.AnnData) -> Any:
+    if _keys.EMBEDDING not in adata.obsm:
+        raise InputError(f"the embedding file has no obsm['{_keys.EMBEDDING}']; it must come from mmsrl-train")
+    return np.asarray(adata.obsm[_keys.EMBEDDING])
+
+
+def _choose(points: Sequence[Any], seed: int, mapper: Mapper, facts: dict[str, Any], messages: list[Any]) -> int:
+    number = choose_number(points, seed, mapper)
+    rule = f"the most stable of {number.curve[0]['n_domains']:.0f} to {number.curve[-1]['n_domains']:.0f}"
+    facts["chosen"] = {
+        "n_domains": number.n_domains,
+        "stability": number.stability,
+        "rule": rule,
+        "curve": number.curve,
     }
-    return Domains(table, facts, messages)
+    text = f"the number of domains was not given: {number.n_domains}, {rule} (stability {number.stability:.2f})"
+    messages.append({"level": "info", "text": text})
+    if number.stability < UNSTABLE:
+        text = "no number of domains is stable in these data: look at the curve, and give n_domains if it is known"
+        messages.append({"level": "warning", "text": text})
+    return number.n_domains
+
+
+@contextmanager
+def _at_once(threads: int) -> Iterator[Mapper]:
+    """Give a ``map`` that runs so many calls at once, each on one core.
+
+    The matrices are small: more threads within a call take no less time, and many times more on a busy machine.
+    """
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+    def several(function: Callable[[Any], Any], items: Iterable[Any]) -> Iterable[Any]:
+        return pool.map(function, items)
+
+    with threadpool_limits(1), ThreadPoolExecutor(threads) as pool:
+        yield several

@@ -10,13 +10,21 @@ import numpy as np
 import numpy.typing as npt
 
 from mmsrl._errors import InputError
+from mmsrl.domains import mixture
 
 Points = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.int64]
-Readout = Literal["gmm", "kmeans", "leiden"]
+Posterior = npt.NDArray[np.float32]
+Readout = Literal["gmm", "gmm_full", "kmeans", "leiden"]
 
-COMPONENTS = 20
-"""Principal components an embedding is reduced to (``emb_pca`` of the published models)."""
+COMPONENTS = 50
+"""Principal components of an embedding that are used, at most."""
+
+SPOTS_PER_COMPONENT = 10
+"""Spots there must be for each of them: a covariance in more dimensions is not to be had from few spots."""
+
+FULL_COMPONENTS = 20
+"""The same, at most, where every domain has a covariance of its own."""
 
 FIT_SPOTS = 20_000
 """Spots to fit on; with more, a random choice of so many is fitted and the others join by what was fitted."""
@@ -30,10 +38,10 @@ SEARCH_STEPS = 30
 
 
 def reduce(embedding: npt.NDArray[Any]) -> Points:
-    """Reduce an embedding, (n, d), to its leading principal components.
+    """Rotate an embedding, (n, d), to its principal axes, and cut it to what can be fitted.
 
-    At most :data:`COMPONENTS`, fewer where the embedding has a lower rank, on one common scale: mean squared length of
-    a row / number of columns = 1.
+    Kept are the leading :data:`COMPONENTS` at most, one for every :data:`SPOTS_PER_COMPONENT` spots at most (but
+    three), and no more than the rank of the embedding; on one common scale: mean square = 1.
 
     Raises
     ------
@@ -48,15 +56,16 @@ def reduce(embedding: npt.NDArray[Any]) -> Points:
     n, d = values.shape
     if n < 2 or not (values != values[0]).any():
         raise InputError(f"the embedding is the same at all {n} spots, nothing can be told apart")
+    wanted = min(COMPONENTS, max(3, n // SPOTS_PER_COMPONENT), n - 1, d)
     solver = "randomized" if min(n, d) > EXACT else "full" if n <= d else "covariance_eigh"
-    pca = PCA(n_components=min(COMPONENTS, n - 1, d), svd_solver=solver, iterated_power=7, random_state=0)
+    pca = PCA(n_components=wanted, svd_solver=solver, iterated_power=7, random_state=0)
     scores = pca.fit_transform(values).astype(np.float64)
     kept = pca.explained_variance_ > 1e-9 * pca.explained_variance_[0]
     scores = scores[:, kept]
     return np.asarray(scores / np.sqrt(np.mean(scores**2)))
 
 
-def read_out(points: Points, n_domains: int, method: Readout, seed: int) -> Labels:
+def read_out(points: Points, n_domains: int, method: Readout, seed: int) -> Posterior:
     """Group spots into domains.
 
     Parameters
@@ -64,39 +73,56 @@ def read_out(points: Points, n_domains: int, method: Readout, seed: int) -> Labe
     points
         (n, k), from :func:`reduce`.
     n_domains
-        Number of domains wanted. The result may have fewer where the mixture leaves a component without spots, or
-        another number where Leiden has no resolution that yields it.
+        K, the number of domains wanted. The result may have fewer where the mixture leaves a component without spots,
+        or where Leiden has no resolution that yields so many.
     method
-        ``gmm``: Gaussian mixture with one full covariance for all components (mclust's EEE), the likeliest of
-        :data:`INITIALISATIONS` starts from k-means and as many from random spots; ``kmeans``; ``leiden``: modularity
-        on the graph of nearest neighbours, with the resolution found by bisection.
+        ``gmm``: Gaussian mixture with one covariance for all domains (mclust's EEE), see
+        :func:`mmsrl.domains.mixture.fit`; ``gmm_full``: with a covariance for each (VVV), on the leading
+        :data:`FULL_COMPONENTS`; ``kmeans``; ``leiden``: modularity on the graph of nearest neighbours, with the
+        resolution found by bisection.
     seed
         Seed of everything random.
 
     Returns
     -------
     numpy.ndarray
-        (n,), domains 1, 2, … from the largest to the smallest, those of one size in the order of their first spots.
+        (n, K) float32: probability of each domain, from the largest domain to the smallest, those of one size in the
+        order of their first spots. Ones and zeros where the method gives no probabilities.
 
     Raises
     ------
     InputError
         If there are fewer different spots than domains.
     """
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
-
     different = len(np.unique(points, axis=0))
     if n_domains > different:
         raise InputError(f"{n_domains} domains were asked for, but there are only {different} different spots")
     fitted = subset(len(points), seed)
     if method == "leiden":
         labels = _extend(points, fitted, leiden_with_n(neighbour_graph(points[fitted]), n_domains, seed))
+        posterior: npt.NDArray[Any] = one_hot(labels, n_domains)
+    elif method == "kmeans":
+        posterior = one_hot(_kmeans(points[fitted], n_domains, seed).predict(points), n_domains)
+    elif method == "gmm_full":
+        leading = points[:, :FULL_COMPONENTS]
+        posterior = _full_mixture(leading[fitted], n_domains, seed).predict_proba(leading)
     else:
-        fit = _mixture if method == "gmm" else _kmeans
-        # The matrices are small: more threads take no less time, and many times more on a busy machine.
-        with threadpool_limits(1):
-            labels = fit(points[fitted], n_domains, seed).predict(points)
-    return by_size(labels)
+        posterior = mixture.fit(points[fitted], n_domains, seed).posterior(points)
+    return ordered(posterior)
+
+
+def one_hot(labels: npt.NDArray[Any], n_domains: int) -> Posterior:
+    """Return memberships, (n, K) float32, of labels from 0 to K - 1."""
+    return np.asarray(np.eye(n_domains, dtype=np.float32)[labels])
+
+
+def ordered(posterior: npt.NDArray[Any]) -> Posterior:
+    """Put the columns of a posterior, (n, K), into the order of :func:`by_size`, empty domains last."""
+    labels = posterior.argmax(axis=1)
+    present, first = np.unique(labels, return_index=True)
+    number = by_size(labels)[first] - 1
+    empty = np.setdiff1d(np.arange(posterior.shape[1]), present)
+    return np.asarray(posterior[:, np.concatenate([present[np.argsort(number)], empty])], dtype=np.float32)
 
 
 def by_size(labels: npt.NDArray[Any]) -> Labels:
@@ -132,27 +158,27 @@ def leiden(graph: Any, resolution: float, seed: int) -> Labels:
 
 
 def leiden_with_n(graph: Any, n_domains: int, seed: int) -> Labels:
-    """Find by bisection a resolution that yields ``n_domains`` communities; the nearest number if there is none."""
+    """Find by bisection a resolution that yields ``n_domains`` communities; the next lower number if there is none."""
     low, high = 1e-3, 10.0
-    best: Labels | None = None
+    best, missed = np.zeros(graph.vcount(), dtype=np.int64), n_domains - 1
     for _ in range(SEARCH_STEPS):
         resolution = float(np.sqrt(low * high))
         labels = leiden(graph, resolution, seed)
         found = int(labels.max()) + 1
-        if best is None or abs(found - n_domains) < abs(int(best.max()) + 1 - n_domains):
-            best = labels
+        if 0 <= n_domains - found < missed:
+            best, missed = labels, n_domains - found
         if found == n_domains:
             break
         low, high = (resolution, high) if found < n_domains else (low, resolution)
-    assert best is not None
     return best
 
 
-def subset(n: int, seed: int) -> Labels:
-    """Return the indices of the spots to fit on, in order: all, or :data:`FIT_SPOTS` at random."""
-    if n <= FIT_SPOTS:
+def subset(n: int, seed: int, share: float = 1.0) -> Labels:
+    """Return the indices of the spots to fit on, in order: a share of all, at most :data:`FIT_SPOTS`, at random."""
+    wanted = min(FIT_SPOTS, round(share * n))
+    if wanted == n:
         return np.arange(n)
-    return np.sort(np.random.default_rng(seed).choice(n, FIT_SPOTS, replace=False))
+    return np.sort(np.random.default_rng(seed).choice(n, wanted, replace=False))
 
 
 def _extend(points: Points, fitted: Labels, labels: Labels) -> Labels:
@@ -167,28 +193,15 @@ def _extend(points: Points, fitted: Labels, labels: Labels) -> Labels:
     return everywhere
 
 
-def _mixture(points: Points, n_domains: int, seed: int) -> Any:
-    """Fit the likeliest mixture of many starts.
-
-    k-means looks for round groups, and where the common covariance is long it starts every time in the same wrong
-    place; random spots do not.
-    """
+def _full_mixture(points: Points, n_domains: int, seed: int) -> Any:
     from sklearn.mixture import GaussianMixture
 
-    fits = []
-    for start in ("kmeans", "random_from_data"):
-        mixture = GaussianMixture(
-            n_domains,
-            covariance_type="tied",
-            n_init=INITIALISATIONS,
-            init_params=start,
-            max_iter=200,
-            random_state=seed,
-        )
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # says that a start has not converged: the likeliest is taken all the same
-            fits.append(mixture.fit(points))
-    return max(fits, key=lambda mixture: mixture.lower_bound_)
+    fitted = GaussianMixture(
+        n_domains, n_init=INITIALISATIONS, tol=mixture.TOLERANCE, max_iter=mixture.ITERATIONS, random_state=seed
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # says that a start has not converged: the likeliest is taken all the same
+        return fitted.fit(points)
 
 
 def _kmeans(points: Points, n_domains: int, seed: int) -> Any:

@@ -72,19 +72,19 @@ def histogram(title: str, values: npt.NDArray[np.float64]) -> go.Figure:
     return figure
 
 
-def choice_curve(resolutions: Sequence[float], numbers: Sequence[int], chosen: int) -> go.Figure:
-    """Draw how the number of domains depends on the resolution it was chosen at.
+def choice_curve(numbers: Sequence[int], stabilities: Sequence[float], chosen: int) -> go.Figure:
+    """Draw how stable each number of domains is, and which one was taken.
 
     Parameters
     ----------
-    resolutions, numbers
-        Leiden resolutions that were tried and the number of domains found with each.
+    numbers, stabilities
+        Numbers of domains that were tried, and how well labelings with so many agree.
     chosen
         The number taken.
     """
     figure = go.Figure(
-        go.Scatter(x=list(resolutions), y=list(numbers), mode="lines+markers", line_color=PALETTE[0], name="domains")
+        go.Scatter(x=list(numbers), y=list(stabilities), mode="lines+markers", line_color=PALETTE[0], name="stability")
     )
-    figure.add_hline(y=chosen, line={"dash": "dash", "color": PALETTE[5]}, annotation_text=f"taken: {chosen}")
-    figure.update_layout(xaxis_title="Resolution", xaxis_type="log", yaxis_title="Number of domains", showlegend=False)
+    figure.add_vline(x=chosen, line={"dash": "dash", "color": PALETTE[5]}, annotation_text=f"taken: {chosen}")
+    figure.update_layout(xaxis_title="Number of domains", yaxis_title="Stability", showlegend=False)
     return figure

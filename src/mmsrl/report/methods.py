@@ -59,6 +59,9 @@ def paragraphs(summaries: Sequence[Mapping[str, Any]]) -> list[Paragraph]:
         values = [summary["parameters"].get(name) for summary in by_stage.get(stage, [])]
         return list(dict.fromkeys(value for value in values if value is not None))
 
+    def found(stage: str, name: str) -> list[Any]:
+        return list(dict.fromkeys(summary["result"].get(name) for summary in by_stage.get(stage, [])))
+
     def said(stage: str, name: str) -> str:
         return " or ".join(str(value) for value in asked(stage, name))
 
@@ -66,7 +69,7 @@ def paragraphs(summaries: Sequence[Mapping[str, Any]]) -> list[Paragraph]:
         _qc(said) if "qc" in by_stage else None,
         _features(by_stage["features"]) if "features" in by_stage else None,
         _train(asked("train", "preset"), said, by_stage["train"]) if "train" in by_stage else None,
-        _domains(asked("domains", "readout")) if "domains" in by_stage else None,
+        _domains(asked("domains", "readout"), found("consensus", "members")) if "domains" in by_stage else None,
         _evaluate() if "evaluate" in by_stage else None,
         Paragraph(
             "Workflow and figures",
@@ -135,15 +138,22 @@ def _train(presets: Sequence[str], said: Any, summaries: Sequence[Mapping[str, A
     return Paragraph("Embedding", text, cites)
 
 
-def _domains(readouts: Sequence[str]) -> Paragraph:
+def _domains(readouts: Sequence[str], members: Sequence[int]) -> Paragraph:
     ways = {
         "gmm": "a Gaussian mixture with one covariance shared by all domains",
+        "gmm_full": "a Gaussian mixture with a covariance for each domain",
         "kmeans": "k-means",
         "leiden": "Leiden clustering of the nearest-neighbour graph",
     }
     used = " or ".join(ways.get(readout, readout) for readout in readouts)
     cites = tuple(dict.fromkeys("Leiden" if readout == "leiden" else "scikit-learn" for readout in readouts))
-    return Paragraph("Spatial domains", f"Spots were grouped into domains on the embedding by {used}.", cites)
+    text = f"Spots were grouped into domains on the embedding by {used}."
+    if any(number > 1 for number in members):
+        text += (
+            f" This was done for {' or '.join(map(str, members))} members of an ensemble; matching domains were paired "
+            "and their probabilities averaged."
+        )
+    return Paragraph("Spatial domains", text, cites)
 
 
 def _evaluate() -> Paragraph:

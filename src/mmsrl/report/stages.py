@@ -114,9 +114,9 @@ def confusion_rows(facts: Mapping[str, Any] | None) -> list[dict[str, Any]]:
     ]
 
 
-def choice_points(result: Mapping[str, Any]) -> tuple[Sequence[float], Sequence[int]] | None:
-    """Return resolutions and numbers of domains found with them, where the number was chosen by the pipeline."""
+def choice_points(result: Mapping[str, Any]) -> tuple[Sequence[int], Sequence[float]] | None:
+    """Return numbers of domains and how stable each is, where the number was chosen by the pipeline."""
     chosen = result.get("chosen")
     if not chosen or len(chosen["curve"]) < 2:
         return None
-    return [point["resolution"] for point in chosen["curve"]], [point["n_domains"] for point in chosen["curve"]]
+    return [point["n_domains"] for point in chosen["curve"]], [point["stability"] for point in chosen["curve"]]

@@ -1,0 +1,146 @@
+"""The consensus finds what its members share, knows where it is wrong, and votes only where that helps."""
+
+import json
+
+import anndata
+import numpy as np
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+from sklearn.metrics import adjusted_rand_score
+
+from mmsrl._errors import InputError
+from mmsrl.consensus import average
+from mmsrl.consensus.api import consensus
+from mmsrl.consensus.cli import main
+from mmsrl.consensus.neighbourhood import confidence, neighbourhood, refinement, vote
+
+SIDE = 24
+PLACES = np.stack(np.meshgrid(np.arange(SIDE), np.arange(SIDE)), axis=-1).reshape(-1, 2).astype(float)
+LAYERS = (PLACES[:, 1] // 6).astype(int)
+PATCHES = np.random.default_rng(5).integers(4, size=len(PLACES))
+ONE_SECTION = np.zeros(len(PLACES), dtype=int)
+
+
+def noisy(truth, share, seed):
+    """One-hot memberships with a share of the spots elsewhere, and the groups numbered at random."""
+    rng = np.random.default_rng(seed)
+    wrong = rng.random(len(truth)) < share
+    labels = np.where(wrong, rng.integers(4, size=len(truth)), truth)
+    return np.eye(4, dtype=np.float32)[rng.permutation(4)[labels]]
+
+
+def unit_of(posteriors, sample="a"):
+    n = len(posteriors[0])
+    obs = pd.DataFrame({"sample": np.resize(sample, n), "barcode": [f"{i}-1" for i in range(n)]})
+    obsm = {f"posterior_{i}": posterior for i, posterior in enumerate(posteriors)}
+    return anndata.AnnData(obs=obs.set_index(obs["sample"] + obs["barcode"]), obsm=obsm | {"spatial": PLACES[:n]})
+
+
+def test_consensus_is_better_than_its_members_whatever_their_numbering():
+    members = [noisy(LAYERS, 0.4, seed) for seed in range(12)]
+    single = [adjusted_rand_score(LAYERS, member.argmax(axis=1)) for member in members]
+    mean = average.consensus(members)
+    assert np.allclose(mean.sum(axis=1), 1)
+    assert adjusted_rand_score(LAYERS, mean.argmax(axis=1)) > 0.95 > max(single)
+
+
+def test_consensus_is_the_mean_of_memberships_where_the_numbering_is_the_same():
+    members = [np.random.default_rng(seed).dirichlet(np.eye(4)[k] * 20 + 1) for seed in range(3) for k in LAYERS]
+    members = np.array(members).reshape(3, -1, 4)
+    shuffled = [member[:, np.random.default_rng(i).permutation(4)] for i, member in enumerate(members)]
+    mean = average.consensus(shuffled)
+    expected = members.mean(axis=0)
+    assert np.allclose(average.aligned(expected, mean), expected)
+
+
+def test_agreement_of_members():
+    members = [noisy(LAYERS, 0.0, 0), noisy(LAYERS, 0.0, 1), noisy(PATCHES, 0.0, 2)]
+    table = average.agreement(members)
+    assert table[0, 1] == 1 and table[0, 2] == table[2, 0] < 0.1
+    assert average.mean_agreement(table) == pytest.approx((table[0, 1] + 2 * table[0, 2]) / 3)
+    assert average.mean_agreement(average.agreement(members[:1])) == 1
+
+
+def test_neighbourhood_is_of_the_nearest_spots_of_the_same_section():
+    around = neighbourhood(PLACES, ONE_SECTION, 5)
+    middle = 10 * SIDE + 10
+    assert set(around[middle].indices) == {middle, middle - 1, middle + 1, middle - SIDE, middle + SIDE}
+    assert np.allclose(around.sum(axis=1), 1)
+    sections = np.repeat([0, 1], 4)
+    on_top = neighbourhood(np.tile(PLACES[:4], (2, 1)), sections, 19)
+    assert np.allclose(on_top.toarray(), (sections[:, None] == sections) / 4)
+
+
+def test_confidence_ranks_errors():
+    members = [noisy(LAYERS, 0.75, seed) for seed in range(5)]
+    mean = average.consensus(members)
+    labels = mean.argmax(axis=1)
+    sure = confidence(mean, labels, neighbourhood(PLACES, ONE_SECTION))
+    assert sure.dtype == np.float32 and 0 <= sure.min() and sure.max() <= 1
+    wrong = average.aligned(np.eye(4)[LAYERS], np.eye(4)[labels]).argmax(axis=1) != LAYERS
+    half = np.argsort(-sure)[: len(sure) // 2]
+    assert wrong[half].mean() < 0.5 * wrong.mean()
+
+
+def test_vote_takes_the_commonest_label_and_keeps_ties():
+    around = neighbourhood(PLACES[:SIDE], ONE_SECTION[:SIDE], 3)
+    labels = np.zeros(SIDE, dtype=int)
+    labels[10] = 1
+    assert not vote(labels, around).any()
+    pair = neighbourhood(PLACES[:2], ONE_SECTION[:2], 2)
+    assert vote(np.array([1, 0]), pair).tolist() == [1, 0]
+
+
+def test_refinement_pays_on_noisy_layers_and_not_on_patches():
+    around = neighbourhood(PLACES, ONE_SECTION)
+    layered = refinement([noisy(LAYERS, 0.5, seed) for seed in range(4)], around)
+    assert layered.pays and layered.after > layered.before + 0.05
+    patchy = refinement([noisy(PATCHES, 0.2, seed) for seed in range(4)], around)
+    assert not patchy.pays and patchy.after < patchy.before - 0.05
+
+
+def test_domains_are_numbered_by_size_and_facts_are_kept():
+    uneven = np.select([PLACES[:, 1] < 12, PLACES[:, 1] < 19], [2, 1], 0)
+    found = consensus(unit_of([noisy(uneven, 0.0, seed) for seed in range(4)], ("a", "b")))
+    sizes = found.table["domain"].value_counts()
+    assert sizes.index.tolist() == ["1", "2", "3"]
+    assert found.facts["n_domains"] == 3 and found.facts["members"] == 4
+    assert sum(found.facts["spots"]["a"].values()) == len(PLACES) // 2
+    assert set(found.facts["confidence"]) == {"1", "2", "3"}
+    assert [message["level"] for message in found.messages] == ["info", "warning"]
+    assert "4 domains were wanted; in the consensus 3 have spots" in found.messages[1]["text"]
+
+
+def test_refinement_is_applied_and_told():
+    found = consensus(unit_of([noisy(LAYERS, 0.5, seed) for seed in range(4)]))
+    assert found.facts["refinement"]["applied"]
+    assert "domains are refined by a vote" in found.messages[0]["text"]
+    assert adjusted_rand_score(LAYERS, found.table["domain"]) > 0.9
+
+
+def test_one_member_is_its_own_consensus():
+    member = noisy(LAYERS, 0.1, 0)
+    found = consensus(unit_of([member]))
+    assert adjusted_rand_score(member.argmax(axis=1), found.table["domain"]) == 1
+    assert not found.facts["refinement"]["applied"]
+    assert "one member" in found.messages[0]["text"]
+
+
+def test_members_of_different_numbers_are_refused():
+    members = [noisy(LAYERS, 0.0, 0), noisy(LAYERS, 0.0, 1)[:, :3]]
+    with pytest.raises(InputError, match="no members of one number"):
+        consensus(unit_of(members))
+
+
+def test_command_writes_the_table_and_names_the_unit_in_errors(tmp_path):
+    unit_of([noisy(LAYERS, 0.1, seed) for seed in range(3)]).write_h5ad(tmp_path / "u.domains.h5ad")
+    options = ["--id", "u", "--domains", str(tmp_path / "u.domains.h5ad"), "--output-dir", str(tmp_path)]
+    done = CliRunner().invoke(main, options)
+    assert done.exit_code == 0, done.output
+    table = pd.read_csv(tmp_path / "u.domains.csv", dtype={"domain": str})
+    assert list(table.columns) == ["sample", "barcode", "domain", "domain_confidence"] and len(table) == len(PLACES)
+    assert json.loads((tmp_path / "u.consensus.json").read_text())["result"]["members"] == 3
+    unit_of([noisy(LAYERS, 0.0, 0), noisy(LAYERS, 0.0, 1)[:, :3]]).write_h5ad(tmp_path / "u.domains.h5ad")
+    wrong = CliRunner().invoke(main, options)
+    assert wrong.exit_code == 2 and "unit u: there are no members" in wrong.output
