@@ -81,8 +81,8 @@ PARAMETERS: tuple[Parameter, ...] = (
         "pipeline",
         "integer",
         None,
-        "Members of the ensemble that the domains are the consensus of: trainings with the seeds `seed`, `seed` + 1 and "
-        "so on. Empty: 12 for `default`, which are all combinations of its constants, and 1 for the published presets.",
+        "Members of the ensemble that the domains are the consensus of: trainings with the seeds `seed`, `seed` + 1 "
+        "and so on. Empty: 12 for `default`, all combinations of its constants, and 1 for the published presets.",
         minimum=1,
     ),
     Parameter("help", "pipeline", "boolean", False, "Print the parameters and stop.", hidden=True),
