@@ -280,6 +280,20 @@ def test_section_mixing_is_0_apart_and_1_together() -> None:
     assert section_mixing(where + 100 * of[:, None], of)["ilisi_scaled"] == pytest.approx(0.0, abs=1e-9)
 
 
+def test_section_mixing_of_many_spots_is_that_of_a_sample() -> None:
+    rng = np.random.default_rng(0)
+    of = np.repeat([0, 1], [30_000, 15_000])
+    assert section_mixing(rng.standard_normal((45_000, 3)), of)["ilisi_scaled"] > 0.9
+    assert section_mixing(rng.standard_normal((45_000, 3)) + 9 * of[:, None], of)["ilisi_scaled"] < 0.01
+
+
+def test_further_attempts_take_smaller_blocks() -> None:
+    for attempt, block in ((1, 512), (2, 128), (3, 32)):
+        result = train(section(), attempt=attempt, **{**QUICK, "epochs": 1})
+        assert result.facts["block_size"] == block
+        assert any("to save memory" in message["text"] for message in result.messages) == (attempt > 1)
+
+
 def test_harmony_is_reproducible() -> None:
     rng = np.random.default_rng(0)
     values, of = rng.standard_normal((300, 5)).astype(np.float32), np.repeat([0, 1], 150)

@@ -67,6 +67,7 @@ def train(
     batch_correction: bool = True,
     decoder: bool = True,
     block_size: int | None = None,
+    attempt: int = 1,
     checkpoint: Path | None = None,
     checkpoint_every: int = 10,
     show_progress: bool = True,
@@ -94,6 +95,9 @@ def train(
         Train the decoder of the counts in ``default``, on which its embedding does not depend.
     block_size
         Spots of a block where pairs of spots are visited; bounds memory.
+    attempt
+        Which try this is, after others ran out of memory: each takes a quarter of the block size of the one before,
+        and the third, where ``device`` is ``auto``, the CPU.
     checkpoint
         File to go on from after an interruption, saved every ``checkpoint_every`` epochs and removed at the end.
     settings
@@ -119,9 +123,11 @@ def train(
     chosen = choose_settings(preset, settings)
     if not decoder and isinstance(chosen, Published):
         raise InputError(f"preset '{preset}' makes its embedding by training its decoder: leave decoder true")
-    place = choose_device(device)
-    block = block_size or (4096 if place.type == "cuda" else 512)
+    place = choose_device("cpu" if device == "auto" and attempt > 2 else device)
+    block = max((block_size or (4096 if place.type == "cuda" else 512)) // 4 ** (attempt - 1), 1)
     unit = stack(sections, n_top_genes)
+    if attempt > 1:
+        unit.messages.append(warning(f"attempt {attempt}: on {place.type} in blocks of {block} spots, to save memory"))
     with memory_errors(block):
         model, facts = build(
             unit, chosen, seed=seed, correct=batch_correction, decoder=decoder, block=block, device=place
@@ -143,7 +149,7 @@ def train(
         z, _, facts["variance_kept"] = principal_components(z, chosen.components, seed)
     for i, adata in enumerate(sections):
         adata.obsm[_keys.EMBEDDING] = z[unit.section == i]
-    facts |= _facts(unit, model, history, place, time.perf_counter() - started)
+    facts |= {"block_size": block, **_facts(unit, model, history, place, time.perf_counter() - started)}
     if len(unit.samples) > 1:
         facts["section_mixing"] = section_mixing(z, unit.section)
     weights = {

@@ -28,6 +28,12 @@ from mmsrl._click import stage_command
 )
 @click.option("--threads", type=click.IntRange(1), help="CPU threads; without it, OMP_NUM_THREADS or all cores.")
 @click.option(
+    "--attempt",
+    type=click.IntRange(1),
+    default=1,
+    help="Which try this is after others ran out of memory: each takes smaller blocks, the third the CPU.",
+)
+@click.option(
     "--output-dir",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     default=Path("."),
@@ -38,6 +44,7 @@ def main(
     counts: tuple[Path, ...],
     features: tuple[Path, ...],
     threads: int | None,
+    attempt: int,
     output_dir: Path,
     **options: Any,
 ) -> None:
@@ -52,7 +59,7 @@ def main(
     if threads:
         torch.set_num_threads(threads)
     sections = read_sections(counts, features)
-    result = train(sections, checkpoint=output_dir / f"{id}.checkpoint.pt", **options)
+    result = train(sections, attempt=attempt, checkpoint=output_dir / f"{id}.checkpoint.pt", **options)
     for message in result.messages:
         log.info(message["text"])
     write_embedding(output_dir / f"{id}.embedding.h5ad", result)

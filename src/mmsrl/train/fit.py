@@ -155,9 +155,12 @@ def memory_errors(block: int) -> Iterator[None]:
     except torch.OutOfMemoryError as error:
         raise OutOfMemoryError(_advice("the GPU", block)) from error
     except RuntimeError as error:
-        if "can't allocate memory" not in str(error):
-            raise
-        raise OutOfMemoryError(_advice("the machine", block)) from error
+        # The libraries below torch say it in words of their own.
+        if "can't allocate memory" in str(error):
+            raise OutOfMemoryError(_advice("the machine", block)) from error
+        if "CUDA error: out of memory" in str(error) or "ALLOC_FAILED" in str(error):
+            raise OutOfMemoryError(_advice("the GPU", block)) from error
+        raise
 
 
 def _advice(what: str, block: int) -> str:

@@ -20,6 +20,9 @@ FloatArray = NDArray[np.floating[Any]]
 CLIP = 10.0
 """Standard deviations from the mean at which a standardised value is cut."""
 
+MIXING_SPOTS = 20_000
+"""Spots on which the mixing of sections is scored at most."""
+
 
 def principal_components(values: sp.csr_matrix | FloatArray, k: int, seed: int) -> tuple[FloatArray, FloatArray, float]:
     """Return scores (n, k), axes (k, m) and the share of the variance they keep; k is cut to what there is.
@@ -107,8 +110,12 @@ def section_mixing(embedding: FloatArray, section: NDArray[np.integer[Any]], nei
 
     ``ilisi`` is the mean inverse Simpson index of the sections among each spot's nearest neighbours in the embedding
     (Korsunsky et al. 2019, with equal weights): the effective number of sections around a spot, from 1 to their number.
-    ``ilisi_scaled`` is the same from 0 (apart) to 1 (as mixed as their sizes allow).
+    ``ilisi_scaled`` is the same from 0 (apart) to 1 (as mixed as their sizes allow). Of more than 20,000 spots, so many
+    drawn at random are scored among themselves.
     """
+    if len(section) > MIXING_SPOTS:
+        scored = np.sort(np.random.default_rng(0).choice(len(section), MIXING_SPOTS, replace=False))
+        embedding, section = embedding[scored], section[scored]
     sizes = np.bincount(section) / len(section)
     k = min(neighbours, len(section) - 1)
     near = NearestNeighbors(n_neighbors=k).fit(embedding).kneighbors(return_distance=False)
