@@ -17,7 +17,7 @@ from sklearn.metrics import silhouette_score
 from mmsrl._errors import InputError
 from mmsrl.train.api import choose_settings, spatial_graph, stack, train
 from mmsrl.train.cli import main
-from mmsrl.train.default import DefaultInputs, DefaultModel
+from mmsrl.train.default import DefaultInputs, DefaultModel, negative_binomial
 from mmsrl.train.presets import PRESETS
 from mmsrl.train.sections import harmonise, section_mixing, standard_components
 
@@ -204,6 +204,19 @@ def test_an_epoch_of_the_decoder_visits_no_more_spots_than_it_needs() -> None:
     assert len(first.unique()) == 40
     list(model.steps())
     assert not torch.equal(torch.cat(visited)[40:].sort().values, first.sort().values)  # others in the next epoch
+
+
+def test_likelihood_of_counts_and_its_gradient_are_those_of_the_negative_binomial() -> None:
+    generator = torch.Generator().manual_seed(0)
+    x = torch.poisson(torch.full((40, 7), 1.5, dtype=torch.float64), generator=generator)
+    log_mu = torch.randn(40, 7, dtype=torch.float64, generator=generator).requires_grad_()
+    log_theta = torch.randn(7, dtype=torch.float64, generator=generator).mul(2.0).requires_grad_()
+    loss = negative_binomial(x, log_mu, log_theta)
+    expected = -torch.distributions.NegativeBinomial(log_theta.exp(), logits=log_mu - log_theta).log_prob(x).mean()
+    torch.testing.assert_close(loss, expected, rtol=1e-12, atol=0.0)
+    found = torch.autograd.grad(loss, [log_mu, log_theta])
+    for ours, theirs in zip(found, torch.autograd.grad(expected, [log_mu, log_theta]), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-15)
 
 
 def test_facts_tell_what_the_seed_chose() -> None:

@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 import anndata as ad
 import numpy as np
 import pandas as pd
-import scanpy as sc
 import scipy.sparse as sp
 import torch
 from numpy.typing import NDArray
@@ -125,7 +124,7 @@ def train(
         raise InputError(f"preset '{preset}' makes its embedding by training its decoder: leave decoder true")
     place = choose_device("cpu" if device == "auto" and attempt > 2 else device)
     block = max((block_size or (4096 if place.type == "cuda" else 512)) // 4 ** (attempt - 1), 1)
-    unit = stack(sections, n_top_genes)
+    unit = stack(sections, n_top_genes if decoder else 0)
     if attempt > 1:
         unit.messages.append(warning(f"attempt {attempt}: on {place.type} in blocks of {block} spots, to save memory"))
     with memory_errors(block):
@@ -179,7 +178,10 @@ def choose_settings(preset: str, changes: dict[str, Any]) -> Settings:
 
 
 def stack(sections: Sequence[ad.AnnData], n_top_genes: int) -> Unit:
-    """Stack sections: common genes, highly variable ones, normalised expression, coordinates and image features."""
+    """Stack sections: common genes, highly variable ones, normalised expression, coordinates and image features.
+
+    ``n_top_genes`` of 0 finds no highly variable genes: none is modelled.
+    """
     messages: list[Message] = []
     samples = [str(a.uns.get(_keys.UNS, {}).get(_keys.SAMPLE, f"section{i + 1}")) for i, a in enumerate(sections)]
     if len(set(samples)) < len(samples):
@@ -241,10 +243,14 @@ def _variable_genes(
     n_genes = counts.shape[1]
     if n_genes == 0:
         raise InputError(f"no gene is seen in {MIN_SPOTS} or more spots; the data are too sparse to train on")
+    if n_top == 0:
+        return np.empty(0, np.int64)
     if n_genes <= n_top:
         if n_genes < n_top:
             messages.append(info(f"all {n_genes} genes are modelled; n_top_genes asks for {n_top}"))
         return np.arange(n_genes)
+    import scanpy as sc  # takes seconds, and further members of an ensemble do without
+
     joint = ad.AnnData(
         counts, obs=pd.DataFrame({"section": section.astype(str)}, index=np.arange(len(section)).astype(str))
     )

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mmsrl.train.autograd import with_gradient
 from mmsrl.train.fit import Row, Trainable
 from mmsrl.train.presets import Default
 
@@ -103,10 +104,11 @@ class DefaultModel(ClosedForm):
 
 
 def negative_binomial(x: Tensor, log_mu: Tensor, log_theta: Tensor) -> Tensor:
-    """Return the mean negative log likelihood of counts.
+    """Return the mean negative log likelihood of counts, with its gradient taken at once.
 
-    −log NB = lnΓ(θ) − lnΓ(x+θ) + lnΓ(x+1) + θ·log((θ+μ)/θ) + x·log((θ+μ)/μ); the Γ terms and the last one are 0
-    where x = 0 and are only taken elsewhere.
+    -log NB = θ·log(1 + μ/θ) + x·(log(1 + μ/θ) + log θ - log μ) + lnΓ(θ) - lnΓ(x+θ) + lnΓ(x+1), of which all but the
+    first is 0 where x = 0 and only taken elsewhere. With m = (x - μ)/(1 + μ/θ) the derivatives are -m by log μ and
+    Σ (θ·log(1 + μ/θ) + m) by log θ, plus θ·(ψ(θ) - ψ(x+θ)) where x > 0: half the passes that autograd would make.
 
     Parameters
     ----------
@@ -115,11 +117,22 @@ def negative_binomial(x: Tensor, log_mu: Tensor, log_theta: Tensor) -> Tensor:
     log_theta
         (G,).
     """
-    theta = log_theta.exp()
-    log_sum = torch.logaddexp(log_mu, log_theta)
-    loss = (theta * (log_sum - log_theta)).sum()
+    value, gradients = _likelihood(x, log_mu, log_theta)
+    return with_gradient(value, gradients, [log_mu, log_theta])
+
+
+@torch.no_grad()
+def _likelihood(x: Tensor, log_mu: Tensor, log_theta: Tensor) -> tuple[Tensor, list[Tensor]]:
+    theta, mu = log_theta.exp(), log_mu.exp()
+    ratio = mu / theta
+    log_ratio = ratio.log1p()
+    miss = (x - mu).div_(ratio.add_(1.0))
+    by_gene = theta * log_ratio.sum(dim=0)
     row, gene = x.nonzero(as_tuple=True)
     value, shape = x[row, gene], theta[gene]
-    loss = loss + (value * (log_sum[row, gene] - log_mu[row, gene])).sum()
-    loss = loss + (torch.lgamma(shape) - torch.lgamma(value + shape) + torch.lgamma(value + 1.0)).sum()
-    return loss / x.numel()
+    stored = value * (log_ratio[row, gene] + log_theta[gene] - log_mu[row, gene])
+    stored += torch.lgamma(shape) - torch.lgamma(value + shape) + torch.lgamma(value + 1.0)
+    d_theta = by_gene + miss.sum(dim=0)
+    d_theta.index_add_(0, gene, shape * (torch.digamma(shape) - torch.digamma(value + shape)))
+    each = 1.0 / x.numel()
+    return (by_gene.sum() + stored.sum()) * each, [miss.mul_(-each), d_theta.mul_(each)]
