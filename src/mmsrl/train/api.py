@@ -21,7 +21,7 @@ from mmsrl._errors import InputError
 from mmsrl.features.components import principal_components as image_components
 from mmsrl.train.checkpoint import Checkpoint, fingerprint
 from mmsrl.train.fit import Row, Trainable, choose_device, fit, memory_errors
-from mmsrl.train.presets import PRESETS, Published, Settings
+from mmsrl.train.presets import PRESETS, Default, Published, Settings
 from mmsrl.train.sections import principal_components, section_mixing
 from mmsrl.train.unit import FloatArray, Message, Unit, build, default_graph, info, warning
 
@@ -120,7 +120,9 @@ def train(
     started = time.perf_counter()
     sections = [data] if isinstance(data, ad.AnnData) else list(data)
     chosen = choose_settings(preset, settings)
-    if not decoder and isinstance(chosen, Published):
+    if isinstance(chosen, Default):
+        chosen = chosen.of_member(seed)
+    elif not decoder:
         raise InputError(f"preset '{preset}' makes its embedding by training its decoder: leave decoder true")
     place = choose_device("cpu" if device == "auto" and attempt > 2 else device)
     block = max((block_size or (4096 if place.type == "cuda" else 512)) // 4 ** (attempt - 1), 1)
