@@ -10,10 +10,10 @@ from click.testing import CliRunner
 from sklearn.metrics import adjusted_rand_score
 
 from mmsrl._errors import InputError
-from mmsrl.consensus import average
 from mmsrl.consensus.api import consensus
 from mmsrl.consensus.cli import main
 from mmsrl.consensus.neighbourhood import confidence, neighbourhood, refinement, vote
+from mmsrl.domains import average
 
 SIDE = 24
 PLACES = np.stack(np.meshgrid(np.arange(SIDE), np.arange(SIDE)), axis=-1).reshape(-1, 2).astype(float)
@@ -51,7 +51,7 @@ def test_consensus_is_the_mean_of_memberships_where_the_numbering_is_the_same():
     shuffled = [member[:, np.random.default_rng(i).permutation(4)] for i, member in enumerate(members)]
     mean = average.consensus(shuffled)
     expected = members.mean(axis=0)
-    assert np.allclose(average.aligned(expected, mean), expected)
+    assert np.allclose(mean[:, average.matching(expected, mean)], expected)
 
 
 def test_agreement_of_members():
@@ -78,7 +78,7 @@ def test_confidence_ranks_errors():
     labels = mean.argmax(axis=1)
     sure = confidence(mean, labels, neighbourhood(PLACES, ONE_SECTION))
     assert sure.dtype == np.float32 and 0 <= sure.min() and sure.max() <= 1
-    wrong = average.aligned(np.eye(4)[LAYERS], np.eye(4)[labels]).argmax(axis=1) != LAYERS
+    wrong = average.matching(np.eye(4)[labels], np.eye(4)[LAYERS])[labels] != LAYERS
     half = np.argsort(-sure)[: len(sure) // 2]
     assert wrong[half].mean() < 0.5 * wrong.mean()
 

@@ -86,7 +86,7 @@ def test_mixture_is_that_of_scikit_learn_from_the_same_start():
 def test_posterior_of_a_mixture_is_bayes_rule_on_the_points_as_they_are():
     values, _ = planted((200, 150, 100), d=4, distance=1.0)
     values = values @ np.diag([10.0, 1.0, 0.1, 3.0]) + 5.0
-    found = mixture.fit(values, 3, seed=0, starts=2)
+    found = mixture.likeliest(mixture.optima(values, 3, seed=0, starts=2))
     density = np.column_stack([multivariate_normal(mean, found.covariance).pdf(values) for mean in found.means])
     expected = found.weights * density
     assert np.allclose(found.posterior(values), expected / expected.sum(axis=1, keepdims=True), atol=1e-6)
@@ -94,7 +94,8 @@ def test_posterior_of_a_mixture_is_bayes_rule_on_the_points_as_they_are():
 
 def test_more_starts_are_never_less_likely():
     values, _ = planted((60,) * 5, d=6, distance=1.0)
-    likelihoods = [mixture.fit(values, 5, seed=0, starts=starts).log_likelihood for starts in (1, 4, 16)]
+    found = mixture.optima(values, 5, seed=0)
+    likelihoods = [mixture.likeliest(found[:starts]).log_likelihood for starts in (1, 4, 16)]
     assert likelihoods == sorted(likelihoods)
     assert likelihoods[-1] > likelihoods[0]
 

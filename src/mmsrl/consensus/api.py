@@ -9,8 +9,8 @@ import pandas as pd
 
 from mmsrl import _keys
 from mmsrl._errors import InputError
-from mmsrl.consensus import average
 from mmsrl.consensus.neighbourhood import SPOTS, confidence, neighbourhood, refinement, vote
+from mmsrl.domains import average
 from mmsrl.domains.readouts import by_size
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
-from mmsrl.consensus.average import Labels, Posterior, consensus
+from mmsrl.domains.average import Labels, Posterior, consensus
 
 SPOTS = 19
 """Spots of a neighbourhood with the one in the middle: two rings on a hexagonal lattice."""

@@ -1,11 +1,14 @@
-"""Gaussian mixture with one covariance for all components, as its likeliest solution. Linear in memory."""
+"""Gaussian mixture with one covariance for all components, from many starts. Linear in memory."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+
+from mmsrl.domains.average import consensus, matching
 
 Matrix = npt.NDArray[np.float64]
 
@@ -35,12 +38,12 @@ class Mixture(NamedTuple):
         return _expect(points, self.weights, self.means, np.asarray(np.linalg.inv(self.covariance)))[0]
 
 
-def fit(points: Matrix, n_components: int, seed: int, starts: int = STARTS) -> Mixture:
-    """Fit the likeliest mixture of several starts (mclust's model EEE).
+def optima(points: Matrix, n_components: int, seed: int, starts: int = STARTS) -> list[Mixture]:
+    """Fit mixtures (mclust's model EEE) from several starts, to the maximum of the likelihood next to each.
 
     Every other start is k-means, the others are k-means++ seeds with the points nearest to each. They are made on the
     points as they are, where leading principal axes count most; EM itself is invariant under linear maps and runs on
-    whitened points. From whitened starts the maximum is often missed.
+    whitened points. From whitened starts high maxima are often missed.
 
     Parameters
     ----------
@@ -59,9 +62,10 @@ def fit(points: Matrix, n_components: int, seed: int, starts: int = STARTS) -> M
     values, axes = np.linalg.eigh(np.cov((points - centre).T, bias=True).reshape(points.shape[1], -1))
     scale = np.sqrt(np.maximum(values, 1e-12 * values[-1]))
     white = (points - centre) @ axes / scale
+    back = axes * scale  # from whitened points to the points as they are: x = centre + back·white
     squares = (points**2).sum(axis=1)[:, None]
     random = np.random.default_rng(seed)
-    best: Mixture | None = None
+    found = []
     for start in range(starts):
         state = int(random.integers(2**31))
         if start % 2 == 0:
@@ -69,12 +73,33 @@ def fit(points: Matrix, n_components: int, seed: int, starts: int = STARTS) -> M
         else:
             centres, _ = kmeans_plusplus(points, n_components, random_state=state)
             labels = (squares - 2 * points @ centres.T + (centres**2).sum(axis=1)).argmin(axis=1)
-        found = maximise(white, np.eye(n_components)[labels])
-        if best is None or found.log_likelihood > best.log_likelihood:
-            best = found
-    assert best is not None
-    back = axes * scale  # from whitened points to the points as they are: x = centre + back·white
-    return best._replace(means=centre + best.means @ back.T, covariance=back @ best.covariance @ back.T)
+        there = maximise(white, np.eye(n_components)[labels])
+        found.append(there._replace(means=centre + there.means @ back.T, covariance=back @ there.covariance @ back.T))
+    return found
+
+
+def likeliest(mixtures: Sequence[Mixture]) -> Mixture:
+    """Return the mixture of the highest likelihood; the first of equals."""
+    return max(mixtures, key=lambda mixture: mixture.log_likelihood)
+
+
+def averaged(mixtures: Sequence[Mixture], fitted: Matrix, points: Matrix) -> Matrix:
+    """Return the mean posterior of several mixtures at ``points``, (n, K), matching components paired.
+
+    Likelihoods of the best optima differ by less than the model is wrong by (smoothed spots are not independent), and
+    which of them is the highest changes with the seed. Their average does not.
+
+    Parameters
+    ----------
+    fitted
+        Points to pair components on.
+    """
+    posteriors = [mixture.posterior(fitted) for mixture in mixtures]
+    reference = consensus(posteriors)
+    mean = np.zeros((len(points), reference.shape[1]))
+    for mixture, posterior in zip(mixtures, posteriors, strict=True):
+        mean += mixture.posterior(points)[:, matching(reference, posterior)]
+    return mean / len(mixtures)
 
 
 def maximise(points: Matrix, posterior: Matrix) -> Mixture:

@@ -60,7 +60,7 @@ def choose_number(members: Sequence[Points], seed: int, mapper: Mapper = map) ->
         i, k = job
         points = members[i % len(members)]
         fitted = subset(len(points), seed + i, HALF if few else 1.0)
-        found = mixture.fit(points[fitted], k, seed + i, STARTS)
+        found = mixture.likeliest(mixture.optima(points[fitted], k, seed + i, STARTS))
         return np.asarray(found.posterior(points).argmax(axis=1))
 
     labels = dict(zip(jobs, mapper(label, jobs), strict=True))

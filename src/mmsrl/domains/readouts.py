@@ -76,8 +76,8 @@ def read_out(points: Points, n_domains: int, method: Readout, seed: int) -> Post
         K, the number of domains wanted. The result may have fewer where the mixture leaves a component without spots,
         or where Leiden has no resolution that yields so many.
     method
-        ``gmm``: Gaussian mixture with one covariance for all domains (mclust's EEE), see
-        :func:`mmsrl.domains.mixture.fit`; ``gmm_full``: with a covariance for each (VVV), on the leading
+        ``gmm``: Gaussian mixtures with one covariance for all domains (mclust's EEE), from many starts and averaged,
+        see :func:`mmsrl.domains.mixture.averaged`; ``gmm_full``: with a covariance for each (VVV), on the leading
         :data:`FULL_COMPONENTS`; ``kmeans``; ``leiden``: modularity on the graph of nearest neighbours, with the
         resolution found by bisection.
     seed
@@ -107,7 +107,7 @@ def read_out(points: Points, n_domains: int, method: Readout, seed: int) -> Post
         leading = points[:, :FULL_COMPONENTS]
         posterior = _full_mixture(leading[fitted], n_domains, seed).predict_proba(leading)
     else:
-        posterior = mixture.fit(points[fitted], n_domains, seed).posterior(points)
+        posterior = mixture.averaged(mixture.optima(points[fitted], n_domains, seed), points[fitted], points)
     return ordered(posterior)
 
 

@@ -39,7 +39,7 @@ def consensus(members: Sequence[Posterior], table: npt.NDArray[np.float64] | Non
     for _ in range(ROUNDS):
         mean = np.zeros_like(reference)
         for member in members:
-            mean += aligned(reference, member)
+            mean += member[:, matching(reference, member)]
         mean /= len(members)
         if np.array_equal(mean.argmax(axis=1), reference.argmax(axis=1)):
             break
@@ -47,11 +47,11 @@ def consensus(members: Sequence[Posterior], table: npt.NDArray[np.float64] | Non
     return mean
 
 
-def aligned(reference: Posterior, member: Posterior) -> Posterior:
-    """Return the groups of ``member`` in the order of those of ``reference`` that they share most spots with."""
+def matching(reference: Posterior, member: Posterior) -> Labels:
+    """Return for each group of ``reference`` that of ``member``, so that most spots are shared (Hungarian method)."""
     from scipy.optimize import linear_sum_assignment
 
-    return member[:, linear_sum_assignment(reference.T @ member, maximize=True)[1]]
+    return np.asarray(linear_sum_assignment(reference.T @ member, maximize=True)[1], dtype=np.int64)
 
 
 def agreement(members: Sequence[Posterior]) -> npt.NDArray[np.float64]:
