@@ -32,6 +32,10 @@ CHI_SQUARED_MEDIAN = 0.4549364
 SURE = 2.0
 """Standard errors by which the held-out error must fall for the image to count at all."""
 
+LEAST_GAIN = 0.2
+"""Share that the image must take off the error of a component for it to count there; less is not worth the risk that
+the errors of both are not quite independent, and noise and R² not quite what they are estimated to be."""
+
 
 class WithImage(NamedTuple):
     """Smoothed components in which the image has had its say."""
@@ -90,8 +94,9 @@ def add_image(
     R² itself is not that weight: a deep section's expression is known to 1 % where the image explains 70 % of it, and
     averaging the two by R² would replace the better estimate by the worse one. In shallow data noise is large, and the
     image counts. It never counts (w = 0) unless over the held-out blocks it predicts better than the mean by more than
-    two standard errors. There are no columns of the image beside those of expression, because a Gaussian mixture is
-    invariant to their scale: they would count fully whatever weight they were given.
+    two standard errors, and takes a fifth off the error: that of the combination is (1 - w)·noise. There are no columns
+    of the image beside those of expression, because a Gaussian mixture is invariant to their scale: they would count
+    fully whatever weight they were given.
 
     Parameters
     ----------
@@ -120,7 +125,8 @@ def add_image(
     counts = gain.mean(axis=0) > SURE * gain.std(axis=0, ddof=1) / np.sqrt(len(gain))
     left = adjacency.multiply(adjacency).sum() / len(scores)
     noise = left * nugget(scores, coordinates)
-    weights = np.where(counts, np.minimum(noise / np.maximum(error.mean(axis=0), 1e-30), 1.0), 0.0)
+    best = np.minimum(noise / np.maximum(error.mean(axis=0), 1e-30), 1.0)
+    weights = np.where(counts & (best >= LEAST_GAIN), best, 0.0)
     explained = 1.0 - error.mean(axis=0) / np.maximum(spread.mean(axis=0), 1e-30)
     return WithImage(smoothed + (predicted - smoothed) * weights.astype(scores.dtype), explained, weights)
 
