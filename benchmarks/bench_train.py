@@ -18,6 +18,7 @@ import resource
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 from typing import Any, Literal
@@ -341,8 +342,8 @@ def parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def measure_all(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Measure every form at every size."""
+def measure_all(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """Measure every form at every size, and yield what there is after each."""
     on_gpu = arguments.device == "cuda"
     machine = {
         "date": date.today().isoformat(),
@@ -362,8 +363,10 @@ def measure_all(arguments: argparse.Namespace) -> dict[str, Any]:
     sizes = arguments.sizes or [*SIDE_BY_SIDE, *LARGE, *(HUGE if on_gpu else ())]
     largest = {"dense": 0 if on_gpu else SIDE_BY_SIDE[-1], "default": max(sizes)}
     wanted = [(f, n) for f in arguments.forms for n in sizes if n <= largest.get(f, arguments.largest_exact)]
-    report["results"] = [run(form, n, arguments) for form, n in wanted]
-    return report
+    report["results"] = []
+    for form, n in wanted:
+        report["results"].append(run(form, n, arguments))
+        yield report
 
 
 def merged(paths: list[Path]) -> dict[str, Any]:
@@ -380,12 +383,11 @@ def main() -> None:
     if arguments.measure:
         print(json.dumps(measure(arguments)))
         return
-    report = merged(arguments.merge) if arguments.merge else measure_all(arguments)
     arguments.output_dir.mkdir(parents=True, exist_ok=True)
-    (arguments.output_dir / "bench_train.json").write_text(json.dumps(report, indent=2) + "\n")
-    text = table(report["results"], report["machine"])
-    (arguments.output_dir / "bench_train.md").write_text(text)
-    print(f"\n{text}")
+    for report in [merged(arguments.merge)] if arguments.merge else measure_all(arguments):
+        (arguments.output_dir / "bench_train.json").write_text(json.dumps(report, indent=2) + "\n")
+        (arguments.output_dir / "bench_train.md").write_text(table(report["results"], report["machine"]))
+    print(f"\n{(arguments.output_dir / 'bench_train.md').read_text()}")
 
 
 if __name__ == "__main__":
