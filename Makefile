@@ -6,7 +6,10 @@ NEXTFLOW := engine/nextflow
 
 export PATH := $(CURDIR)/engine:$(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help setup demo test test-unit test-modules test-pipeline lint bench-train bench-joint generate clean
+SHEETS  ?= assets/demo/samplesheet_pair.csv
+ACCURACY := results/bench_accuracy
+
+.PHONY: bench-accuracy help setup demo test test-unit test-modules test-pipeline lint bench-train bench-joint generate clean
 
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -t -s "$$(printf '\t')"
@@ -24,7 +27,7 @@ setup: $(VENV)/.installed ## install the package, the engine and the tools for d
 demo: setup ## run the pipeline on a real section and say where the report is
 	$(NEXTFLOW) run main.nf -profile local,demo -resume
 
-test: lint test-unit ## all that must pass
+test: lint test-unit test-modules test-pipeline ## all that must pass
 
 lint: setup ## ruff, mypy, the strict Nextflow linter, generated files up to date
 	$(BIN)/ruff check
@@ -34,13 +37,22 @@ lint: setup ## ruff, mypy, the strict Nextflow linter, generated files up to dat
 	$(BIN)/python -m mmsrl.engine.lint main.nf workflows subworkflows modules
 
 test-unit: setup ## the core
-	$(BIN)/python -m pytest tests/unit tests/browser
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto tests/unit tests/browser
 
 test-modules: setup ## every module through the engine: nf-test where it is installed, else our runner of the same suites
 	$(BIN)/python -m mmsrl.engine.nftest
 
 test-pipeline: setup ## whole runs through the engine
-	$(BIN)/python -m pytest tests/pipeline
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile tests/pipeline
+
+# BANKSY, to compare with, in an environment of its own.
+$(ACCURACY)/peer/.installed:
+	$(PYTHON) -m venv $(ACCURACY)/peer
+	$(ACCURACY)/peer/bin/python -m pip install --quiet --disable-pip-version-check pybanksy==1.3.5
+	touch $@
+
+bench-accuracy: setup $(ACCURACY)/peer/.installed ## score the sections of SHEETS with every method (ARGS: --slow-seeds, --only, ...)
+	$(BIN)/python benchmarks/bench_accuracy.py --input $(SHEETS) --output-dir $(ACCURACY) --peer $(ACCURACY)/peer/bin/python $(ARGS)
 
 bench-train: setup ## what training costs: dense restatement, exact presets and default, as JSON and a table
 	$(BIN)/python benchmarks/bench_train.py --output-dir results/benchmarks

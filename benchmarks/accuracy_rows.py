@@ -1,0 +1,172 @@
+"""What ``bench_accuracy.py`` compares: each row makes an embedding of a unit from a seed, and reads it out."""
+
+from __future__ import annotations
+
+import itertools
+import subprocess
+import tempfile
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from sklearn.decomposition import PCA
+from sklearn.mixture import GaussianMixture
+
+from mmsrl.domains.readouts import Readout, one_hot, read_out, reduce
+from mmsrl.train import graph
+from mmsrl.train.fit import fit
+from mmsrl.train.presets import PRESETS, Published
+from mmsrl.train.sections import principal_components
+from mmsrl.train.unit import Unit, build, default_graph
+
+Array = npt.NDArray[Any]
+
+BASELINE_COMPONENTS = 15
+SNAPSHOT = 20
+"""Epochs between two looks at a model in training, for the score of the epoch that labels would pick."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One method in one configuration."""
+
+    name: str
+    embed: Callable[..., Array]
+    """Takes unit and seed; of a slow row also where to put embeddings by epoch."""
+    readout: Readout | str = "gmm"
+    kind: str = "model"
+    """``baseline``, ``peer``, ``model`` or ``ablation``."""
+    slow: bool = False
+    """Whether a seed takes minutes to hours rather than seconds."""
+    random: bool = True
+    """Whether the embedding depends on the seed; if not, it is made once."""
+
+    @property
+    def folder(self) -> str:
+        """Return the name as that of a folder."""
+        return self.name.replace(", ", "-").replace(" ", "_")
+
+    def read(self, embedding: Array, n_domains: int, seed: int) -> Array:
+        """Return memberships, (n, K)."""
+        points = reduce(embedding)
+        if self.readout == "one start":
+            # What a user of scikit-learn gets: one start from k-means, and its tolerance.
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                found = GaussianMixture(n_domains, covariance_type="tied", random_state=seed).fit_predict(points)
+            return one_hot(found, n_domains)
+        return read_out(points, n_domains, self.readout, seed)  # type: ignore[arg-type]
+
+
+def plain_components(unit: Unit, seed: int) -> Array:
+    """Principal components of log-normalised variable genes, as they are."""
+    return PCA(BASELINE_COMPONENTS, svd_solver="arpack", random_state=seed).fit_transform(
+        unit.all_expression[:, unit.variable].astype(np.float64)
+    )
+
+
+def smoothed_components(unit: Unit, seed: int) -> Array:
+    """The same, averaged once over a Gaussian of one pitch."""
+    adjacency = graph.block_diagonal([default_graph(places, 1.0) for places in unit.coordinates])
+    return graph.smooth(adjacency, plain_components(unit, seed), 1)
+
+
+def default_member(unit: Unit, seed: int, *, image: bool = True, **changes: Any) -> Array:
+    """The embedding of the preset ``default``, which is the same with and without its decoder."""
+    settings = replace(PRESETS["default"], **changes)
+    unit = unit._replace(messages=[], image=unit.image if image else None)
+    made = build(unit, settings, seed=seed, correct=True, decoder=False, block=512, device=torch.device("cpu"))
+    return made.model.embedding().numpy()
+
+
+def published(preset: str, device: str, *, train: bool = True, **changes: Any) -> Callable[..., Array]:
+    """Return what embeds by a published preset, with weights as they are drawn or trained, keeping snapshots."""
+    settings = replace(PRESETS[preset], **changes)
+    assert isinstance(settings, Published)
+
+    def leading(model: Any) -> Array:
+        return principal_components(model.embedding().float().cpu().numpy(), settings.components, 0)[0]
+
+    def embed(unit: Unit, seed: int, snapshots: dict[int, Array] | None = None) -> Array:
+        place = torch.device(device)
+        block = 4096 if device == "cuda" else 512
+        made = build(
+            unit._replace(messages=[]), settings, seed=seed, correct=True, decoder=True, block=block, device=place
+        )
+        if train:
+            steps, epochs = made.model.steps, itertools.count()
+
+            def watched() -> Any:
+                epoch = next(epochs)
+                if snapshots is not None and epoch and epoch % SNAPSHOT == 0:
+                    snapshots[epoch] = leading(made.model)
+                return steps()
+
+            made.model.steps = watched  # type: ignore[method-assign]
+            options = {"learning_rate": settings.learning_rate, "weight_decay": settings.weight_decay}
+            fit(made.model, epochs=settings.epochs, seed=seed, show_progress=False, **options)
+        embedding = leading(made.model)
+        if snapshots:
+            snapshots[settings.epochs] = embedding
+        return embedding
+
+    return embed
+
+
+def banksy(python: Path) -> Callable[[Unit, int], Array]:
+    """Return what embeds by BANKSY, in the environment of ``python``."""
+
+    def embed(unit: Unit, seed: int) -> Array:
+        if len(unit.samples) > 1:
+            raise NotImplementedError("BANKSY is compared on single sections")
+        with tempfile.TemporaryDirectory() as folder:
+            given, made = Path(folder) / "given.npz", Path(folder) / "made.npy"
+            np.savez(given, expression=unit.all_expression[:, unit.variable].toarray(), places=unit.coordinates[0])
+            subprocess.run([python, Path(__file__).with_name("peer_banksy.py"), given, made], check=True)
+            return np.load(made)
+
+    return embed
+
+
+def rows(device: str, peer: Path | None) -> list[Row]:
+    """Return all rows, in the order of the table."""
+    model, trained = "model", {"slow": True}
+    found = [
+        Row("PCA, k-means", plain_components, "kmeans", "baseline", random=False),
+        Row("PCA, Leiden", plain_components, "leiden", "baseline", random=False),
+        Row("smoothed PCA, k-means", smoothed_components, "kmeans", "baseline", random=False),
+        Row("smoothed PCA, mixture of one start", smoothed_components, "one start", "baseline", random=False),
+        Row("smoothed PCA, likeliest mixture", smoothed_components, "gmm", "baseline", random=False),
+        Row("mmsrl, untrained weights", published("mmsrl", device, train=False), "gmm", "baseline"),
+        Row("stmmr", published("stmmr", device), "gmm", model, **trained),
+        Row("mmsrl", published("mmsrl", device), "gmm", model, **trained),
+        Row("default", default_member),
+        Row("default, no image", lambda unit, seed: default_member(unit, seed, image=False), kind="ablation"),
+        Row("default, no graph", lambda unit, seed: default_member(unit, seed, kernel_width=0.05), kind="ablation"),
+        Row("default, one width and size", centre, kind="ablation"),
+        Row("default, mixture of one start", default_member, "one start", "ablation"),
+        Row("default, covariance of its own", default_member, "gmm_full", "ablation"),
+        Row("default, k-means", default_member, "kmeans", "ablation"),
+        Row("default, Leiden", default_member, "leiden", "ablation"),
+    ]
+    for name, changes in {
+        "no masking": {"mask_fraction": 0.0, "masked_weight": 0.0},
+        "no masked loss": {"masked_weight": 0.0},
+        "no likelihood": {"reconstruction_weight": 0.0},
+        "no consistency": {"consistency_weight": 0.0},
+        "no regularisation": {"regularisation_weight": 0.0},
+    }.items():
+        found.append(Row(f"mmsrl, {name}", published("mmsrl", device, **changes), kind="ablation", **trained))
+    if peer:
+        found.insert(6, Row("BANKSY, likeliest mixture", banksy(peer), "gmm", "peer", random=False))
+    return found
+
+
+def centre(unit: Unit, seed: int) -> Array:
+    """The default with the constants of seed 0, whatever the seed."""
+    return default_member(unit, seed, kernel_width=1.0, components=30)

@@ -1,0 +1,260 @@
+"""Score every labelled section of a samplesheet with every method, over seeds, in one configuration for all data.
+
+    make bench-accuracy                                   the two sections in assets/demo, all that takes seconds a seed
+    make bench-accuracy ARGS='--input sheet.csv --slow-seeds 10 --device cuda'    and the published models
+
+Sections of one group are scored each on its own, and jointly. What was computed is kept in the output folder and not
+computed again: runs may be interrupted, and done in pieces (``--only``). Labels are read here to score, and by nothing
+that is scored, but for the column that says so.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from accuracy_rows import Row, rows
+from accuracy_table import write_report
+from threadpoolctl import threadpool_limits
+
+from mmsrl.consensus.neighbourhood import confidence, neighbourhood, refinement, vote
+from mmsrl.domains import average
+from mmsrl.domains.number import choose_number
+from mmsrl.domains.readouts import reduce
+from mmsrl.evaluate.metrics import agreement, chaos, confusion, match, pas, spatial_silhouette
+from mmsrl.evaluate.truth import read_truth
+from mmsrl.train.api import stack
+from mmsrl.train.files import read_sections
+from mmsrl.train.unit import Unit
+
+Array = npt.NDArray[Any]
+MEMBERS = 12
+"""Seeds of one consensus run of rows that take seconds; slow rows have half of their seeds in a run."""
+
+ENSEMBLES = (1, 5, 12, 20)
+
+
+class Data:
+    """A unit with its labels."""
+
+    def __init__(self, name: str, unit: Unit, labels: dict[str, pd.Series[str]], n_domains: int) -> None:
+        self.name, self.unit, self.n_domains = name, unit, n_domains
+        self.section = np.array(unit.samples)[unit.section]
+        self.places = np.concatenate(unit.coordinates)
+        self.around = neighbourhood(self.places, self.section)
+        barcodes = np.array(unit.barcodes)
+        self.truth = np.full(len(barcodes), "", dtype=object)
+        for sample, known in labels.items():
+            here = self.section == sample
+            self.truth[here] = pd.Series(barcodes[here]).map(known).fillna("").to_numpy()
+
+    def score(self, labels: Array) -> dict[str, dict[str, float]]:
+        """Return all scores by section; spots without a label count only for those that need none."""
+        result = {}
+        for sample in self.unit.samples:
+            here = self.section == sample
+            known = here & (self.truth != "")
+            codes = np.unique(self.truth[known].astype(str), return_inverse=True)[1]
+            places, groups = self.places[here], labels[here]
+            result[sample] = agreement(codes, labels[known]) | {
+                "PAS": pas(groups, places),
+                "CHAOS": chaos(groups, places),
+                "ASW": spatial_silhouette(groups, places),
+            }
+        return result
+
+    def ari(self, labels: Array) -> float:
+        """Return the adjusted Rand index, mean of the sections."""
+        found = []
+        for sample in self.unit.samples:
+            known = (self.section == sample) & (self.truth != "")
+            codes = np.unique(self.truth[known].astype(str), return_inverse=True)[1]
+            found.append(agreement(codes, labels[known])["ARI"])
+        return float(np.mean(found))
+
+    def errors(self, labels: Array) -> Array:
+        """Return which labelled spots are in a domain that is not matched to their label."""
+        known = self.truth != ""
+        codes = np.unique(self.truth[known].astype(str), return_inverse=True)[1]
+        groups, k = labels[known], int(labels.max()) + 1
+        pairs = dict(match(confusion(codes, groups, int(codes.max()) + 1, k)))
+        return np.array([pairs.get(int(group), -1) for group in groups]) != codes
+
+
+def prepare(row: dict[str, str], sheet: Path, folder: Path) -> tuple[Path, Path]:
+    """Bring a section into the form that training reads, by the pipeline's own commands."""
+    sample, out = row["sample"], folder / "sections"
+    out.mkdir(parents=True, exist_ok=True)
+    counts, features = out / f"{sample}.qc.h5ad", out / f"{sample}.features.h5ad"
+    if not features.exists():
+        kind = "spaceranger_dir" if row.get("spaceranger_dir") else "h5ad"
+        image = ["--image", sheet.parent / row["image"]] if row.get("image") else []
+        common = ["--id", sample, "--output-dir", out]
+        for command in (
+            ["mmsrl-ingest", f"--{kind.replace('_', '-')}", sheet.parent / row[kind], *common],
+            ["mmsrl-qc", "--counts", out / f"{sample}.ingest.h5ad", *common],
+            ["mmsrl-features", "--counts", counts, *image, *common],
+        ):
+            subprocess.run([Path(sys.executable).with_name(str(command[0])), *command[1:]], check=True)
+    return counts, features
+
+
+def read_units(sheet: Path, folder: Path) -> list[Data]:
+    """Return every labelled section on its own, and the groups of the samplesheet."""
+    with sheet.open(newline="", encoding="utf-8-sig") as lines:
+        listed = [row for row in csv.DictReader(lines) if row.get("truth")]
+    units = {row["sample"]: [row] for row in listed}
+    for row in listed:
+        if row.get("group"):
+            units.setdefault(row["group"], []).append(row)
+    result = []
+    for name, members in units.items():
+        files = [prepare(row, sheet, folder) for row in members]
+        unit = stack(read_sections([f[0] for f in files], [f[1] for f in files]), 3000)
+        labels = {row["sample"]: read_truth(sheet.parent / row["truth"], sample=row["sample"]) for row in members}
+        result.append(Data(name, unit, labels, int(members[0]["n_domains"])))
+    return result
+
+
+def compute(data: Data, row: Row, seed: int, folder: Path) -> None:
+    """Embed, read out and score one seed of a row, unless that was done."""
+    place = folder / "rows" / data.name / row.folder
+    done = place / f"{seed}.json"
+    if done.exists():
+        return
+    place.mkdir(parents=True, exist_ok=True)
+    fixed = place / "embedding.npy"
+    began = time.perf_counter()
+    snapshots: dict[int, Array] = {}
+    if not row.random and fixed.exists():
+        embedding = np.load(fixed)
+    elif row.slow:
+        embedding = row.embed(data.unit, seed, snapshots)
+    else:
+        embedding = row.embed(data.unit, seed)
+    if not row.random:
+        np.save(fixed, embedding)
+    with threadpool_limits(1):
+        posterior = row.read(embedding, data.n_domains, seed)
+        oracle = {epoch: data.ari(row.read(z, data.n_domains, seed).argmax(axis=1)) for epoch, z in snapshots.items()}
+    np.savez_compressed(place / f"{seed}.npz", posterior=posterior.astype(np.float16), points=reduce(embedding))
+    result = {"scores": data.score(posterior.argmax(axis=1)), "seconds": time.perf_counter() - began, "oracle": oracle}
+    done.write_text(json.dumps(result) + "\n")
+    print(f"{data.name}: {row.name}, seed {seed}: {result['seconds']:.0f} s", flush=True)
+
+
+def gather(data: Data, row: Row, folder: Path) -> dict[str, Any] | None:
+    """Return what the seeds of a row came to, single and in consensus."""
+    place = folder / "rows" / data.name / row.folder
+    files = sorted(place.glob("*.json"), key=lambda path: int(path.stem))
+    if not files:
+        return None
+    single = [json.loads(path.read_text()) for path in files]
+    posteriors = [np.load(path.with_suffix(".npz"))["posterior"].astype(np.float32) for path in files]
+    size = MEMBERS if len(files) >= 2 * MEMBERS else len(files) // 2
+    result: dict[str, Any] = {
+        "unit": data.name,
+        "row": row.name,
+        "kind": row.kind,
+        "seeds": len(files),
+        "members": size,
+        "single": [one["scores"] for one in single],
+        "seconds": float(np.median([one["seconds"] for one in single])),
+        "oracle": [max(one["oracle"].values()) for one in single if one["oracle"]],
+    }
+    if size >= 2:
+        result |= consensus_runs(data, [posteriors[:size], posteriors[size : 2 * size]])
+    if row.name == "default":
+        result["ensembles"] = {
+            m: [
+                data.ari(average.consensus(posteriors[i : i + m]).argmax(axis=1))
+                for i in range(0, len(posteriors) - m + 1, m)
+            ]
+            for m in ENSEMBLES
+            if m <= len(posteriors)
+        }
+    return result
+
+
+def consensus_runs(data: Data, runs: list[list[Array]]) -> dict[str, Any]:
+    """Return the scores of independent consensus runs, how they agree, and what confidence and refinement are worth."""
+    means = [average.consensus(run) for run in runs]
+    labels = [mean.argmax(axis=1) for mean in means]
+    share = []
+    for mean, found in zip(means, labels, strict=True):
+        wrong = data.errors(found)
+        sure = confidence(mean, found, data.around)[data.truth != ""]
+        half = np.argsort(-sure, kind="stable")[: len(sure) // 2]
+        share.append(float(wrong[half].mean() / wrong.mean()))
+    decided = [refinement(run, data.around) for run in runs]
+    return {
+        "consensus": [data.score(found) for found in labels],
+        "agreement": agreement(labels[0], labels[1])["ARI"],
+        "error_of_confident_half": share,
+        "refined": [data.score(vote(found, data.around)) for found in labels],
+        "refinement": [found._asdict() for found in decided],
+    }
+
+
+def number_of_domains(data: Data, row: Row, folder: Path) -> dict[str, Any]:
+    """Return the number of domains chosen from the first members, beside that of the labels."""
+    place = folder / "rows" / data.name / row.folder
+    kept = place / "number_of_domains.txt"
+    if not kept.exists():
+        members = [np.load(place / f"{seed}.npz")["points"] for seed in range(MEMBERS)]
+        with threadpool_limits(1):
+            kept.write_text(json.dumps(choose_number(members, 0)._asdict()))
+    chosen = json.loads(kept.read_text())
+    return {"unit": data.name, "annotated": len(set(data.truth) - {""}), **chosen}
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--input", type=Path, nargs="+", default=[Path("assets/demo/samplesheet_pair.csv")])
+    parser.add_argument("--output-dir", type=Path, default=Path("results/bench_accuracy"))
+    parser.add_argument("--seeds", type=int, default=2 * MEMBERS, help="of rows that take seconds a seed")
+    parser.add_argument("--slow-seeds", type=int, default=0, help="of rows that train for minutes to hours a seed")
+    parser.add_argument("--only", nargs="+", help="rows to compute; all that was computed is in the table")
+    parser.add_argument("--units", nargs="+", help="units to compute")
+    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
+    parser.add_argument("--peer", type=Path, help="python of the environment that has pybanksy")
+    return parser.parse_args()
+
+
+def main() -> None:
+    arguments = parse()
+    folder = arguments.output_dir
+    units = [data for sheet in arguments.input for data in read_units(sheet.resolve(), folder)]
+    listed = rows(arguments.device, arguments.peer)
+    unknown = set(arguments.only or []) - {row.name for row in listed}
+    if unknown:
+        sys.exit(f"no row {', '.join(sorted(unknown))}; there are: {', '.join(row.name for row in listed)}")
+    for row in listed:
+        for data in units:
+            wanted = (not arguments.only or row.name in arguments.only) and data.name in (
+                arguments.units or [data.name]
+            )
+            if wanted and not (row.kind == "peer" and len(data.unit.samples) > 1):
+                for seed in range(arguments.slow_seeds if row.slow else arguments.seeds):
+                    compute(data, row, seed, folder)
+    results = [found for row in listed for data in units if (found := gather(data, row, folder))]
+    default = next(row for row in listed if row.name == "default")
+    numbers = [
+        number_of_domains(data, default, folder)
+        for data in units
+        if (folder / "rows" / data.name / "default" / f"{MEMBERS - 1}.npz").exists()
+    ]
+    write_report(folder, results, numbers)
+
+
+if __name__ == "__main__":
+    main()
