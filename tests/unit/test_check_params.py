@@ -35,7 +35,7 @@ def test_defaults_are_those_of_the_table():
         ("n_top_genes", " 7 ", 7),
         ("max_pct_mt", "12.5", 12.5),
         ("learning_rate", "1e-3", 0.001),
-        ("resolution", 2, 2),
+        ("kernel_width", 2, 2),
         ("max_pct_mt", "null", None),
         ("max_pct_mt", "", None),
         ("epochs", None, None),

@@ -24,7 +24,7 @@ process TRAIN {
     def sections = [counts].flatten().collect { file -> "--counts ${file}" } + [features].flatten().collect { file -> "--features ${file}" }
     """
     export OMP_NUM_THREADS=${task.cpus}
-    mmsrl-train --id ${meta.id} ${sections.join(' ')} ${args} ${seed}
+    mmsrl-train --id ${meta.id} ${sections.join(' ')} ${args} ${seed} --attempt ${task.attempt}
 
     mmsrl-versions --process "${task.process}" anndata scanpy torch harmonypy > versions.yml
     """
