@@ -26,7 +26,7 @@ from accuracy_rows import Row, rows
 from accuracy_table import write_report
 from threadpoolctl import threadpool_limits
 
-from mmsrl.consensus.neighbourhood import confidence, neighbourhood, refinement, vote
+from mmsrl.consensus.neighbourhood import CONFIDENCE_SPOTS, confidence, neighbourhood, refinement, vote
 from mmsrl.domains import average
 from mmsrl.domains.number import choose_number
 from mmsrl.domains.readouts import reduce
@@ -51,6 +51,7 @@ class Data:
         self.section = np.array(unit.samples)[unit.section]
         self.places = np.concatenate(unit.coordinates)
         self.around = neighbourhood(self.places, self.section)
+        self.far_around = neighbourhood(self.places, self.section, CONFIDENCE_SPOTS)
         barcodes = np.array(unit.barcodes)
         self.truth = np.full(len(barcodes), "", dtype=object)
         for sample, known in labels.items():
@@ -192,7 +193,7 @@ def consensus_runs(data: Data, runs: list[list[Array]]) -> dict[str, Any]:
     share = []
     for mean, found in zip(means, labels, strict=True):
         wrong = data.errors(found)
-        sure = confidence(mean, found, data.around)[data.truth != ""]
+        sure = confidence(mean, found, data.far_around)[data.truth != ""]
         half = np.argsort(-sure, kind="stable")[: len(sure) // 2]
         share.append(float(wrong[half].mean() / wrong.mean()))
     decided = [refinement(run, data.around) for run in runs]

@@ -9,7 +9,7 @@ import pandas as pd
 
 from mmsrl import _keys
 from mmsrl._errors import InputError
-from mmsrl.consensus.neighbourhood import SPOTS, confidence, neighbourhood, refinement, vote
+from mmsrl.consensus.neighbourhood import CONFIDENCE_SPOTS, SPOTS, confidence, neighbourhood, refinement, vote
 from mmsrl.domains import average
 from mmsrl.domains.readouts import by_size
 
@@ -48,7 +48,8 @@ def consensus(members: AnnData) -> Consensus:
     """
     posteriors = _posteriors(members)
     sample = members.obs[_keys.SAMPLE].astype(str).to_numpy()
-    around = neighbourhood(np.asarray(members.obsm[_keys.SPATIAL]), sample)
+    places = np.asarray(members.obsm[_keys.SPATIAL])
+    around = neighbourhood(places, sample)
     agreement = average.agreement(posteriors)
     mean = average.consensus(posteriors, agreement)
     labels = mean.argmax(axis=1)
@@ -62,7 +63,7 @@ def consensus(members: AnnData) -> Consensus:
             _keys.SAMPLE: sample,
             _keys.BARCODE: members.obs[_keys.BARCODE].astype(str).to_numpy(),
             _keys.DOMAIN: domain.astype(str),
-            _keys.CONFIDENCE: confidence(mean, labels, around),
+            _keys.CONFIDENCE: confidence(mean, labels, neighbourhood(places, sample, CONFIDENCE_SPOTS)),
         }
     )
     found, wanted = int(domain.max()), mean.shape[1]
@@ -76,7 +77,7 @@ def consensus(members: AnnData) -> Consensus:
             "members": len(posteriors),
             "agreement": agreement,
             "mean_agreement": average.mean_agreement(agreement),
-            "neighbourhood": SPOTS,
+            "neighbourhood": {"vote": SPOTS, "confidence": CONFIDENCE_SPOTS},
             "refinement": refined,
             "confidence": {str(k): float(table.loc[domain == k, _keys.CONFIDENCE].mean()) for k in range(1, found + 1)},
             "spots": {

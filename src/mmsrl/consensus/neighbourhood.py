@@ -11,7 +11,10 @@ import scipy.sparse as sp
 from mmsrl.domains.average import Labels, Posterior, consensus
 
 SPOTS = 19
-"""Spots of a neighbourhood with the one in the middle: two rings on a hexagonal lattice."""
+"""Spots that vote, with the one in the middle: two rings on a hexagonal lattice."""
+
+CONFIDENCE_SPOTS = 37
+"""Spots that confidence is of: three rings."""
 
 
 class Refinement(NamedTuple):
