@@ -141,7 +141,7 @@ def rows(device: str, peer: Path | None) -> list[Row]:
         Row("PCA, Leiden", plain_components, "leiden", "baseline", random=False),
         Row("smoothed PCA, k-means", smoothed_components, "kmeans", "baseline", random=False),
         Row("smoothed PCA, mixture of one start", smoothed_components, "one start", "baseline", random=False),
-        Row("smoothed PCA, likeliest mixture", smoothed_components, "gmm", "baseline", random=False),
+        Row("smoothed PCA, averaged mixture", smoothed_components, "gmm", "baseline", random=False),
         Row("mmsrl, untrained weights", published("mmsrl", device, train=False), "gmm", "baseline"),
         Row("stmmr", published("stmmr", device), "gmm", model, **trained),
         Row("mmsrl", published("mmsrl", device), "gmm", model, **trained),
@@ -163,7 +163,7 @@ def rows(device: str, peer: Path | None) -> list[Row]:
     }.items():
         found.append(Row(f"mmsrl, {name}", published("mmsrl", device, **changes), kind="ablation", **trained))
     if peer:
-        found.insert(6, Row("BANKSY, likeliest mixture", banksy(peer), "gmm", "peer", random=False))
+        found.insert(6, Row("BANKSY, averaged mixture", banksy(peer), "gmm", "peer", random=False))
     return found
 
 
