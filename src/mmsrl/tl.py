@@ -2,21 +2,99 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+    from mmsrl.consensus.api import Consensus
 
 _WHERE = {
     "train": "mmsrl.train.api",
-    "domains": "mmsrl.domains.api",
-    "consensus": "mmsrl.consensus.api",
 }
+
+
+def domains(
+    data: AnnData | Sequence[AnnData],
+    n_domains: int | None = None,
+    *,
+    preset: str = "default",
+    n_seeds: int = 12,
+    seed: int = 0,
+    readout: str = "gmm",
+    threads: int = 1,
+    **training: Any,
+) -> Consensus:
+    """Find spatial domains as the pipeline does: an ensemble of embeddings, a read-out of each, and their consensus.
+
+    Writes ``obs['domain']`` (categories "1", "2", … from the largest to the smallest), ``obs['domain_confidence']``
+    (0 to 1) and, of the first seed, ``obsm['X_mmsrl']``. Sections that are given together share their domains.
+
+    Parameters
+    ----------
+    data
+        One section or several, as :func:`mmsrl.tl.train` takes them.
+    n_domains
+        Number of domains; the most stable one if it is not given.
+    preset
+        ``default``, ``mmsrl`` or ``stmmr``.
+    n_seeds
+        Members of the ensemble, with seeds ``seed``, ``seed`` + 1 and so on; 12 are all combinations of the constants
+        that ``default`` averages over. Members of the published presets are trained in full, each of them.
+    seed
+        First seed.
+    readout
+        ``gmm``, ``gmm_full``, ``kmeans`` or ``leiden``.
+    threads
+        Read-outs that run at once.
+    training
+        Further arguments of :func:`mmsrl.tl.train`.
+
+    Returns
+    -------
+    Consensus
+        The table of domains, how they were found, and what is worth knowing of it.
+
+    Raises
+    ------
+    InputError
+        As :func:`mmsrl.tl.train` does, and where there are more domains than different spots.
+    """
+    import anndata as ad
+    import pandas as pd
+
+    from mmsrl import _keys
+    from mmsrl.consensus.api import consensus
+    from mmsrl.domains.api import domains as read_out
+    from mmsrl.train.api import as_anndata, train
+
+    sections = [data] if isinstance(data, ad.AnnData) else list(data)
+    if preset == "default":
+        training.setdefault("decoder", False)
+    # The first seed comes last, so that it is its embedding that stays with the sections.
+    seeds = range(seed, seed + n_seeds)
+    members = [as_anndata(train(sections, preset=preset, seed=s, **training)) for s in reversed(seeds)][::-1]
+    found = read_out(members, n_domains, readout=readout, seed=seed, threads=threads)  # type: ignore[arg-type]
+    result = consensus(found.members)
+    result.messages[:0] = found.messages
+    result.facts["chosen"] = found.facts["chosen"]
+    categories = [str(k) for k in range(1, result.facts["n_domains"] + 1)]
+    first = 0
+    for section in sections:
+        rows = result.table.iloc[first : first + section.n_obs]
+        section.obs[_keys.DOMAIN] = pd.Categorical(rows[_keys.DOMAIN], categories)
+        section.obs[_keys.CONFIDENCE] = rows[_keys.CONFIDENCE].to_numpy()
+        first += section.n_obs
+    return result
 
 
 def __getattr__(name: str) -> Any:
     if name in _WHERE:
         return getattr(import_module(_WHERE[name]), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it has {', '.join(_WHERE)}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it has {', '.join(__dir__())}")
 
 
 def __dir__() -> list[str]:
-    return sorted(_WHERE)
+    return sorted({*_WHERE, "domains"})

@@ -3,7 +3,12 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import anndata as ad
+import numpy as np
+import pandas as pd
 import pytest
+import scipy.sparse as sp
+from sklearn.metrics import adjusted_rand_score
 
 from mmsrl import pp, tl
 
@@ -26,3 +31,33 @@ def test_importing_the_package_imports_nothing_heavy() -> None:
         "import sys, mmsrl.tl; sys.exit(any(name in sys.modules for name in ('torch', 'scanpy', 'anndata', 'numpy')))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def section(name: str, seed: int) -> ad.AnnData:
+    """12 × 10 spots, whose left and right halves express different genes."""
+    rng = np.random.default_rng(seed)
+    places = np.array([(x, y) for y in range(12) for x in range(10)], dtype=float)
+    rate = np.full((120, 40), 2.0)
+    rate[places[:, 0] > 4, :20] *= 4.0
+    adata = ad.AnnData(sp.csr_matrix(rng.poisson(rate).astype(np.float32)))
+    adata.obs["half"] = pd.Categorical(np.where(places[:, 0] > 4, "right", "left"))
+    adata.obsm["spatial"] = places * 100.0
+    adata.uns["mmsrl"] = {"sample": name}
+    return adata
+
+
+def test_domains_of_sections_in_a_notebook() -> None:
+    sections = [section("one", 0), section("two", 1)]
+
+    result = tl.domains(sections, 2, n_seeds=3, device="cpu", show_progress=False)
+
+    assert result.facts["members"] == 3
+    for adata in sections:
+        assert adjusted_rand_score(adata.obs["half"], adata.obs["domain"]) > 0.9
+        assert adata.obs["domain_confidence"].between(0, 1).all()
+    # One number means one domain in all sections, and the embedding left is that of the first seed.
+    left = [adata.obs.loc[adata.obs["half"] == "left", "domain"].mode()[0] for adata in sections]
+    assert left[0] == left[1]
+    alone = [section("one", 0), section("two", 1)]
+    tl.train(alone, seed=0, decoder=False, device="cpu", show_progress=False)
+    np.testing.assert_array_equal(sections[0].obsm["X_mmsrl"], alone[0].obsm["X_mmsrl"])

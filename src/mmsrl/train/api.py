@@ -162,6 +162,20 @@ def train(
     return Training(z, history, weights, facts, unit.messages, unit)
 
 
+def as_anndata(result: Training) -> ad.AnnData:
+    """Return ``obsm['X_mmsrl']`` with each spot's sample, barcode and place.
+
+    Spots are named by barcode, ``<barcode>-<sample>`` where there are several sections. ``obsm['spatial']`` is in spot
+    pitches of the spot's own section.
+    """
+    unit = result.unit
+    obs = pd.DataFrame({_keys.SAMPLE: [unit.samples[s] for s in unit.section], _keys.BARCODE: unit.barcodes})
+    several = len(unit.samples) > 1
+    obs.index = pd.Index(obs[_keys.BARCODE] + "-" + obs[_keys.SAMPLE] if several else obs[_keys.BARCODE], name=None)
+    spatial = np.concatenate(unit.coordinates)
+    return ad.AnnData(obs=obs, obsm={_keys.EMBEDDING: result.embedding, _keys.SPATIAL: spatial})
+
+
 def choose_settings(preset: str, changes: dict[str, Any]) -> Settings:
     """Return a preset's settings with ``changes`` that are not ``None``."""
     if preset not in PRESETS:

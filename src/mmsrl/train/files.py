@@ -13,7 +13,7 @@ from mmsrl import _keys
 from mmsrl._errors import InputError
 from mmsrl._files import atomic_path, write_text
 from mmsrl._hdf5 import read_stage_file
-from mmsrl.train.api import Training
+from mmsrl.train.api import Training, as_anndata
 from mmsrl.train.fit import Row
 
 
@@ -50,19 +50,9 @@ def read_sections(counts: Sequence[Path], features: Sequence[Path]) -> list[ad.A
 
 
 def write_embedding(path: Path, result: Training) -> None:
-    """Write ``obsm['X_mmsrl']`` with each spot's sample, barcode and place.
-
-    Spots are named by barcode, ``<barcode>-<sample>`` where there are several sections. ``obsm['spatial']`` is in spot
-    pitches of the spot's own section.
-    """
-    unit = result.unit
-    obs = pd.DataFrame({_keys.SAMPLE: [unit.samples[s] for s in unit.section], _keys.BARCODE: unit.barcodes})
-    several = len(unit.samples) > 1
-    obs.index = pd.Index(obs[_keys.BARCODE] + "-" + obs[_keys.SAMPLE] if several else obs[_keys.BARCODE], name=None)
-    spatial = np.concatenate(unit.coordinates)
-    embedding = ad.AnnData(obs=obs, obsm={_keys.EMBEDDING: result.embedding, _keys.SPATIAL: spatial})
+    """Write :func:`mmsrl.train.api.as_anndata` of a training."""
     with atomic_path(path) as temporary:
-        embedding.write_h5ad(temporary, compression="gzip")
+        as_anndata(result).write_h5ad(temporary, compression="gzip")
 
 
 def write_history(path: Path, history: Sequence[Row]) -> None:
