@@ -6,6 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+PUBLISHED = {"mmsrl": "MMSRL", "stmmr": "stMMR"}
+"""References of the published presets."""
+
 REFERENCES = {
     "MMSRL": "Multi-Modal SRT Representation Learning (MMSRL), reference implementation: github.com/bifdog0928/MMSRL.",
     "stMMR": "Zhang D., Yu N. et al. stMMR: accurate and robust spatial domain identification from spatially resolved "
@@ -115,26 +118,32 @@ def _features(summaries: Sequence[Mapping[str, Any]]) -> Paragraph:
 
 
 def _train(presets: Sequence[str], said: Any, summaries: Sequence[Mapping[str, Any]]) -> Paragraph:
-    models = {
-        "mmsrl": "the MMSRL model as published",
-        "stmmr": "the stMMR model as published",
-        "default": "the default model of mmsrl, a lighter descendant of MMSRL and stMMR",
-    }
-    used = " and ".join(models.get(preset, preset) for preset in presets)
-    genes = f" on {said('train', 'n_top_genes')} highly variable genes" if said("train", "n_top_genes") else ""
-    seed = f" with seed {said('train', 'seed')}" if said("train", "seed") else ""
-    text = (
-        f"Expression, histology and location of every spot were embedded by {used}{genes}{seed}, on a sparse graph of "
-        "neighbouring spots. The embedding was read out in evaluation mode, after a number of epochs that does not "
-        "depend on labels."
-    )
+    genes = said("train", "n_top_genes") or "all"
+    seed = f" (seed {said('train', 'seed')})" if said("train", "seed") else ""
+    published = " and ".join(f"the {PUBLISHED[preset]} model as published" for preset in presets if preset in PUBLISHED)
+    parts = []
+    if "default" in presets:
+        parts.append(
+            f"The default embedding{seed} is in closed form: principal components of all genes, each scaled to unit "
+            "variance, averaged with what the image predicts of them in tissue held out, as far as that adds to them, "
+            "and smoothed on a Gaussian graph of neighbouring spots. A negative binomial decoder was trained to "
+            f"predict the counts of {genes} highly variable genes from it."
+        )
+    if published:
+        parts.append(
+            f"Expression, histology and location of every spot were embedded by {published}, on {genes} highly "
+            f"variable genes{seed} and a sparse graph of neighbouring spots. The embedding was read out in evaluation "
+            "mode, after a number of epochs that does not depend on labels."
+        )
+    text = " ".join(parts)
     corrected = any(
         len(summary["result"].get("samples", [])) > 1 and summary["parameters"].get("batch_correction")
         for summary in summaries
     )
     if corrected:
         text += " Sections trained together were corrected for batch with Harmony."
-    cites = ("MMSRL", "stMMR", "seurat_v3", "PyTorch", *(("harmony",) if corrected else ()))
+    models = tuple(PUBLISHED[preset] for preset in presets if preset in PUBLISHED)
+    cites = (*models, "scikit-learn", "seurat_v3", "PyTorch", *(("harmony",) if corrected else ()))
     return Paragraph("Embedding", text, cites)
 
 
