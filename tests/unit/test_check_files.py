@@ -279,6 +279,8 @@ def test_h5ad_is_compared_with_truth_and_number_of_domains(tmp_path):
         ("AAAC0-1,L1\n", "no column barcode and no column label"),
         ("barcode,label\nAAAC0-1\n", "line 2 has 1 of 2 columns"),
         ("barcode,label\nAAAC0-1,\n", "no barcode has a label"),
+        ("barcode,label\nAAAC0-1,NA\n", "no barcode has a label"),
+        ("barcode,label\nAAAC0-1,L1\nAAAC0-1,L2\n", "line 3: barcode 'AAAC0-1' is labelled 'L2' here and 'L1' above"),
         ("barcode,label\n10x13,L1\n", "none of its barcodes is in the section"),
         ("\n", "no column barcode and no column label"),
         ("", "the file is empty"),

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import codecs
-import csv
 from collections.abc import Set
 from pathlib import Path
 
 from mmsrl._errors import InputError
+from mmsrl._labels import COLUMNS, label_of, read_label_table
 from mmsrl.check.problems import listed, nearest, shown
-
-COLUMNS = ("barcode", "label")
 
 
 def check_truth(path: Path, barcodes: Set[str] | None) -> None:
     """Check that a file is a table of barcodes and labels, and that its barcodes are of the section.
-
-    As in ``evaluate``, commas, semicolons and tabs may separate columns, and text may be UTF-8, UTF-16 or Windows-1252.
 
     Parameters
     ----------
@@ -30,14 +25,7 @@ def check_truth(path: Path, barcodes: Set[str] | None) -> None:
     InputError
         If the file could not be used to score this section.
     """
-    lines = _text(path).splitlines()
-    delimiter = max(",;\t", key=lines[0].count) if lines else ","
-    reader = csv.reader(lines, delimiter=delimiter)
-    try:
-        rows = [(reader.line_num, fields) for fields in reader]
-    except csv.Error as error:
-        raise InputError(f"line {reader.line_num} is no row of a table ({error})") from error
-    header = [name.strip().lower() for name in rows[0][1]] if rows else []
+    delimiter, header, rows = read_label_table(path)
     missing = [column for column in COLUMNS if column not in header]
     if missing:
         guesses = [nearest(column, [name for name in header if name not in COLUMNS]) for column in missing]
@@ -47,32 +35,20 @@ def check_truth(path: Path, barcodes: Set[str] | None) -> None:
             f"but is {shown(delimiter.join(header))}" + (f" ({hint})" if hint else "")
         )
     barcode_at, label_at = (header.index(column) for column in COLUMNS)
-    seen: set[str] = set()
-    labelled = False
-    for number, fields in rows[1:]:
-        if not any(fields):
-            continue
+    labels: dict[str, str] = {}
+    for number, fields in rows:
         if len(fields) <= max(barcode_at, label_at):
             raise InputError(f"line {number} has {len(fields)} of {len(header)} columns; complete the line")
-        seen.add(fields[barcode_at].strip())
-        labelled = labelled or bool(fields[label_at].strip())
-    if not labelled:
+        barcode, label = fields[barcode_at].strip(), label_of(fields, label_at)
+        if labels.setdefault(barcode, label) != label:
+            raise InputError(
+                f"line {number}: barcode {shown(barcode)} is labelled {shown(label)} here and {shown(labels[barcode])} "
+                "above; a spot has one label"
+            )
+    if not any(labels.values()):
         raise InputError("no barcode has a label; leave the column truth empty if there are none")
-    if barcodes and seen.isdisjoint(barcodes):
+    if barcodes and labels.keys().isdisjoint(barcodes):
         raise InputError(
-            f"none of its barcodes is in the section: {shown(min(seen))} here, {shown(min(barcodes))} there; "
+            f"none of its barcodes is in the section: {shown(min(labels))} here, {shown(min(barcodes))} there; "
             "is it the truth of another section?"
         )
-
-
-def _text(path: Path) -> str:
-    content = path.read_bytes()
-    utf_16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-    for encoding in ["utf-16"] if utf_16 else ["utf-8-sig", "cp1252"]:
-        try:
-            text = content.decode(encoding)
-        except UnicodeDecodeError:
-            continue
-        if "\0" not in text:
-            return text
-    raise InputError("not a text file; save it as CSV in UTF-8")

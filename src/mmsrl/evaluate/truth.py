@@ -1,17 +1,13 @@
-"""Label files, as people have them."""
+"""Labels of a section."""
 
 from __future__ import annotations
 
-import codecs
-import csv
 from pathlib import Path
 
 import pandas as pd
 
 from mmsrl._errors import InputError
-
-UNLABELLED = frozenset({"", "NA", "N/A", "NaN", "nan", "<NA>"})
-"""What stands for "not annotated"."""
+from mmsrl._labels import COLUMNS, label_of, read_label_table
 
 
 def read_truth(path: Path, *, sample: str) -> pd.Series[str]:
@@ -20,8 +16,8 @@ def read_truth(path: Path, *, sample: str) -> pd.Series[str]:
     Parameters
     ----------
     path
-        Text table with the columns ``barcode`` and ``label`` (others are ignored); comma, semicolon or tab; UTF-8,
-        UTF-16 with its mark, or Windows-1252.
+        Text table with the columns ``barcode`` and ``label`` (others are ignored), see
+        :func:`mmsrl._labels.read_label_table`.
     sample
         For messages.
 
@@ -38,26 +34,22 @@ def read_truth(path: Path, *, sample: str) -> pd.Series[str]:
     where = f"sample {sample}: truth {path}"
     if not path.is_file():
         raise InputError(f"{where} does not exist")
-    lines = _text(path.read_bytes(), where).splitlines()
-    header = lines[0] if lines else ""
-    delimiter = max(",;\t", key=header.count)
-    rows = list(csv.reader(lines, delimiter=delimiter))
-    columns = [name.strip().lower() for name in rows[0]] if rows else []
-    missing = [name for name in ("barcode", "label") if name not in columns]
+    try:
+        _, columns, rows = read_label_table(path)
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from error
+    missing = [name for name in COLUMNS if name not in columns]
     if missing:
         raise InputError(
             f"{where} has no column {' and no column '.join(missing)}; "
             f"its first line must name barcode and label, but names {', '.join(columns) or 'nothing'}"
         )
-    barcode_at, label_at = columns.index("barcode"), columns.index("label")
+    barcode_at, label_at = (columns.index(name) for name in COLUMNS)
     labels: dict[str, str] = {}
-    for number, row in enumerate(rows[1:], start=2):
-        if not any(row):
-            continue
+    for number, row in rows:
         if len(row) <= max(barcode_at, label_at):
             raise InputError(f"{where}, line {number}: {len(row)} of {len(columns)} columns; complete the line")
-        barcode, label = row[barcode_at].strip(), row[label_at].strip()
-        label = "" if label in UNLABELLED else label
+        barcode, label = row[barcode_at].strip(), label_of(row, label_at)
         if labels.setdefault(barcode, label) != label:
             raise InputError(
                 f"{where}, line {number}: barcode {barcode} is labelled '{label}' here and '{labels[barcode]}' above; "
@@ -67,18 +59,3 @@ def read_truth(path: Path, *, sample: str) -> pd.Series[str]:
     if not labelled:
         raise InputError(f"{where} labels no spot; leave the column 'truth' empty if there are no labels")
     return pd.Series(labelled, dtype=str)
-
-
-def _text(data: bytes, where: str) -> str:
-    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        encodings = ["utf-16"]
-    else:
-        encodings = ["utf-8-sig", "cp1252"]
-    for encoding in encodings:
-        try:
-            text = data.decode(encoding)
-        except UnicodeDecodeError:
-            continue
-        if "\0" not in text:
-            return text
-    raise InputError(f"{where} is not a text file; save it as CSV in UTF-8")
