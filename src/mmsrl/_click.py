@@ -7,7 +7,8 @@ import functools
 import logging
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import click
@@ -21,6 +22,9 @@ _TYPES: dict[str, click.ParamType[Any]] = {
     "number": click.FLOAT,
     "boolean": click.BOOL,
 }
+
+INPUT_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+"""Type of an option that names a file to read."""
 
 _REMEDIES = {
     **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), "make room there, or give another --output-dir"),
@@ -56,6 +60,18 @@ def stage_options(stage: str) -> Callable[[Any], Any]:
         return function
 
     return decorate
+
+
+def output_dir_option(contents: str) -> Callable[[Any], Any]:
+    """Decorate a command with ``--output-dir``, a folder that is there; ``contents`` says what comes into it."""
+    folder = click.Path(exists=True, file_okay=False, path_type=Path)
+    return click.option("--output-dir", type=folder, default=Path("."), help=f"Folder for {contents}.")
+
+
+def log_messages(logger: logging.Logger, messages: Iterable[Mapping[str, str]]) -> None:
+    """Log what a stage skipped or did otherwise than asked."""
+    for message in messages:
+        logger.log(logging.WARNING if message["level"] == "warning" else logging.INFO, message["text"])
 
 
 def _explained(error: OSError) -> str:

@@ -6,18 +6,20 @@ from pathlib import Path
 
 import click
 
-from mmsrl._click import stage_command
-
-_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+from mmsrl._click import INPUT_FILE, stage_command
 
 
 @stage_command("assemble")
 @click.option("--id", "id", required=True, help="Unit: the sample, or the group trained together.")
-@click.option("--counts", type=_FILE, multiple=True, required=True, help="<sample>.qc.h5ad; once a sample.")
-@click.option("--features", type=_FILE, multiple=True, required=True, help="<sample>.features.h5ad; once a sample.")
-@click.option("--embedding", type=_FILE, required=True, help="<unit>.embedding.h5ad.")
-@click.option("--domains", type=_FILE, required=True, help="<unit>.domains.csv.")
-@click.option("--summaries", type=_FILE, multiple=True, help="Stage JSON whose parameters go into uns; repeatable.")
+@click.option("--counts", type=INPUT_FILE, multiple=True, required=True, help="<sample>.qc.h5ad; once a sample.")
+@click.option(
+    "--features", type=INPUT_FILE, multiple=True, required=True, help="<sample>.features.h5ad; once a sample."
+)
+@click.option("--embedding", type=INPUT_FILE, required=True, help="<unit>.embedding.h5ad.")
+@click.option("--domains", type=INPUT_FILE, required=True, help="<unit>.domains.csv.")
+@click.option(
+    "--summaries", type=INPUT_FILE, multiple=True, help="Stage JSON whose parameters go into uns; repeatable."
+)
 @click.option("--output-dir", type=click.Path(file_okay=False, path_type=Path), default=".", show_default=True)
 def main(
     id: str,

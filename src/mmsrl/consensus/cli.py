@@ -7,23 +7,18 @@ from pathlib import Path
 
 import click
 
-from mmsrl._click import stage_command
+from mmsrl._click import INPUT_FILE, log_messages, output_dir_option, stage_command
 
 
 @stage_command("consensus")
 @click.option("--id", "id", required=True, help="Id of the unit; names the outputs.")
 @click.option(
     "--domains",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=INPUT_FILE,
     required=True,
     help="<unit>.domains.h5ad.",
 )
-@click.option(
-    "--output-dir",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    default=Path("."),
-    help="Folder for <unit>.domains.csv and <unit>.consensus.json.",
-)
+@output_dir_option("<unit>.domains.csv and <unit>.consensus.json")
 def main(id: str, domains: Path, output_dir: Path) -> None:
     """Average the members of a unit into one labelling, and say how sure it is at each spot."""
     from mmsrl._errors import InputError
@@ -36,8 +31,7 @@ def main(id: str, domains: Path, output_dir: Path) -> None:
     except InputError as error:
         raise InputError(f"unit {id}: {error}") from error
     log = logging.getLogger(__name__)
-    for message in messages:
-        log.info(message["text"])
+    log_messages(log, messages)
     log.info("%d domains of %d spots from %d members", facts["n_domains"], len(table), facts["members"])
     write_text(output_dir / f"{id}.domains.csv", table.to_csv(index=False, lineterminator="\n", float_format="%.4f"))
     write_summary(

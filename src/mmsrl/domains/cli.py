@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from mmsrl._click import stage_command
+from mmsrl._click import INPUT_FILE, log_messages, output_dir_option, stage_command
 
 
 @stage_command("domains")
@@ -15,7 +15,7 @@ from mmsrl._click import stage_command
 @click.option(
     "--embedding",
     "embeddings",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=INPUT_FILE,
     multiple=True,
     required=True,
     help="<unit>.seed<seed>.embedding.h5ad; once for every member, in the order of their seeds.",
@@ -25,12 +25,7 @@ from mmsrl._click import stage_command
 )
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Seed.")
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="Members read out at once.")
-@click.option(
-    "--output-dir",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    default=Path("."),
-    help="Folder for <unit>.domains.h5ad and <unit>.domains.json.",
-)
+@output_dir_option("<unit>.domains.h5ad and <unit>.domains.json")
 def main(
     id: str,
     embeddings: tuple[Path, ...],
@@ -57,8 +52,7 @@ def main(
     except InputError as error:
         raise InputError(f"unit {id}: {error}") from error
     log = logging.getLogger(__name__)
-    for message in messages:
-        log.info(message["text"])
+    log_messages(log, messages)
     log.info("%d domains of %d spots in %d members", facts["n_domains"], members.n_obs, facts["members"])
     with atomic_path(output_dir / f"{id}.domains.h5ad") as temporary:
         members.write_h5ad(temporary, compression="gzip")

@@ -7,15 +7,13 @@ from pathlib import Path
 
 import click
 
-from mmsrl._click import stage_command
-
-_file = click.Path(exists=True, dir_okay=False, path_type=Path)
+from mmsrl._click import INPUT_FILE, log_messages, output_dir_option, stage_command
 
 
 @stage_command("evaluate")
 @click.option("--id", "id", required=True, help="Id of the unit; names the outputs.")
-@click.option("--domains", type=_file, required=True, help="<unit>.domains.csv.")
-@click.option("--embedding", type=_file, required=True, help="<unit>.embedding.h5ad.")
+@click.option("--domains", type=INPUT_FILE, required=True, help="<unit>.domains.csv.")
+@click.option("--embedding", type=INPUT_FILE, required=True, help="<unit>.embedding.h5ad.")
 @click.option(
     "--truth",
     metavar="SAMPLE=CSV",
@@ -23,12 +21,7 @@ _file = click.Path(exists=True, dir_okay=False, path_type=Path)
     required=True,
     help="Labels of a section, columns barcode and label; give it once a labelled section.",
 )
-@click.option(
-    "--output-dir",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    default=Path("."),
-    help="Folder for <unit>.scores.csv and <unit>.evaluate.json.",
-)
+@output_dir_option("<unit>.scores.csv and <unit>.evaluate.json")
 def main(id: str, domains: Path, embedding: Path, truth: tuple[str, ...], output_dir: Path) -> None:
     """Score the domains of a unit against labels, and by how they lie on the tissue."""
     import pandas as pd
@@ -53,8 +46,7 @@ def main(id: str, domains: Path, embedding: Path, truth: tuple[str, ...], output
     found = read_table(domains, "domains", columns, text=columns)
     table, facts, messages = score(id, found, read_stage_file(embedding, "train"), labels)
     log = logging.getLogger(__name__)
-    for message in messages:
-        log.info(message["text"])
+    log_messages(log, messages)
     for row in table[table["metric"] == "ARI"].itertuples():
         log.info("%s: ARI %.3f over %d labelled spots", row.sample, row.value, row.n_spots)
     write_text(output_dir / f"{id}.scores.csv", table.to_csv(index=False, lineterminator="\n", float_format="%.6g"))

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import click
 
-from mmsrl._click import stage_command
+from mmsrl._click import INPUT_FILE, log_messages, output_dir_option, stage_command
 
 
 @stage_command("features")
 @click.option("--id", "id", required=True, help="Id of the sample; names the outputs.")
 @click.option(
     "--counts",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=INPUT_FILE,
     required=True,
     help="<id>.qc.h5ad.",
 )
@@ -26,12 +26,7 @@ from mmsrl._click import stage_command
 @click.option(
     "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True, help="Where to compute."
 )
-@click.option(
-    "--output-dir",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    default=Path("."),
-    help="Folder for <id>.features.h5ad and <id>.features.json.",
-)
+@output_dir_option("<id>.features.h5ad and <id>.features.json")
 def main(
     id: str,
     counts: Path,
@@ -52,8 +47,7 @@ def main(
         section, image, use_image=use_image, backbone=backbone, n_components=n_image_components, device=device
     )
     log = logging.getLogger(__name__)
-    for message in messages:
-        log.info(message["text"])
+    log_messages(log, messages)
     if facts["components"]:
         log.info(
             "%d components of %d columns explain %.0f %% of the variance",

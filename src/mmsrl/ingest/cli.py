@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from mmsrl._click import stage_command
+from mmsrl._click import log_messages, stage_command
 from mmsrl._errors import InputError
 from mmsrl._files import atomic_path, write_summary
 
@@ -41,8 +41,7 @@ def main(id: str, spaceranger_dir: Path | None, h5ad: Path | None, bin_size: int
         assert spaceranger_dir is not None
         ingested = api.read_spaceranger(spaceranger_dir, id, bin_size=bin_size, scratch=output_dir)
     adata = ingested.adata
-    for message in ingested.messages:
-        log.log(logging.WARNING if message["level"] == "warning" else logging.INFO, message["text"])
+    log_messages(log, ingested.messages)
     with atomic_path(output_dir / f"{id}.ingest.h5ad") as temporary:
         adata.write_h5ad(temporary, compression="gzip")
     about = adata.uns[_keys.UNS]

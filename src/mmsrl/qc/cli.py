@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mmsrl._click import stage_command
+from mmsrl._click import INPUT_FILE, log_messages, stage_command
 from mmsrl._errors import InputError
 from mmsrl._files import atomic_path, write_summary
 
@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 @click.option(
     "--counts",
     required=True,
-    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    type=INPUT_FILE,
     help="ID.ingest.h5ad.",
 )
 @click.option("--output-dir", type=click.Path(path_type=Path, file_okay=False), default=".", help="Where to write.")
@@ -40,8 +40,7 @@ def main(id: str, counts: Path, output_dir: Path, **parameters: Any) -> None:
         quality = quality_control(adata, **parameters)
     except InputError as error:
         raise InputError(f"sample {id}: {error}") from error
-    for message in quality.messages:
-        log.log(logging.WARNING if message["level"] == "warning" else logging.INFO, message["text"])
+    log_messages(log, quality.messages)
     figure = _figure(id, adata, quality)
     output_dir.mkdir(parents=True, exist_ok=True)
     with atomic_path(output_dir / f"{id}.qc.png") as temporary:

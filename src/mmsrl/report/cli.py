@@ -6,18 +6,16 @@ from pathlib import Path
 
 import click
 
-from mmsrl._click import stage_command
-
-_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+from mmsrl._click import INPUT_FILE, stage_command
 
 
 @stage_command("report")
-@click.option("--assembled", type=_FILE, multiple=True, required=True, help="<sample>.mmsrl.h5ad; once a sample.")
-@click.option("--summaries", type=_FILE, multiple=True, help="<id>.<stage>.json; repeatable.")
-@click.option("--training", type=_FILE, multiple=True, help="<unit>.training.tsv; repeatable.")
-@click.option("--scores", type=_FILE, multiple=True, help="<unit>.scores.csv; repeatable.")
-@click.option("--versions", type=_FILE, multiple=True, help="versions.yml: process, tool, version; repeatable.")
-@click.option("--params", type=_FILE, help="Parameters of the pipeline as JSON.")
+@click.option("--assembled", type=INPUT_FILE, multiple=True, required=True, help="<sample>.mmsrl.h5ad; once a sample.")
+@click.option("--summaries", type=INPUT_FILE, multiple=True, help="<id>.<stage>.json; repeatable.")
+@click.option("--training", type=INPUT_FILE, multiple=True, help="<unit>.training.tsv; repeatable.")
+@click.option("--scores", type=INPUT_FILE, multiple=True, help="<unit>.scores.csv; repeatable.")
+@click.option("--versions", type=INPUT_FILE, multiple=True, help="versions.yml: process, tool, version; repeatable.")
+@click.option("--params", type=INPUT_FILE, help="Parameters of the pipeline as JSON.")
 @click.option("--output-dir", type=click.Path(file_okay=False, path_type=Path), default=".", show_default=True)
 def main(
     assembled: tuple[Path, ...],

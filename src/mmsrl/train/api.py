@@ -21,7 +21,7 @@ from mmsrl._errors import InputError
 from mmsrl.features.components import principal_components as image_components
 from mmsrl.train.checkpoint import Checkpoint, fingerprint
 from mmsrl.train.fit import Row, Trainable, choose_device, fit, memory_errors
-from mmsrl.train.presets import PRESETS, Default, Published, Settings
+from mmsrl.train.presets import PRESETS, Published, Settings
 from mmsrl.train.sections import principal_components, section_mixing
 from mmsrl.train.unit import FloatArray, Message, Unit, build, default_graph, info, warning
 
@@ -98,7 +98,8 @@ def train(
         Which try this is, after others ran out of memory: each takes a quarter of the block size of the one before,
         and the third, where ``device`` is ``auto``, the CPU.
     checkpoint
-        File to go on from after an interruption, saved every ``checkpoint_every`` epochs and removed at the end.
+        File to go on from after an interruption, saved every ``checkpoint_every`` epochs; whoever
+        keeps the result removes it.
     settings
         Fields of :class:`mmsrl.train.presets.Default` or :class:`~mmsrl.train.presets.Published` that shall differ
         from the preset; ``None`` leaves the preset's.
@@ -120,9 +121,7 @@ def train(
     started = time.perf_counter()
     sections = [data] if isinstance(data, ad.AnnData) else list(data)
     chosen = choose_settings(preset, settings)
-    if isinstance(chosen, Default):
-        chosen = chosen.of_member(seed)
-    elif not decoder:
+    if isinstance(chosen, Published) and not decoder:
         raise InputError(f"preset '{preset}' makes its embedding by training its decoder: leave decoder true")
     place = choose_device("cpu" if device == "auto" and attempt > 2 else device)
     block = max((block_size or (4096 if place.type == "cuda" else 512)) // 4 ** (attempt - 1), 1)
@@ -130,7 +129,7 @@ def train(
     if attempt > 1:
         unit.messages.append(warning(f"attempt {attempt}: on {place.type} in blocks of {block} spots, to save memory"))
     with memory_errors(block):
-        model, facts = build(
+        model, facts, chosen = build(
             unit, chosen, seed=seed, correct=batch_correction, decoder=decoder, block=block, device=place
         )
         save = None

@@ -58,7 +58,3 @@ class Checkpoint:
             logger.warning("%s belongs to other data or settings; training starts over", self.path.name)
             return None
         return state
-
-    def remove(self) -> None:
-        """Remove the file; the run is complete."""
-        self.path.unlink(missing_ok=True)

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from mmsrl._click import stage_command
+from mmsrl._click import INPUT_FILE, log_messages, output_dir_option, stage_command
 
 
 @stage_command("train")
@@ -17,13 +17,13 @@ from mmsrl._click import stage_command
     "--counts",
     multiple=True,
     required=True,
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=INPUT_FILE,
     help="<sample>.qc.h5ad; once for every section of the unit.",
 )
 @click.option(
     "--features",
     multiple=True,
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=INPUT_FILE,
     help="<sample>.features.h5ad; matched to the counts by the sample's name.",
 )
 @click.option("--threads", type=click.IntRange(1), help="CPU threads; without it, OMP_NUM_THREADS or all cores.")
@@ -33,12 +33,7 @@ from mmsrl._click import stage_command
     default=1,
     help="Which try this is after others ran out of memory: each takes smaller blocks, the third the CPU.",
 )
-@click.option(
-    "--output-dir",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    default=Path("."),
-    help="Folder for the outputs and the checkpoint.",
-)
+@output_dir_option("the outputs and the checkpoint")
 def main(
     id: str,
     counts: tuple[Path, ...],
@@ -59,9 +54,9 @@ def main(
     if threads:
         torch.set_num_threads(threads)
     sections = read_sections(counts, features)
-    result = train(sections, attempt=attempt, checkpoint=output_dir / f"{id}.checkpoint.pt", **options)
-    for message in result.messages:
-        log.info(message["text"])
+    checkpoint = output_dir / f"{id}.checkpoint.pt"
+    result = train(sections, attempt=attempt, checkpoint=checkpoint, **options)
+    log_messages(log, result.messages)
     write_embedding(output_dir / f"{id}.embedding.h5ad", result)
     write_history(output_dir / f"{id}.training.tsv", result.history)
     with atomic_path(output_dir / f"{id}.model.pt") as temporary:
@@ -74,7 +69,7 @@ def main(
         result=result.facts,
         messages=result.messages,
     )
-    (output_dir / f"{id}.checkpoint.pt").unlink(missing_ok=True)
+    checkpoint.unlink(missing_ok=True)
     facts = result.facts
     log.info(
         "%d spots, %d genes, %d epochs in %.0f s on %s",

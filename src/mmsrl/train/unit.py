@@ -54,6 +54,8 @@ class Built(NamedTuple):
 
     model: Trainable
     facts: dict[str, Any]
+    settings: Settings
+    """With what is left to the seed filled in."""
 
 
 def build(
@@ -110,7 +112,8 @@ def _published(
     inputs = Inputs(expression, torch.as_tensor(smooth), smooth_image, adjacency)
     model = PublishedModel(inputs, settings, block=block, device=device)
     hidden = settings.hidden_dim or n_genes
-    return Built(model, {"kernel_width": width, "graph_entries_per_spot": _density(adjacency), "hidden_dim": hidden})
+    facts = {"kernel_width": width, "graph_entries_per_spot": _density(adjacency), "hidden_dim": hidden}
+    return Built(model, facts, settings)
 
 
 def _default(
@@ -142,9 +145,9 @@ def _default(
     if image is not None:
         facts["image"] = _count_image(z, scores, image, adjacency, unit, seed)
     if decoder:
-        return Built(DefaultModel(DefaultInputs(unit.counts, z), settings, device=device), facts)
+        return Built(DefaultModel(DefaultInputs(unit.counts, z), settings, device=device), facts, settings)
     unit.messages.append(info("the embedding alone was computed: no decoder of the counts"))
-    return Built(ClosedForm(z), facts)
+    return Built(ClosedForm(z), facts, settings)
 
 
 def _count_image(
