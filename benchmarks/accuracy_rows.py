@@ -123,7 +123,7 @@ def banksy(python: Path) -> Callable[[Unit, int], Array]:
 
     def embed(unit: Unit, seed: int) -> Array:
         if len(unit.samples) > 1:
-            raise NotImplementedError("BANKSY is compared on single sections")
+            raise ValueError("BANKSY is compared on single sections")
         with tempfile.TemporaryDirectory() as folder:
             given, made = Path(folder) / "given.npz", Path(folder) / "made.npy"
             np.savez(given, expression=unit.all_expression[:, unit.variable].toarray(), places=unit.coordinates[0])

@@ -58,15 +58,18 @@ class Data:
             here = self.section == sample
             self.truth[here] = pd.Series(barcodes[here]).map(known).fillna("").to_numpy()
 
+    def codes(self, known: Array) -> Array:
+        """Return the labels of some spots as numbers."""
+        return np.unique(self.truth[known].astype(str), return_inverse=True)[1]
+
     def score(self, labels: Array) -> dict[str, dict[str, float]]:
         """Return all scores by section; spots without a label count only for those that need none."""
         result = {}
         for sample in self.unit.samples:
             here = self.section == sample
             known = here & (self.truth != "")
-            codes = np.unique(self.truth[known].astype(str), return_inverse=True)[1]
             places, groups = self.places[here], labels[here]
-            result[sample] = agreement(codes, labels[known]) | {
+            result[sample] = agreement(self.codes(known), labels[known]) | {
                 "PAS": pas(groups, places),
                 "CHAOS": chaos(groups, places),
                 "ASW": spatial_silhouette(groups, places),
@@ -78,14 +81,13 @@ class Data:
         found = []
         for sample in self.unit.samples:
             known = (self.section == sample) & (self.truth != "")
-            codes = np.unique(self.truth[known].astype(str), return_inverse=True)[1]
-            found.append(agreement(codes, labels[known])["ARI"])
+            found.append(agreement(self.codes(known), labels[known])["ARI"])
         return float(np.mean(found))
 
     def errors(self, labels: Array) -> Array:
         """Return which labelled spots are in a domain that is not matched to their label."""
         known = self.truth != ""
-        codes = np.unique(self.truth[known].astype(str), return_inverse=True)[1]
+        codes = self.codes(known)
         groups, k = labels[known], int(labels.max()) + 1
         pairs = dict(match(confusion(codes, groups, int(codes.max()) + 1, k)))
         return np.array([pairs.get(int(group), -1) for group in groups]) != codes
@@ -109,6 +111,11 @@ def prepare(row: dict[str, str], sheet: Path, folder: Path) -> tuple[Path, Path]
     return counts, features
 
 
+def labels_of(rows: list[dict[str, str]], sheet: Path) -> dict[str, pd.Series[str]]:
+    """Return the labels of each row's sample."""
+    return {row["sample"]: read_truth(sheet.parent / row["truth"], sample=row["sample"]) for row in rows}
+
+
 def read_units(sheet: Path, folder: Path) -> list[Data]:
     """Return every labelled section on its own, and the groups of the samplesheet."""
     with sheet.open(newline="", encoding="utf-8-sig") as lines:
@@ -121,8 +128,7 @@ def read_units(sheet: Path, folder: Path) -> list[Data]:
     for name, members in units.items():
         files = [prepare(row, sheet, folder) for row in members]
         unit = stack(read_sections([f[0] for f in files], [f[1] for f in files]), 3000)
-        labels = {row["sample"]: read_truth(sheet.parent / row["truth"], sample=row["sample"]) for row in members}
-        result.append(Data(name, unit, labels, int(members[0]["n_domains"])))
+        result.append(Data(name, unit, labels_of(members, sheet), int(members[0]["n_domains"])))
     return result
 
 
