@@ -38,6 +38,9 @@ from mmsrl.train.published import Inputs, PublishedModel
 from mmsrl.train.unit import Unit, build
 
 GENES, IMAGE_FEATURES, DOMAINS = 3000, 128, 7
+DENSE = ("dense", "dense-flushed")
+"""The restatement, and the same with denormal numbers flushed to zero."""
+
 SIDE_BY_SIDE = (1_000, 2_000, 4_000)
 LARGE = (8_000, 34_000, 100_000)
 HUGE = (640_000,)
@@ -87,8 +90,8 @@ def synthetic_unit(n: int, seed: int = 0) -> Unit:
     )
 
 
-def measure_dense(n: int, epochs: int) -> dict[str, Any]:
-    """Time the published model, MMSRL, as plain dense matrices and autograd, denormals and all."""
+def measure_dense(n: int, epochs: int, *, flush: bool) -> dict[str, Any]:
+    """Time the published model, MMSRL, as plain dense matrices and autograd; ``flush``: without its denormals."""
     unit, settings = synthetic_unit(n), PRESETS["mmsrl"]
     assert isinstance(settings, Published)
     model = build(unit, settings, seed=0, correct=False, block=512, device=torch.device("cpu")).model
@@ -119,6 +122,7 @@ def measure_dense(n: int, epochs: int) -> dict[str, Any]:
         terms["total"].backward()
         optimiser.step()
 
+    torch.set_flush_denormal(flush)
     epoch()
     wall, cpu = time.perf_counter(), time.process_time()
     for _ in range(epochs):
@@ -250,8 +254,11 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
         return assert_equal_steps()
     if form == "precision":
         return precision_errors(device)
-    if form == "dense":
-        result = measure_dense(n, arguments.epochs)
+    if form == "imports":
+        torch.optim.Adam([torch.zeros(1)])  # imports much of torch when first made
+        result: dict[str, Any] = {}
+    elif form in DENSE:
+        result = measure_dense(n, arguments.epochs, flush=form == "dense-flushed")
     else:
         result = measure_preset(form, n, arguments.epochs, device, arguments.block, arguments.tf32)
     # Kilobytes on Linux, bytes on macOS.
@@ -329,9 +336,9 @@ def table(results: list[dict[str, Any]], machine: dict[str, Any]) -> str:
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
-    parser.add_argument("--epochs", type=int, default=2, help="epochs to time, after one that is not")
+    parser.add_argument("--epochs", type=int, default=1, help="epochs to time, after one that is not")
     parser.add_argument("--block", type=int, default=0, help="rows of a block; 0: 512, on a GPU 4096")
-    parser.add_argument("--forms", nargs="+", default=["dense", "mmsrl", "stmmr", "default"])
+    parser.add_argument("--forms", nargs="+", default=[*DENSE, "mmsrl", "stmmr", "default"])
     parser.add_argument("--sizes", nargs="+", type=int, help="other sizes than 1k, 2k, 4k, 8k, 34k, 100k")
     parser.add_argument("--largest-exact", type=int, default=8_000, help="largest size for the published presets")
     parser.add_argument("--tf32", action="store_true", help="let the published presets multiply in TF32 on a GPU")
@@ -358,10 +365,11 @@ def measure_all(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
     if "failed" in equal:
         raise SystemExit(f"the exact form is not the dense one: {equal['failed']}")
     report: dict[str, Any] = {"machine": machine, "equal": equal}
+    machine["imports"] = f"{run('imports', 0, arguments)['peak'] / 2**30:.2f} GiB of every peak"
     if on_gpu:
         report["precision"] = run("precision", 2000, arguments)
     sizes = arguments.sizes or [*SIDE_BY_SIDE, *LARGE, *(HUGE if on_gpu else ())]
-    largest = {"dense": 0 if on_gpu else SIDE_BY_SIDE[-1], "default": max(sizes)}
+    largest = {"default": max(sizes), **dict.fromkeys(DENSE, 0 if on_gpu else SIDE_BY_SIDE[-1])}
     wanted = [(f, n) for f in arguments.forms for n in sizes if n <= largest.get(f, arguments.largest_exact)]
     report["results"] = []
     for form, n in wanted:
@@ -373,7 +381,7 @@ def merged(paths: list[Path]) -> dict[str, Any]:
     """Return several measurements on one machine as one."""
     reports = [json.loads(path.read_text()) for path in paths]
     results = [result for report in reports for result in report["results"]]
-    order = {form: i for i, form in enumerate(("dense", *PRESETS))}
+    order = {form: i for i, form in enumerate((*DENSE, *PRESETS))}
     return {**reports[0], "results": sorted(results, key=lambda r: (order[r["form"]], r["n"]))}
 
 

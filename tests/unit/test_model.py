@@ -11,6 +11,7 @@ import scipy.sparse as sp
 import torch
 
 from mmsrl.train import graph
+from mmsrl.train.fit import fit
 from mmsrl.train.presets import PUBLISHED, Published
 from mmsrl.train.published import Inputs, PublishedModel
 
@@ -161,3 +162,18 @@ def test_enhanced_expression_is_the_mean_over_its_maximum() -> None:
     assert enhanced.shape == (90, G)
     assert torch.all(enhanced > 0)
     assert torch.equal(enhanced.amax(dim=1), torch.ones(90, dtype=torch.float64))
+
+
+def test_training_steps_each_weight_on_the_way_back_as_one_step_at_its_end_would() -> None:
+    data = sections(ONE, G, D)
+    trained, plain = build(CASES["mmsrl"], data), build(CASES["mmsrl"], data)
+    fit(trained, epochs=3, learning_rate=1e-2, weight_decay=1e-2, seed=4, show_progress=False)
+    optimiser = torch.optim.Adam(plain.parameters(), lr=1e-2, weight_decay=1e-2, fused=True)
+    for epoch in (1, 2, 3):
+        torch.manual_seed(4 * 1_000_003 + epoch)
+        optimiser.zero_grad()
+        plain.losses()["total"].backward()
+        optimiser.step()
+    for (name, ours), expected in zip(trained.named_parameters(), plain.parameters(), strict=True):
+        assert torch.equal(ours, expected), name
+        assert ours.grad is None

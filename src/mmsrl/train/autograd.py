@@ -1,4 +1,4 @@
-"""A loss whose gradient is taken on the spot, so that nothing of it outlives the forward pass."""
+"""Gradients taken by hand or on the spot where autograd would keep more than is needed."""
 
 from __future__ import annotations
 
@@ -60,6 +60,41 @@ def with_gradient(value: Tensor, gradients: list[Tensor], inputs: list[Tensor]) 
     """Return the scalar ``value`` as a function of ``inputs`` whose ``gradients`` are known. Differentiable once."""
     result: Tensor = _KnownGradient.apply(value, gradients, *inputs)
     return result
+
+
+class _ReluDropout(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, rate: float) -> Tensor:
+        x.relu_()
+        if rate:
+            x.mul_(torch.empty_like(x).bernoulli_(1.0 - rate)).div_(1.0 - rate)
+        ctx.mark_dirty(x)
+        ctx.save_for_backward(x)
+        ctx.rate = rate
+        return x
+
+    @staticmethod
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None]:
+        (out,) = ctx.saved_tensors
+        return (upstream * (out > 0)).div_(1.0 - ctx.rate), None
+
+
+def relu_dropout_(x: Tensor, rate: float) -> Tensor:
+    """Return dropout(ReLU(``x``)) in the place of ``x``: the result itself says what was kept, so nothing else is."""
+    result: Tensor = _ReluDropout.apply(x, rate)
+    return result
+
+
+def unit_rows(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the rows of ``x`` at unit length, and their lengths, (n, 1)."""
+    length = x.norm(dim=1, keepdim=True).clamp_(min=1e-12)
+    return x / length, length
+
+
+def through_unit_rows_(unit: Tensor, length: Tensor, gradient: Tensor) -> Tensor:
+    """Turn the gradient with respect to unit rows, in place, into that with respect to the rows they were made of."""
+    along = torch.einsum("nh,nh->n", unit, gradient)[:, None]
+    return gradient.addcmul_(unit, along, value=-1.0).div_(length)
 
 
 def blocks(n: int, size: int) -> list[slice]:

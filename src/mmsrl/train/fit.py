@@ -89,6 +89,7 @@ def fit(
 
     with (
         flushed_denormals(),
+        stepping_as_gradients_arrive(weights, optimiser),
         matmul_precision(model, device),
         Progress(epochs, len(history), show=show_progress) as progress,
     ):
@@ -105,6 +106,26 @@ def fit(
     return history
 
 
+@contextmanager
+def stepping_as_gradients_arrive(weights: list[torch.nn.Parameter], optimiser: torch.optim.Optimizer) -> Iterator[None]:
+    """Let ``optimiser`` step each weight in the backward pass, once its gradient is there, and drop the gradient.
+
+    By then all else that needs the weight has been computed, so the step is the same; but the gradients of all weights
+    never exist together.
+    """
+
+    def step(weight: Tensor) -> None:
+        optimiser.step()  # of the one weight that has a gradient
+        weight.grad = None
+
+    hooks = [weight.register_post_accumulate_grad_hook(step) for weight in weights]  # type: ignore[no-untyped-call]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
 def _epoch(model: Trainable, optimiser: torch.optim.Optimizer, epoch: int, seed: int) -> Row:
     torch.manual_seed(seed * 1_000_003 + epoch)
     model.train()
@@ -119,9 +140,7 @@ def _epoch(model: Trainable, optimiser: torch.optim.Optimizer, epoch: int, seed:
                     f"{optimiser.param_groups[0]['lr']:g} helps in most cases"
                 )
             sums[name] = sums.get(name, 0.0) + value
-        torch.autograd.backward(terms["total"])
-        optimiser.step()
-        optimiser.zero_grad(set_to_none=True)
+        torch.autograd.backward(terms["total"])  # the optimiser steps on the way
         count += 1
     return {name: value / count for name, value in sums.items()}
 

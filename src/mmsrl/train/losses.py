@@ -9,13 +9,12 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 from torch import Tensor
-from torch.nn.functional import normalize
 
-from mmsrl.train.autograd import blocks, gradient_now, with_gradient
+from mmsrl.train.autograd import blocks, gradient_now, through_unit_rows_, unit_rows, with_gradient
 from mmsrl.train.zinb import Entries
 
-GRAMS_FROM = 1.75
-"""h×h Grams (14·N·h² operations) are cheaper than N×N blocks (8·N²·h) once N > 1.75·h."""
+GRAMS_FROM = 7 / 3
+"""h×h Grams (14·N·h² operations) are cheaper than pairs of blocks of spots (6·N²·h) once N > 7/3·h."""
 
 
 def consistency_loss(q_x: Tensor, q_i: Tensor, *, block: int) -> Tensor:
@@ -23,40 +22,51 @@ def consistency_loss(q_x: Tensor, q_i: Tensor, *, block: int) -> Tensor:
 
     With S = q̂_x + q̂_i and D = q̂_x − q̂_i the matrix inside is K = ½(S Dᵀ + D Sᵀ), so that exactly
     ‖K‖² = ½(⟨SᵀS, DᵀD⟩ + ⟨SᵀD, (SᵀD)ᵀ⟩): h×h Grams, linear in N, and free of the cancellation that the difference of
-    three Gram norms suffers where both views agree. With few spots, K is cheaper in blocks of rows.
+    three Gram norms suffers where both views agree. With few spots, K is cheaper in pairs of blocks, each computed once
+    since K is symmetric.
 
     ``q_x``, ``q_i``: (n, h). Its gradient is taken at once.
     """
-
-    def term(q_x: Tensor, q_i: Tensor) -> Tensor:
-        a, b = (normalize(q - q.mean(dim=0), dim=1) for q in (q_x, q_i))
-        n, h = q_x.shape
-        total = _square_by_grams(a + b, a - b) if n > GRAMS_FROM * h else _square_by_rows(a + b, a - b, block)
-        return total / n**2
-
-    return gradient_now(term, q_x, q_i)
+    value, gradients = _consistency(q_x, q_i, block)
+    return with_gradient(value, gradients, [q_x, q_i])
 
 
-def _square_by_grams(s: Tensor, d: Tensor) -> Tensor:
-    """Return ‖½(S Dᵀ + D Sᵀ)‖² through SᵀS, DᵀD and SᵀD; its gradients are S·DᵀD + D·SᵀD and D·SᵀS + S·DᵀS."""
-    with torch.no_grad():
-        ss, dd, sd = s.T @ s, d.T @ d, s.T @ d
-        value = 0.5 * ((ss * dd).sum() + (sd * sd.T).sum())
-        gradients = [(s @ dd).addmm_(d, sd), (d @ ss).addmm_(s, sd.T)]
-    return with_gradient(value, gradients, [s, d])
+@torch.no_grad()
+def _consistency(q_x: Tensor, q_i: Tensor, block: int) -> tuple[Tensor, list[Tensor]]:
+    n, h = q_x.shape
+    (a, length_x), (b, length_i) = (unit_rows(q - q.mean(dim=0)) for q in (q_x, q_i))
+    s, d = a + b, a.sub_(b)
+    del a, b
+    value, d_s, d_d = _square_by_grams(s, d) if n > GRAMS_FROM * h else _square_by_pairs(s, d, block)
+    d_a, d_b = d_s + d_d, d_s.sub_(d_d)
+    del d_s, d_d
+    a, b = (s + d).mul_(0.5), s.sub_(d).mul_(0.5)
+    gradients = [through_unit_rows_(a, length_x, d_a), through_unit_rows_(b, length_i, d_b)]
+    return value / n**2, [g.sub_(g.mean(dim=0)).div_(n**2) for g in gradients]
 
 
-def _square_by_rows(s: Tensor, d: Tensor, block: int) -> Tensor:
-    """Return ‖½(S Dᵀ + D Sᵀ)‖² in blocks of rows of K; its gradients are 2·K·D and 2·K·S."""
-    with torch.no_grad():
-        value = s.new_zeros(())
-        d_s, d_d = torch.empty_like(s), torch.empty_like(d)
-        for rows in blocks(len(s), block):
-            k = (s[rows] @ d.T).addmm_(d[rows], s.T).mul_(0.5)  # (block, n)
-            value += k.square().sum()
-            torch.mm(k, d, out=d_s[rows]).mul_(2.0)
-            torch.mm(k, s, out=d_d[rows]).mul_(2.0)
-    return with_gradient(value, [d_s, d_d], [s, d])
+def _square_by_grams(s: Tensor, d: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return ‖½(S Dᵀ + D Sᵀ)‖² through SᵀS, DᵀD and SᵀD, and its gradients S·DᵀD + D·SᵀD and D·SᵀS + S·DᵀS."""
+    ss, dd, sd = s.T @ s, d.T @ d, s.T @ d
+    value = 0.5 * ((ss * dd).sum() + (sd * sd.T).sum())
+    return value, (s @ dd).addmm_(d, sd), (d @ ss).addmm_(s, sd.T)
+
+
+def _square_by_pairs(s: Tensor, d: Tensor, block: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Return ‖½(S Dᵀ + D Sᵀ)‖² and its gradients 2·K·D and 2·K·S from pairs of blocks of spots."""
+    value = torch.zeros((), dtype=torch.float64, device=s.device)
+    d_s, d_d = torch.zeros_like(s), torch.zeros_like(d)
+    slices = blocks(len(s), block)
+    for i, rows in enumerate(slices):
+        for j, cols in enumerate(slices[i:], start=i):
+            twice_k = (s[rows] @ d[cols].T).addmm_(d[rows], s[cols].T)  # (block, block)
+            value += (0.25 if i == j else 0.5) * twice_k.square().sum(dtype=torch.float64)
+            d_s[rows].addmm_(twice_k, d[cols])
+            d_d[rows].addmm_(twice_k, s[cols])
+            if i != j:
+                d_s[cols].addmm_(twice_k.T, d[rows])
+                d_d[cols].addmm_(twice_k.T, s[rows])
+    return value.to(s.dtype), d_s, d_d
 
 
 def contrastive_loss(q_x: Tensor, q_i: Tensor, *, entropy: float = 10.0) -> Tensor:
@@ -103,22 +113,35 @@ def masked_loss(r: Tensor, masked: Tensor, entries: Entries, token: Tensor) -> T
     token
         (G,).
     """
+    value, gradients = _masked(r, masked, entries, token)
+    return with_gradient(value, gradients, [r, token])
 
-    def term(r: Tensor, token: Tensor) -> Tensor:
-        n, n_genes = r.shape
-        row, gene = entries.position // n_genes, entries.position % n_genes
 
-        def by_spot(values: Tensor) -> Tensor:
-            return r.new_zeros(n).index_add(0, row, values)
+@torch.no_grad()
+def _masked(r: Tensor, masked: Tensor, entries: Entries, token: Tensor) -> tuple[Tensor, list[Tensor]]:
+    n, n_genes = r.shape
+    row, gene = entries.position // n_genes, entries.position % n_genes
 
-        product = by_spot(r.view(-1)[entries.position] * entries.value) + r @ token
-        square = by_spot(entries.value.square()) + 2.0 * by_spot(entries.value * token[gene]) + token.square().sum()
-        eps = 1e-8  # of torch's cosine_similarity
-        lengths = r.norm(dim=1).clamp(min=eps) * square.clamp(min=0.0).sqrt().clamp(min=eps)
-        miss: Tensor = 1.0 - (product / lengths)[masked]
-        return miss.pow(3).mean()
+    def by_spot(values: Tensor) -> Tensor:
+        return r.new_zeros(n).index_add_(0, row, values)
 
-    return gradient_now(term, r, token)
+    product = by_spot(r.view(-1)[entries.position] * entries.value) + r @ token
+    square = by_spot(entries.value.square()) + 2.0 * by_spot(entries.value * token[gene]) + token.square().sum()
+    eps = 1e-8  # of torch's cosine_similarity
+    length, target_length = r.norm(dim=1).clamp_(min=eps), square.clamp_(min=0.0).sqrt_().clamp_(min=eps)
+    cosine = product / (length * target_length)
+    d_cosine = torch.zeros_like(cosine)
+    d_cosine[masked] = -3.0 * (1.0 - cosine[masked]).square() / len(masked)
+
+    # cos = ⟨r, x̃⟩/(‖r‖‖x̃‖): its derivative by r is x̃/(‖r‖‖x̃‖) − cos·r/‖r‖², and likewise by x̃.
+    across = d_cosine / (length * target_length)
+    along_r, along_target = d_cosine * cosine / length.square(), d_cosine * cosine / target_length.square()
+    d_r = torch.outer(across, token)
+    d_r.view(-1).index_add_(0, entries.position, across[row] * entries.value)
+    d_r.addcmul_(r, along_r[:, None], value=-1.0)
+    d_token = (across @ r).index_add_(0, gene, along_target[row] * entries.value, alpha=-1.0)
+    d_token -= along_target.sum() * token
+    return (1.0 - cosine[masked]).pow(3).mean(), [d_r, d_token]
 
 
 class PairEntries(NamedTuple):
@@ -164,36 +187,35 @@ def regularisation_loss(z: Tensor, pairs: PairEntries) -> Tensor:
 
     ``z``: (n, h). Memory O(n·h + block²), time 3·n²·h.
     """
-
-    def term(z: Tensor) -> Tensor:
-        return _regularisation_of_units(normalize(z, dim=1), pairs) / pairs.n**2
-
-    return gradient_now(term, z)
-
-
-def _regularisation_of_units(u: Tensor, pairs: PairEntries) -> Tensor:
     with torch.no_grad():
-        slices: Sequence[slice] = blocks(pairs.n, pairs.block)
-        d_u = torch.zeros_like(u)
-        total = torch.full((), pairs.constant, dtype=torch.float64, device=u.device)
-        for i, rows in enumerate(slices):
-            for j, cols in enumerate(slices[i:], start=i):
-                twice = 1.0 if i == j else 2.0
-                cosine = u[rows] @ u[cols].T  # (block, block)
-                if i == j:
-                    cosine.fill_diagonal_(0.0)
-                sigma = cosine.sigmoid_()
-                d_cosine = sigma.square()
-                total += twice * d_cosine.sum(dtype=torch.float64)
-                d_cosine.mul_(1.0 - sigma).mul_(4.0)
-                if i == j:
-                    d_cosine.fill_diagonal_(0.0)
-                if (i, j) in pairs.entries:
-                    row, col, weight = pairs.entries[i, j]
-                    near = sigma[row, col]
-                    total -= twice * (weight * near).sum(dtype=torch.float64)
-                    d_cosine[row, col] -= 2.0 * weight * near * (1.0 - near)
-                d_u[rows].addmm_(d_cosine, u[cols])
-                if i != j:
-                    d_u[cols].addmm_(d_cosine.T, u[rows])
-    return with_gradient(total.to(u.dtype), [d_u], [u])
+        u, length = unit_rows(z)
+        value, d_u = _regularisation_of_units(u, pairs)
+        d_z = through_unit_rows_(u, length, d_u).div_(pairs.n**2)
+    return with_gradient(value / pairs.n**2, [d_z], [z])
+
+
+def _regularisation_of_units(u: Tensor, pairs: PairEntries) -> tuple[Tensor, Tensor]:
+    slices: Sequence[slice] = blocks(pairs.n, pairs.block)
+    d_u = torch.zeros_like(u)
+    total = torch.full((), pairs.constant, dtype=torch.float64, device=u.device)
+    for i, rows in enumerate(slices):
+        for j, cols in enumerate(slices[i:], start=i):
+            twice = 1.0 if i == j else 2.0
+            cosine = u[rows] @ u[cols].T  # (block, block)
+            if i == j:
+                cosine.fill_diagonal_(0.0)
+            sigma = cosine.sigmoid_()
+            d_cosine = sigma.square()
+            total += twice * d_cosine.sum(dtype=torch.float64)
+            d_cosine.mul_(1.0 - sigma).mul_(4.0)
+            if i == j:
+                d_cosine.fill_diagonal_(0.0)
+            if (i, j) in pairs.entries:
+                row, col, weight = pairs.entries[i, j]
+                near = sigma[row, col]
+                total -= twice * (weight * near).sum(dtype=torch.float64)
+                d_cosine[row, col] -= 2.0 * weight * near * (1.0 - near)
+            d_u[rows].addmm_(d_cosine, u[cols])
+            if i != j:
+                d_u[cols].addmm_(d_cosine.T, u[rows])
+    return total.to(u.dtype), d_u

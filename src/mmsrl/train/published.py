@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from mmsrl.train import losses
 from mmsrl.train.attention import self_attention
+from mmsrl.train.autograd import relu_dropout_
 from mmsrl.train.fit import Row, Trainable
 from mmsrl.train.losses import PairEntries
 from mmsrl.train.presets import Published
@@ -125,14 +126,14 @@ class PublishedModel(Trainable):
         instead of h.
         """
         s, training = self.settings, self.training
-        dropout = s.attention_dropout if training else 0.0
+        dropout, mlp_dropout = (s.attention_dropout, s.mlp_dropout) if training else (0.0, 0.0)
         encoder = self.expression_encoder
         e_x = encoder(self.smooth_expression)
         if masked is not None and self.token is not None:
             e_x = e_x + torch.outer(self._smooth_mask(masked), self.token @ encoder.w1 @ encoder.w2)
         scale = 1.0 / math.sqrt(e_x.shape[1])
         attended_x = self_attention(e_x, block=self.block, scale=scale, dropout=dropout, seed=_draw_seed())
-        q_x = F.dropout(F.relu(self.projection(e_x)), s.mlp_dropout, training)
+        q_x = relu_dropout_(self.projection(e_x), mlp_dropout)
         left, right = self.consensus.weight.chunk(2, dim=1)
         consensus = F.linear(q_x, left, self.consensus.bias)
         e_i = attended_i = q_i = None
@@ -151,10 +152,10 @@ class PublishedModel(Trainable):
                 e_i = t @ m
                 attended_i = self_attention(e_i, block=self.block, scale=scale, dropout=dropout, seed=_draw_seed())
                 q_i = self.projection(e_i)
-            q_i = F.dropout(F.relu(q_i), s.mlp_dropout, training)
-            consensus = consensus + F.linear(q_i, right)
-            z = z + s.fuse_image * attended_i
-        z = z + s.fuse_consistency * consensus
+            q_i = relu_dropout_(q_i, mlp_dropout)
+            consensus = consensus.add_(F.linear(q_i, right))
+            z = z.add_(attended_i, alpha=s.fuse_image)
+        z = z.add_(consensus, alpha=s.fuse_consistency)
         return Views(e_x, e_i, attended_x, attended_i, q_x, q_i, consensus, z)
 
     def decode(self, z: Tensor) -> Tensor:
@@ -173,23 +174,29 @@ class PublishedModel(Trainable):
         """Return the loss terms, unweighted, and their weighted ``total``, under a fresh mask."""
         s, masked = self.settings, self.draw_mask()
         views = self.encode(masked)
-        r = self.decode(views.z)
+        z, q_x, q_i = views.z, views.q_x, views.q_i
+        del views  # of the others, what is not needed for the gradient can go
+        # What needs the most memory comes last, the decoder's three heads: their gradients alone are as large as they.
+        terms: dict[str, Tensor] = {}
+        if q_i is not None:
+            if s.consistency_loss == "contrastive":
+                terms["consistency"] = losses.contrastive_loss(q_x, q_i)
+            else:
+                terms["consistency"] = losses.consistency_loss(q_x, q_i, block=self.block)
+        terms["regularisation"] = losses.regularisation_loss(z, self.pairs)
+        r = self.decode(z)
         heads = (self.pi, self.theta, self.mu)
         weights, biases = [h.weight for h in heads], [h.bias for h in heads]
-        terms = {
-            "zinb": zinb_loss(r, weights, biases, self.entries, ridge=s.ridge, block=self.block),
-            "regularisation": losses.regularisation_loss(views.z, self.pairs),
-        }
-        total = s.reconstruction_weight * terms["zinb"] + s.regularisation_weight * terms["regularisation"]
-        if views.q_i is not None:
-            if s.consistency_loss == "contrastive":
-                terms["consistency"] = losses.contrastive_loss(views.q_x, views.q_i)
-            else:
-                terms["consistency"] = losses.consistency_loss(views.q_x, views.q_i, block=self.block)
-            total = total + s.consistency_weight * terms["consistency"]
+        terms["zinb"] = zinb_loss(r, weights, biases, self.entries, ridge=s.ridge, block=self.block)
         if masked is not None and self.token is not None and s.masked_weight:
             terms["masked"] = losses.masked_loss(r, masked.to(r.device), self.entries, self.token)
-            total = total + s.masked_weight * terms["masked"]
+        weight = {
+            "zinb": s.reconstruction_weight,
+            "consistency": s.consistency_weight,
+            "masked": s.masked_weight,
+            "regularisation": s.regularisation_weight,
+        }
+        total = torch.stack([weight[name] * term for name, term in terms.items()]).sum()
         return {"total": total, **terms}
 
     @torch.no_grad()
