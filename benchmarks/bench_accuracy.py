@@ -116,7 +116,7 @@ def labels_of(rows: list[dict[str, str]], sheet: Path) -> dict[str, pd.Series[st
     return {row["sample"]: read_truth(sheet.parent / row["truth"], sample=row["sample"]) for row in rows}
 
 
-def read_units(sheet: Path, folder: Path) -> list[Data]:
+def read_units(sheet: Path, folder: Path, n_top_genes: int) -> list[Data]:
     """Return every labelled section on its own, and the groups of the samplesheet."""
     with sheet.open(newline="", encoding="utf-8-sig") as lines:
         listed = [row for row in csv.DictReader(lines) if row.get("truth")]
@@ -127,7 +127,7 @@ def read_units(sheet: Path, folder: Path) -> list[Data]:
     result = []
     for name, members in units.items():
         files = [prepare(row, sheet, folder) for row in members]
-        unit = stack(read_sections([f[0] for f in files], [f[1] for f in files]), 3000)
+        unit = stack(read_sections([f[0] for f in files], [f[1] for f in files]), n_top_genes)
         result.append(Data(name, unit, labels_of(members, sheet), int(members[0]["n_domains"])))
     return result
 
@@ -230,6 +230,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--output-dir", type=Path, default=Path("results/bench_accuracy"))
     parser.add_argument("--seeds", type=int, default=2 * MEMBERS, help="of rows that take seconds a seed")
     parser.add_argument("--slow-seeds", type=int, default=0, help="of rows that train for minutes to hours a seed")
+    parser.add_argument("--n-top-genes", type=int, default=3000, help="an output folder holds rows of one number")
     parser.add_argument("--only", nargs="+", help="rows to compute; all that was computed is in the table")
     parser.add_argument("--units", nargs="+", help="units to compute")
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
@@ -240,7 +241,7 @@ def parse() -> argparse.Namespace:
 def main() -> None:
     arguments = parse()
     folder = arguments.output_dir
-    units = [data for sheet in arguments.input for data in read_units(sheet.resolve(), folder)]
+    units = [data for sheet in arguments.input for data in read_units(sheet.resolve(), folder, arguments.n_top_genes)]
     listed = rows(arguments.device, arguments.peer)
     unknown = set(arguments.only or []) - {row.name for row in listed}
     if unknown:

@@ -31,7 +31,14 @@ Rows = list[dict[str, str]]
 def measure(sections: list[ad.AnnData], rows: Rows, sheet: Path, arguments: argparse.Namespace, preset: str) -> Any:
     """Train one preset, the published ones as published for several slices; read out jointly, score by section."""
     changes = {"reconstruction_weight": 100.0, "epochs": arguments.epochs or 300} if preset in PUBLISHED else {}
-    result = train(sections, preset=preset, seed=arguments.seed, device=arguments.device, **changes)
+    result = train(
+        sections,
+        preset=preset,
+        seed=arguments.seed,
+        device=arguments.device,
+        n_top_genes=arguments.n_top_genes,
+        **changes,
+    )
     n_domains = max(int(row["n_domains"]) for row in rows)
     data = Data("joint", result.unit, labels_of(rows, sheet), n_domains)
     domains = read_out(reduce(result.embedding), n_domains, "gmm", arguments.seed).argmax(axis=1)
@@ -66,6 +73,7 @@ def main() -> None:
     parser.add_argument("samplesheet", type=Path)
     parser.add_argument("--presets", nargs="+", default=list(PRESETS), choices=list(PRESETS))
     parser.add_argument("--epochs", type=int, help="of the published presets; without it 300, as published")
+    parser.add_argument("--n-top-genes", type=int, default=3000)
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--output-dir", type=Path, default=Path("."))

@@ -33,6 +33,7 @@ import dense
 
 from mmsrl.train import graph
 from mmsrl.train.fit import fit, matmul_precision
+from mmsrl.train.losses import GRAMS_FROM
 from mmsrl.train.presets import PRESETS, Published
 from mmsrl.train.published import Inputs, PublishedModel
 from mmsrl.train.unit import Unit, build
@@ -165,21 +166,28 @@ def measure_preset(preset: str, n: int, epochs: int, device: torch.device, block
         result["gpu_peak"] = torch.cuda.max_memory_allocated()
         result["gpu"] = torch.cuda.get_device_name()
         if preset != "default":
-            done = epoch_operations(n, GENES, IMAGE_FEATURES, GENES)
+            done = epoch_operations(preset, n)
             result["flops"] = done / result["wall"]
             with matmul_precision(built.model, device):
                 result["matmul_flops"] = matmul_rate(device)
     return result
 
 
-def epoch_operations(n: int, genes: int, features: int, hidden: int) -> float:
-    """Return the multiplications and additions of an epoch's matrix products in the exact form, n > 1.75 hidden."""
-    spot = 2.0 * n * hidden * hidden
-    # Encoder 2 (its input needs no gradient), projections of expression 3, joint layer 2·3, decoder 3, consistency 7.
-    linear = 2 * n * genes * hidden * 2 + spot * (3 + 6 + 3 + 7) + 2 * n * hidden * genes * 9
-    weights = 2 * genes * hidden * hidden * 3
-    pairs = 2.0 * n * n * (hidden * (1.5 + 3.5) + features * 5.0 + hidden * 1.5)  # attention, its image, regulariser
-    return linear + weights + pairs
+def epoch_operations(form: str, n: int, genes: int = GENES, features: int = IMAGE_FEATURES) -> float:
+    """Return the multiplications and additions of an epoch's matrix products, hidden width equal to the genes."""
+    hidden = genes
+    pair, spot = 2.0 * n * n * hidden, 2.0 * n * hidden * hidden
+    # Both: projection of expression 3, joint layer 2·3, decoder 3, heads 3·3.
+    shared = spot * (3 + 6 + 3 + 9)
+    if form in DENSE:
+        # Convolutions 6 + 4 products by the graph, forward and back, and 6 + 3 by weights; projection of the image 3;
+        # two attentions of 6, two Gram matrices of 3, the cosines 3.
+        return shared + pair * (4 + 2 + 12 + 6 + 3) + spot * (6 + 3 + 3)
+    # Two weights to one and back 3, by the smoothed expression 2 (its input needs no gradient); attention 1 + 4 with
+    # symmetric scores, and in the image's columns; the cosines ½ + 1; consistency by pairs of spots 3 or by Grams 7.
+    consistency = 3.0 * pair if n <= GRAMS_FROM * hidden else 7.0 * spot
+    attention = pair * 5.0 + 2.0 * n * n * features * 5.0
+    return shared + 2.0 * genes * hidden * hidden * 3 + spot * 2 + attention + pair * 1.5 + consistency
 
 
 def matmul_rate(device: torch.device, size: int = 8192) -> float:
@@ -304,6 +312,7 @@ def table(results: list[dict[str, Any]], machine: dict[str, Any]) -> str:
     dense_at = {r["n"]: r for r in results if r["form"] == "dense" and "wall" in r}
     on_gpu = any("gpu_peak" in r for r in results)
     heads = ["form", "spots", "s/epoch", "CPU s/epoch", "peak GiB", "epochs", "embedding s", "all s"]
+    heads += ["TFLOP in products"]
     heads += ["GPU peak GiB", "TFLOP/s of the card's"] if on_gpu else ["CPU: dense/this", "memory: this/dense"]
     lines = [f"- {key}: {value}" for key, value in machine.items()]
     lines += ["", f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
@@ -314,6 +323,7 @@ def table(results: list[dict[str, Any]], machine: dict[str, Any]) -> str:
         else:
             cells += [f"{r['wall']:.2f}", f"{r['cpu']:.2f}", f"{r['peak'] / 2**30:.2f}", str(r.get("epochs", ""))]
             cells += [f"{r[key]:.0f}" if key in r else "" for key in ("embedding_wall", "total_wall")]
+            cells.append("" if r["form"] == "default" else f"{epoch_operations(r['form'], r['n']) / 1e12:.2f}")
             base = dense_at.get(r["n"])
             if on_gpu:
                 rate = f"{r['flops'] / 1e12:.1f} of {r['matmul_flops'] / 1e12:.1f}" if "flops" in r else ""
