@@ -66,7 +66,7 @@ class Row:
 def plain_components(unit: Unit, seed: int) -> Array:
     """Principal components of log-normalised variable genes, as they are."""
     return PCA(BASELINE_COMPONENTS, svd_solver="arpack", random_state=seed).fit_transform(
-        unit.all_expression[:, unit.variable].astype(np.float64)
+        unit.expression.astype(np.float64)
     )
 
 
@@ -126,7 +126,7 @@ def banksy(python: Path) -> Callable[[Unit, int], Array]:
             raise ValueError("BANKSY is compared on single sections")
         with tempfile.TemporaryDirectory() as folder:
             given, made = Path(folder) / "given.npz", Path(folder) / "made.npy"
-            np.savez(given, expression=unit.all_expression[:, unit.variable].toarray(), places=unit.coordinates[0])
+            np.savez(given, expression=unit.expression.toarray(), places=unit.coordinates[0])
             subprocess.run([python, Path(__file__).with_name("peer_banksy.py"), given, made], check=True)
             return np.load(made)
 

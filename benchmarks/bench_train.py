@@ -80,8 +80,7 @@ def synthetic_unit(n: int, seed: int = 0) -> Unit:
         section=np.zeros(n, np.int64),
         barcodes=[str(i) for i in range(n)],
         genes=[f"gene{g}" for g in range(GENES)],
-        all_expression=expression,
-        variable=np.arange(GENES),
+        expression=expression,
         counts=counts,
         coordinates=[array * [3**0.5 / 2, 0.5]],
         array_coordinates=[array],
@@ -100,7 +99,7 @@ def measure_dense(n: int, epochs: int, *, flush: bool) -> dict[str, Any]:
     parameters = {name: p.detach().clone().requires_grad_() for name, p in model.named_parameters()}
     hidden, fraction = model.projection.out_features, settings.mask_fraction
     del model
-    x = torch.as_tensor(unit.all_expression.toarray())
+    x = torch.as_tensor(unit.expression.toarray())
     image = torch.as_tensor(unit.image)
     assert unit.array_coordinates is not None
     adjacency = dense.gaussian_graph(unit.array_coordinates[0], 2.0).float()
@@ -208,7 +207,7 @@ def assert_equal_steps(n: int = 400) -> dict[str, Any]:
     assert unit.array_coordinates is not None
     assert unit.image is not None
     adjacency = graph.gaussian_graph(unit.array_coordinates[0], 2.0)
-    x, image = unit.all_expression.astype(np.float64), unit.image.astype(np.float64)
+    x, image = unit.expression.astype(np.float64), unit.image.astype(np.float64)
     smooth = [torch.as_tensor(graph.smooth(adjacency, values, 2)) for values in (x, image)]
     settings = PRESETS["mmsrl"]
     assert isinstance(settings, Published)
@@ -235,14 +234,14 @@ def precision_errors(device: torch.device, n: int = 2000) -> dict[str, float]:
     assert unit.array_coordinates is not None
     assert unit.image is not None
     adjacency = graph.gaussian_graph(unit.array_coordinates[0], 2.0)
-    smooth = [torch.as_tensor(graph.smooth(adjacency, v, 2)) for v in (unit.all_expression, unit.image)]
+    smooth = [torch.as_tensor(graph.smooth(adjacency, v, 2)) for v in (unit.expression, unit.image)]
     settings = PRESETS["mmsrl"]
     assert isinstance(settings, Published)
     settings = dataclasses.replace(settings, attention_dropout=0.0, mlp_dropout=0.0)  # drawn anew in each precision
 
     def gradient(dtype: torch.dtype, precision: Literal["highest", "high"]) -> torch.Tensor:
         torch.manual_seed(0)
-        inputs = Inputs(unit.all_expression, smooth[0].to(dtype), smooth[1].to(dtype), adjacency)
+        inputs = Inputs(unit.expression, smooth[0].to(dtype), smooth[1].to(dtype), adjacency)
         model = PublishedModel(inputs, settings, block=512, device=device)
         model.matmul_precision = precision
         torch.manual_seed(1)

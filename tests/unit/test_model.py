@@ -115,16 +115,25 @@ def test_step_without_image_is_the_dense_step_of_the_expression_branch(name: str
 
 @pytest.mark.parametrize("name", ["mmsrl", "stmmr"])
 def test_step_in_single_is_as_near_to_double_as_the_dense_step_in_single(name: str) -> None:
-    """Some gradients are small differences of large numbers, in any form; the dense form is the yardstick for those."""
+    """Some gradients are small differences of large numbers, in any form; the dense form is the yardstick for those.
+
+    Of several steps, since the rounding of one hangs on where in memory its numbers lie.
+    """
     data = sections(SEVERAL, G, D)
     model = build(CASES[name], data, torch.float32)
-    terms, gradients = step(model)
-    expected_terms, expected = dense_step(model, data)
-    assert terms == pytest.approx(expected_terms, rel=1e-5)
-    _, plain = dense_step(model, data, torch.float32)
-    for parameter, value in expected.items():
-        allowed = max(1e-5 * float(value.abs().max()), 2.0 * error(plain[parameter], value))
-        assert error(gradients[parameter], value) <= allowed, parameter
+    ours, plain, size = (dict.fromkeys(dict(model.named_parameters()), 0.0) for _ in range(3))
+    for seed in (3, 4, 5):
+        model.zero_grad()
+        terms, gradients = step(model, seed)
+        expected_terms, expected = dense_step(model, data, seed=seed)
+        assert terms == pytest.approx(expected_terms, rel=1e-5)
+        _, in_single = dense_step(model, data, torch.float32, seed=seed)
+        for parameter, value in expected.items():
+            ours[parameter] += float((gradients[parameter] - value).norm())
+            plain[parameter] += float((in_single[parameter] - value).norm())
+            size[parameter] += float(value.norm())
+    for parameter, allowed in size.items():
+        assert ours[parameter] <= max(1e-5 * allowed, 2.0 * plain[parameter]), parameter
 
 
 def test_read_out_is_free_of_masks_and_dropout() -> None:

@@ -104,7 +104,7 @@ def test_genes_in_another_order_are_the_same_genes() -> None:
     same = stack([one, two], 3000)
     assert unit.genes == same.genes
     np.testing.assert_array_equal(unit.counts.toarray(), same.counts.toarray())
-    np.testing.assert_array_equal(unit.all_expression.toarray(), same.all_expression.toarray())
+    np.testing.assert_array_equal(unit.expression.toarray(), same.expression.toarray())
 
 
 def test_expression_is_log1p_of_counts_scaled_to_the_median_library() -> None:
@@ -113,10 +113,8 @@ def test_expression_is_log1p_of_counts_scaled_to_the_median_library() -> None:
     counts = adata.X.toarray()
     library = counts.sum(axis=1, keepdims=True)
     unit = stack([adata], 3000)
-    np.testing.assert_allclose(
-        unit.all_expression.toarray(), np.log1p(counts / library * np.median(library)), rtol=1e-5
-    )
-    assert unit.counts.nnz == unit.all_expression.nnz == (counts > 0).sum()
+    np.testing.assert_allclose(unit.expression.toarray(), np.log1p(counts / library * np.median(library)), rtol=1e-5)
+    assert unit.counts.nnz == unit.expression.nnz == (counts > 0).sum()
     np.testing.assert_array_equal(adata.X.toarray(), counts)  # the input is left as it was
 
 

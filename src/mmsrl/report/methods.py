@@ -124,10 +124,10 @@ def _train(presets: Sequence[str], said: Any, summaries: Sequence[Mapping[str, A
     parts = []
     if "default" in presets:
         parts.append(
-            f"The default embedding{seed} is in closed form: principal components of all genes, each scaled to unit "
-            "variance, averaged with what the image predicts of them in tissue held out, as far as that adds to them, "
-            "and smoothed on a Gaussian graph of neighbouring spots. A negative binomial decoder was trained to "
-            f"predict the counts of {genes} highly variable genes from it."
+            f"The default embedding{seed} is in closed form: principal components of {genes} highly variable genes, "
+            "each scaled to unit variance, averaged with what the image predicts of them in tissue held out, as far as "
+            "that adds to them, and smoothed on a Gaussian graph of neighbouring spots. A negative binomial decoder "
+            "was trained to predict their counts from it."
         )
     if published:
         parts.append(

@@ -125,7 +125,7 @@ def train(
         raise InputError(f"preset '{preset}' makes its embedding by training its decoder: leave decoder true")
     place = choose_device("cpu" if device == "auto" and attempt > 2 else device)
     block = max((block_size or (4096 if place.type == "cuda" else 512)) // 4 ** (attempt - 1), 1)
-    unit = stack(sections, n_top_genes if decoder else 0)
+    unit = stack(sections, n_top_genes)
     if attempt > 1:
         unit.messages.append(warning(f"attempt {attempt}: on {place.type} in blocks of {block} spots, to save memory"))
     with memory_errors(block):
@@ -193,10 +193,7 @@ def choose_settings(preset: str, changes: dict[str, Any]) -> Settings:
 
 
 def stack(sections: Sequence[ad.AnnData], n_top_genes: int) -> Unit:
-    """Stack sections: common genes, highly variable ones, normalised expression, coordinates and image features.
-
-    ``n_top_genes`` of 0 finds no highly variable genes: none is modelled.
-    """
+    """Stack sections: highly variable ones of their common genes, normalised, with coordinates and image features."""
     messages: list[Message] = []
     samples = [str(a.uns.get(_keys.UNS, {}).get(_keys.SAMPLE, f"section{i + 1}")) for i, a in enumerate(sections)]
     if len(set(samples)) < len(samples):
@@ -208,6 +205,8 @@ def stack(sections: Sequence[ad.AnnData], n_top_genes: int) -> Unit:
     if not seen.all():
         counts, genes = sp.csr_matrix(counts[:, seen]), [gene for gene, kept in zip(genes, seen, strict=True) if kept]
     variable = _variable_genes(counts, section, n_top_genes, messages)
+    if len(variable) < len(genes):
+        counts = sp.csr_matrix(counts[:, variable])
     library = np.concatenate([np.asarray(a.X.sum(axis=1)).ravel() for a in sections])
     factor = (np.median(library[library > 0]) / np.maximum(library, 1.0)).astype(np.float32)
     values = np.repeat(factor, np.diff(counts.indptr))
@@ -219,8 +218,7 @@ def stack(sections: Sequence[ad.AnnData], n_top_genes: int) -> Unit:
         [barcode for a in sections for barcode in a.obs_names],
         [genes[g] for g in variable],
         sp.csr_matrix((values, counts.indices, counts.indptr), shape=counts.shape),
-        variable,
-        counts if len(variable) == len(genes) else sp.csr_matrix(counts[:, variable]),
+        counts,
         [_in_pitches(a) for a in sections],
         [a.obs[[_keys.ARRAY_ROW, _keys.ARRAY_COL]].to_numpy(np.float64) for a in sections] if on_array else None,
         _image(sections, samples, section, messages),
@@ -258,13 +256,11 @@ def _variable_genes(
     n_genes = counts.shape[1]
     if n_genes == 0:
         raise InputError(f"no gene is seen in {MIN_SPOTS} or more spots; the data are too sparse to train on")
-    if n_top == 0:
-        return np.empty(0, np.int64)
     if n_genes <= n_top:
         if n_genes < n_top:
             messages.append(info(f"all {n_genes} genes are modelled; n_top_genes asks for {n_top}"))
         return np.arange(n_genes)
-    import scanpy as sc  # takes seconds, and further members of an ensemble do without
+    import scanpy as sc  # takes seconds
 
     joint = ad.AnnData(
         counts, obs=pd.DataFrame({"section": section.astype(str)}, index=np.arange(len(section)).astype(str))

@@ -190,13 +190,14 @@ class PublishedModel(Trainable):
         terms["zinb"] = zinb_loss(r, weights, biases, self.entries, ridge=s.ridge, block=self.block)
         if masked is not None and self.token is not None and s.masked_weight:
             terms["masked"] = losses.masked_loss(r, masked.to(r.device), self.entries, self.token)
-        weight = {
+        weights_of_terms = {
             "zinb": s.reconstruction_weight,
+            "regularisation": s.regularisation_weight,
             "consistency": s.consistency_weight,
             "masked": s.masked_weight,
-            "regularisation": s.regularisation_weight,
         }
-        total = torch.stack([weight[name] * term for name, term in terms.items()]).sum()
+        terms = {name: terms[name] for name in weights_of_terms if name in terms}
+        total = torch.stack([weights_of_terms[name] * term for name, term in terms.items()]).sum()
         return {"total": total, **terms}
 
     @torch.no_grad()

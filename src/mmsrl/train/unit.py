@@ -24,18 +24,16 @@ Message = dict[str, str]
 
 
 class Unit(NamedTuple):
-    """Sections that are trained together, stacked. N spots, A genes in common, G of them modelled."""
+    """Sections that are trained together, stacked. N spots; G genes, the highly variable ones of those in common."""
 
     samples: list[str]
     section: NDArray[np.int64]
     """(N,): position of each spot's section in ``samples``."""
     barcodes: list[str]
     genes: list[str]
-    """(G,): the highly variable genes."""
-    all_expression: sp.csr_matrix
-    """(N, A) float32: log1p of counts scaled to the median library."""
-    variable: NDArray[np.int64]
-    """(G,): columns of ``all_expression``."""
+    """(G,)."""
+    expression: sp.csr_matrix
+    """(N, G) float32: log1p of counts scaled to the median library of all genes."""
     counts: sp.csr_matrix
     """(N, G) float32, raw."""
     coordinates: list[FloatArray]
@@ -102,7 +100,7 @@ def _published(
     adjacency = graph.block_diagonal(
         [graph.gaussian_graph(places, width) for places in unit.array_coordinates or unit.coordinates]
     )
-    expression = sp.csr_matrix(unit.all_expression[:, unit.variable])
+    expression = unit.expression
     smooth = graph.smooth(adjacency, expression, 2)
     if correct:
         # Harmony moves spots along principal axes; moved by as much in gene space, Â²X stays what the encoder takes.
@@ -130,14 +128,13 @@ def _default(
     assert settings.components is not None
     adjacency = graph.block_diagonal([default_graph(places, settings.kernel_width) for places in unit.coordinates])
     together = unit.section if correct else np.zeros_like(unit.section)
-    scores, kept = standard_components(unit.all_expression, together, settings.components, seed)
+    scores, kept = standard_components(unit.expression, together, settings.components, seed)
     if correct:
         scores = harmonise(scores, unit.section, seed)
     z = torch.as_tensor(graph.smooth(adjacency, scores, 1))
     facts = {
         "kernel_width": settings.kernel_width,
         "components": scores.shape[1],
-        "n_genes_embedded": unit.all_expression.shape[1],
         "graph_entries_per_spot": _density(adjacency),
         "variance_kept": kept,
         "decoder": decoder,
