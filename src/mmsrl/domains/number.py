@@ -18,6 +18,9 @@ LABELINGS = 6
 STARTS = 6
 HALF = 0.5
 
+CHOICE_SPOTS = 8_000
+"""Spots that a labeling is fitted to at most, others for each: the hundreds of fits are what takes the time."""
+
 Mapper = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]
 
 
@@ -41,7 +44,8 @@ def choose_number(members: Sequence[Points], seed: int, mapper: Mapper = map) ->
     domains had to be merged before, and for the next one, which only splits off a few spots.
 
     The labelings are mixtures of up to :data:`LABELINGS` members of the ensemble, each of another embedding. Where
-    there are fewer members, each labeling is fitted to a random half of the spots.
+    there are fewer members, each labeling is fitted to a random half of the spots; and to no more than
+    :data:`CHOICE_SPOTS` in any case.
 
     Parameters
     ----------
@@ -53,13 +57,13 @@ def choose_number(members: Sequence[Points], seed: int, mapper: Mapper = map) ->
         ``map``, or one that runs several at once.
     """
     numbers = _numbers(members[0])
-    few = len(members) < LABELINGS
+    share = min(HALF if len(members) < LABELINGS else 1.0, CHOICE_SPOTS / len(members[0]))
     jobs = [(i, k) for k in numbers for i in range(LABELINGS)]
 
     def label(job: tuple[int, int]) -> Labels:
         i, k = job
         points = members[i % len(members)]
-        fitted = subset(len(points), seed + i, HALF if few else 1.0)
+        fitted = subset(len(points), seed + i, share)
         found = mixture.likeliest(mixture.optima(points[fitted], k, seed + i, STARTS))
         return np.asarray(found.posterior(points).argmax(axis=1))
 
