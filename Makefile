@@ -7,9 +7,10 @@ NEXTFLOW := engine/nextflow
 export PATH := $(CURDIR)/engine:$(CURDIR)/$(BIN):$(PATH)
 
 SHEETS  ?= assets/demo/samplesheet_pair.csv
+SHEET   ?=
 ACCURACY := results/bench_accuracy
 
-.PHONY: bench-accuracy help setup demo test test-unit test-modules test-pipeline lint bench-train bench-joint generate clean
+.PHONY: bench-accuracy help setup demo test test-unit test-modules test-pipeline lint bench-train bench-joint bench-features generate clean
 
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -t -s "$$(printf '\t')"
@@ -59,6 +60,9 @@ bench-train: setup ## what training costs: dense restatement, exact presets and 
 
 bench-joint: setup ## both demo sections trained jointly in every preset: agreement with the layers, mixing (ARGS: --epochs, ...)
 	$(BIN)/python benchmarks/bench_joint.py assets/demo/samplesheet_pair.csv --output-dir results/benchmarks $(ARGS)
+
+bench-features: setup ## what image descriptors say of expression in the sections of SHEET, and what they cost (ARGS: --samples, --device)
+	$(BIN)/python benchmarks/bench_features.py $(SHEET) --cost --output-dir results/benchmarks $(ARGS)
 
 generate: setup ## write nextflow_schema.json, conf/params.config and docs/parameters.md from the table of parameters
 	$(BIN)/python -m mmsrl.generate

@@ -17,11 +17,12 @@ workflow {
         samplesheet = file(params.input, checkIfExists: true)
 
         PLAN(samplesheet, params_json, projectDir, checkCommand(workflow.containerEngine, projectDir))
+        weights = params.backbone_weights ? file(params.backbone_weights, checkIfExists: true) : []
         // The default's members are all combinations of its constants (src/mmsrl/train/presets.py), each a matter of
         // seconds; the published models are trained once unless more is asked for.
         n_seeds = (params.n_seeds ?: (params.preset == 'default' ? 12 : 1)).toInteger()
         seeds = (0..<n_seeds).collect { member -> params.seed.toInteger() + member }
-        MMSRL(PLAN.out.sections, PLAN.out.code, channel.value(params_json), seeds)
+        MMSRL(PLAN.out.sections, PLAN.out.code, channel.value(params_json), weights, seeds)
     }
 
     workflow.onComplete = {

@@ -148,11 +148,13 @@ def write_run(tmp_path: Path) -> SmallRun:
                 uns={"mmsrl": {"sample": sample}},
             )
             features.write_h5ad(tmp_path / f"{sample}.features.h5ad")
-            image = {"name": "hires", "scale": 0.5, "width": 260, "height": 300}
+            image = {"name": "hires", "scale": 0.5, "width": 260, "height": 300, "sha256": "ef" * 32}
             described = {
                 "image": image,
                 "px_per_pitch": 20.0,
-                "tile": {"px": 20.0, "pitches": 1.0},
+                "tiles": [{"um": 100.0, "px": 20.0, "pitches": 1.0, "descriptor": "net", "weights_sha256": "cd" * 32}],
+                "stain": {"background": "white"},
+                "expression": {"components": 10, "r2": 0.25},
                 "descriptor": "efficientnet_lite0",
                 "columns": 1280,
                 "components": 1,

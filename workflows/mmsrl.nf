@@ -16,24 +16,25 @@ def firstOf(channel) {
 // From tissue sections to spatial domains and a report.
 workflow MMSRL {
     take:
-    // [ meta, source, image, truth ] for each section. meta: id; optional: group (sections with the same group are
+    // [ meta, source, image, alignment, truth ] for each section. meta: id; optional: group (sections with the same group are
     // trained together), group_size (lets a group start as soon as it is complete), bin_size (Visium HD, µm) and
-    // n_domains. source: Space Ranger outs, a tar of it or .h5ad; image and truth: file or [].
+    // n_domains. source: Space Ranger outs, a tar of it or .h5ad; image, alignment and truth: file or [].
     sections
     code // value channel: map of stage to fingerprint of its code; [:] where the container's version tells
     params_json // value channel: text, the parameters for report and manifest
+    weights // file: of the network that describes images, or []
     seeds // list of integers: of the members of each unit's ensemble; the first one's embedding and model are the unit's
 
     main:
-    INGEST(sections.map { meta, source, _image, _truth -> [meta, source, meta.bin_size ?: []] }, code.map { c -> c.ingest ?: '' })
+    INGEST(sections.map { meta, source, _image, _alignment, _truth -> [meta, source, meta.bin_size ?: []] }, code.map { c -> c.ingest ?: '' })
 
     QC(INGEST.out.h5ad, code.map { c -> c.qc ?: '' })
 
-    images = sections.map { meta, _source, image, _truth -> [meta, image] }
-    FEATURES(QC.out.h5ad.join(images), code.map { c -> c.features ?: '' })
+    images = sections.map { meta, _source, image, alignment, _truth -> [meta, image, alignment] }
+    FEATURES(QC.out.h5ad.join(images), weights, code.map { c -> c.features ?: '' })
 
     // A unit is what is trained together. Its sections are sorted, so that the order in which they arrive changes nothing.
-    truths = sections.map { meta, _source, _image, truth -> [meta, truth] }
+    truths = sections.map { meta, _source, _image, _alignment, truth -> [meta, truth] }
     units = QC.out.h5ad
         .join(FEATURES.out.h5ad)
         .join(truths)

@@ -5,6 +5,11 @@ from __future__ import annotations
 # obs
 IN_TISSUE = "in_tissue"
 IN_IMAGE = "in_image"
+IMAGE_TISSUE = "image_tissue"
+IMAGE_FOCUS = "image_focus"
+IMAGE_HAEMATOXYLIN = "image_haematoxylin"
+IMAGE_EOSIN = "image_eosin"
+IMAGE_QUALITY = (IMAGE_TISSUE, IMAGE_FOCUS, IMAGE_HAEMATOXYLIN, IMAGE_EOSIN)
 ARRAY_ROW = "array_row"
 ARRAY_COL = "array_col"
 SAMPLE = "sample"

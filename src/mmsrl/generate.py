@@ -101,6 +101,8 @@ def _property(parameter: Parameter) -> dict[str, Any]:
         "mimetype": "text/csv" if parameter.schema else None,
         "schema": parameter.schema,
         "enum": list(parameter.choices) or None,
+        "pattern": parameter.pattern,
+        "errorMessage": parameter.pattern_words,
         "minimum": parameter.minimum,
         "maximum": parameter.maximum,
         "hidden": parameter.hidden or None,

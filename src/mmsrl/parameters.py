@@ -28,6 +28,10 @@ class Parameter:
     maximum: float | None = None
     format: str | None = None
     """What a string stands for, in nf-schema's words: ``file-path``, ``directory-path``."""
+    pattern: str | None = None
+    """Regular expression that the whole of a string matches."""
+    pattern_words: str | None = None
+    """The same in words, after "must be"."""
     schema: str | None = None
     """JSON Schema of the file that a string names."""
     required: bool = False
@@ -85,6 +89,14 @@ PARAMETERS: tuple[Parameter, ...] = (
         "and so on. Empty: 12 for `default`, all combinations of its constants, and 1 for the published presets.",
         minimum=1,
     ),
+    Parameter(
+        "backbone_weights",
+        "pipeline",
+        "string",
+        None,
+        "File of weights (PyTorch or safetensors) for the model of timm in `backbone`; empty: those of the hub.",
+        format="file-path",
+    ),
     Parameter("help", "pipeline", "boolean", False, "Print the parameters and stop.", hidden=True),
     Parameter("min_counts", "qc", "integer", 1, "Spots with fewer counts (UMIs) are removed.", minimum=0),
     Parameter("min_genes", "qc", "integer", 1, "Spots with fewer detected genes are removed.", minimum=0),
@@ -120,12 +132,73 @@ PARAMETERS: tuple[Parameter, ...] = (
         "backbone",
         "features",
         "string",
-        "efficientnet_lite0",
-        "Network that describes the image around each spot.",
-        choices=("efficientnet_lite0",),
+        "efficientnet_lite0+texture",
+        "What describes the image around each spot, joined by `+`: `efficientnet_lite0`, `texture` (colour, stain and "
+        "texture), or `timm/` and the name of a model of timm.",
+        pattern=r"^(efficientnet_lite0|texture|timm/[\w./:-]+)(\+(efficientnet_lite0|texture|timm/[\w./:-]+))*$",
+        pattern_words="efficientnet_lite0, texture or timm/<name of a model of timm>, or several joined by +",
     ),
     Parameter(
-        "n_image_components", "features", "integer", 50, "Principal components kept of the image descriptor.", minimum=1
+        "backbone_options",
+        "features",
+        "string",
+        None,
+        "Further arguments for the model of timm, as `name=value` joined by commas.",
+        pattern=r"^\w+=[\w.+-]+(,\w+=[\w.+-]+)*$",
+        pattern_words="name=value, or several joined by commas",
+    ),
+    Parameter(
+        "tile_um",
+        "features",
+        "string",
+        None,
+        "Sides of the tiles around a spot in micrometres, joined by commas; empty: one spot pitch and three, a pitch "
+        "being 100 µm at least.",
+        pattern=r"^[0-9]+([.][0-9]+)?(,[0-9]+([.][0-9]+)?)*$",
+        pattern_words="numbers joined by commas, such as 100,300",
+    ),
+    Parameter(
+        "stain_normalisation",
+        "features",
+        "string",
+        "none",
+        "Bring the stain of every section to the same colours before tiles are described: `none` or `reinhard`.",
+        choices=("none", "reinhard"),
+    ),
+    Parameter(
+        "n_image_components",
+        "features",
+        "integer",
+        50,
+        "Principal components kept of the image descriptor at most.",
+        minimum=1,
+    ),
+    Parameter(
+        "image_variance",
+        "features",
+        "number",
+        0.99,
+        "Share of the image descriptor's variance after which no more principal components are kept.",
+        minimum=0,
+        maximum=1,
+    ),
+    Parameter(
+        "image_smoothing",
+        "features",
+        "number",
+        0,
+        "Width, in spot pitches, of a Gaussian over which image descriptors are averaged; 0: none.",
+        minimum=0,
+    ),
+    Parameter(
+        "image_cache",
+        "features",
+        "string",
+        None,
+        "Folder that keeps image descriptors by image, tile and weights, for runs that differ in other things; in "
+        "containers, one that is mounted.",
+        pattern=r"^[\w./:@~+=,-]+$",
+        pattern_words="the path of a folder, without spaces",
     ),
     Parameter(
         "preset",

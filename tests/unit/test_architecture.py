@@ -20,6 +20,8 @@ STAGES = ("ingest", "qc", "features", "train", "domains", "consensus", "evaluate
 FORMATS = {
     "assemble/tables.py",
     "evaluate/truth.py",
+    "features/cache.py",
+    "features/gallery.py",
     "features/rasters.py",
     "ingest/archive.py",
     "ingest/h5ad.py",

@@ -67,5 +67,10 @@ def test_parameters_are_passed_one_for_one_and_left_out_where_they_are_not_set(s
     ids=lambda parameter: parameter.name,
 )
 def test_values_that_are_passed_without_quotes_need_none(parameter):
-    assert parameter.choices, "free text needs the quoting that the title of the report has"
+    assert parameter.choices or parameter.pattern, "free text needs the quoting that the title of the report has"
     assert all(re.fullmatch(r"[\w.-]+", choice) for choice in parameter.choices)
+    if parameter.pattern:
+        hostile = [
+            f"{before}{sign}x" for before in ("", "a", "a=b", "timm/a", "1") for sign in " '\"`$;&|<>(){}*?!#\\\n"
+        ]
+        assert not [text for text in hostile if re.search(parameter.pattern, text)]

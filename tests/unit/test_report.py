@@ -129,6 +129,8 @@ def test_manifest_tells_how_to_repeat_the_run(made: Made) -> None:
     assert manifest["seeds"] == {"domains lone": 0, "domains pair": 0, "train lone": 7, "train pair": 7}
     assert manifest["versions"]["packages"] == {"plotly": "6.0.0", "python": "3.11.7", "torch": "2.4.0"}
     assert [entry["sample"] for entry in manifest["samples"]] == ["S1", "S2", "lone"]
+    image = {"file": "hires", "sha256": "ef" * 32, "weights": {"net": "cd" * 32}}
+    assert [entry["image"] for entry in manifest["samples"]] == [image, image, None]
     assert manifest["samples"][0]["inputs"] == [{"file": "counts.h5", "bytes": 3, "sha256": "ab" * 32}]
 
 

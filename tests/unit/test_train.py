@@ -15,11 +15,12 @@ from click.testing import CliRunner
 from sklearn.metrics import silhouette_score
 
 from mmsrl._errors import InputError
+from mmsrl.expression import standard_components
 from mmsrl.train.api import choose_settings, spatial_graph, stack, train
 from mmsrl.train.cli import main
 from mmsrl.train.default import DefaultInputs, DefaultModel, negative_binomial
 from mmsrl.train.presets import PRESETS
-from mmsrl.train.sections import harmonise, section_mixing, standard_components
+from mmsrl.train.sections import harmonise, section_mixing
 
 PRESET_NAMES = list(PRESETS)
 

@@ -4,12 +4,15 @@ process FEATURES {
     container 'docker.io/mmsrl/mmsrl:0.1.0-cuda'
 
     input:
-    tuple val(meta), path(counts), path(image, stageAs: 'image/*') // <id>.qc.h5ad; full-resolution image, or []
+    // <id>.qc.h5ad; full-resolution image, or []; where the spots lie on it, or []
+    tuple val(meta), path(counts), path(image, stageAs: 'image/*'), path(alignment, stageAs: 'alignment/*')
+    path weights, stageAs: 'weights/*' // of the network, or []
     val code // fingerprint of the stage's code; it only has to be part of the task's hash
 
     output:
     tuple val(meta), path("${meta.id}.features.h5ad"), emit: h5ad
     tuple val(meta), path("${meta.id}.features.json"), emit: summary
+    tuple val(meta), path("${meta.id}.tiles.tif"), emit: tiles, optional: true
     path 'versions.yml', emit: versions, topic: versions
 
     when:
@@ -17,16 +20,19 @@ process FEATURES {
 
     script:
     def args = task.ext.args ?: ''
-    def slide = image ? "--image ${image}" : ''
+    def given = [image: image, alignment: alignment, 'backbone-weights': weights]
+        .findAll { _option, file -> file }
+        .collect { option, file -> "--${option} ${file}" }
+        .join(' ')
     """
     export OMP_NUM_THREADS=${task.cpus}
-    mmsrl-features --id ${meta.id} --counts ${counts} ${slide} ${args}
+    mmsrl-features --id ${meta.id} --counts ${counts} ${given} ${args}
 
-    mmsrl-versions --process "${task.process}" anndata torch efficientnet-lite-pytorch tifffile > versions.yml
+    mmsrl-versions --process "${task.process}" anndata torch efficientnet-lite-pytorch tifffile scikit-image openslide-python pyvips > versions.yml
     """
 
     stub:
     """
-    touch ${meta.id}.features.h5ad ${meta.id}.features.json versions.yml
+    touch ${meta.id}.features.h5ad ${meta.id}.features.json ${meta.id}.tiles.tif versions.yml
     """
 }

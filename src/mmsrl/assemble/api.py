@@ -53,7 +53,7 @@ def assemble_sample(
     counts
         Raw counts that passed quality control, with ``uns['mmsrl']`` (``docs/architecture.md``, "Internal form").
     features
-        Same spots; ``obsm['X_image']``, possibly without columns.
+        Same spots; ``obsm['X_image']``, possibly without columns, and quality of the image in ``obs``.
     embedding, domains
         Of the whole unit; rows are found by sample and barcode.
     target_sum
@@ -82,6 +82,10 @@ def assemble_sample(
         raise InputError(f"features: sample {sample}: spot {barcodes[int(image_rows.argmin())]} is not in it")
     if _keys.IMAGE in features.obsm and features.obsm[_keys.IMAGE].shape[1]:
         adata.obsm[_keys.IMAGE] = np.asarray(features.obsm[_keys.IMAGE])[image_rows]
+
+    for name in _keys.IMAGE_QUALITY:
+        if name in features.obs:
+            adata.obs[name] = features.obs[name].to_numpy(np.float32)[image_rows]
 
     colors = domain_colors(domains[_keys.DOMAIN])
     own = domains.iloc[rows_of(sample, barcodes, domains, "domains")]

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mmsrl._alignment import read_alignment
 from mmsrl._errors import InputError
 from mmsrl.check.problems import Problem, listed, shown
 from mmsrl.check.rows import Section
@@ -24,7 +25,7 @@ from mmsrl.ingest.layout import BinSizeError, find_section
 if TYPE_CHECKING:
     import h5py
 
-PATH_COLUMNS = ("spaceranger_dir", "h5ad", "image", "truth")
+PATH_COLUMNS = ("spaceranger_dir", "h5ad", "image", "alignment", "truth")
 
 _ARCHIVES = (".tar", ".tar.gz", ".tgz")
 
@@ -36,6 +37,9 @@ _COMPARED_AT_MOST = 250_000
 
 _PICTURES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 """First bytes of PNG, JPEG, TIFF and BigTIFF (which most slide formats are)."""
+
+_SLIDES = (".mrxs", ".dcm", ".vms", ".vmu", ".czi")
+"""Slide scanners' files that begin otherwise; ``features`` finds out."""
 
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 
@@ -95,6 +99,7 @@ def check_files(section: Section, folder: Path) -> Iterator[Problem]:
     spots: _Spots | None = attempt("spaceranger_dir", lambda path: _spaceranger(path, section.get("bin_size")))
     spots = attempt("h5ad", _h5ad) or spots
     attempt("image", _image)
+    attempt("alignment", read_alignment)
     attempt("truth", lambda path: check_truth(path, spots.barcodes if spots else None))
     yield from faults
     if spots and section.get("n_domains", 0) > spots.number:
@@ -238,5 +243,5 @@ def _h5ad(path: Path) -> _Spots:
 def _image(path: Path) -> None:
     with path.open("rb") as handle:
         start = handle.read(8)
-    if not start.startswith(_PICTURES):
+    if not start.startswith(_PICTURES) and path.suffix.lower() not in _SLIDES:
         raise InputError("not an image that can be read; convert it to TIFF, PNG or JPEG")

@@ -94,6 +94,8 @@ def _allowed(rule: Mapping[str, Any]) -> str:
     """Say what a parameter may be."""
     if "enum" in rule:
         return f"one of {listed(rule['enum'])}"
+    if "errorMessage" in rule:
+        return str(rule["errorMessage"])
     kind = {"integer": "a whole number", "number": "a number", "boolean": "true or false", "string": "text"}[
         rule["type"]
     ]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import hashlib
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -12,65 +13,98 @@ import numpy.typing as npt
 import pandas as pd
 
 from mmsrl import _keys
+from mmsrl._alignment import read_alignment
 from mmsrl._errors import InputError
-from mmsrl.features.components import principal_components
-from mmsrl.features.descriptors import BACKBONES, Descriptor, colour
+from mmsrl._files import sha256
+from mmsrl.expression import log_normalised, standard_components
+from mmsrl.features import placing, slide
+from mmsrl.features.components import principal_components, smoothed
+from mmsrl.features.descriptors import colour, make_descriptors
+from mmsrl.features.gallery import Gallery, take_pictures
 from mmsrl.features.rasters import Raster, from_array, open_rasters
 from mmsrl.features.tiles import (
-    NODES_PER_TILE,
+    COLOUR_PITCHES,
+    MOST_UM_PER_PX,
     RESOLVED_PX,
     TEXTURE_PX,
-    cut_tiles,
-    interpolation_grid,
-    outside,
-    tile_in_pitches,
+    base_um,
+    tile_sides,
+    um_per_px,
 )
+from mmsrl.heldout import explained
 
 if TYPE_CHECKING:
     from anndata import AnnData
+
+COMPONENTS_PREDICTED = 10
+"""Leading components of expression whose prediction tells how informative an image is."""
+
+GENE_SPOTS = 3
+"""Genes seen in fewer spots say nothing of the tissue."""
 
 
 class ImageFeatures(NamedTuple):
     """Image features of one section."""
 
     features: AnnData
-    """Spots × descriptor, float32; components in ``obsm['X_image']``; ``obs['in_image']``. Both matrices have no
-    columns where there is no usable image."""
+    """Spots × descriptor, float32; components in ``obsm['X_image']``; in ``obs``, ``in_image`` and tissue, focus and
+    stain at each spot. Both matrices have no columns where there is no usable image."""
     facts: dict[str, Any]
     """The image used and how: for the summary."""
     messages: list[dict[str, str]]
     """What the user should be told: ``level`` and ``text``."""
+    gallery: Gallery | None
+    """Pictures of spots, where the image is fine enough."""
 
 
 def image_features(
     adata: AnnData,
     image: Path | None = None,
     *,
+    alignment: Path | None = None,
     use_image: bool = True,
-    backbone: str = "efficientnet_lite0",
-    n_components: int = 50,
+    backbone: str = "efficientnet_lite0+texture",
+    backbone_weights: Path | None = None,
+    backbone_options: Mapping[str, Any] | None = None,
+    tile_um: str | None = None,
+    stain_normalisation: str = "none",
+    image_smoothing: float = 0.0,
+    n_image_components: int = 50,
+    image_variance: float = 0.99,
+    cache: Path | None = None,
     device: str = "auto",
 ) -> ImageFeatures:
     """Describe the histology around every spot.
 
     The best image there is, is used: the full-resolution file, else ``hires``, else ``lowres`` of ``uns['spatial']``.
-    A tile is two spot pitches wide, and at least 200 um where micrometres are known. With 16 or more pixels across it
-    is described by ``backbone``; with fewer it has no texture and is described by its colour, provided that spots are
-    2 or more pixels apart; else the image is left out. Where spots lie closer than a quarter of a tile (small bins),
-    descriptors are computed at the nodes of a grid with that spacing and interpolated bilinearly.
+    Around every spot tiles are cut of one spot pitch and of three (a pitch being 100 µm at least), and described by
+    ``backbone``. With fewer than 16 pixels to 100 µm there is no texture, and a tile of two pitches is described by its
+    colour, provided that spots are 2 or more pixels apart; else the image is left out. Where spots lie closer than a
+    quarter of a tile (small bins), descriptors are computed at the nodes of a grid with that spacing and interpolated
+    bilinearly.
 
     Parameters
     ----------
     adata
-        One section in the internal form (``docs/architecture.md``).
+        One section in the internal form (``docs/architecture.md``), raw counts in ``X``.
     image
-        File of the full-resolution image, in whose pixels ``obsm['spatial']`` is.
+        File of the full-resolution image, in whose pixels ``obsm['spatial']`` is, or ``alignment`` puts it.
+    alignment
+        File as :func:`mmsrl._alignment.read_alignment` takes it.
     use_image
         If false, the result has no columns, and says so.
-    backbone
-        Name in :data:`mmsrl.features.descriptors.BACKBONES`.
-    n_components
-        Principal components to keep of the standardised descriptor; bounded by its rank.
+    backbone, backbone_weights, backbone_options
+        As :func:`mmsrl.features.descriptors.make_descriptors` takes them.
+    tile_um
+        Sides of tiles in micrometres joined by commas, in place of one and three pitches.
+    stain_normalisation
+        ``none`` or ``reinhard``.
+    image_smoothing
+        Standard deviation, in pitches, of a Gaussian over neighbouring spots that descriptors are averaged by; 0: none.
+    n_image_components, image_variance
+        The fewest principal components are kept that hold this share of the variance, but no more than so many.
+    cache
+        Folder in which descriptors are kept by image, tile and weights.
     device
         ``cpu``, ``cuda`` or ``auto``.
 
@@ -83,69 +117,93 @@ def image_features(
     Raises
     ------
     InputError
-        If an image cannot be read, or most spots lie outside it.
+        If an image, alignment or network cannot be read, or most spots lie outside the image.
     """
     about = adata.uns[_keys.UNS]
     sample = str(about[_keys.SAMPLE])
-    pitch_px, in_pitches = float(about[_keys.PITCH_PX]), tile_in_pitches(float(about[_keys.PITCH_UM]))
+    pitch_px, pitch_um = float(about[_keys.PITCH_PX]), float(about[_keys.PITCH_UM])
     if not use_image:
         return _without_image(adata, "the image is not used, as asked (use_image)", level="info")
     if not np.isfinite(pitch_px):
         return _without_image(adata, "the distance from spot to spot is not known")
-    with _best_rasters(adata, image, sample) as rasters:
+    with _best_image(adata, image, sample) as (rasters, checksum), _naming(sample):
         if not rasters:
             return _without_image(adata, "there is no image")
         finest = rasters[0]
-        tile = in_pitches * pitch_px  # in pixels of the full-resolution image, as the coordinates are
-        spot_px, tile_px = pitch_px * finest.scale, tile * finest.scale
+        placed = _place(adata, pitch_px, alignment)
+        full_um = um_per_px(placed.pitch, pitch_um)
+        spot_px, um = placed.pitch * finest.scale, full_um / finest.scale
         facts: dict[str, Any] = {
-            "image": {name: getattr(finest, name) for name in ("name", "scale", "width", "height")},
+            "image": {name: getattr(finest, name) for name in ("name", "scale", "width", "height")}
+            | {"sha256": checksum, "um_per_px": um if np.isfinite(pitch_um) else None},
             "px_per_pitch": spot_px,
-            "tile": {"px": tile_px, "pitches": in_pitches},
         }
-        textured = tile_px >= TEXTURE_PX
-        if not (textured or spot_px >= RESOLVED_PX):
+        if um > MOST_UM_PER_PX and spot_px < RESOLVED_PX:
             reason = (
-                f"the best image ({finest.name}) is too coarse: {spot_px:.2g} px from spot to spot "
-                f"(colour needs {RESOLVED_PX:g}), {tile_px:.2g} px a tile (texture needs {TEXTURE_PX})"
+                f"the best image ({finest.name}) is too coarse: {spot_px:.2g} px from spot to spot (colour needs "
+                f"{RESOLVED_PX:g}), {um:.3g} µm a pixel (texture needs {MOST_UM_PER_PX:g})"
             )
             return _without_image(adata, reason, facts)
-        centres = np.asarray(adata.obsm[_keys.SPATIAL], dtype=np.float64)
-        off = outside(centres * finest.scale, finest)
-        messages = _registration_messages(off, centres * finest.scale, finest, sample)
-        if not textured:
-            text = (
-                f"the best image ({finest.name}) has {tile_px:.2g} px a tile, too few for texture ({TEXTURE_PX}): "
-                "features are its colours only"
-            )
-            messages.append({"level": "warning", "text": text})
-        descriptor = BACKBONES[backbone](_device(device)) if textured else colour()
-        # The coarsest level of a pyramid that still has all the pixels the descriptor can take.
-        raster = [level for level in rasters if level is finest or level.scale * tile >= descriptor.input_px][-1]
-        values, places = _describe(raster, centres, tile, pitch_px, descriptor)
+        off, messages = placing.check_inside(placed.centres, finest)
+        messages += placing.check_scale(finest, full_um if np.isfinite(pitch_um) else np.nan)
+        if um > MOST_UM_PER_PX:
+            messages.append(_coarse(finest.name, spot_px, um))
+            sides, descriptors = [COLOUR_PITCHES * base_um(pitch_um)], [colour()]
+        else:
+            sides = _visible(tile_sides(pitch_um, tile_um), um, finest.name, messages)
+            weights = None if backbone_weights is None else str(backbone_weights)
+            descriptors = make_descriptors(backbone, _device(device), weights, backbone_options)
+        of_section = slide.Slide(rasters, checksum, placed.centres, off, placed.pitch, full_um)
+        look = slide.appearance(of_section)
+        described = slide.describe(
+            of_section, descriptors, sides, stain=look if stain_normalisation == "reinhard" else None, cache=cache
+        )
+        measured = slide.measure_quality(of_section, base_um(pitch_um), look)
+        quality = pd.DataFrame(measured, columns=list(_keys.IMAGE_QUALITY), index=adata.obs_names)
+        messages += placing.check_tissue(measured[~off, 0], finest.name)
+        gallery = take_pictures(
+            rasters, placed.centres, off, adata.obs_names.astype(str).tolist(), placed.pitch, pitch_um
+        )
+    values = described.values
     values[off] = values[~off].mean(axis=0, dtype=np.float64)
-    scores, explained = principal_components(values, n_components)
+    in_pitches = placed.centres / placed.pitch
+    if image_smoothing > 0:
+        values = smoothed(values, in_pitches, image_smoothing)
+    scores, shares = principal_components(values, n_image_components, variance=image_variance, blocks=described.blocks)
     if scores.shape[1] == 0:
         return _without_image(adata, f"the image ({finest.name}) looks the same at every spot", facts)
+    predicted = _predicted(adata, scores, in_pitches, messages)
     facts |= {
-        "descriptor": descriptor.name,
+        "descriptor": "+".join(descriptor.name for descriptor in descriptors),
         "columns": values.shape[1],
-        "weights_sha256": descriptor.weights_sha256,
-        "places_described": places,
+        "tiles": described.parts,
+        "stain": {"background": look.background, "grey": look.grey, "lab": look.lab_mean, "lab_sd": look.lab_sd},
+        "quality": {name: float(column.median()) for name, column in quality.items()},
         "spots_outside": int(off.sum()),
         "components": scores.shape[1],
-        "explained_variance_ratio": explained,
-        "explained_variance": float(explained.sum()),
+        "explained_variance_ratio": shares,
+        "explained_variance": float(shares.sum()),
+        "expression": predicted,
     }
-    return _result(adata, values, scores, descriptor.columns, off, facts, messages)
+    return _result(adata, values, scores, described.columns, off, quality, facts, messages, gallery)
 
 
 @contextmanager
-def _best_rasters(adata: AnnData, image: Path | None, sample: str) -> Iterator[list[Raster]]:
-    """Yield the resolutions of the best image, the finest first; none if there is no image."""
+def _naming(sample: str) -> Iterator[None]:
+    """Let errors name the sample, where they do not yet."""
+    try:
+        yield
+    except InputError as error:
+        text = str(error)
+        raise InputError(text if text.startswith("sample ") else f"sample {sample}: {text}") from error
+
+
+@contextmanager
+def _best_image(adata: AnnData, image: Path | None, sample: str) -> Iterator[tuple[list[Raster], str]]:
+    """Yield the resolutions of the best image, the finest first, and its checksum; none if there is no image."""
     if image is not None:
         with open_rasters(image, sample=sample) as rasters:
-            yield rasters
+            yield rasters, sha256(image)
         return
     stored = adata.uns.get(_keys.UNS_SPATIAL, {}).get(sample, {})
     images, factors = stored.get("images", {}), stored.get("scalefactors", {})
@@ -154,41 +212,71 @@ def _best_rasters(adata: AnnData, image: Path | None, sample: str) -> Iterator[l
         for name in ("hires", "lowres")
         if name in images and f"tissue_{name}_scalef" in factors
     ]
-    yield sorted(found, key=lambda raster: -raster.scale)[:1]
+    best = sorted(found, key=lambda raster: -raster.scale)[:1]
+    checksum = hashlib.sha256(np.asarray(images[best[0].name]).tobytes()).hexdigest() if best else ""
+    yield best, checksum
 
 
-def _registration_messages(
-    off: npt.NDArray[np.bool_], centres: npt.NDArray[np.float64], raster: Raster, sample: str
-) -> list[dict[str, str]]:
-    if not off.any():
-        return []
-    where = (
-        f"of {off.size} spots {int(off.sum())} lie outside the image {raster.name} "
-        f"({raster.width} x {raster.height} px): spots span x {centres[:, 0].min():.0f} to {centres[:, 0].max():.0f}, "
-        f"y {centres[:, 1].min():.0f} to {centres[:, 1].max():.0f}"
+def _place(adata: AnnData, pitch_px: float, alignment: Path | None) -> placing.Placed:
+    coordinates = np.asarray(adata.obsm[_keys.SPATIAL], dtype=np.float64)
+    if alignment is None:
+        return placing.Placed(coordinates, pitch_px)
+    on_array = _keys.ARRAY_ROW in adata.obs and _keys.ARRAY_COL in adata.obs
+    array = adata.obs[[_keys.ARRAY_ROW, _keys.ARRAY_COL]].to_numpy(np.int64) if on_array else None
+    try:
+        return placing.place(coordinates, pitch_px, read_alignment(alignment), array)
+    except InputError as error:
+        raise InputError(f"alignment {alignment.name}: {error}") from error
+
+
+def _coarse(name: str, spot_px: float, um: float) -> dict[str, str]:
+    text = (
+        f"the best image ({name}) has {spot_px:.2g} px from spot to spot, {um:.3g} µm a pixel, too coarse for texture "
+        f"({MOST_UM_PER_PX:g}): features are its colours only"
     )
-    if off.mean() > 0.5:
+    return {"level": "warning", "text": text}
+
+
+def _visible(sides: list[float], um: float, name: str, messages: list[dict[str, str]]) -> list[float]:
+    """Return the sizes of tiles that have pixels enough for texture, telling which have not."""
+    kept = [side for side in sides if side / um >= TEXTURE_PX]
+    if not kept:
         raise InputError(
-            f"sample {sample}: {where}; coordinates and image do not belong together: give the full-resolution image "
-            "that the coordinates were measured on, and its own scale factors"
+            f"tile_um: the largest tile, {sides[-1]:g} µm, has {sides[-1] / um:.2g} px in the image {name}; "
+            f"{TEXTURE_PX} are needed: give larger tiles"
         )
-    return [{"level": "warning", "text": f"{where}; these have the mean of the others as image features"}]
+    if len(kept) < len(sides):
+        left_out = ", ".join(f"{side:g}" for side in sides if side not in kept)
+        text = f"tiles of {left_out} µm have fewer than {TEXTURE_PX} px in the image {name} and are left out"
+        messages.append({"level": "warning", "text": text})
+    return kept
 
 
-def _describe(
-    raster: Raster, centres: npt.NDArray[np.float64], tile: float, pitch: float, descriptor: Descriptor
-) -> tuple[npt.NDArray[np.float32], int]:
-    """Describe tiles around centres, all lengths in full-resolution pixels; returns also how many were described."""
-    from tqdm import tqdm
+def _predicted(
+    adata: AnnData, image: npt.NDArray[np.float32], in_pitches: npt.NDArray[np.float64], messages: list[dict[str, str]]
+) -> dict[str, Any] | None:
+    """Say how much of the leading components of expression the image predicts in tissue held out."""
+    import scipy.sparse as sp
 
-    spacing = tile / NODES_PER_TILE
-    places, weights = interpolation_grid(centres, spacing) if pitch < spacing else (centres, None)
-    values = np.empty((len(places), len(descriptor.columns)), np.float32)
-    with tqdm(total=len(places), desc="features", unit="tile", disable=None) as progress:
-        for index, tiles in cut_tiles(raster, places * raster.scale, max(1, round(tile * raster.scale))):
-            values[index] = descriptor.describe(tiles)
-            progress.update(len(index))
-    return (values if weights is None else np.asarray(weights @ values, dtype=np.float32)), len(places)
+    counts = sp.csr_matrix(adata.X, dtype=np.float32)
+    library = np.asarray(counts.sum(axis=1), dtype=np.float64).ravel()
+    counts = sp.csr_matrix(counts[:, counts.getnnz(axis=0) >= GENE_SPOTS])
+    if min(counts.shape) <= COMPONENTS_PREDICTED:
+        return None
+    expression, _ = standard_components(
+        log_normalised(counts, library), np.zeros(adata.n_obs, np.int64), COMPONENTS_PREDICTED, seed=0
+    )
+    found = explained(expression, image, in_pitches)
+    if found is None:
+        messages.append(
+            {"level": "info", "text": "too little tissue to hold some out: what the image says is not known"}
+        )
+        return None
+    by_component, together = found
+    what = f"of the first {COMPONENTS_PREDICTED} components of expression in tissue that it was not fitted to"
+    share = f"{together:.0%} " if together >= 0.005 else "nothing "
+    messages.append({"level": "info", "text": f"the image predicts {share}{what}"})
+    return {"components": COMPONENTS_PREDICTED, "r2": together, "r2_by_component": by_component}
 
 
 def _without_image(
@@ -198,7 +286,17 @@ def _without_image(
     nothing = np.zeros((adata.n_obs, 0), np.float32)
     facts = {"image": None, **(facts or {}), "descriptor": None, "components": 0}
     off = np.ones(adata.n_obs, dtype=bool)
-    return _result(adata, nothing, nothing, [], off, facts, [{"level": level, "text": text}])
+    return _result(
+        adata,
+        nothing,
+        nothing,
+        [],
+        off,
+        pd.DataFrame(index=adata.obs_names),
+        facts,
+        [{"level": level, "text": text}],
+        None,
+    )
 
 
 def _result(
@@ -207,19 +305,21 @@ def _result(
     scores: npt.NDArray[np.float32],
     columns: list[str],
     off: npt.NDArray[np.bool_],
+    quality: pd.DataFrame,
     facts: dict[str, Any],
     messages: list[dict[str, str]],
+    gallery: Gallery | None,
 ) -> ImageFeatures:
     import anndata
 
     features = anndata.AnnData(
         X=values,
-        obs=pd.DataFrame({_keys.IN_IMAGE: ~off}, index=adata.obs_names.copy()),
+        obs=quality.assign(**{_keys.IN_IMAGE: ~off}),
         var=pd.DataFrame(index=pd.Index(columns, dtype=str)),
         obsm={_keys.IMAGE: scores},
         uns={_keys.UNS: {_keys.SAMPLE: str(adata.uns[_keys.UNS][_keys.SAMPLE])}},
     )
-    return ImageFeatures(features, facts, messages)
+    return ImageFeatures(features, facts, messages, gallery)
 
 
 def _device(asked: str) -> str:

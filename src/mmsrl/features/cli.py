@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -24,27 +25,45 @@ from mmsrl._click import INPUT_FILE, log_messages, output_dir_option, stage_comm
     help="Full-resolution image (TIFF, BigTIFF, OME-TIFF, SVS, PNG, JPEG); without it, the section's own images.",
 )
 @click.option(
+    "--alignment",
+    type=INPUT_FILE,
+    help="Where the spots lie on the image, if not at their coordinates: see docs/usage.md.",
+)
+@click.option(
+    "--backbone-weights", type=INPUT_FILE, help="Weights for the model of timm; without it, those of the hub."
+)
+@click.option(
     "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True, help="Where to compute."
 )
-@output_dir_option("<id>.features.h5ad and <id>.features.json")
+@output_dir_option("<id>.features.h5ad, <id>.features.json and <id>.tiles.tif")
 def main(
     id: str,
     counts: Path,
     image: Path | None,
+    alignment: Path | None,
+    backbone_weights: Path | None,
     device: str,
     output_dir: Path,
-    use_image: bool,
-    backbone: str,
-    n_image_components: int,
+    **parameters: Any,
 ) -> None:
     """Describe the histology around every spot."""
     from mmsrl._files import atomic_path, write_summary
     from mmsrl._hdf5 import read_stage_file
     from mmsrl.features.api import image_features
+    from mmsrl.features.descriptors import read_options
+    from mmsrl.features.gallery import write_gallery
 
-    section = read_stage_file(counts, "qc", backed="r")  # the counts themselves are not needed
-    features, facts, messages = image_features(
-        section, image, use_image=use_image, backbone=backbone, n_components=n_image_components, device=device
+    options = dict(parameters)
+    cache = options.pop("image_cache")
+    options["backbone_options"] = read_options(options["backbone_options"])
+    features, facts, messages, gallery = image_features(
+        read_stage_file(counts, "qc"),
+        image,
+        alignment=alignment,
+        backbone_weights=backbone_weights,
+        cache=None if cache is None else Path(cache),
+        device=device,
+        **options,
     )
     log = logging.getLogger(__name__)
     log_messages(log, messages)
@@ -55,13 +74,15 @@ def main(
             facts["columns"],
             100 * facts["explained_variance"],
         )
+    if gallery is not None:
+        write_gallery(output_dir / f"{id}.tiles.tif", gallery)
     with atomic_path(output_dir / f"{id}.features.h5ad") as path:
         features.write_h5ad(path)
     write_summary(
         output_dir / f"{id}.features.json",
         stage="features",
         id=id,
-        parameters={"use_image": use_image, "backbone": backbone, "n_image_components": n_image_components},
+        parameters=parameters,
         result=facts,
         messages=messages,
     )

@@ -1,4 +1,4 @@
-"""Principal components of image descriptors."""
+"""Principal components of image descriptors, and their average over neighbours."""
 
 from __future__ import annotations
 
@@ -7,7 +7,11 @@ import numpy.typing as npt
 
 
 def principal_components(
-    values: npt.NDArray[np.float32], n_components: int
+    values: npt.NDArray[np.float32],
+    n_components: int,
+    *,
+    variance: float = 1.0,
+    blocks: npt.NDArray[np.integer] | None = None,
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float64]]:
     """Standardise columns and keep the leading principal components.
 
@@ -16,7 +20,11 @@ def principal_components(
     values
         (n, d). Constant columns tell nothing and are left out.
     n_components
-        Components to keep; fewer are kept where the rank is lower.
+        Components to keep at most; fewer are kept where the rank is lower.
+    variance
+        Share of the variance after which no more components are kept.
+    blocks
+        (d,), which descriptor a column is of: descriptors then have the same variance, however many columns they have.
 
     Returns
     -------
@@ -34,9 +42,30 @@ def principal_components(
     if not varies.any():
         return np.zeros((len(values), 0), np.float32), np.zeros(0)
     standard = (values[:, varies] - values[:, varies].mean(axis=0, dtype=np.float64)) / deviation[varies]
+    if blocks is not None:
+        _, block, sizes = np.unique(blocks[varies], return_inverse=True, return_counts=True)
+        standard *= np.sqrt(len(block) / (len(sizes) * sizes))[block]
     # Both solvers are exact and need no seed; the eigendecomposition is the fast one for many spots.
     solver = "covariance_eigh" if standard.shape[0] > standard.shape[1] else "full"
     pca = PCA(n_components=min(n_components, *standard.shape), svd_solver=solver)
     scores = pca.fit_transform(standard)
-    kept = pca.explained_variance_ratio_ > 1e-10
-    return scores[:, kept].astype(np.float32), pca.explained_variance_ratio_[kept]
+    explained = pca.explained_variance_ratio_
+    before = np.concatenate([[0.0], np.cumsum(explained)[:-1]])
+    kept = (explained > 1e-10) & (before < variance)
+    return scores[:, kept].astype(np.float32), explained[kept]
+
+
+def smoothed(values: npt.NDArray[np.float32], places: npt.NDArray[np.float64], width: float) -> npt.NDArray[np.float32]:
+    """Average ``values`` (n, d) over neighbouring spots by a Gaussian of ``width``, in the unit of ``places`` (n, 2).
+
+    Spots farther than three widths do not count.
+    """
+    import scipy.sparse as sp
+    from scipy.spatial import cKDTree
+
+    pairs = cKDTree(places).query_pairs(3.0 * width, output_type="ndarray")
+    squared = ((places[pairs[:, 0]] - places[pairs[:, 1]]) ** 2).sum(axis=1)
+    half = sp.coo_matrix((np.exp(-squared / (2.0 * width**2)), pairs.T), shape=(len(places), len(places)))
+    kernel = (half + half.T + sp.identity(len(places))).tocsr()
+    total = np.asarray(kernel.sum(axis=1))
+    return np.asarray(kernel @ values / total, dtype=np.float32)

@@ -4,22 +4,34 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
+from mmsrl._errors import InputError
 from mmsrl.features.rasters import RGB, Raster
 
-TILE_PITCHES = 2.0
-"""Side of a tile in spot pitches. From one pitch to two, what a tile tells of the spot's expression rises (held-out R²
-in blocks of tissue, HER2ST), from two to three no more."""
+T = TypeVar("T")
 
-TILE_UM = 200.0
-"""Smallest side of a tile in micrometres, two pitches of Visium: a bin of 2 um shows nothing by itself."""
+SCALES = (1.0, 3.0)
+"""Sides of the tiles around a spot in spot pitches: the spot with its gaps, and the tissue it lies in. Chosen by
+held-out R² of expression (``docs/features.md``)."""
+
+PITCH_UM = 100.0
+"""Of Visium: sides are in pitches of at least this many micrometres, as a bin of 2 um shows nothing by itself; and a
+pitch that is not known is taken for one of these."""
+
+COLOUR_PITCHES = 2.0
+"""Side of the tile whose colour is taken where there is no texture."""
+
+MOST_UM_PER_PX = 6.25
+"""With fewer pixels, 16 to 100 um, an image carries colour but no texture."""
 
 TEXTURE_PX = 16
-"""A tile with fewer pixels across carries colour but no texture."""
+"""So does a tile with fewer pixels across."""
 
 RESOLVED_PX = 2.0
 """With fewer pixels from spot to spot, neighbouring spots cannot be told apart (Nyquist)."""
@@ -30,12 +42,44 @@ NODES_PER_TILE = 4
 BLOCK_PX = 4096
 """Side of the squares in which a large image is read."""
 
-BATCH = 32
+BATCH_PX = 2**22
+"""Pixels of the tiles that are handed on at once."""
 
 
-def tile_in_pitches(pitch_um: float) -> float:
-    """Return the side of a tile in spot pitches; at least :data:`TILE_UM` where the pitch is known in micrometres."""
-    return max(TILE_PITCHES, TILE_UM / pitch_um) if math.isfinite(pitch_um) and pitch_um > 0 else TILE_PITCHES
+def um_per_px(pitch_px: float, pitch_um: float) -> float:
+    """Return micrometres a pixel, taking a pitch that is not known in micrometres for that of Visium."""
+    return (pitch_um if math.isfinite(pitch_um) and pitch_um > 0 else PITCH_UM) / pitch_px
+
+
+def base_um(pitch_um: float) -> float:
+    """Return what the sides of tiles are multiples of, in micrometres: the pitch, or that of Visium if it is less."""
+    return max(pitch_um, PITCH_UM) if math.isfinite(pitch_um) else PITCH_UM
+
+
+def tile_sides(pitch_um: float, asked: str | None) -> list[float]:
+    """Return the sides of tiles in micrometres, the smallest first.
+
+    Parameters
+    ----------
+    pitch_um
+        Distance from spot to spot; NaN where it is not known.
+    asked
+        Sides joined by commas; ``None`` for :data:`SCALES` pitches.
+
+    Raises
+    ------
+    InputError
+        If ``asked`` is no such list.
+    """
+    if not asked:
+        return [scale * base_um(pitch_um) for scale in SCALES]
+    try:
+        sides = sorted({float(side) for side in asked.split(",")})
+    except ValueError:
+        sides = [0.0]
+    if sides[0] <= 0 or not math.isfinite(sides[-1]):
+        raise InputError(f"tile_um '{asked}': give sides in micrometres joined by commas, such as 100,300")
+    return sides
 
 
 def outside(centres: npt.NDArray[np.float64], raster: Raster) -> npt.NDArray[np.bool_]:
@@ -92,20 +136,21 @@ def cut_tiles(
     Yields
     ------
     index, tiles
-        Which centres, (b,), and their tiles, (b, side, side, 3), b at most :data:`BATCH`.
+        Which centres, (b,), and their tiles, (b, side, side, 3).
     """
     first = np.floor(centres - side / 2 + 0.5).astype(np.int64)  # leftmost and topmost pixel of each tile
     block = np.floor(centres / BLOCK_PX).astype(np.int64)
     order = np.lexsort((block[:, 0], block[:, 1]))
     changes = np.flatnonzero(np.any(np.diff(block[order], axis=0) != 0, axis=1)) + 1
     span = np.arange(side)
+    batch = int(np.clip(BATCH_PX // side**2, 1, 256))
     for members in np.split(order, changes):
         columns = _reflect(first[members, 0, None] + span, raster.width)
         rows = _reflect(first[members, 1, None] + span, raster.height)
         top, left = int(rows.min()), int(columns.min())
         window = raster.read(top, int(rows.max()) + 1, left, int(columns.max()) + 1)
-        for start in range(0, len(members), BATCH):
-            part = slice(start, start + BATCH)
+        for start in range(0, len(members), batch):
+            part = slice(start, start + batch)
             y, x = rows[part, :, None] - top, columns[part, None, :] - left
             yield members[part], window[y, x]
 
@@ -115,3 +160,12 @@ def _reflect(index: npt.NDArray[np.int64], size: int) -> npt.NDArray[np.int64]:
     period = max(2 * (size - 1), 1)
     index = np.mod(index, period)
     return np.minimum(index, period - index) if size > 1 else np.zeros_like(index)
+
+
+def ahead(chunks: Iterator[T]) -> Iterator[T]:
+    """Yield what an iterator yields, which makes one further in another thread meanwhile: reading while describing."""
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        coming = pool.submit(next, chunks, None)
+        while (chunk := coming.result()) is not None:
+            coming = pool.submit(next, chunks, None)
+            yield chunk

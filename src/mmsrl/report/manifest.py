@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mmsrl import __version__
@@ -25,7 +25,12 @@ def build_manifest(outputs: Outputs, samples: Sequence[tuple[str, str]]) -> dict
         "seeds": seeds(outputs),
         "versions": {"packages": package_versions(outputs.versions), "by_process": outputs.versions},
         "samples": [
-            {"sample": sample, "unit": unit, "inputs": outputs.result("ingest", sample, unit).get("inputs", [])}
+            {
+                "sample": sample,
+                "unit": unit,
+                "inputs": outputs.result("ingest", sample, unit).get("inputs", []),
+                "image": _image(outputs.result("features", sample, unit)),
+            }
             for sample, unit in samples
         ],
         "stages": [
@@ -33,3 +38,11 @@ def build_manifest(outputs: Outputs, samples: Sequence[tuple[str, str]]) -> dict
             for (stage, id_), summary in sorted(outputs.summaries.items())
         ],
     }
+
+
+def _image(features: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return which image was described, and by what weights, with their SHA-256; ``None`` where none was."""
+    if not features.get("descriptor"):
+        return None
+    weights = {tile["descriptor"]: tile["weights_sha256"] for tile in features["tiles"] if tile["weights_sha256"]}
+    return {"file": features["image"]["name"], "sha256": features["image"]["sha256"], "weights": weights}

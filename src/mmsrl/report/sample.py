@@ -14,6 +14,10 @@ METRICS = {
     "pct_counts_mt": "Mitochondrial %",
     "pct_counts_ribo": "Ribosomal %",
     "pct_counts_hb": "Haemoglobin %",
+    _keys.IMAGE_TISSUE: "Tissue in image",
+    _keys.IMAGE_FOCUS: "Focus",
+    _keys.IMAGE_HAEMATOXYLIN: "Haematoxylin",
+    _keys.IMAGE_EOSIN: "Eosin",
     _keys.CONFIDENCE: "Domain confidence",
 }
 """Columns of obs that can be looked at on the tissue, with the title shown."""

@@ -66,14 +66,20 @@ def image_facts(result: Mapping[str, Any]) -> dict[str, str]:
     image = result.get("image")
     if not image or not result.get("descriptor"):
         return {}
-    tile = result["tile"]
+    predicted = result.get("expression")
+    tiles = {tile["um"]: tile for tile in result["tiles"]}
     return {
         "Image": f"{image['name']}, {show(image['width'])} × {show(image['height'])} px",
         "Resolution": f"{show(result['px_per_pitch'])} px from spot to spot",
-        "Tile around a spot": f"{show(tile['px'])} px, {show(tile['pitches'])} spot pitches",
+        "Tiles around a spot": ", ".join(f"{show(tile['pitches'])}" for tile in tiles.values()) + " spot pitches",
         "Descriptor": f"{result['descriptor']}, {show(result['columns'])} columns",
+        "Background": result["stain"]["background"],
         "Components kept": f"{show(result['components'])}, {100 * result['explained_variance']:.0f} % of variance",
         "Spots outside the image": show(result["spots_outside"]),
+        "Expression predicted": f"{max(predicted['r2'], 0):.0%} of its first {predicted['components']} components, in "
+        "tissue held out"
+        if predicted
+        else "not known",
     }
 
 

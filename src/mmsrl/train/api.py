@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from mmsrl import _keys, geometry
 from mmsrl._errors import InputError
+from mmsrl.expression import log_normalised
 from mmsrl.features.components import principal_components as image_components
 from mmsrl.train.checkpoint import Checkpoint, fingerprint
 from mmsrl.train.fit import Row, Trainable, choose_device, fit, memory_errors
@@ -208,16 +209,13 @@ def stack(sections: Sequence[ad.AnnData], n_top_genes: int) -> Unit:
     if len(variable) < len(genes):
         counts = sp.csr_matrix(counts[:, variable])
     library = np.concatenate([np.asarray(a.X.sum(axis=1)).ravel() for a in sections])
-    factor = (np.median(library[library > 0]) / np.maximum(library, 1.0)).astype(np.float32)
-    values = np.repeat(factor, np.diff(counts.indptr))
-    np.log1p(np.multiply(values, counts.data, out=values), out=values)
     on_array = all(_keys.ARRAY_ROW in a.obs and _keys.ARRAY_COL in a.obs for a in sections)
     return Unit(
         samples,
         section,
         [barcode for a in sections for barcode in a.obs_names],
         [genes[g] for g in variable],
-        sp.csr_matrix((values, counts.indices, counts.indptr), shape=counts.shape),
+        log_normalised(counts, library),
         counts,
         [_in_pitches(a) for a in sections],
         [a.obs[[_keys.ARRAY_ROW, _keys.ARRAY_COL]].to_numpy(np.float64) for a in sections] if on_array else None,

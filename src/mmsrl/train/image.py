@@ -9,23 +9,13 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
-from sklearn.linear_model import RidgeCV
-from sklearn.model_selection import GroupKFold
 from sklearn.preprocessing import StandardScaler
 
+from mmsrl.heldout import MIN_BLOCKS, predict_held_out, spatial_blocks
 from mmsrl.train.graph import smooth
 
 FloatArray = NDArray[np.floating[Any]]
 
-BLOCK_SIDE = 6.0
-"""Side, in spot pitches, of the squares that are held out whole: neighbours of a spot look and read alike."""
-
-FOLDS = 10
-MIN_BLOCKS = 4
-FIT_SPOTS = 20_000
-"""Spots that one regression is fitted to; more than enough for the few columns of an image."""
-
-RIDGES = np.logspace(0.0, 5.0, 11)
 CHI_SQUARED_MEDIAN = 0.4549364
 """Of one degree of freedom."""
 
@@ -46,35 +36,6 @@ class WithImage(NamedTuple):
     """(k,): share of each smoothed component's variance that the image predicts where it was not fitted; may be < 0."""
     weights: FloatArray
     """(k,): weight of the image's prediction, 0 to 1."""
-
-
-def spatial_blocks(coordinates: Sequence[FloatArray], side: float = BLOCK_SIDE) -> NDArray[np.int64]:
-    """Number the squares of ``side`` that spots of each section, (n, 2) in pitches, lie in: (N,), from 0."""
-    cells = [
-        np.column_stack([np.full(len(places), s), *np.floor((places - places.min(axis=0)) / side).T])
-        for s, places in enumerate(coordinates)
-    ]
-    return np.unique(np.concatenate(cells), axis=0, return_inverse=True)[1].ravel()
-
-
-def predict_held_out(
-    scores: FloatArray, image: FloatArray, blocks: NDArray[np.integer[Any]], seed: int
-) -> tuple[FloatArray, NDArray[np.int64]]:
-    """Predict ``scores`` (n, k) from ``image`` (n, D) by ridge regressions that never saw the spot's block.
-
-    Returns
-    -------
-    (n, k), and the fold of each spot, (n,).
-    """
-    rng = np.random.default_rng(seed)
-    predicted, fold = np.empty_like(scores), np.empty(len(scores), np.int64)
-    folds = GroupKFold(min(FOLDS, int(blocks.max()) + 1))
-    for f, (seen, unseen) in enumerate(folds.split(scores, groups=blocks)):
-        if len(seen) > FIT_SPOTS:
-            seen = rng.choice(seen, FIT_SPOTS, replace=False)
-        ridge = RidgeCV(RIDGES, alpha_per_target=True).fit(image[seen], scores[seen])
-        predicted[unseen], fold[unseen] = ridge.predict(image[unseen]), f
-    return predicted, fold
 
 
 def add_image(

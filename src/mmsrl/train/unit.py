@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mmsrl._errors import InputError
+from mmsrl.expression import standard_components
 from mmsrl.train import graph
 from mmsrl.train.default import ClosedForm, DefaultInputs, DefaultModel
 from mmsrl.train.fit import Trainable
 from mmsrl.train.image import add_image
 from mmsrl.train.presets import Default, Published, Settings
 from mmsrl.train.published import Inputs, PublishedModel
-from mmsrl.train.sections import correct_rows, harmonise, principal_components, standard_components
+from mmsrl.train.sections import correct_rows, harmonise, principal_components
 
 FloatArray = NDArray[np.floating[Any]]
 Message = dict[str, str]

@@ -1,0 +1,268 @@
+"""What image descriptors say of expression, and what they cost.
+
+``python benchmarks/bench_features.py samplesheet.csv`` takes a samplesheet of the pipeline. Every section whose image
+shows texture is described in several ways; reported is how much of the first components of expression each way
+predicts in tissue held out, and, where the section has ``truth``, the balanced accuracy of its regions. ``--cost``
+times 4,000 spots and 33,856 bins of 2 um, and measures the memory of a 40,000 x 40,000 pyramid, all generated. Results
+go to ``bench_features.json`` and ``bench_features.md`` in ``--output-dir``; labels are read for scores alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import os
+import platform
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+
+from mmsrl import _keys
+from mmsrl._errors import InputError
+from mmsrl.features.api import image_features
+from mmsrl.features.tiles import MOST_UM_PER_PX, SCALES, base_um
+from mmsrl.heldout import RIDGES, spatial_blocks
+from mmsrl.ingest.api import read_h5ad, read_spaceranger
+from mmsrl.qc.api import quality_control
+
+FLOOR, NETWORK = "texture", "efficientnet_lite0"
+DEFAULT = f"{NETWORK}+{FLOOR}"
+OTHER_SCALES = ((1.0,), (2.0,), (3.0,), (0.5, 1.0, 2.0), (1.0, 2.0, 3.0), (1.0, 2.0, 4.0))
+LEAST_SPOTS = 10
+"""Regions with fewer labelled spots are left out of the accuracy: a few blocks of tissue hold all of them."""
+
+COSTS = ("network", "default", "bins", "pyramid")
+PYRAMID_PX = 40_000
+
+
+def variants() -> Iterator[tuple[str, str, tuple[float, ...], str]]:
+    """Yield what is compared: name, descriptors, sides of tiles in pitches, stain normalisation."""
+    for backbone in (FLOOR, NETWORK, DEFAULT):
+        yield backbone, backbone, SCALES, "none"
+    yield f"{DEFAULT}, Reinhard", DEFAULT, SCALES, "reinhard"
+    for scales in OTHER_SCALES:
+        yield DEFAULT, DEFAULT, scales, "none"
+
+
+def read_section(row: dict[str, str], folder: Path) -> ad.AnnData:
+    if row.get("h5ad"):
+        adata = read_h5ad(folder / row["h5ad"], row["sample"]).adata
+    else:
+        bins = int(row["bin_size"]) if row.get("bin_size") else None
+        adata = read_spaceranger(folder / row["spaceranger_dir"], row["sample"], bin_size=bins).adata
+    return quality_control(adata).adata
+
+
+def regions_of(row: dict[str, str], folder: Path, adata: ad.AnnData) -> pd.Series | None:
+    """Return the label of every spot, empty where it has none or one of a region that is too small."""
+    if not row.get("truth"):
+        return None
+    table = pd.read_csv(folder / row["truth"], dtype=str).set_index("barcode")["label"].dropna()
+    labels = table.reindex(adata.obs_names).fillna("")
+    return labels.where(labels.map(labels.value_counts()) >= LEAST_SPOTS, "")
+
+
+def balanced_accuracy(values: np.ndarray, labels: pd.Series, in_pitches: np.ndarray) -> float:
+    """Classify spots by ridge regressions that never saw their block of tissue; mean recall over regions."""
+    from sklearn.linear_model import RidgeClassifierCV
+    from sklearn.metrics import balanced_accuracy_score
+    from sklearn.model_selection import GroupKFold, cross_val_predict
+
+    known = (labels != "").to_numpy()
+    blocks = spatial_blocks([in_pitches])[known]
+    model = RidgeClassifierCV(RIDGES, class_weight="balanced")
+    folds = GroupKFold(min(10, len(np.unique(blocks))))
+    guessed = cross_val_predict(model, values[known], labels[known], groups=blocks, cv=folds)
+    return float(balanced_accuracy_score(labels[known], guessed))
+
+
+def compare(row: dict[str, str], folder: Path, cache: Path, device: str) -> Iterator[dict[str, Any]]:
+    """Describe one section in every way and score each."""
+    adata = read_section(row, folder)
+    about = adata.uns[_keys.UNS]
+    labels = regions_of(row, folder, adata)
+    image = folder / row["image"] if row.get("image") else None
+    in_pitches = np.asarray(adata.obsm[_keys.SPATIAL]) / about[_keys.PITCH_PX]
+    for name, backbone, scales, stain in variants():
+        sides = ",".join(f"{scale * base_um(about[_keys.PITCH_UM]):g}" for scale in scales)
+        found = image_features(
+            adata, image, backbone=backbone, tile_um=sides, stain_normalisation=stain, cache=cache, device=device
+        )
+        if found.facts["descriptor"] != backbone:  # too coarse for texture
+            print(f"{row['sample']}: {found.messages[0]['text']}", flush=True)
+            return
+        scores = np.asarray(found.features.obsm[_keys.IMAGE])
+        yield {
+            "sample": row["sample"],
+            "variant": name,
+            "pitches": list(scales),
+            "spots": adata.n_obs,
+            "um_per_px": found.facts["image"]["um_per_px"],
+            "r2": found.facts["expression"]["r2"],
+            "r2_by_component": np.asarray(found.facts["expression"]["r2_by_component"]).tolist(),
+            "balanced_accuracy": None if labels is None else balanced_accuracy(scores, labels, in_pitches),
+            "regions": None if labels is None else int(labels[labels != ""].nunique()),
+        }
+
+
+def generated(n_side: int, pitch_px: float, pitch_um: float, side_px: int) -> ad.AnnData:
+    """Make a square section with counts of 5 UMI a spot in 18,000 genes and, from noise, an image of so many pixels."""
+    rng = np.random.default_rng(0)
+    row, column = (index.ravel() for index in np.indices((n_side, n_side)))
+    places = np.column_stack([column, row]) * pitch_px + (side_px - (n_side - 1) * pitch_px) / 2
+    n = len(places)
+    counts = sp.coo_matrix((np.ones(5 * n, np.float32), (np.repeat(np.arange(n), 5), rng.integers(0, 18_000, 5 * n))))
+    coarse = rng.integers(90, 250, (side_px // 8 + 1, side_px // 8 + 1, 3), dtype=np.uint8)
+    image = np.kron(coarse, np.ones((8, 8, 1), np.uint8))[:side_px, :side_px]
+    return ad.AnnData(
+        counts.tocsr(),
+        obs=pd.DataFrame(index=[f"{number}" for number in range(n)]),
+        obsm={_keys.SPATIAL: places},
+        uns={
+            _keys.UNS: {_keys.SAMPLE: "s", _keys.PITCH_PX: pitch_px, _keys.PITCH_UM: pitch_um},
+            _keys.UNS_SPATIAL: {"s": {"images": {"hires": image}, "scalefactors": {"tissue_hires_scalef": 1.0}}},
+        },
+    )
+
+
+def write_pyramid(path: Path, side: int, tile: int = 512) -> None:
+    """Write a JPEG-compressed pyramid of a square image, tile by tile."""
+    import tifffile
+
+    rng = np.random.default_rng(0)
+    coarse = rng.integers(90, 250, (8, tile // 8, tile // 8, 3), dtype=np.uint8)
+    pool = [np.kron(one, np.ones((8, 8, 1), np.uint8)) for one in coarse]
+    levels = int(np.log2(side / 2_000))
+    with tifffile.TiffWriter(path, bigtiff=True) as tiff:
+        for level in range(levels + 1):
+            size = side >> level
+            count = (-(-size // tile)) ** 2
+            tiff.write(
+                (pool[number % len(pool)] for number in range(count)),
+                shape=(size, size, 3),
+                dtype=np.uint8,
+                tile=(tile, tile),
+                photometric="rgb",
+                compression="jpeg",
+                subifds=levels if level == 0 else None,
+                subfiletype=1 if level else 0,
+            )
+
+
+def cost(what: str, device: str) -> dict[str, Any]:
+    """Measure one thing in this process, whose peak memory is then of that alone."""
+    image = None
+    folder = tempfile.TemporaryDirectory()
+    options: dict[str, Any] = {"backbone": DEFAULT}
+    if what == "network":  # 4,000 tiles of 224 px through the network alone
+        adata, options = generated(63, 56.0, 25.0, 4_000), {"backbone": NETWORK, "tile_um": "100"}
+    elif what == "default":
+        adata = generated(63, 100.0, 100.0, 6_600)
+    elif what == "bins":
+        adata = generated(184, 7.3, 2.0, 1_500)
+    else:
+        adata = generated(20, 1_900.0, 475.0, 1_000)
+        adata.obsm[_keys.SPATIAL] += (PYRAMID_PX - 1_000) / 2
+        adata.uns[_keys.UNS_SPATIAL]["s"]["images"].clear()
+        image = Path(folder.name) / "pyramid.tif"
+        write_pyramid(image, PYRAMID_PX)
+    wall, cpu = time.perf_counter(), time.process_time()
+    found = image_features(adata, image, device=device, **options)
+    result = {
+        "what": what,
+        "spots": adata.n_obs,
+        "tiles": sum(part["places"] for part in found.facts["tiles"] if part["descriptor"] == NETWORK),
+        "px": found.facts["tiles"][0]["px"],
+        "wall_s": time.perf_counter() - wall,
+        "cpu_s": time.process_time() - cpu,
+        "peak_gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
+    }
+    folder.cleanup()
+    return result
+
+
+def tables(report: dict[str, Any]) -> str:
+    lines = [f"- {key}: {value}" for key, value in report["machine"].items()]
+    rows = report.get("compared", [])
+    samples = list(dict.fromkeys(row["sample"] for row in rows))
+    if rows:
+        labelled = [s for s in samples if any(r["sample"] == s and r["regions"] for r in rows)]
+        heads = ["descriptor", "tiles (pitches)", *(f"R² {s}" for s in samples)]
+        heads += [f"balanced accuracy {s}" for s in labelled]
+        lines += ["", f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
+        for name, scales in dict.fromkeys((row["variant"], tuple(row["pitches"])) for row in rows):
+            own = {r["sample"]: r for r in rows if (r["variant"], tuple(r["pitches"])) == (name, scales)}
+            cells = [name, ", ".join(f"{scale:g}" for scale in scales)]
+            cells += [f"{own[s]['r2']:.3f}" if s in own else "" for s in samples]
+            cells += [f"{own[s]['balanced_accuracy']:.3f}" if s in own else "" for s in labelled]
+            lines.append(f"| {' | '.join(cells)} |")
+    if report.get("costs"):
+        lines += [
+            "",
+            "| | spots | tiles through the network | wall s | CPU s | peak GiB |",
+            "|---|---|---|---|---|---|",
+        ]
+        for row in report["costs"]:
+            lines.append(
+                f"| {row['what']} | {row['spots']:,} | {row['tiles']:,} | {row['wall_s']:.0f} | {row['cpu_s']:.0f} | "
+                f"{row['peak_gib']:.1f} |"
+            )
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("samplesheet", type=Path, nargs="?")
+    parser.add_argument("--samples", nargs="+", help="of the samplesheet; all if not given")
+    parser.add_argument("--cost", nargs="*", choices=COSTS, help=f"measure cost: of {', '.join(COSTS)}; all if bare")
+    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
+    parser.add_argument("--output-dir", type=Path, default=Path("."))
+    parser.add_argument("--measure", choices=COSTS, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.measure:
+        print(json.dumps(cost(arguments.measure, arguments.device)))
+        return
+    arguments.output_dir.mkdir(parents=True, exist_ok=True)
+    path = arguments.output_dir / "bench_features.json"
+    report: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+    report["machine"] = {
+        "date": date.today().isoformat(),
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores, OMP_NUM_THREADS {os.environ.get('OMP_NUM_THREADS')}",
+        "texture": f"from {MOST_UM_PER_PX:g} um a pixel on",
+    }
+    if arguments.samplesheet:
+        rows = list(csv.DictReader(arguments.samplesheet.open()))
+        report["compared"] = []
+        for row in rows:
+            if arguments.samples and row["sample"] not in arguments.samples:
+                continue
+            try:
+                cache = arguments.output_dir / "cache"
+                report["compared"] += compare(row, arguments.samplesheet.parent, cache, arguments.device)
+            except InputError as error:
+                raise SystemExit(f"{row['sample']}: {error}") from error
+    if arguments.cost is not None:
+        report["costs"] = []
+        for what in arguments.cost or COSTS:
+            command = [sys.executable, __file__, "--measure", what, "--device", arguments.device]
+            done = subprocess.run(command, check=True, capture_output=True, text=True)
+            report["costs"].append(json.loads(done.stdout.splitlines()[-1]))
+    path.write_text(json.dumps(report, indent=2) + "\n")
+    (arguments.output_dir / "bench_features.md").write_text(tables(report))
+    print(tables(report))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,125 @@
+"""Where the spots of a section lie on an image, and whether that can be true. Arrays only."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from mmsrl import _alignment
+from mmsrl._errors import InputError
+from mmsrl.features.rasters import Raster
+from mmsrl.features.tiles import outside
+
+Message = dict[str, str]
+
+MOST_MISPLACED = 0.25
+"""Pitches by which spots may lie, in the mean, beside where an alignment has them."""
+
+MOST_OUTSIDE = 0.5
+WRONG_SCALE = 1.25
+"""Factor between micrometres a pixel as the spots and as the file have them, from which a warning is given."""
+
+BARE = 0.1
+"""Share of tissue in a tile below which the image shows none at the spot."""
+
+MOST_BARE = 0.3
+"""Share of bare spots from which coordinates and image may not belong together."""
+
+
+class Placed(NamedTuple):
+    """Spots on an image."""
+
+    centres: npt.NDArray[np.float64]
+    """(n, 2), x and y in pixels of the full-resolution image."""
+    pitch: float
+    """Distance from spot to spot in these pixels."""
+
+
+def place(
+    coordinates: npt.NDArray[np.float64],
+    pitch: float,
+    alignment: _alignment.Alignment | None,
+    array: npt.NDArray[np.int64] | None,
+) -> Placed:
+    """Take the spots' coordinates, (n, 2), to pixels of the image.
+
+    Parameters
+    ----------
+    array
+        (n, 2), row and column of the spots on the array, where they have them.
+
+    Raises
+    ------
+    InputError
+        If the alignment is of other spots.
+    """
+    if alignment is None:
+        return Placed(coordinates, pitch)
+    matrix = alignment.matrix
+    if matrix is None:
+        keys = [] if array is None else [(int(row), int(column)) for row, column in array]
+        known = np.array([key in alignment.spots for key in keys], dtype=bool)
+        if known.sum() < _alignment.FEWEST_SPOTS:
+            raise InputError("the alignment is of other spots: their rows and columns are not those of the section")
+        there = np.array([alignment.spots[key] for key in keys if key in alignment.spots])
+        matrix, error = _alignment.fit_matrix(coordinates[known], there)
+        if error > MOST_MISPLACED * pitch * _alignment.magnification(matrix, coordinates):
+            raise InputError(
+                f"the alignment is of other spots: moved as it says, they lie {error:.0f} pixels beside its own"
+            )
+    return Placed(_alignment.apply(matrix, coordinates), pitch * _alignment.magnification(matrix, coordinates))
+
+
+def check_inside(centres: npt.NDArray[np.float64], raster: Raster) -> tuple[npt.NDArray[np.bool_], list[Message]]:
+    """Tell which centres, (n, 2) in full-resolution pixels, lie off the image, and what the user should know of it.
+
+    Raises
+    ------
+    InputError
+        If most of them do.
+    """
+    places = centres * raster.scale
+    off = outside(places, raster)
+    if not off.any():
+        return off, []
+    where = (
+        f"of {off.size} spots {int(off.sum())} lie outside the image {raster.name} "
+        f"({raster.width} x {raster.height} px): spots span x {places[:, 0].min():.0f} to {places[:, 0].max():.0f}, "
+        f"y {places[:, 1].min():.0f} to {places[:, 1].max():.0f}"
+    )
+    if off.mean() > MOST_OUTSIDE:
+        raise InputError(
+            f"{where}; coordinates and image do not belong together: give the full-resolution image that the "
+            "coordinates were measured on and its own scale factors, or an alignment"
+        )
+    return off, [_warning(f"{where}; these have the mean of the others as image features")]
+
+
+def check_scale(raster: Raster, um_per_px: float) -> list[Message]:
+    """Compare what the file says of its pixels with what the spots' distance makes of them."""
+    said = raster.um_per_px
+    if said is None or not np.isfinite(um_per_px) or 1 / WRONG_SCALE < said / um_per_px < WRONG_SCALE:
+        return []
+    return [
+        _warning(
+            f"the image {raster.name} says that a pixel is {said:.3g} µm, by the distance of the spots it is "
+            f"{um_per_px:.3g} µm: is it the image that the coordinates were measured on?"
+        )
+    ]
+
+
+def check_tissue(tissue: npt.NDArray[np.floating], name: str) -> list[Message]:
+    """Tell where the image shows no tissue under spots, (n,): the share of it in each spot's tile."""
+    bare = float((tissue < BARE).mean())
+    if bare == 0.0:
+        return []
+    text = f"at {bare:.0%} of the spots the image {name} shows no tissue"
+    if bare > MOST_BARE:
+        return [_warning(f"{text}: do coordinates and image belong together?")]
+    return [{"level": "info", "text": text}]
+
+
+def _warning(text: str) -> Message:
+    return {"level": "warning", "text": text}

@@ -1,0 +1,169 @@
+"""One section's image with the spots on it: described, and its quality measured, tile by tile."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from mmsrl.features import tissue
+from mmsrl.features.cache import remembered
+from mmsrl.features.descriptors import Descriptor
+from mmsrl.features.rasters import RGB, Raster
+from mmsrl.features.texture import reduced
+from mmsrl.features.tiles import MOST_UM_PER_PX, NODES_PER_TILE, ahead, cut_tiles, interpolation_grid
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+QUALITY_PX = 64
+"""Pixels across a tile that its quality is measured on, where the image has them."""
+
+
+class Slide(NamedTuple):
+    """An image and the spots on it. Lengths are in pixels of the full-resolution image."""
+
+    rasters: list[Raster]
+    """Resolutions, the finest first."""
+    checksum: str
+    """SHA-256 of the image."""
+    centres: npt.NDArray[np.float64]
+    """(n, 2), x and y."""
+    off: npt.NDArray[np.bool_]
+    """(n,), which of them lie off the image."""
+    pitch: float
+    um_per_px: float
+
+    def level(self, side: float, pixels: float) -> Raster:
+        """Return the coarsest resolution in which a tile still has so many pixels across, or the finest."""
+        return [r for r in self.rasters if r is self.rasters[0] or r.scale * side >= pixels][-1]
+
+
+class Described(NamedTuple):
+    """Descriptors of the spots."""
+
+    values: npt.NDArray[np.float32]
+    """(n, d)."""
+    columns: list[str]
+    blocks: npt.NDArray[np.int64]
+    """(d,), counting descriptors and sizes of tiles."""
+    parts: list[dict[str, Any]]
+    """What each block is, for the summary."""
+
+
+def appearance(slide: Slide) -> tissue.Appearance:
+    """Learn how tissue and background look, at a resolution that still shows texture."""
+    raster = slide.level(100.0 / slide.um_per_px, 100.0 / MOST_UM_PER_PX)
+    return tissue.look_at(raster, slide.centres[~slide.off] * raster.scale)
+
+
+def describe(
+    slide: Slide,
+    descriptors: Sequence[Descriptor],
+    sides_um: Sequence[float],
+    *,
+    stain: tissue.Appearance | None,
+    cache: Path | None,
+) -> Described:
+    """Describe tiles of every size around every spot by every descriptor.
+
+    Parameters
+    ----------
+    sides_um
+        Sides of tiles in micrometres.
+    stain
+        Bring tiles to a usual stain first; ``None`` leaves them as they are.
+    cache
+        Folder of descriptors already computed.
+    """
+    prepare = None if stain is None else tissue.reinhard(stain)
+    values: list[npt.NDArray[np.float32]] = []
+    columns: list[str] = []
+    blocks: list[int] = []
+    parts: list[dict[str, Any]] = []
+    for side_um in sides_um:
+        side = side_um / slide.um_per_px
+        for descriptor in descriptors:
+            raster = slide.level(side, descriptor.input_px)
+            key = {
+                "image": slide.checksum,
+                "side": round(side, 3),
+                "scale": raster.scale,
+                "descriptor": descriptor.name,
+                "weights": descriptor.weights_sha256,
+                "stain": None if stain is None else [*stain.lab_mean.round(3), *stain.lab_sd.round(3)],
+            }
+            found, places, computed = _at_spots(
+                slide, side, raster, len(descriptor.columns), _prepared(descriptor, prepare), key=key, cache=cache
+            )
+            values.append(found)
+            columns += [f"{name}_{side_um:g}um" for name in descriptor.columns]
+            blocks += [len(parts)] * len(descriptor.columns)
+            parts.append(
+                {
+                    "descriptor": descriptor.name,
+                    "um": side_um,
+                    "px": side * raster.scale,
+                    "pitches": side / slide.pitch,
+                    "columns": len(descriptor.columns),
+                    "places": places,
+                    "computed": computed,
+                    "weights_sha256": descriptor.weights_sha256,
+                }
+            )
+    return Described(np.concatenate(values, axis=1), columns, np.array(blocks), parts)
+
+
+def measure_quality(slide: Slide, side_um: float, look: tissue.Appearance) -> npt.NDArray[np.float32]:
+    """Return tissue, focus, haematoxylin and eosin of a tile around every spot, (n, 4); NaN off the image."""
+    side = side_um / slide.um_per_px
+    raster = slide.level(side, QUALITY_PX)
+
+    def measure(tiles: RGB) -> npt.NDArray[np.float32]:
+        return tissue.quality(reduced(tiles), look)
+
+    values, _, _ = _at_spots(slide, side, raster, 4, measure, key={}, cache=None)
+    values[slide.off] = np.nan
+    return values
+
+
+def _prepared(descriptor: Descriptor, prepare: Callable[[RGB], RGB] | None) -> Callable[[RGB], npt.NDArray[np.float32]]:
+    return descriptor.describe if prepare is None else lambda tiles: descriptor.describe(prepare(tiles))
+
+
+def _at_spots(
+    slide: Slide,
+    side: float,
+    raster: Raster,
+    width: int,
+    function: Callable[[RGB], npt.NDArray[np.float32]],
+    *,
+    key: dict[str, Any],
+    cache: Path | None,
+) -> tuple[npt.NDArray[np.float32], int, int]:
+    """Apply a function to tiles at all spots, or at nodes between which spots are interpolated where they are close.
+
+    Returns
+    -------
+    (n, width); how many places were described, and how many of these were not in the cache.
+    """
+    from tqdm import tqdm
+
+    spacing = side / NODES_PER_TILE
+    places, weights = slide.centres, None
+    if slide.pitch < spacing:
+        places, weights = interpolation_grid(slide.centres, spacing)
+
+    def compute(wanted: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
+        values = np.empty((len(wanted), width), np.float32)
+        tiles_of = cut_tiles(raster, wanted * raster.scale, max(1, round(side * raster.scale)))
+        with tqdm(total=len(wanted), desc="features", unit="tile", disable=None) as progress:
+            for index, tiles in ahead(tiles_of):
+                values[index] = function(tiles)
+                progress.update(len(index))
+        return values
+
+    values, computed = remembered(cache, key, places, width, compute)
+    return (values if weights is None else np.asarray(weights @ values, dtype=np.float32)), len(places), computed
