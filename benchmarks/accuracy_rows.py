@@ -26,6 +26,9 @@ from mmsrl.train.unit import Unit, build, default_graph
 
 Array = npt.NDArray[Any]
 
+N_TOP_GENES = PRESETS["default"].n_top_genes
+"""Variable genes of all rows but the published models."""
+
 BASELINE_COMPONENTS = 15
 SNAPSHOT = 20
 """Epochs between two looks at a model in training, for the score of the epoch that labels would pick."""
@@ -45,6 +48,7 @@ class Row:
     """Whether a seed takes minutes to hours rather than seconds."""
     random: bool = True
     """Whether the embedding depends on the seed; if not, it is made once."""
+    n_top_genes: int = N_TOP_GENES
 
     @property
     def folder(self) -> str:
@@ -133,16 +137,17 @@ def banksy(python: Path) -> Callable[[Unit, int], Array]:
     return embed
 
 
-def rows(device: str, peer: Path | None) -> list[Row]:
-    """Return all rows, in the order of the table."""
-    model, trained = "model", {"slow": True}
+def rows(device: str, peer: Path | None, published_genes: int | None = None) -> list[Row]:
+    """Return all rows, in the order of the table; the published models on their own number of genes, or another."""
+    genes = {"n_top_genes": published_genes or PRESETS["mmsrl"].n_top_genes}
+    model, trained = "model", {"slow": True, **genes}
     found = [
         Row("PCA, k-means", plain_components, "kmeans", "baseline", random=False),
         Row("PCA, Leiden", plain_components, "leiden", "baseline", random=False),
         Row("smoothed PCA, k-means", smoothed_components, "kmeans", "baseline", random=False),
         Row("smoothed PCA, mixture of one start", smoothed_components, "one start", "baseline", random=False),
         Row("smoothed PCA, averaged mixture", smoothed_components, "gmm", "baseline", random=False),
-        Row("mmsrl, untrained weights", published("mmsrl", device, train=False), "gmm", "baseline"),
+        Row("mmsrl, untrained weights", published("mmsrl", device, train=False), "gmm", "baseline", **genes),
         Row("stmmr", published("stmmr", device), "gmm", model, **trained),
         Row("mmsrl", published("mmsrl", device), "gmm", model, **trained),
         Row("default", default_member),
@@ -163,7 +168,10 @@ def rows(device: str, peer: Path | None) -> list[Row]:
     }.items():
         found.append(Row(f"mmsrl, {name}", published("mmsrl", device, **changes), kind="ablation", **trained))
     if peer:
-        found.insert(6, Row("BANKSY, averaged mixture", banksy(peer), "gmm", "peer", random=False))
+        found[6:6] = [
+            Row("BANKSY, Leiden", banksy(peer), "leiden", "peer", random=False),  # as its authors read it out
+            Row("BANKSY, averaged mixture", banksy(peer), "gmm", "peer", random=False),
+        ]
     return found
 
 

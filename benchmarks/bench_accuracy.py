@@ -12,17 +12,19 @@ from __future__ import annotations
 
 import argparse
 import csv
+import functools
 import json
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from accuracy_rows import Row, rows
+from accuracy_rows import N_TOP_GENES, Row, rows
 from accuracy_table import write_report
 from threadpoolctl import threadpool_limits
 
@@ -44,10 +46,11 @@ ENSEMBLES = (1, 5, 12, 20)
 
 
 class Data:
-    """A unit with its labels."""
+    """A unit with its labels; ``unit`` has all its spots, and ``stacked`` them with as many genes as a row wants."""
 
     def __init__(self, name: str, unit: Unit, labels: dict[str, pd.Series[str]], n_domains: int) -> None:
         self.name, self.unit, self.n_domains = name, unit, n_domains
+        self.stacked: Callable[[int], Unit] = lambda n_top_genes: unit
         self.section = np.array(unit.samples)[unit.section]
         self.places = np.concatenate(unit.coordinates)
         self.around = neighbourhood(self.places, self.section)
@@ -116,7 +119,7 @@ def labels_of(rows: list[dict[str, str]], sheet: Path) -> dict[str, pd.Series[st
     return {row["sample"]: read_truth(sheet.parent / row["truth"], sample=row["sample"]) for row in rows}
 
 
-def read_units(sheet: Path, folder: Path, n_top_genes: int) -> list[Data]:
+def read_units(sheet: Path, folder: Path) -> list[Data]:
     """Return every labelled section on its own, and the groups of the samplesheet."""
     with sheet.open(newline="", encoding="utf-8-sig") as lines:
         listed = [row for row in csv.DictReader(lines) if row.get("truth")]
@@ -127,8 +130,10 @@ def read_units(sheet: Path, folder: Path, n_top_genes: int) -> list[Data]:
     result = []
     for name, members in units.items():
         files = [prepare(row, sheet, folder) for row in members]
-        unit = stack(read_sections([f[0] for f in files], [f[1] for f in files]), n_top_genes)
-        result.append(Data(name, unit, labels_of(members, sheet), int(members[0]["n_domains"])))
+        stacked = functools.cache(functools.partial(stack, read_sections([f[0] for f in files], [f[1] for f in files])))
+        data = Data(name, stacked(N_TOP_GENES), labels_of(members, sheet), int(members[0]["n_domains"]))
+        data.stacked = stacked
+        result.append(data)
     return result
 
 
@@ -145,9 +150,9 @@ def compute(data: Data, row: Row, seed: int, folder: Path) -> None:
     if not row.random and fixed.exists():
         embedding = np.load(fixed)
     elif row.slow:
-        embedding = row.embed(data.unit, seed, snapshots)
+        embedding = row.embed(data.stacked(row.n_top_genes), seed, snapshots)
     else:
-        embedding = row.embed(data.unit, seed)
+        embedding = row.embed(data.stacked(row.n_top_genes), seed)
     if not row.random:
         np.save(fixed, embedding)
     with threadpool_limits(1):
@@ -230,7 +235,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--output-dir", type=Path, default=Path("results/bench_accuracy"))
     parser.add_argument("--seeds", type=int, default=2 * MEMBERS, help="of rows that take seconds a seed")
     parser.add_argument("--slow-seeds", type=int, default=0, help="of rows that train for minutes to hours a seed")
-    parser.add_argument("--n-top-genes", type=int, default=3000, help="an output folder holds rows of one number")
+    parser.add_argument("--published-genes", type=int, help="for the published models, in place of their 3000")
     parser.add_argument("--only", nargs="+", help="rows to compute; all that was computed is in the table")
     parser.add_argument("--units", nargs="+", help="units to compute")
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
@@ -241,8 +246,8 @@ def parse() -> argparse.Namespace:
 def main() -> None:
     arguments = parse()
     folder = arguments.output_dir
-    units = [data for sheet in arguments.input for data in read_units(sheet.resolve(), folder, arguments.n_top_genes)]
-    listed = rows(arguments.device, arguments.peer)
+    units = [data for sheet in arguments.input for data in read_units(sheet.resolve(), folder)]
+    listed = rows(arguments.device, arguments.peer, arguments.published_genes)
     unknown = set(arguments.only or []) - {row.name for row in listed}
     if unknown:
         sys.exit(f"no row {', '.join(sorted(unknown))}; there are: {', '.join(row.name for row in listed)}")

@@ -202,7 +202,7 @@ def write_run(tmp_path: Path) -> SmallRun:
             "train",
             unit,
             parameters={"preset": "default", "seed": 7, "epochs": None},
-            result={"samples": dict.fromkeys(samples, 1), "epochs": 3},
+            result={"samples": dict.fromkeys(samples, 1), "n_genes": 40, "epochs": 3},
             messages=[{"level": "warning", "text": f"genes of {unit} were intersected"}],
         )
         curve = [{"n_domains": 3, "stability": 0.9}, {"n_domains": 4, "stability": 0.7}]

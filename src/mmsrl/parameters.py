@@ -208,7 +208,14 @@ PARAMETERS: tuple[Parameter, ...] = (
         "Model: `default`, or one of the published ones exactly as published.",
         choices=PRESETS,
     ),
-    Parameter("n_top_genes", "train", "integer", 3000, "Highly variable genes to learn from.", minimum=1),
+    Parameter(
+        "n_top_genes",
+        "train",
+        "integer",
+        None,
+        "Highly variable genes to learn from; empty: what the preset says (5000 for `default`, 3000 as published).",
+        minimum=1,
+    ),
     Parameter("epochs", "train", "integer", None, "Training epochs; empty: what the preset says.", minimum=1),
     Parameter(
         "learning_rate", "train", "number", None, "Step size of the optimiser; empty: what the preset says.", minimum=0

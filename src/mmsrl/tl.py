@@ -37,7 +37,7 @@ def domains(
     data
         One section or several, as :func:`mmsrl.tl.train` takes them.
     n_domains
-        Number of domains; the most stable one if it is not given.
+        Number of domains; chosen by stability if it is not given.
     preset
         ``default``, ``mmsrl`` or ``stmmr``.
     n_seeds

@@ -39,7 +39,7 @@ def test_defaults_are_those_of_the_table():
         ("max_pct_mt", "null", None),
         ("max_pct_mt", "", None),
         ("epochs", None, None),
-        ("n_top_genes", "null", 3000),
+        ("checkpoint_every", "null", 10),
         ("report_title", 2024, "2024"),
         ("report_title", "false", "false"),
     ],

@@ -192,7 +192,10 @@ def test_a_number_that_was_chosen_is_told_and_doubted_where_nothing_is_stable(mo
     quick(monkeypatch)
     found = domains(embedding_of(planted((80, 70, 60, 50), d=5)[0]))
     assert found.facts["n_domains"] == found.facts["chosen"]["n_domains"] == 4
-    assert "the number of domains was not given: 4, the most stable of 3 to 8" in found.messages[0]["text"]
+    assert (
+        "the number of domains was not given: 4, of 3 to 8, the highest within one standard error"
+        in found.messages[0]["text"]
+    )
     noise = domains(embedding_of(np.random.default_rng(0).normal(size=(200, 5))))
     assert [message["level"] for message in noise.messages] == ["info", "warning"]
     assert "no number of domains is stable" in noise.messages[1]["text"]

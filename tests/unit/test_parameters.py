@@ -81,7 +81,8 @@ def test_config_has_the_defaults_as_groovy():
     assert values.keys() == {parameter.name for parameter in PARAMETERS}
     assert values["input"] == "null"
     assert values["use_image"] == "true"
-    assert values["n_top_genes"] == "3000"
+    assert values["n_top_genes"] == "null"
+    assert values["checkpoint_every"] == "10"
     assert values["preset"] == "'default'"
 
 

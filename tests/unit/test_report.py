@@ -267,7 +267,8 @@ def test_filters_are_told_in_words() -> None:
     ("preset", "words"), [("mmsrl", "MMSRL model as published"), ("stmmr", "stMMR model as published")]
 )
 def test_methods_tell_the_model_and_cite_only_what_was_used(preset: str, words: str) -> None:
-    train = {"stage": "train", "id": "a", "parameters": {"preset": preset, "seed": 3}, "result": {"samples": {"a": 9}}}
+    result = {"samples": {"a": 9}, "n_genes": 9}
+    train = {"stage": "train", "id": "a", "parameters": {"preset": preset, "seed": 3}, "result": result}
     steps = paragraphs([train])
     assert words in steps[0].text
     assert "seed 3" in steps[0].text

@@ -47,7 +47,7 @@ def domains(
         The members of the ensemble: the same spots in the same order, each with ``obsm['X_mmsrl']``, (n, d);
         ``obs['sample']``, ``obs['barcode']``, ``obsm['spatial']``.
     n_domains
-        Number of domains; the most stable one over the members if it is not given, see
+        Number of domains; chosen by stability over the members if it is not given, see
         :func:`mmsrl.domains.number.choose_number`.
     readout
         ``gmm``, ``gmm_full``, ``kmeans`` or ``leiden``: see :func:`mmsrl.domains.readouts.read_out`.
@@ -97,7 +97,8 @@ def _embedding(adata: ad.AnnData) -> Any:
 
 def _choose(points: Sequence[Any], seed: int, mapper: Mapper, facts: dict[str, Any], messages: list[Any]) -> int:
     number = choose_number(points, seed, mapper)
-    rule = f"the most stable of {number.curve[0]['n_domains']:.0f} to {number.curve[-1]['n_domains']:.0f}"
+    tried = f"{number.curve[0]['n_domains']:.0f} to {number.curve[-1]['n_domains']:.0f}"
+    rule = f"of {tried}, the highest within one standard error of the most stable"
     facts["chosen"] = {
         "n_domains": number.n_domains,
         "stability": number.stability,

@@ -118,7 +118,8 @@ def _features(summaries: Sequence[Mapping[str, Any]]) -> Paragraph:
 
 
 def _train(presets: Sequence[str], said: Any, summaries: Sequence[Mapping[str, Any]]) -> Paragraph:
-    genes = said("train", "n_top_genes") or "all"
+    numbers = sorted({int(summary["result"]["n_genes"]) for summary in summaries})
+    genes = " or ".join(f"{number:,}" for number in numbers)
     seed = f" (seed {said('train', 'seed')})" if said("train", "seed") else ""
     published = " and ".join(f"the {PUBLISHED[preset]} model as published" for preset in presets if preset in PUBLISHED)
     parts = []

@@ -63,7 +63,6 @@ def train(
     preset: str = "default",
     seed: int = 0,
     device: str = "auto",
-    n_top_genes: int = 3000,
     batch_correction: bool = True,
     decoder: bool = True,
     block_size: int | None = None,
@@ -87,8 +86,6 @@ def train(
         Same input and seed give the same embedding on a CPU.
     device
         ``auto``, ``cpu`` or ``cuda``.
-    n_top_genes
-        Highly variable genes to model (``seurat_v3`` on raw counts).
     batch_correction
         Correct expression and image for the section by Harmony where there are several.
     decoder
@@ -126,7 +123,7 @@ def train(
         raise InputError(f"preset '{preset}' makes its embedding by training its decoder: leave decoder true")
     place = choose_device("cpu" if device == "auto" and attempt > 2 else device)
     block = max((block_size or (4096 if place.type == "cuda" else 512)) // 4 ** (attempt - 1), 1)
-    unit = stack(sections, n_top_genes)
+    unit = stack(sections, chosen.n_top_genes)
     if attempt > 1:
         unit.messages.append(warning(f"attempt {attempt}: on {place.type} in blocks of {block} spots, to save memory"))
     with memory_errors(block):

@@ -19,6 +19,8 @@ class Published:
     """Share of spots masked in an epoch; 0: no masking and no masked reconstruction."""
     hidden_dim: int | None
     """h, of both graph convolutions and everything after them; ``None``: as many as genes, which masking needs."""
+    n_top_genes: int = 3000
+    """G, highly variable genes (``seurat_v3`` on raw counts)."""
     kernel_width: float | None = None
     """l in array coordinates; ``None``: 1 for Visium HD, else 2."""
     epochs: int = 200
@@ -67,6 +69,9 @@ class Default:
     the centre: one pitch, 30 components.
     """
 
+    n_top_genes: int = 5000
+    """Highly variable genes (``seurat_v3`` on raw counts). Each counts as much as any other: genes that are nothing but
+    noise must stay out."""
     kernel_width: float | None = None
     """Standard deviation of the Gaussian graph in spot pitches; ``None``: from the seed."""
     components: int | None = None
