@@ -110,6 +110,7 @@ workflow MMSRL {
         firstOf(TRAIN.out.log).map { _unit, file -> file }.toSortedList { file -> file.toString() },
         EVALUATE.out.scores.map { _unit, file -> file }.toSortedList { file -> file.toString() },
         versions.toSortedList { file -> file.toString() },
+        FEATURES.out.tiles.map { _meta, file -> file }.toSortedList { file -> file.toString() },
         params_json,
         code.map { c -> c.report ?: '' },
     )

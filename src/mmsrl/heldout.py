@@ -49,7 +49,7 @@ def predict_held_out(
         if len(seen) > FIT_SPOTS:
             seen = rng.choice(seen, FIT_SPOTS, replace=False)
         ridge = RidgeCV(RIDGES, alpha_per_target=True).fit(image[seen], scores[seen])
-        predicted[unseen], fold[unseen] = ridge.predict(image[unseen]), f
+        predicted[unseen], fold[unseen] = ridge.predict(image[unseen]).reshape(len(unseen), -1), f
     return predicted, fold
 
 

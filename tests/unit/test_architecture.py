@@ -30,6 +30,7 @@ FORMATS = {
     "ingest/matrix.py",
     "ingest/positions.py",
     "report/content.py",
+    "report/pictures.py",
     "train/checkpoint.py",
     "train/files.py",
 }

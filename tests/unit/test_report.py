@@ -15,10 +15,12 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
+from mmsrl.features.gallery import Gallery, write_gallery
 from mmsrl.report.charts import MAX_POINTS, training_curves
 from mmsrl.report.cli import main as report
 from mmsrl.report.content import show
 from mmsrl.report.methods import REFERENCES, paragraphs
+from mmsrl.report.pictures import SHOWN, choose_spots
 from mmsrl.report.stages import qc_filters
 from mmsrl.report.tissue import (
     MAX_IMAGE_SIDE,
@@ -284,3 +286,38 @@ def test_methods_tell_the_model_and_cite_only_what_was_used(preset: str, words: 
 )
 def test_values_are_written_for_people(value: Any, text: str) -> None:
     assert show(value) == text
+
+
+def test_pictures_are_typical_of_their_domain_and_far_from_each_other() -> None:
+    places = np.array([(x, y) for y in range(10) for x in range(10)], dtype=float)
+    typical = np.where(places[:, 0] < 5, 0.9, 0.1)
+    typical[23] = 1.0
+    chosen = choose_spots(places, typical)
+    assert chosen[0] == 23 and len(set(chosen)) == SHOWN
+    assert (places[chosen][:, 0] < 5).all()
+    apart = np.linalg.norm(places[chosen][:, None] - places[chosen], axis=2)[~np.eye(SHOWN, dtype=bool)]
+    assert apart.min() > 2
+    assert sorted(choose_spots(places[:3], typical[:3])) == [0, 1, 2]
+
+
+def test_report_shows_pictures_of_every_domain(assembled_run: SmallRun) -> None:
+    barcodes = [f"<b>{number}-1" for number in range(120)]
+    tiles = np.random.default_rng(0).integers(0, 255, (120, 48, 48, 3), dtype=np.uint8)
+    write_gallery(
+        assembled_run.folder / "S1.tiles.tif", Gallery([*barcodes, "removed-1"], 200.0, np.vstack([tiles, tiles[:1]]))
+    )
+    arguments = [*assembled_run.report_arguments(), "--tiles", str(assembled_run.folder / "S1.tiles.tif")]
+    assert CliRunner().invoke(report, arguments).exit_code == 0
+    html = (assembled_run.folder / "mmsrl_report.html").read_text(encoding="utf-8")
+    assert "A picture is 200 µm wide, the bar 50 µm." in Page(html).text
+    shown = re.findall(r'alt="Tissue at spot &lt;b&gt;(\d+)-1 of domain (\d+)"', html)
+    assert len(shown) == 3 * SHOWN
+    assert all(assembled_run.domains["S1"][int(spot)] == domain for spot, domain in shown)
+    assert html.count('<i class="spot"') == 3 * SHOWN and "width:31.2%" in html  # a spot of 25 px in 80
+
+
+def test_pictures_of_another_program_are_named(assembled_run: SmallRun) -> None:
+    broken = assembled_run.folder / "S1.tiles.tif"
+    broken.write_bytes(b"II*\0nothing")
+    result = CliRunner().invoke(report, [*assembled_run.report_arguments(), "--tiles", str(broken)])
+    assert result.exit_code == 2 and "S1.tiles.tif: not the pictures" in result.output

