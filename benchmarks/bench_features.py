@@ -39,7 +39,7 @@ from mmsrl.qc.api import quality_control
 
 FLOOR, NETWORK = "texture", "efficientnet_lite0"
 DEFAULT = f"{NETWORK}+{FLOOR}"
-OTHER_SCALES = ((1.0,), (2.0,), (3.0,), (0.5, 1.0, 2.0), (1.0, 2.0, 3.0), (1.0, 2.0, 4.0))
+OTHER_SCALES = ((1.0,), (2.0,), (3.0,), (0.5, 1.0, 2.0), (1.0, 2.0, 3.0))
 LEAST_SPOTS = 10
 """Regions with fewer labelled spots are left out of the accuracy: a few blocks of tissue hold all of them."""
 

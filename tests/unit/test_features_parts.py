@@ -22,7 +22,7 @@ from mmsrl.features import gallery as gallery_module
 from mmsrl.features.api import image_features
 from mmsrl.features.cache import remembered
 from mmsrl.features.cli import main
-from mmsrl.features.components import principal_components, smoothed
+from mmsrl.features.components import between_sections, principal_components, smoothed
 from mmsrl.features.descriptors import CPU_BATCH, colour_texture, efficientnet_lite0, make_descriptors, read_options
 from mmsrl.features.gallery import Gallery, read_gallery, write_gallery
 from mmsrl.features.rasters import RGB
@@ -237,6 +237,17 @@ def test_reinhard_brings_two_stains_together() -> None:
         colours = [name for name in a.var_names if name.split("_")[0] in ("red", "green", "blue") and "mean" in name]
         gap[how] = float(np.abs(np.asarray(a[:, colours].X) - np.asarray(b[:, colours].X)).mean())
     assert gap["reinhard"] < 0.2 * gap["none"]
+
+
+def test_what_differs_between_sections_is_measured() -> None:
+    of = np.repeat([0, 1], [300, 200])
+    alike = rng.standard_normal((500, 5)).astype(np.float32)
+    assert between_sections(alike, of) < 0.02
+    stained = alike + 2.0 * of[:, None].astype(np.float32)  # variance between: 4·0.6·0.4, within: 1
+    assert between_sections(stained, of) == pytest.approx(0.96 / 1.96, abs=0.06)
+    apart = np.concatenate([stained[of == s] - stained[of == s].mean(axis=0) for s in (0, 1)])
+    assert between_sections(apart, of) < 1e-6
+    assert between_sections(np.ones((500, 2), np.float32), of) == 0.0
 
 
 def test_pictures_are_kept_with_their_barcodes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

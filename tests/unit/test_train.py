@@ -88,6 +88,7 @@ def test_sections_are_trained_jointly_on_their_common_genes(preset: str) -> None
     two = two[:, 5:].copy()
     for adata in (one, two):
         adata.obsm["X_image_descriptor"] = np.random.default_rng(3).standard_normal((120, 8)).astype(np.float32)
+    two.obsm["X_image_descriptor"] += 4.0  # another stain: variance 4 between, 1 within
     result = train([one, two], preset=preset, **QUICK, **({"hidden_dim": 64} if preset == "stmmr" else {}))
     assert one.obsm["X_mmsrl"].shape == two.obsm["X_mmsrl"].shape
     np.testing.assert_array_equal(result.embedding, np.vstack([one.obsm["X_mmsrl"], two.obsm["X_mmsrl"]]))
@@ -97,6 +98,7 @@ def test_sections_are_trained_jointly_on_their_common_genes(preset: str) -> None
     texts = " ".join(message["text"] for message in result.messages)
     assert "55 genes are common to all sections (one 60, two 55)" in texts
     assert "Harmony" in texts
+    assert "variance of image descriptors 8" in texts  # 80 %, as far as 120 spots tell
 
 
 def test_genes_in_another_order_are_the_same_genes() -> None:

@@ -69,3 +69,18 @@ def smoothed(values: npt.NDArray[np.float32], places: npt.NDArray[np.float64], w
     kernel = (half + half.T + sp.identity(len(places))).tocsr()
     total = np.asarray(kernel.sum(axis=1))
     return np.asarray(kernel @ values / total, dtype=np.float32)
+
+
+def between_sections(values: npt.NDArray[np.float32], section: npt.NDArray[np.integer]) -> float:
+    """Return the share of the variance of standardised columns, (n, d), that lies between the means of sections, (n,).
+
+    0: sections look alike; 1: they differ in nothing else. Constant columns do not count.
+    """
+    deviation = values.std(axis=0, dtype=np.float64)
+    varies = deviation > 1e-6 * np.maximum(np.abs(values).max(axis=0), 1e-30)
+    if not varies.any():
+        return 0.0
+    standard = (values[:, varies] - values[:, varies].mean(axis=0, dtype=np.float64)) / deviation[varies]
+    sections, sizes = np.unique(section, return_counts=True)
+    means = np.stack([standard[section == s].mean(axis=0) for s in sections])
+    return float((sizes @ means**2 / len(values)).mean())

@@ -111,7 +111,7 @@ def colour() -> Descriptor:
         return np.concatenate([pixels.mean(axis=1), pixels.std(axis=1)], axis=1)
 
     columns = [f"{channel}_{what}" for what in ("mean", "sd") for channel in ("red", "green", "blue")]
-    return Descriptor("colour", describe, columns, 1, None)
+    return Descriptor("colour", describe, columns, texture.SIDE, None)
 
 
 def colour_texture() -> Descriptor:

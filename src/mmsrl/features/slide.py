@@ -12,8 +12,7 @@ from mmsrl.features import tissue
 from mmsrl.features.cache import remembered
 from mmsrl.features.descriptors import Descriptor
 from mmsrl.features.rasters import RGB, Raster
-from mmsrl.features.texture import reduced
-from mmsrl.features.tiles import MOST_UM_PER_PX, NODES_PER_TILE, ahead, cut_tiles, interpolation_grid
+from mmsrl.features.tiles import MOST_UM_PER_PX, NODES_PER_TILE, ahead, cut_tiles, interpolation_grid, reduced
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -96,7 +95,14 @@ def describe(
                 "stain": None if stain is None else [*stain.lab_mean.round(3), *stain.lab_sd.round(3)],
             }
             found, places, computed = _at_spots(
-                slide, side, raster, len(descriptor.columns), _prepared(descriptor, prepare), key=key, cache=cache
+                slide,
+                side,
+                raster,
+                descriptor.input_px,
+                len(descriptor.columns),
+                _prepared(descriptor, prepare),
+                key=key,
+                cache=cache,
             )
             values.append(found)
             columns += [f"{name}_{side_um:g}um" for name in descriptor.columns]
@@ -122,9 +128,9 @@ def measure_quality(slide: Slide, side_um: float, look: tissue.Appearance) -> np
     raster = slide.level(side, QUALITY_PX)
 
     def measure(tiles: RGB) -> npt.NDArray[np.float32]:
-        return tissue.quality(reduced(tiles), look)
+        return tissue.quality(tiles, look)
 
-    values, _, _ = _at_spots(slide, side, raster, 4, measure, key={}, cache=None)
+    values, _, _ = _at_spots(slide, side, raster, QUALITY_PX, 4, measure, key={}, cache=None)
     values[slide.off] = np.nan
     return values
 
@@ -137,6 +143,7 @@ def _at_spots(
     slide: Slide,
     side: float,
     raster: Raster,
+    input_px: int,
     width: int,
     function: Callable[[RGB], npt.NDArray[np.float32]],
     *,
@@ -144,6 +151,8 @@ def _at_spots(
     cache: Path | None,
 ) -> tuple[npt.NDArray[np.float32], int, int]:
     """Apply a function to tiles at all spots, or at nodes between which spots are interpolated where they are close.
+
+    Tiles come with ``input_px`` pixels across, up to twice as many, or what the image has if that is less.
 
     Returns
     -------
@@ -161,7 +170,7 @@ def _at_spots(
         tiles_of = cut_tiles(raster, wanted * raster.scale, max(1, round(side * raster.scale)))
         with tqdm(total=len(wanted), desc="features", unit="tile", disable=None) as progress:
             for index, tiles in ahead(tiles_of):
-                values[index] = function(tiles)
+                values[index] = function(reduced(tiles, input_px))
                 progress.update(len(index))
         return values
 

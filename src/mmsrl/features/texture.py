@@ -6,9 +6,10 @@ import numpy as np
 import numpy.typing as npt
 
 from mmsrl.features.rasters import RGB
+from mmsrl.features.tiles import reduced
 
 SIDE = 64
-"""Tiles of twice that many pixels or more are reduced, by whole factors: texture is one of about the same scale."""
+"""Tiles of twice that many pixels or more are reduced: texture is one of about the same scale."""
 
 RADII = (1, 2, 4)
 """Of local binary patterns, in pixels."""
@@ -38,18 +39,7 @@ def describe(tiles: RGB) -> npt.NDArray[np.float32]:
     local binary patterns at three radii (Ojala et al. 2002); contrast, homogeneity, energy and correlation of the
     co-occurrence of grey levels (Haralick et al. 1973).
     """
-    return np.stack([_of_tile(tile) for tile in reduced(tiles)]).astype(np.float32)
-
-
-def reduced(tiles: RGB) -> RGB:
-    """Reduce tiles by the largest whole factor that leaves :data:`SIDE` pixels across, averaging."""
-    factor = max(tiles.shape[1] // SIDE, 1)
-    if factor == 1:
-        return tiles
-    side = tiles.shape[1] // factor
-    cut = tiles[:, : side * factor, : side * factor].reshape(len(tiles), side, factor, side, factor, 3)
-    small: RGB = np.rint(cut.mean(axis=(2, 4), dtype=np.float32)).astype(np.uint8)
-    return small
+    return np.stack([_of_tile(tile) for tile in reduced(tiles, SIDE)]).astype(np.float32)
 
 
 def _of_tile(tile: RGB) -> npt.NDArray[np.float64]:

@@ -162,6 +162,17 @@ def _reflect(index: npt.NDArray[np.int64], size: int) -> npt.NDArray[np.int64]:
     return np.minimum(index, period - index) if size > 1 else np.zeros_like(index)
 
 
+def reduced(tiles: RGB, side: int) -> RGB:
+    """Average tiles, (b, n, n, 3), over squares of pixels by the largest whole factor that leaves ``side`` across."""
+    factor = max(tiles.shape[1] // side, 1)
+    if factor == 1:
+        return tiles
+    n = tiles.shape[1] // factor
+    cut = tiles[:, : n * factor, : n * factor].reshape(len(tiles), n, factor, n, factor, 3)
+    small: RGB = np.rint(cut.mean(axis=(2, 4), dtype=np.float32)).astype(np.uint8)
+    return small
+
+
 def ahead(chunks: Iterator[T]) -> Iterator[T]:
     """Yield what an iterator yields, which makes one further in another thread meanwhile: reading while describing."""
     with ThreadPoolExecutor(max_workers=1) as pool:
