@@ -22,7 +22,8 @@ workflow {
         // seconds; the published models are trained once unless more is asked for.
         n_seeds = (params.n_seeds ?: (params.preset == 'default' ? 12 : 1)).toInteger()
         seeds = (0..<n_seeds).collect { member -> params.seed.toInteger() + member }
-        MMSRL(PLAN.out.sections, PLAN.out.code, channel.value(params_json), weights, seeds)
+        gene_sets = params.gene_sets ? file(params.gene_sets, checkIfExists: true) : []
+        MMSRL(PLAN.out.sections, PLAN.out.code, channel.value(params_json), weights, channel.value(gene_sets), seeds)
     }
 
     workflow.onComplete = {

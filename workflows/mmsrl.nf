@@ -4,6 +4,7 @@ include { FEATURES } from '../modules/local/features/main'
 include { TRAIN } from '../modules/local/train/main'
 include { DOMAINS } from '../modules/local/domains/main'
 include { CONSENSUS } from '../modules/local/consensus/main'
+include { MARKERS } from '../modules/local/markers/main'
 include { EVALUATE } from '../modules/local/evaluate/main'
 include { ASSEMBLE } from '../modules/local/assemble/main'
 include { REPORT } from '../modules/local/report/main'
@@ -23,6 +24,7 @@ workflow MMSRL {
     code // value channel: map of stage to fingerprint of its code; [:] where the container's version tells
     params_json // value channel: text, the parameters for report and manifest
     weights // file: of the network that describes images, or []
+    gene_sets // value channel: GMT file to compare markers with, or []
     seeds // list of integers: of the members of each unit's ensemble; the first one's embedding and model are the unit's
 
     main:
@@ -70,6 +72,9 @@ workflow MMSRL {
 
     CONSENSUS(DOMAINS.out.h5ad, code.map { c -> c.consensus ?: '' })
 
+    tissue = units.map { unit, members -> [unit, members.collect { member -> member.counts }] }
+    MARKERS(tissue.join(CONSENSUS.out.csv), gene_sets, code.map { c -> c.markers ?: '' })
+
     labelled = units
         .map { unit, members -> [unit, members.findAll { member -> member.truth }] }
         .filter { _unit, members -> members }
@@ -82,7 +87,8 @@ workflow MMSRL {
         .join(firstOf(TRAIN.out.summary))
         .join(DOMAINS.out.summary)
         .join(CONSENSUS.out.summary)
-        .map { unit, of_sections, train, domains, consensus -> [unit, of_sections + [train, domains, consensus]] }
+        .join(MARKERS.out.summary)
+        .map { row -> [row[0], row[1] + row[2..-1]] }
     ASSEMBLE(sources.join(results).join(so_far), code.map { c -> c.assemble ?: '' })
 
     versions = INGEST.out.versions.mix(
@@ -91,6 +97,7 @@ workflow MMSRL {
         TRAIN.out.versions,
         DOMAINS.out.versions,
         CONSENSUS.out.versions,
+        MARKERS.out.versions,
         EVALUATE.out.versions,
         ASSEMBLE.out.versions,
     )
@@ -100,6 +107,7 @@ workflow MMSRL {
         firstOf(TRAIN.out.summary),
         DOMAINS.out.summary,
         CONSENSUS.out.summary,
+        MARKERS.out.summary,
         EVALUATE.out.summary,
         ASSEMBLE.out.summary,
     )
@@ -121,6 +129,7 @@ workflow MMSRL {
     embedding = embeddings // [ unit, file ]
     members = DOMAINS.out.h5ad // [ unit, file ]
     domains = CONSENSUS.out.csv // [ unit, file ]
+    markers = MARKERS.out.tables // [ unit, files ]
     scores = EVALUATE.out.scores // [ unit, file ]
     report = REPORT.out.html // file
     versions = versions.mix(REPORT.out.versions) // file

@@ -46,6 +46,7 @@ STAGES: dict[str, str] = {
     "train": "Training",
     "domains": "Spatial domains",
     "consensus": "Consensus",
+    "markers": "Markers",
     "evaluate": "Evaluation",
     "assemble": "Assembly",
     "report": "Report",
@@ -95,6 +96,15 @@ PARAMETERS: tuple[Parameter, ...] = (
         "string",
         None,
         "File of weights (PyTorch or safetensors) for the model of timm in `backbone`; empty: those of the hub.",
+        format="file-path",
+    ),
+    Parameter(
+        "gene_sets",
+        "pipeline",
+        "string",
+        None,
+        "Gene sets (GMT: name, description and genes, with tabs between) that the markers of each domain are compared "
+        "with.",
         format="file-path",
     ),
     Parameter("help", "pipeline", "boolean", False, "Print the parameters and stop.", hidden=True),

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 _WHERE = {
     "train": "mmsrl.train.api",
+    "markers": "mmsrl.markers.api",
 }
 
 

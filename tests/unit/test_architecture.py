@@ -14,11 +14,10 @@ PROJECT = Path(__file__).parents[2]
 PACKAGE = Path(mmsrl.__file__).parent
 FILES = sorted(path for path in PACKAGE.rglob("*.py"))
 
-STAGES = ("ingest", "qc", "features", "train", "domains", "consensus", "evaluate", "assemble", "report")
+STAGES = ("ingest", "qc", "features", "train", "domains", "consensus", "markers", "evaluate", "assemble", "report")
 """In the order of the data."""
 
 FORMATS = {
-    "assemble/tables.py",
     "evaluate/truth.py",
     "features/cache.py",
     "features/gallery.py",
@@ -29,6 +28,7 @@ FORMATS = {
     "ingest/layout.py",
     "ingest/matrix.py",
     "ingest/positions.py",
+    "markers/gene_sets.py",
     "report/content.py",
     "report/pictures.py",
     "train/checkpoint.py",

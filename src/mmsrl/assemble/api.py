@@ -13,7 +13,7 @@ import scanpy as sc
 from mmsrl import _keys
 from mmsrl._errors import InputError
 from mmsrl._palette import domain_colors, natural_order
-from mmsrl.assemble.tables import rows_of
+from mmsrl._tables import rows_of
 
 
 def sample_of(adata: ad.AnnData) -> str:

@@ -1,0 +1,35 @@
+process MARKERS {
+    tag "${meta.id}"
+    label 'process_single'
+    container 'docker.io/mmsrl/mmsrl:0.1.0-cpu'
+
+    input:
+    // of every section of the unit: <sample>.qc.h5ad; of the unit: <unit>.domains.csv
+    tuple val(meta), path(counts), path(domains)
+    path gene_sets // GMT, or []
+    val code // fingerprint of the stage's code; it only has to be part of the task's hash
+
+    output:
+    tuple val(meta), path("${meta.id}.*.tsv"), emit: tables
+    tuple val(meta), path("${meta.id}.markers.json"), emit: summary
+    path 'versions.yml', emit: versions, topic: versions
+
+    when:
+    task.ext.when == null || task.ext.when
+
+    script:
+    def args = task.ext.args ?: ''
+    def sections = [counts].flatten().collect { file -> "--counts ${file}" }
+    def sets = gene_sets ? "--gene-sets ${gene_sets}" : ''
+    """
+    export OMP_NUM_THREADS=${task.cpus}
+    mmsrl-markers --id ${meta.id} ${sections.join(' ')} --domains ${domains} ${sets} ${args}
+
+    mmsrl-versions --process "${task.process}" anndata scikit-learn scipy > versions.yml
+    """
+
+    stub:
+    """
+    touch ${meta.id}.markers.tsv ${meta.id}.spatial_genes.tsv ${meta.id}.neighbours.tsv ${meta.id}.markers.json versions.yml
+    """
+}

@@ -1,0 +1,125 @@
+"""The sections of a unit with what was found of them, as the stages after ``consensus`` take them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+
+from mmsrl import _keys, geometry
+from mmsrl._errors import InputError
+from mmsrl._hdf5 import read_stage_file
+from mmsrl._palette import natural_order
+from mmsrl._tables import read_domains, rows_of
+
+
+def read_unit(counts: Sequence[Path], domains: Path, embedding: Path | None = None) -> list[ad.AnnData]:
+    """Read the sections of a unit, sorted by sample, each with ``obs['domain']``.
+
+    Parameters
+    ----------
+    counts
+        ``<sample>.qc.h5ad`` of every section.
+    domains
+        ``<unit>.domains.csv``.
+    embedding
+        ``<unit>.embedding.h5ad``; where it is given, sections also have ``obsm['X_mmsrl']``.
+
+    Raises
+    ------
+    InputError
+        If a file is damaged or not one of mmsrl, a sample is given twice, or a spot has no domain or embedding.
+    """
+    table = read_domains(domains)
+    embedded = read_stage_file(embedding, "train") if embedding is not None else None
+    categories = natural_order(table[_keys.DOMAIN])
+    sections: dict[str, ad.AnnData] = {}
+    for path in counts:
+        adata = read_stage_file(path, "qc")
+        sample = sample_of(adata)
+        if sample in sections:
+            raise InputError(f"{path.name}: sample {sample} is given twice")
+        barcodes = adata.obs_names.tolist()
+        own = table[_keys.DOMAIN].to_numpy()[rows_of(sample, barcodes, table, domains.name)]
+        adata.obs[_keys.DOMAIN] = pd.Categorical(own, categories)
+        if embedded is not None:
+            located = embedded.obs[[_keys.SAMPLE, _keys.BARCODE]]
+            rows = rows_of(sample, barcodes, located, embedding.name if embedding else "")
+            adata.obsm[_keys.EMBEDDING] = np.asarray(embedded.obsm[_keys.EMBEDDING])[rows]
+        sections[sample] = adata
+    # The order of arrival must not matter for the result.
+    return [sections[sample] for sample in sorted(sections)]
+
+
+def sample_of(adata: ad.AnnData, default: str = "section") -> str:
+    """Return the sample that an AnnData is of."""
+    return str(adata.uns.get(_keys.UNS, {}).get(_keys.SAMPLE, default))
+
+
+def sample_names(sections: Sequence[ad.AnnData]) -> list[str]:
+    """Return the samples of several sections, all different.
+
+    Raises
+    ------
+    InputError
+        If two have one name.
+    """
+    names = [sample_of(adata, f"section{i + 1}") for i, adata in enumerate(sections)]
+    if len(set(names)) < len(names):
+        raise InputError(f"sections must have different names in uns['mmsrl']['sample']; got {', '.join(names)}")
+    return names
+
+
+def section_index(sections: Sequence[ad.AnnData]) -> np.ndarray:
+    """Return for every spot of the stacked sections the position of its section, (N,) int64."""
+    return np.repeat(np.arange(len(sections)), [adata.n_obs for adata in sections])
+
+
+def in_pitches(adata: ad.AnnData) -> np.ndarray:
+    """Return the coordinates of a section, (n, 2) float64, in spot pitches.
+
+    Raises
+    ------
+    InputError
+        If there are none, or all spots lie at one place.
+    """
+    if _keys.SPATIAL not in adata.obsm:
+        raise InputError(f"obsm['{_keys.SPATIAL}'] is missing: the spots' coordinates are needed")
+    points = np.asarray(adata.obsm[_keys.SPATIAL], dtype=np.float64)
+    pitch = float(adata.uns.get(_keys.UNS, {}).get(_keys.PITCH_PX, np.nan))
+    if not np.isfinite(pitch):
+        pitch = geometry.measure(points).pitch
+    if not np.isfinite(pitch):
+        raise InputError(f"obsm['{_keys.SPATIAL}']: all spots lie at one place")
+    return points / pitch
+
+
+def stacked_counts(sections: Sequence[ad.AnnData]) -> tuple[sp.csr_matrix, list[str]]:
+    """Return the raw counts of the genes that all sections have, (N, G) float32 CSR, and the names of these genes."""
+    shared = set.intersection(*(set(adata.var_names) for adata in sections))
+    genes = [gene for gene in sections[0].var_names if gene in shared]
+    if not genes:
+        names = ", ".join(sample_names(sections))
+        raise InputError(f"sections {names} have no gene in common; are they of one species and naming?")
+    parts = [adata.X if adata.var_names.tolist() == genes else adata[:, genes].X for adata in sections]
+    return sp.vstack([sp.csr_matrix(part, dtype=np.float32) for part in parts], format="csr"), genes
+
+
+def stacked_domains(sections: Sequence[ad.AnnData]) -> tuple[np.ndarray, list[str]]:
+    """Return the domain of every spot as its position in the names of the domains, (N,) int64, and these names.
+
+    Raises
+    ------
+    InputError
+        If a section has no domains.
+    """
+    for name, adata in zip(sample_names(sections), sections, strict=True):
+        if _keys.DOMAIN not in adata.obs or adata.obs[_keys.DOMAIN].isna().any():
+            raise InputError(f"sample {name}: every spot must have a domain in obs['{_keys.DOMAIN}']")
+    labels = np.concatenate([adata.obs[_keys.DOMAIN].astype(str).to_numpy() for adata in sections])
+    names = natural_order(labels)
+    return pd.Categorical(labels, names).codes.astype(np.int64), names

@@ -1,0 +1,49 @@
+"""``mmsrl-markers``: what tells the domains of a unit apart."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import click
+
+from mmsrl._click import INPUT_FILE, log_messages, output_dir_option, stage_command
+
+
+@stage_command("markers")
+@click.option("--id", "id", required=True, help="Id of the unit; names the outputs.")
+@click.option("--counts", type=INPUT_FILE, multiple=True, required=True, help="<sample>.qc.h5ad; once a sample.")
+@click.option("--domains", type=INPUT_FILE, required=True, help="<unit>.domains.csv.")
+@click.option("--gene-sets", type=INPUT_FILE, help="Gene sets in GMT format to compare the markers with.")
+@click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Seed.")
+@output_dir_option("the tables and <unit>.markers.json")
+def main(id: str, counts: tuple[Path, ...], domains: Path, gene_sets: Path | None, seed: int, output_dir: Path) -> None:
+    """Find the genes of each domain, genes that follow the tissue, gene sets, and which domains adjoin."""
+    from mmsrl._errors import InputError
+    from mmsrl._files import write_summary, write_text
+    from mmsrl._sections import read_unit
+    from mmsrl.markers.api import markers
+    from mmsrl.markers.gene_sets import read_gmt
+
+    sets = read_gmt(gene_sets) if gene_sets else None
+    try:
+        found = markers(read_unit(counts, domains), gene_sets=sets, seed=seed)
+    except InputError as error:
+        raise InputError(f"unit {id}: {error}") from error
+    log = logging.getLogger(__name__)
+    log_messages(log, found.messages)
+    tables = {"markers": found.genes, "spatial_genes": found.spatial, "neighbours": found.neighbours}
+    if sets:
+        tables["gene_sets"] = found.gene_sets
+    for name, table in tables.items():
+        text = table.to_csv(sep="\t", index=False, lineterminator="\n", float_format="%.6g")
+        write_text(output_dir / f"{id}.{name}.tsv", text)
+    log.info("%d markers in %d domains", sum(found.facts["n_markers"].values()), len(found.facts["domains"]))
+    write_summary(
+        output_dir / f"{id}.markers.json",
+        stage="markers",
+        id=id,
+        parameters={"gene_sets": gene_sets.name if gene_sets else None, "seed": seed},
+        result=found.facts,
+        messages=found.messages,
+    )

@@ -1,0 +1,123 @@
+"""What adjoins on the tissue: the graph of neighbours, genes that follow it, and domains that meet. Linear in spots."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+from scipy.stats import norm
+
+from mmsrl.geometry import FIRST_SHELL
+
+Float = NDArray[np.float64]
+
+NEIGHBOURS = 6
+"""Neighbours of a spot where there is no lattice."""
+
+PERMUTATIONS = 1000
+
+
+class Contacts(NamedTuple):
+    """How often spots of two domains adjoin; all (K, K)."""
+
+    observed: NDArray[np.int64]
+    """Pairs (spot of the row's domain, neighbour of the column's)."""
+    expected: Float
+    """The same with domains shuffled over the spots."""
+    z: Float
+    """Observed minus expected, in standard deviations over shuffles; 0 where there is no spread."""
+
+
+def adjacency(points: Float, *, lattice: bool) -> sp.csr_matrix:
+    """Return which spots adjoin: symmetric, (n, n), ones without a diagonal.
+
+    Parameters
+    ----------
+    points
+        (n, 2), in spot pitches.
+    lattice
+        Whether spots lie on one; then those within 1.2 pitches adjoin, else the six nearest, either way.
+    """
+    n = len(points)
+    if lattice:
+        pairs = cKDTree(points).query_pairs(FIRST_SHELL, output_type="ndarray")
+    else:
+        k = min(NEIGHBOURS, n - 1)
+        near = cKDTree(points).query(points, k=np.arange(2, k + 2))[1]
+        pairs = np.column_stack([np.repeat(np.arange(n), k), near.ravel()])
+    one_way = sp.csr_matrix((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(n, n))
+    both = sp.csr_matrix(one_way + one_way.T)
+    both.setdiag(0)
+    both.eliminate_zeros()
+    both.data[:] = 1.0
+    return both
+
+
+def morans_i(values: sp.csr_matrix, graph: sp.csr_matrix) -> tuple[Float, Float]:
+    """Return Moran's I of every gene and its one-sided p-value (more alike than chance), each (G,).
+
+    The p-value is the normal approximation under normality (Cliff and Ord 1981), whose variance depends on the graph
+    alone; rows of the graph are made to sum to 1 first. Both are NaN for genes that are the same everywhere.
+
+    Parameters
+    ----------
+    values
+        (n, G).
+    graph
+        (n, n), symmetric, no diagonal.
+    """
+    degree = np.asarray(graph.sum(axis=1)).ravel()
+    weights = sp.csr_matrix(sp.diags(1.0 / np.maximum(degree, 1.0)) @ graph)
+    n, total = len(degree), float(weights.sum())
+    if total == 0:
+        return np.full(values.shape[1], np.nan), np.full(values.shape[1], np.nan)
+    x = sp.csr_matrix(values, dtype=np.float64)
+    mean = np.asarray(x.mean(axis=0)).ravel()
+    columns = np.asarray(weights.sum(axis=0)).ravel()
+    rows = np.asarray(weights.sum(axis=1)).ravel()
+    # (x - m)ᵀ W (x - m), multiplied out, so that x stays sparse.
+    product = np.asarray(x.multiply(weights @ x).sum(axis=0)).ravel()
+    product += mean**2 * total - mean * (x.T @ rows + x.T @ columns)
+    variance = np.asarray(x.multiply(x).sum(axis=0)).ravel() - n * mean**2
+    flat = variance <= 1e-12 * np.maximum(n * mean**2, 1e-300)
+    index = np.divide(n / total * product, variance, out=np.full_like(mean, np.nan), where=~flat)
+    both_ways = weights + weights.T
+    s1 = float(both_ways.multiply(both_ways).sum()) / 2
+    s2 = float(((rows + columns) ** 2).sum())
+    expected = -1.0 / (n - 1)
+    spread = (n**2 * s1 - n * s2 + 3 * total**2) / ((n**2 - 1) * total**2) - expected**2
+    return index, norm.sf((index - expected) / np.sqrt(spread))
+
+
+def contacts(domain: NDArray[np.int64], graph: sp.csr_matrix, n_domains: int, seed: int) -> Contacts:
+    """Count neighbours by domain, and compare with domains shuffled over the spots.
+
+    Domains are patches, so that almost every domain adjoins itself more than chance: what tells is which of two others
+    is the nearer.
+
+    Parameters
+    ----------
+    domain
+        (n,), from 0 to ``n_domains`` - 1.
+    graph
+        (n, n), symmetric, no diagonal.
+    """
+    n, (one, other) = len(domain), graph.nonzero()
+
+    def count(labels: NDArray[np.int64]) -> NDArray[np.int64]:
+        pairs = np.bincount(labels[one] * n_domains + labels[other], minlength=n_domains**2)
+        return pairs.reshape(n_domains, n_domains)
+
+    observed = count(domain)
+    size = np.bincount(domain, minlength=n_domains).astype(np.float64)
+    expected = len(one) * (np.outer(size, size) - np.diag(size)) / max(n * (n - 1), 1)
+    generator = np.random.default_rng(seed)
+    squares = np.zeros((n_domains, n_domains))
+    for _ in range(PERMUTATIONS):
+        squares += (count(generator.permutation(domain)) - expected) ** 2
+    spread = np.sqrt(squares / PERMUTATIONS)
+    z = np.divide(observed - expected, spread, out=np.zeros_like(spread), where=spread > 0)
+    return Contacts(observed, expected, z)

@@ -1,0 +1,59 @@
+"""A section of tissue whose truth is known: bands with genes of their own, and genes that rise across them."""
+
+from __future__ import annotations
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+
+ROWS, COLUMNS = 24, 20
+BANDS = 4
+MARKERS = 8
+"""Genes of each band; then as many that rise from the first band to the last, and NOISE without any pattern."""
+NOISE = 100
+
+
+def section(name: str = "S", seed: int = 0, depth: float = 1.0) -> ad.AnnData:
+    """Return raw counts with ``obs['domain']`` (the bands), ``obs['depth']`` (0 to 1) and pixels in ``obsm``.
+
+    Genes are ``B<band>_<i>``, ``rising_<i>`` and ``noise_<i>``; libraries differ fourfold from spot to spot.
+    """
+    rng = np.random.default_rng(seed)
+    row, column = (index.ravel() for index in np.indices((ROWS, COLUMNS)))
+    band = row * BANDS // ROWS
+    across = row / (ROWS - 1)
+    n = len(row)
+    genes = [f"B{b + 1}_{i}" for b in range(BANDS) for i in range(MARKERS)]
+    genes += [f"rising_{i}" for i in range(MARKERS)] + [f"noise_{i}" for i in range(NOISE)]
+    rate = np.full((n, len(genes)), 1.0)
+    for b in range(BANDS):
+        rate[band == b, b * MARKERS : (b + 1) * MARKERS] = 5.0
+    rate[:, BANDS * MARKERS : (BANDS + 1) * MARKERS] = 0.5 + 4.0 * across[:, None]
+    library = depth * 2.0 ** rng.uniform(-1, 1, n)
+    counts = rng.poisson(rate * library[:, None]).astype(np.float32)
+    obs = pd.DataFrame(
+        {"array_row": row, "array_col": column, "domain": pd.Categorical((band + 1).astype(str)), "depth": across},
+        index=[f"{name}{i}-1" for i in range(n)],
+    )
+    return ad.AnnData(
+        sp.csr_matrix(counts),
+        obs=obs,
+        var=pd.DataFrame(index=genes),
+        obsm={"spatial": np.column_stack([column, row]) * 100.0},
+        uns={
+            "spatial": {name: {"images": {}, "scalefactors": {}}},
+            "mmsrl": {"sample": name, "pitch_px": 100.0, "lattice": "square", "platform": "other"},
+        },
+    )
+
+
+def domains_csv(*sections: ad.AnnData) -> str:
+    """Return the sections' bands as ``<unit>.domains.csv``."""
+    parts = [
+        pd.DataFrame(
+            {"sample": a.uns["mmsrl"]["sample"], "barcode": a.obs_names, "domain": a.obs["domain"].astype(str)}
+        )
+        for a in sections
+    ]
+    return pd.concat(parts).to_csv(index=False)
