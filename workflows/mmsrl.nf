@@ -5,6 +5,7 @@ include { TRAIN } from '../modules/local/train/main'
 include { DOMAINS } from '../modules/local/domains/main'
 include { CONSENSUS } from '../modules/local/consensus/main'
 include { MARKERS } from '../modules/local/markers/main'
+include { TRAJECTORY } from '../modules/local/trajectory/main'
 include { EVALUATE } from '../modules/local/evaluate/main'
 include { ASSEMBLE } from '../modules/local/assemble/main'
 include { REPORT } from '../modules/local/report/main'
@@ -75,11 +76,13 @@ workflow MMSRL {
     tissue = units.map { unit, members -> [unit, members.collect { member -> member.counts }] }
     MARKERS(tissue.join(CONSENSUS.out.csv), gene_sets, code.map { c -> c.markers ?: '' })
 
+    TRAJECTORY(tissue.join(embeddings).join(CONSENSUS.out.csv), code.map { c -> c.trajectory ?: '' })
+
     labelled = units
         .map { unit, members -> [unit, members.findAll { member -> member.truth }] }
         .filter { _unit, members -> members }
         .map { unit, members -> [unit, members.collect { member -> member.meta.id }, members.collect { member -> member.truth }] }
-    EVALUATE(CONSENSUS.out.csv.join(embeddings).join(labelled), code.map { c -> c.evaluate ?: '' })
+    EVALUATE(CONSENSUS.out.csv.join(embeddings).join(TRAJECTORY.out.h5ad).join(labelled), code.map { c -> c.evaluate ?: '' })
 
     results = embeddings.join(CONSENSUS.out.csv)
     so_far = units
@@ -88,6 +91,7 @@ workflow MMSRL {
         .join(DOMAINS.out.summary)
         .join(CONSENSUS.out.summary)
         .join(MARKERS.out.summary)
+        .join(TRAJECTORY.out.summary)
         .map { row -> [row[0], row[1] + row[2..-1]] }
     ASSEMBLE(sources.join(results).join(so_far), code.map { c -> c.assemble ?: '' })
 
@@ -98,6 +102,7 @@ workflow MMSRL {
         DOMAINS.out.versions,
         CONSENSUS.out.versions,
         MARKERS.out.versions,
+        TRAJECTORY.out.versions,
         EVALUATE.out.versions,
         ASSEMBLE.out.versions,
     )
@@ -108,6 +113,7 @@ workflow MMSRL {
         DOMAINS.out.summary,
         CONSENSUS.out.summary,
         MARKERS.out.summary,
+        TRAJECTORY.out.summary,
         EVALUATE.out.summary,
         ASSEMBLE.out.summary,
     )
@@ -129,6 +135,7 @@ workflow MMSRL {
     embedding = embeddings // [ unit, file ]
     members = DOMAINS.out.h5ad // [ unit, file ]
     domains = CONSENSUS.out.csv // [ unit, file ]
+    trajectory = TRAJECTORY.out.h5ad // [ unit, file ]
     markers = MARKERS.out.tables // [ unit, files ]
     scores = EVALUATE.out.scores // [ unit, file ]
     report = REPORT.out.html // file

@@ -16,17 +16,21 @@ SAMPLE = "sample"
 BARCODE = "barcode"
 DOMAIN = "domain"
 CONFIDENCE = "domain_confidence"
+PSEUDOTIME = "pseudotime"
 
 # obsm
 SPATIAL = "spatial"
 IMAGE = "X_image"
 IMAGE_DESCRIPTOR = "X_image_descriptor"
 EMBEDDING = "X_mmsrl"
+UMAP = "X_umap"
 POSTERIOR = "posterior_"
 """With the number of the member."""
 
 # layers
 COUNTS = "counts"
+ENHANCED = "enhanced"
+"""Also the column of var that says which genes were de-noised."""
 
 # uns
 UNS = "mmsrl"

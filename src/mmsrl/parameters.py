@@ -47,6 +47,7 @@ STAGES: dict[str, str] = {
     "domains": "Spatial domains",
     "consensus": "Consensus",
     "markers": "Markers",
+    "trajectory": "Trajectory",
     "evaluate": "Evaluation",
     "assemble": "Assembly",
     "report": "Report",
@@ -323,6 +324,24 @@ PARAMETERS: tuple[Parameter, ...] = (
         "How spots are grouped: `gmm` (Gaussian mixture with one covariance for all domains), `gmm_full` (with one for "
         "each), `kmeans`, or `leiden`.",
         choices=("gmm", "gmm_full", "kmeans", "leiden"),
+    ),
+    Parameter(
+        "root",
+        "trajectory",
+        "string",
+        None,
+        "Where pseudotime starts: `domain:NAME`, `gene:NAME` (the domain that has the most of it) or `spot:BARCODE`; "
+        "empty: found from the data.",
+        pattern=r"^(domain|gene|spot):.+$",
+        pattern_words="domain:NAME, gene:NAME or spot:BARCODE",
+    ),
+    Parameter(
+        "label_order",
+        "evaluate",
+        "string",
+        None,
+        "Labels in the order in which pseudotime should meet them, with commas between, such as "
+        "`WM,L6,L5,L4,L3,L2,L1`; read for a score and for nothing else.",
     ),
     Parameter("report_title", "report", "string", "Spatial domains", "Title of the report."),
 )

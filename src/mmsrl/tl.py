@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 _WHERE = {
     "train": "mmsrl.train.api",
     "markers": "mmsrl.markers.api",
+    "trajectory": "mmsrl.trajectory.api",
 }
 
 

@@ -14,7 +14,19 @@ PROJECT = Path(__file__).parents[2]
 PACKAGE = Path(mmsrl.__file__).parent
 FILES = sorted(path for path in PACKAGE.rglob("*.py"))
 
-STAGES = ("ingest", "qc", "features", "train", "domains", "consensus", "markers", "evaluate", "assemble", "report")
+STAGES = (
+    "ingest",
+    "qc",
+    "features",
+    "train",
+    "domains",
+    "consensus",
+    "markers",
+    "trajectory",
+    "evaluate",
+    "assemble",
+    "report",
+)
 """In the order of the data."""
 
 FORMATS = {

@@ -12,7 +12,8 @@ from mmsrl.check.fingerprint import fingerprints, stages
 from mmsrl.parameters import PARAMETERS, Parameter
 
 REAL = Path(mmsrl.__file__).parent
-ALL = {"ingest", "markers", "qc", "features", "train", "domains", "consensus", "evaluate", "assemble", "report"}
+ALL = {"ingest", "qc", "features", "train", "domains", "consensus", "markers", "trajectory"}
+ALL |= {"evaluate", "assemble", "report"}
 
 # Two stages that share a module, with every way in which Python code gets at other code.
 SOURCES = {

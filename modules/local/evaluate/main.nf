@@ -4,8 +4,8 @@ process EVALUATE {
     container 'docker.io/mmsrl/mmsrl:0.1.0-cpu'
 
     input:
-    // <unit>.domains.csv, <unit>.embedding.h5ad; sample names and, in the same order, their CSV files barcode,label
-    tuple val(meta), path(domains), path(embedding), val(samples), path(truths, stageAs: 'truth?/*')
+    // <unit>.domains.csv, <unit>.embedding.h5ad, <unit>.trajectory.h5ad or []; sample names and, in the same order, their CSV files barcode,label
+    tuple val(meta), path(domains), path(embedding), path(trajectory), val(samples), path(truths, stageAs: 'truth?/*')
     val code // fingerprint of the stage's code; it only has to be part of the task's hash
 
     output:
@@ -19,8 +19,9 @@ process EVALUATE {
     script:
     def args = task.ext.args ?: ''
     def labels = [samples, [truths].flatten()].transpose().collect { sample, file -> "--truth ${sample}=${file}" }
+    def order = trajectory ? "--trajectory ${trajectory}" : ''
     """
-    mmsrl-evaluate --id ${meta.id} --domains ${domains} --embedding ${embedding} ${labels.join(' ')} ${args}
+    mmsrl-evaluate --id ${meta.id} --domains ${domains} --embedding ${embedding} ${order} ${labels.join(' ')} ${args}
 
     mmsrl-versions --process "${task.process}" anndata scikit-learn > versions.yml
     """

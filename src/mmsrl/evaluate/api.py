@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -11,6 +11,7 @@ import pandas as pd
 from mmsrl import _keys
 from mmsrl._errors import InputError
 from mmsrl.evaluate.metrics import agreement, chaos, confusion, match, pas, spatial_silhouette
+from mmsrl.evaluate.order import order_agreement
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -30,7 +31,15 @@ class Scores(NamedTuple):
     """What the user should be told: ``level`` and ``text``."""
 
 
-def score(unit: str, domains: pd.DataFrame, embedding: AnnData, truth: Mapping[str, pd.Series[str]]) -> Scores:
+def score(
+    unit: str,
+    domains: pd.DataFrame,
+    embedding: AnnData,
+    truth: Mapping[str, pd.Series[str]],
+    *,
+    pseudotime: pd.DataFrame | None = None,
+    label_order: Sequence[str] = (),
+) -> Scores:
     """Score domains against labels, and by how they lie on the tissue.
 
     Parameters
@@ -44,6 +53,10 @@ def score(unit: str, domains: pd.DataFrame, embedding: AnnData, truth: Mapping[s
     truth
         By sample, the label of each labelled barcode. Spots without a label are left out of the agreement with labels
         and only of that.
+    pseudotime
+        ``sample``, ``barcode``, ``pseudotime``.
+    label_order
+        Labels in the order in which pseudotime should meet them; without it the order is not scored.
 
     Raises
     ------
@@ -69,6 +82,8 @@ def score(unit: str, domains: pd.DataFrame, embedding: AnnData, truth: Mapping[s
         groups = section[_keys.DOMAIN].astype("category").cat.codes.to_numpy(np.int64)
         coordinates = section[["x", "y"]].to_numpy(np.float64)
         rows += [(sample, name, metric(groups, coordinates), len(section)) for name, metric in SPATIAL_METRICS.items()]
+    if pseudotime is not None and label_order:
+        _order(spots, pseudotime, label_order, [name for name in names if name in truth], rows, facts, messages)
     if len(names) > 1:
         by_section = [row for row in rows if row[1] in SPATIAL_METRICS]
         _compare(unit, spots, rows, facts)
@@ -78,6 +93,31 @@ def score(unit: str, domains: pd.DataFrame, embedding: AnnData, truth: Mapping[s
             rows.append((unit, name, float(np.average(values, weights=weights)), len(spots)))
     table = pd.DataFrame(rows, columns=[_keys.SAMPLE, "metric", "value", "n_spots"])
     return Scores(table, facts, messages)
+
+
+def _order(
+    spots: pd.DataFrame,
+    pseudotime: pd.DataFrame,
+    label_order: Sequence[str],
+    names: Sequence[str],
+    rows: list[tuple[str, str, float, int]],
+    facts: dict[str, Any],
+    messages: list[dict[str, str]],
+) -> None:
+    """Add how far pseudotime meets the labels of each labelled sample in the order that was given."""
+    keys = [_keys.SAMPLE, _keys.BARCODE]
+    times = pseudotime[[*keys, _keys.PSEUDOTIME]].astype(dict.fromkeys(keys, str))
+    timed = spots.merge(times, on=keys, how="left")
+    for name in names:
+        own = timed[(timed[_keys.SAMPLE] == name) & timed["label"].isin(label_order)].dropna(subset=_keys.PSEUDOTIME)
+        found = order_agreement(own[_keys.PSEUDOTIME].to_numpy(np.float64), own["label"].tolist(), label_order)
+        if found is None:
+            text = f"sample {name}: fewer than three of the labels in label_order have spots with a pseudotime"
+            messages.append({"level": "warning", "text": text})
+            continue
+        rows.append((name, "pseudotime_order", found.medians, len(own)))
+        rows.append((name, "pseudotime_order_spots", found.spots, len(own)))
+        facts[name]["median_pseudotime"] = found.median_by_label
 
 
 def _located(unit: str, domains: pd.DataFrame, embedding: AnnData) -> pd.DataFrame:

@@ -21,8 +21,17 @@ from mmsrl._click import INPUT_FILE, log_messages, output_dir_option, stage_comm
     required=True,
     help="Labels of a section, columns barcode and label; give it once a labelled section.",
 )
+@click.option("--trajectory", type=INPUT_FILE, help="<unit>.trajectory.h5ad, for the order of the labels.")
 @output_dir_option("<unit>.scores.csv and <unit>.evaluate.json")
-def main(id: str, domains: Path, embedding: Path, truth: tuple[str, ...], output_dir: Path) -> None:
+def main(
+    id: str,
+    domains: Path,
+    embedding: Path,
+    truth: tuple[str, ...],
+    trajectory: Path | None,
+    output_dir: Path,
+    label_order: str | None,
+) -> None:
     """Score the domains of a unit against labels, and by how they lie on the tissue."""
     import pandas as pd
 
@@ -32,6 +41,7 @@ def main(id: str, domains: Path, embedding: Path, truth: tuple[str, ...], output
     from mmsrl._hdf5 import read_stage_file
     from mmsrl._tables import read_table
     from mmsrl.evaluate.api import score
+    from mmsrl.evaluate.order import names_in_order
     from mmsrl.evaluate.truth import read_truth
 
     labels: dict[str, pd.Series[str]] = {}
@@ -44,12 +54,21 @@ def main(id: str, domains: Path, embedding: Path, truth: tuple[str, ...], output
         labels[sample] = read_truth(Path(path), sample=sample)
     columns = (_keys.SAMPLE, _keys.BARCODE, _keys.DOMAIN)
     found = read_table(domains, "domains", columns, text=columns)
-    table, facts, messages = score(id, found, read_stage_file(embedding, "train"), labels)
+    times = read_stage_file(trajectory, "trajectory").obs if trajectory else None
+    order = names_in_order(label_order or "")
+    table, facts, messages = score(
+        id, found, read_stage_file(embedding, "train"), labels, pseudotime=times, label_order=order
+    )
     log = logging.getLogger(__name__)
     log_messages(log, messages)
     for row in table[table["metric"] == "ARI"].itertuples():
         log.info("%s: ARI %.3f over %d labelled spots", row.sample, row.value, row.n_spots)
     write_text(output_dir / f"{id}.scores.csv", table.to_csv(index=False, lineterminator="\n", float_format="%.6g"))
     write_summary(
-        output_dir / f"{id}.evaluate.json", stage="evaluate", id=id, parameters={}, result=facts, messages=messages
+        output_dir / f"{id}.evaluate.json",
+        stage="evaluate",
+        id=id,
+        parameters={"label_order": label_order},
+        result=facts,
+        messages=messages,
     )

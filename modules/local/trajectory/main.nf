@@ -1,0 +1,34 @@
+process TRAJECTORY {
+    tag "${meta.id}"
+    label 'process_single'
+    container 'docker.io/mmsrl/mmsrl:0.1.0-cpu'
+
+    input:
+    // of every section of the unit: <sample>.qc.h5ad; of the unit: <unit>.embedding.h5ad, <unit>.domains.csv
+    tuple val(meta), path(counts), path(embedding), path(domains)
+    val code // fingerprint of the stage's code; it only has to be part of the task's hash
+
+    output:
+    tuple val(meta), path("${meta.id}.trajectory.h5ad"), emit: h5ad
+    tuple val(meta), path("${meta.id}.trends.tsv"), emit: trends
+    tuple val(meta), path("${meta.id}.trajectory.json"), emit: summary
+    path 'versions.yml', emit: versions, topic: versions
+
+    when:
+    task.ext.when == null || task.ext.when
+
+    script:
+    def args = task.ext.args ?: ''
+    def sections = [counts].flatten().collect { file -> "--counts ${file}" }
+    """
+    export OMP_NUM_THREADS=${task.cpus}
+    mmsrl-trajectory --id ${meta.id} ${sections.join(' ')} --embedding ${embedding} --domains ${domains} ${args}
+
+    mmsrl-versions --process "${task.process}" anndata scanpy scipy umap-learn > versions.yml
+    """
+
+    stub:
+    """
+    touch ${meta.id}.trajectory.h5ad ${meta.id}.trends.tsv ${meta.id}.trajectory.json versions.yml
+    """
+}

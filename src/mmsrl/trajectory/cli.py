@@ -1,0 +1,53 @@
+"""``mmsrl-trajectory``: the order of a unit's spots from a root."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import click
+
+from mmsrl._click import INPUT_FILE, log_messages, output_dir_option, stage_command
+
+
+@stage_command("trajectory")
+@click.option("--id", "id", required=True, help="Id of the unit; names the outputs.")
+@click.option("--counts", type=INPUT_FILE, multiple=True, required=True, help="<sample>.qc.h5ad; once a sample.")
+@click.option("--embedding", type=INPUT_FILE, required=True, help="<unit>.embedding.h5ad.")
+@click.option("--domains", type=INPUT_FILE, required=True, help="<unit>.domains.csv.")
+@click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Seed.")
+@output_dir_option("<unit>.trajectory.h5ad, <unit>.trends.tsv and <unit>.trajectory.json")
+def main(
+    id: str,
+    counts: tuple[Path, ...],
+    embedding: Path,
+    domains: Path,
+    seed: int,
+    output_dir: Path,
+    root: str | None,
+) -> None:
+    """Order the spots of a unit by pseudotime, and find the genes that change along it."""
+    from mmsrl._errors import InputError
+    from mmsrl._files import atomic_path, write_summary, write_text
+    from mmsrl._sections import read_unit
+    from mmsrl.trajectory.api import trajectory
+
+    try:
+        found = trajectory(read_unit(counts, domains, embedding), root=root, seed=seed)
+    except InputError as error:
+        raise InputError(f"unit {id}: {error}") from error
+    log = logging.getLogger(__name__)
+    log_messages(log, found.messages)
+    log.info("root: %s; %d genes change", found.facts["root"]["rule"], found.facts["n_changing"])
+    with atomic_path(output_dir / f"{id}.trajectory.h5ad") as temporary:
+        found.spots.write_h5ad(temporary, compression="gzip")
+    text = found.genes.to_csv(sep="\t", index=False, lineterminator="\n", float_format="%.6g")
+    write_text(output_dir / f"{id}.trends.tsv", text)
+    write_summary(
+        output_dir / f"{id}.trajectory.json",
+        stage="trajectory",
+        id=id,
+        parameters={"root": root, "seed": seed},
+        result=found.facts,
+        messages=found.messages,
+    )
