@@ -6,6 +6,7 @@ include { DOMAINS } from '../modules/local/domains/main'
 include { CONSENSUS } from '../modules/local/consensus/main'
 include { MARKERS } from '../modules/local/markers/main'
 include { TRAJECTORY } from '../modules/local/trajectory/main'
+include { ENHANCE } from '../modules/local/enhance/main'
 include { EVALUATE } from '../modules/local/evaluate/main'
 include { ASSEMBLE } from '../modules/local/assemble/main'
 include { REPORT } from '../modules/local/report/main'
@@ -78,6 +79,8 @@ workflow MMSRL {
 
     TRAJECTORY(tissue.join(embeddings).join(CONSENSUS.out.csv), code.map { c -> c.trajectory ?: '' })
 
+    ENHANCE(sources.join(embeddings).join(firstOf(TRAIN.out.model)), code.map { c -> c.enhance ?: '' })
+
     labelled = units
         .map { unit, members -> [unit, members.findAll { member -> member.truth }] }
         .filter { _unit, members -> members }
@@ -92,6 +95,7 @@ workflow MMSRL {
         .join(CONSENSUS.out.summary)
         .join(MARKERS.out.summary)
         .join(TRAJECTORY.out.summary)
+        .join(ENHANCE.out.summary)
         .map { row -> [row[0], row[1] + row[2..-1]] }
     ASSEMBLE(sources.join(results).join(so_far), code.map { c -> c.assemble ?: '' })
 
@@ -103,6 +107,7 @@ workflow MMSRL {
         CONSENSUS.out.versions,
         MARKERS.out.versions,
         TRAJECTORY.out.versions,
+        ENHANCE.out.versions,
         EVALUATE.out.versions,
         ASSEMBLE.out.versions,
     )
@@ -114,6 +119,7 @@ workflow MMSRL {
         CONSENSUS.out.summary,
         MARKERS.out.summary,
         TRAJECTORY.out.summary,
+        ENHANCE.out.summary,
         EVALUATE.out.summary,
         ASSEMBLE.out.summary,
     )
@@ -135,6 +141,7 @@ workflow MMSRL {
     embedding = embeddings // [ unit, file ]
     members = DOMAINS.out.h5ad // [ unit, file ]
     domains = CONSENSUS.out.csv // [ unit, file ]
+    enhanced = ENHANCE.out.h5ad // [ unit, file ]
     trajectory = TRAJECTORY.out.h5ad // [ unit, file ]
     markers = MARKERS.out.tables // [ unit, files ]
     scores = EVALUATE.out.scores // [ unit, file ]

@@ -28,6 +28,7 @@ NEEDED: dict[str, tuple[str, ...]] = {
     ),
     "domains": (f"obs/{_keys.SAMPLE}", f"obs/{_keys.BARCODE}", f"obsm/{_keys.SPATIAL}", f"obsm/{_keys.POSTERIOR}0"),
     "trajectory": (f"obs/{_keys.SAMPLE}", f"obs/{_keys.BARCODE}", f"obs/{_keys.PSEUDOTIME}", f"obsm/{_keys.UMAP}"),
+    "enhance": ("X", f"obs/{_keys.SAMPLE}", f"obs/{_keys.BARCODE}", "var"),
     "assemble": ("var", f"obs/{_keys.DOMAIN}", f"obsm/{_keys.SPATIAL}", f"uns/{_keys.UNS}/{_keys.UNIT}"),
 }
 """What later stages rely on in the file of a stage (``docs/architecture.md``), by its place in the file."""

@@ -48,6 +48,7 @@ STAGES: dict[str, str] = {
     "consensus": "Consensus",
     "markers": "Markers",
     "trajectory": "Trajectory",
+    "enhance": "Enhancement",
     "evaluate": "Evaluation",
     "assemble": "Assembly",
     "report": "Report",
@@ -334,6 +335,15 @@ PARAMETERS: tuple[Parameter, ...] = (
         "empty: found from the data.",
         pattern=r"^(domain|gene|spot):.+$",
         pattern_words="domain:NAME, gene:NAME or spot:BARCODE",
+    ),
+    Parameter(
+        "n_enhanced_genes",
+        "enhance",
+        "integer",
+        None,
+        "Genes whose de-noised expression is written, those that gain most first; empty: all that were modelled, or as "
+        "many as 20 million values hold.",
+        minimum=1,
     ),
     Parameter(
         "label_order",

@@ -15,6 +15,7 @@ _WHERE = {
     "train": "mmsrl.train.api",
     "markers": "mmsrl.markers.api",
     "trajectory": "mmsrl.trajectory.api",
+    "enhance": "mmsrl.enhance.api",
 }
 
 

@@ -23,6 +23,7 @@ STAGES = (
     "consensus",
     "markers",
     "trajectory",
+    "enhance",
     "evaluate",
     "assemble",
     "report",

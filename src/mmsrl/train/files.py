@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import anndata as ad
 import numpy as np
@@ -47,6 +48,28 @@ def read_sections(counts: Sequence[Path], features: Sequence[Path]) -> list[ad.A
         described.file.close()
     # The order of arrival must not matter for the result.
     return [sections[sample] for sample in sorted(sections)]
+
+
+def read_model(path: Path) -> dict[str, Any]:
+    """Read what training left of its model: plain types and tensors, nothing that could run.
+
+    Raises
+    ------
+    InputError
+        The file is damaged or not of mmsrl.
+    """
+    import torch
+
+    try:
+        model = torch.load(path, map_location="cpu", weights_only=True)
+    # What torch raises for a damaged file depends on where the damage is.
+    except Exception as error:
+        what = " ".join(str(error).split())[:200]
+        raise InputError(f"{path.name}: no model of mmsrl-train, or truncated ({what}); copy it anew") from error
+    keys = {"preset", "settings", "genes", "state"}
+    if not isinstance(model, dict) or not keys <= model.keys():
+        raise InputError(f"{path.name}: not the model of mmsrl-train, which has {', '.join(sorted(keys))}")
+    return model
 
 
 def write_embedding(path: Path, result: Training) -> None:

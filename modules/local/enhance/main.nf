@@ -1,0 +1,35 @@
+process ENHANCE {
+    tag "${meta.id}"
+    label 'process_medium'
+    container 'docker.io/mmsrl/mmsrl:0.1.0-cuda'
+
+    input:
+    // of every section of the unit: <sample>.qc.h5ad, <sample>.features.h5ad; of the unit: <unit>.embedding.h5ad, <unit>.model.pt
+    tuple val(meta), path(counts), path(features), path(embedding), path(model)
+    val code // fingerprint of the stage's code; it only has to be part of the task's hash
+
+    output:
+    tuple val(meta), path("${meta.id}.enhanced.h5ad"), emit: h5ad
+    tuple val(meta), path("${meta.id}.enhanced_genes.tsv"), emit: genes
+    tuple val(meta), path("${meta.id}.enhance.json"), emit: summary
+    path 'versions.yml', emit: versions, topic: versions
+
+    when:
+    task.ext.when == null || task.ext.when
+
+    script:
+    def args = task.ext.args ?: ''
+    def sections = [counts: counts, features: features]
+        .collectMany { option, files -> [files].flatten().collect { file -> "--${option} ${file}" } }
+    """
+    export OMP_NUM_THREADS=${task.cpus}
+    mmsrl-enhance --id ${meta.id} ${sections.join(' ')} --embedding ${embedding} --model ${model} ${args}
+
+    mmsrl-versions --process "${task.process}" anndata scipy torch > versions.yml
+    """
+
+    stub:
+    """
+    touch ${meta.id}.enhanced.h5ad ${meta.id}.enhanced_genes.tsv ${meta.id}.enhance.json versions.yml
+    """
+}
