@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from mmsrl._files import write_text
-from mmsrl.parameters import PARAMETERS, STAGES, Parameter
+from mmsrl.parameters import PARAMETERS, STAGES, WORKFLOW_GROUPS, Parameter
 
 PIPELINE = "mmsrl"
 """Name of the pipeline in the manifest of ``nextflow.config``."""
@@ -60,7 +60,7 @@ def parameters_md() -> str:
         "hyphens.",
     ]
     for stage in _stages():
-        command = "" if stage == "pipeline" else f" (`mmsrl-{stage}`)"
+        command = "" if stage in WORKFLOW_GROUPS else f" (`mmsrl-{stage}`)"
         lines += ["", f"## {STAGES[stage]}{command}", ""]
         lines += ["| parameter | type | default | allowed | meaning |", "| --- | --- | --- | --- | --- |"]
         lines += [_row(parameter) for parameter in _of(stage)]
@@ -83,9 +83,7 @@ def _group(stage: str) -> dict[str, Any]:
     group: dict[str, Any] = {
         "title": STAGES[stage],
         "type": "object",
-        "description": f"Parameters of the stage `{stage}`."
-        if stage != "pipeline"
-        else "Where the input is and where the results go.",
+        "description": WORKFLOW_GROUPS.get(stage, f"Parameters of the stage `{stage}`."),
         "properties": {parameter.name: _property(parameter) for parameter in _of(stage)},
     }
     required = [parameter.name for parameter in _of(stage) if parameter.required]

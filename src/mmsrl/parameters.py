@@ -19,7 +19,7 @@ class Parameter:
 
     name: str
     stage: str
-    """The stage whose command takes it; ``pipeline`` for what only the workflow reads."""
+    """The stage whose command takes it, or one of `WORKFLOW_GROUPS` for what only workflow and configuration read."""
     type: Literal["string", "integer", "number", "boolean"]
     default: str | int | float | bool | None
     help: str
@@ -52,8 +52,17 @@ STAGES: dict[str, str] = {
     "evaluate": "Evaluation",
     "assemble": "Assembly",
     "report": "Report",
+    "execution": "Where tasks run",
+    "institutional_config": "Institutional configuration",
 }
-"""Stages that have parameters, in the order of the data, with the title of their group."""
+"""Stages that have parameters, in the order of the data, with the title of their group; last what is no stage's."""
+
+WORKFLOW_GROUPS: dict[str, str] = {
+    "pipeline": "Where the input is and where the results go.",
+    "execution": "What schedulers and clouds are asked for; profiles set or read it.",
+    "institutional_config": "What the configurations of institutions say about themselves, and where they are.",
+}
+"""Groups of parameters that no command takes, with a description."""
 
 PARAMETERS: tuple[Parameter, ...] = (
     Parameter(
@@ -75,13 +84,6 @@ PARAMETERS: tuple[Parameter, ...] = (
         "How results get from the work directory to `outdir`.",
         choices=("copy", "symlink", "link", "rellink", "move", "copyNoFollow"),
         hidden=True,
-    ),
-    Parameter(
-        "use_gpu",
-        "pipeline",
-        "boolean",
-        False,
-        "Ask the scheduler for a GPU for training and image features; profile `gpu` sets it.",
     ),
     Parameter(
         "n_seeds",
@@ -354,4 +356,63 @@ PARAMETERS: tuple[Parameter, ...] = (
         "`WM,L6,L5,L4,L3,L2,L1`; read for a score and for nothing else.",
     ),
     Parameter("report_title", "report", "string", "Spatial domains", "Title of the report."),
+    Parameter(
+        "use_gpu",
+        "execution",
+        "boolean",
+        False,
+        "Ask the scheduler for a GPU for training and image features; profile `gpu` sets it.",
+    ),
+    Parameter(
+        "gpu_type",
+        "execution",
+        "string",
+        None,
+        "Type of GPU where the scheduler wants one named: `a100` (Slurm), `nvidia-l4` (Google Batch). On AWS Batch it "
+        "is the one that the GPU queue has.",
+    ),
+    Parameter(
+        "queue", "execution", "string", None, "Queue, partition or pool for tasks; empty: what the scheduler says."
+    ),
+    Parameter("gpu_queue", "execution", "string", None, "The same for tasks that ask for a GPU."),
+    Parameter(
+        "container_registry",
+        "execution",
+        "string",
+        "docker.io",
+        "Registry that the images `mmsrl/mmsrl` are pulled from.",
+    ),
+    Parameter("aws_region", "execution", "string", None, "Region of the queues, for profile `awsbatch`."),
+    Parameter(
+        "aws_cli",
+        "execution",
+        "string",
+        None,
+        "Path of the AWS command line tool on the instances (custom AMI); empty: the one in the image.",
+    ),
+    Parameter("aws_job_role", "execution", "string", None, "ARN of the role that tasks have on AWS Batch."),
+    Parameter(
+        "custom_config_version",
+        "institutional_config",
+        "string",
+        "master",
+        "Branch or commit of nf-core/configs to read institutional profiles from.",
+        hidden=True,
+    ),
+    Parameter(
+        "custom_config_base",
+        "institutional_config",
+        "string",
+        None,
+        "Folder or address of institutional profiles; empty: nf-core/configs, where it can be reached.",
+        hidden=True,
+    ),
+    Parameter("config_profile_name", "institutional_config", "string", None, "Name of the profile.", hidden=True),
+    Parameter(
+        "config_profile_description", "institutional_config", "string", None, "What the profile is for.", hidden=True
+    ),
+    Parameter(
+        "config_profile_contact", "institutional_config", "string", None, "Who looks after the profile.", hidden=True
+    ),
+    Parameter("config_profile_url", "institutional_config", "string", None, "More about the profile.", hidden=True),
 )

@@ -51,6 +51,39 @@ def test_text_becomes_the_type_of_the_parameter(name, value, expected):
     assert type(params[name]) is type(expected)
 
 
+INSTITUTION = {
+    "custom_config_version": "master",
+    "custom_config_base": "https://example.org/configs",
+    "config_profile_name": "Facility",
+    "config_profile_description": "Cluster of the facility",
+}
+OF_INSTITUTIONS = """
+    ACCOUNT acr_registry allowpoolcreation awscli awsqueue awsregion az_location boot_disk cache_dir cleanup cluster
+    clusterOptions cluster_account config_profile_contact_email config_profile_contact_github config_version cpus
+    custom_vpc disable_cleanup dkfz_gpu_queue fasta genome gpu_partition group hook_url hpc_queue hpc_user
+    igenomesIgnore igenomes_base igenomes_ignore location max_cpus max_memory max_time memory partition priority
+    project project_id qos retry_count save_reference schema_ignore_params scratch seq_center singularity_cache_dir
+    trace_report_suffix tracedir use_spot use_standby validationSchemaIgnoreParams vm_type warning_message work_dir
+""".split()
+"""What profiles of nf-core/configs set beside ``config_profile_…``."""
+
+
+@pytest.mark.parametrize("name", OF_INSTITUTIONS)
+def test_institutional_profiles_bring_parameters_of_their_own(name):
+    params, problems = checked(**INSTITUTION, **{name: "x"})
+    assert problems == []
+    assert name not in params
+
+
+def test_without_an_institutional_profile_its_parameters_are_unknown():
+    assert [problem.split(";")[0] for problem in checked(partition="x")[1]] == ["unknown parameter --partition"]
+
+
+@pytest.mark.parametrize("name", ["n_top_gens", "nTopGenes", "epoch", "prest", "n-seeds", "report_titel"])
+def test_a_misspelt_parameter_is_told_beside_an_institutional_profile(name):
+    assert checked(**INSTITUTION, **{name: 5})[1][0].startswith(f"unknown parameter --{name}; did you mean")
+
+
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [

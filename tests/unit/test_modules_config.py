@@ -7,10 +7,10 @@ from pathlib import Path
 import click
 import pytest
 
-from mmsrl.parameters import PARAMETERS, STAGES
+from mmsrl.parameters import PARAMETERS, STAGES, WORKFLOW_GROUPS
 
 CONFIG = (Path(__file__).parents[2] / "conf/modules.config").read_text(encoding="utf-8")
-COMMANDS = [stage for stage in STAGES if stage != "pipeline"]
+COMMANDS = [stage for stage in STAGES if stage not in WORKFLOW_GROUPS]
 
 ONE_FOR_ONE = """\
 .findAll { key -> params[key] != null }

@@ -3,7 +3,7 @@ process CHECK {
     label 'process_single'
     // The fingerprints in the plan are those of the code in the container, so they are asked for in every run.
     cache false
-    container 'docker.io/mmsrl/mmsrl:0.1.0-cpu'
+    container 'mmsrl/mmsrl:0.1.0-cpu'
 
     input:
     path samplesheet

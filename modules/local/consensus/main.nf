@@ -1,7 +1,7 @@
 process CONSENSUS {
     tag "${meta.id}"
     label 'process_single'
-    container 'docker.io/mmsrl/mmsrl:0.1.0-cpu'
+    container 'mmsrl/mmsrl:0.1.0-cpu'
 
     input:
     tuple val(meta), path(domains) // <unit>.domains.h5ad

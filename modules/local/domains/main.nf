@@ -1,7 +1,7 @@
 process DOMAINS {
     tag "${meta.id}"
     label 'process_low'
-    container 'docker.io/mmsrl/mmsrl:0.1.0-cpu'
+    container 'mmsrl/mmsrl:0.1.0-cpu'
 
     input:
     // <unit>.embedding.h5ad of every member, in the order of their seeds; the number, or [] where it is to be found

@@ -1,7 +1,7 @@
 process ENHANCE {
     tag "${meta.id}"
     label 'process_medium'
-    container 'docker.io/mmsrl/mmsrl:0.1.0-cuda'
+    container 'mmsrl/mmsrl:0.1.0-cuda'
 
     input:
     // of every section of the unit: <sample>.qc.h5ad, <sample>.features.h5ad; of the unit: <unit>.embedding.h5ad, <unit>.model.pt

@@ -1,7 +1,7 @@
 process EVALUATE {
     tag "${meta.id}"
     label 'process_single'
-    container 'docker.io/mmsrl/mmsrl:0.1.0-cpu'
+    container 'mmsrl/mmsrl:0.1.0-cpu'
 
     input:
     // <unit>.domains.csv, <unit>.embedding.h5ad, <unit>.trajectory.h5ad or []; sample names and, in the same order, their CSV files barcode,label

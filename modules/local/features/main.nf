@@ -1,7 +1,7 @@
 process FEATURES {
     tag "${meta.id}"
     label 'process_medium'
-    container 'docker.io/mmsrl/mmsrl:0.1.0-cuda'
+    container 'mmsrl/mmsrl:0.1.0-cuda'
 
     input:
     // <id>.qc.h5ad; full-resolution image, or []; where the spots lie on it, or []

@@ -1,7 +1,7 @@
 process INGEST {
     tag "${meta.id}"
     label 'process_single'
-    container 'docker.io/mmsrl/mmsrl:0.1.0-cpu'
+    container 'mmsrl/mmsrl:0.1.0-cpu'
 
     input:
     tuple val(meta), path(source, stageAs: 'source/*'), val(bin_size) // Space Ranger outs, a tar of it, or .h5ad; [] or µm

@@ -1,7 +1,7 @@
 process MARKERS {
     tag "${meta.id}"
     label 'process_single'
-    container 'docker.io/mmsrl/mmsrl:0.1.0-cpu'
+    container 'mmsrl/mmsrl:0.1.0-cpu'
 
     input:
     // of every section of the unit: <sample>.qc.h5ad; of the unit: <unit>.domains.csv

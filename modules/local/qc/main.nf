@@ -1,7 +1,7 @@
 process QC {
     tag "${meta.id}"
     label 'process_single'
-    container 'docker.io/mmsrl/mmsrl:0.1.0-cpu'
+    container 'mmsrl/mmsrl:0.1.0-cpu'
 
     input:
     tuple val(meta), path(counts) // <id>.ingest.h5ad

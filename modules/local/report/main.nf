@@ -1,6 +1,6 @@
 process REPORT {
     label 'process_single'
-    container 'docker.io/mmsrl/mmsrl:0.1.0-cpu'
+    container 'mmsrl/mmsrl:0.1.0-cpu'
 
     input:
     path assembled // <sample>.mmsrl.h5ad of all samples

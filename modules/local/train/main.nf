@@ -1,7 +1,7 @@
 process TRAIN {
     tag "${meta.seed == null ? meta.id : "${meta.id} seed ${meta.seed}"}"
     label 'process_high'
-    container 'docker.io/mmsrl/mmsrl:0.1.0-cuda'
+    container 'mmsrl/mmsrl:0.1.0-cuda'
 
     input:
     tuple val(meta), path(counts), path(features) // of every section of the unit: <sample>.qc.h5ad, <sample>.features.h5ad
@@ -24,7 +24,7 @@ process TRAIN {
     def sections = [counts].flatten().collect { file -> "--counts ${file}" } + [features].flatten().collect { file -> "--features ${file}" }
     """
     export OMP_NUM_THREADS=${task.cpus}
-    mmsrl-train --id ${meta.id} ${sections.join(' ')} ${args} ${seed} --attempt ${task.attempt}
+    mmsrl-train --id ${meta.id} ${sections.join(' ')} ${args} ${seed} --attempt ${task.ext.tries ?: task.attempt}
 
     mmsrl-versions --process "${task.process}" anndata scanpy torch harmonypy > versions.yml
     """

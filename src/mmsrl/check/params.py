@@ -16,6 +16,8 @@ _INTEGER = re.compile(r"[+-]?[0-9]{1,18}")
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3})?")
 _NULLS = ("", "null")
 _KINDS = {"integer": "a whole number", "number": "a number", "boolean": "true or false", "string": "text"}
+_SITE_GROUPS = ("execution_options", "institutional_config_options")
+"""Groups of the schema about the place where tasks run, not about what is computed."""
 
 
 def properties_of(schema: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
@@ -39,15 +41,20 @@ def check_params(given: Mapping[str, Any], schema: Mapping[str, Any]) -> tuple[d
     params
         Every parameter of the schema with a value of its type; ``None`` where there is none.
     problems
-        One line for each parameter that is unknown or wrong.
+        One line for each parameter that is unknown or wrong. Profiles of institutions, which say who they are in
+        ``config_profile_…``, bring parameters of their own; with one, only what looks misspelt is unknown.
     """
     properties = properties_of(schema)
+    of_science = [name for group, g in schema["$defs"].items() if group not in _SITE_GROUPS for name in g["properties"]]
+    at_institution = any(given.get(name) for name in given if name.startswith("config_profile_"))
     problems = []
     params: dict[str, Any] = {name: rule.get("default") for name, rule in properties.items()}
     for name, value in given.items():
         if name in properties:
             if value is not None and value not in _NULLS:
                 params[name] = _cast(value, properties[name]["type"])
+        elif at_institution and not nearest(name, of_science, likeness=0.8):
+            continue  # the profile's own
         elif not _is_twin(name, given):
             guess = nearest(name, properties)
             hint = f"did you mean --{guess}?" if guess else "--help lists all parameters"
@@ -96,9 +103,7 @@ def _allowed(rule: Mapping[str, Any]) -> str:
         return f"one of {listed(rule['enum'])}"
     if "errorMessage" in rule:
         return str(rule["errorMessage"])
-    kind = {"integer": "a whole number", "number": "a number", "boolean": "true or false", "string": "text"}[
-        rule["type"]
-    ]
+    kind = _KINDS[rule["type"]]
     low, high = rule.get("minimum"), rule.get("maximum")
     if low is not None and high is not None:
         return f"{kind} from {low} to {high}"

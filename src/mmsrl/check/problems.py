@@ -44,9 +44,9 @@ def _plain(name: str) -> str:
     return re.sub(r"[\s\-.]+", "_", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name.strip())).lower()
 
 
-def nearest(name: str, names: Collection[str]) -> str | None:
-    """Return the one of ``names`` that ``name`` is most likely a misspelling of, if any is near."""
-    matches = difflib.get_close_matches(_plain(name), names, n=1, cutoff=0.6)
+def nearest(name: str, names: Collection[str], likeness: float = 0.6) -> str | None:
+    """Return the one of ``names`` that ``name`` is most likely a misspelling of, if any is as like it (0 to 1)."""
+    matches = difflib.get_close_matches(_plain(name), names, n=1, cutoff=likeness)
     return matches[0] if matches else None
 
 
