@@ -62,7 +62,7 @@ bench-joint: setup ## both demo sections trained jointly in every preset: agreem
 	$(BIN)/python benchmarks/bench_joint.py assets/demo/samplesheet_pair.csv --output-dir results/benchmarks $(ARGS)
 
 bench-features: setup ## what image descriptors say of expression in the sections of SHEET, and what they cost (ARGS: --samples, --device)
-	$(BIN)/python benchmarks/bench_features.py $(SHEET) --cost --output-dir results/benchmarks $(ARGS)
+	$(BIN)/python benchmarks/bench_features.py $(SHEET) --sizes --cost --output-dir results/benchmarks $(ARGS)
 
 generate: setup ## write nextflow_schema.json, conf/params.config and docs/parameters.md from the table of parameters
 	$(BIN)/python -m mmsrl.generate

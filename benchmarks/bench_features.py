@@ -2,9 +2,10 @@
 
 ``python benchmarks/bench_features.py samplesheet.csv`` takes a samplesheet of the pipeline. Every section whose image
 shows texture is described in several ways; reported is how much of the first components of expression each way
-predicts in tissue held out, and, where the section has ``truth``, the balanced accuracy of its regions. ``--cost``
-times 4,000 spots and 33,856 bins of 2 um, and measures the memory of a 40,000 x 40,000 pyramid, all generated. Results
-go to ``bench_features.json`` and ``bench_features.md`` in ``--output-dir``; labels are read for scores alone.
+predicts in tissue held out, and, where the section has ``truth``, the balanced accuracy of its regions. With
+``--domains`` labelled sections are read out with image and without instead. ``--cost`` times 4,000 spots and 33,856
+bins of 2 um, and measures the memory of a 40,000 x 40,000 pyramid, all generated. Results go to
+``bench_features.json`` and ``bench_features.md`` in ``--output-dir``; labels are read for scores alone.
 """
 
 from __future__ import annotations
@@ -43,16 +44,19 @@ OTHER_SCALES = ((1.0,), (2.0,), (3.0,), (0.5, 1.0, 2.0), (1.0, 2.0, 3.0))
 LEAST_SPOTS = 10
 """Regions with fewer labelled spots are left out of the accuracy: a few blocks of tissue hold all of them."""
 
+KEYS = {"compared": ("sample", "variant", "pitches"), "domains": ("sample", "seeds"), "costs": ("what",)}
+"""What a result is of, in each part of the report: one measured again replaces the one before."""
+
 COSTS = ("network", "default", "bins", "pyramid")
 PYRAMID_PX = 40_000
 
 
-def variants() -> Iterator[tuple[str, str, tuple[float, ...], str]]:
+def variants(sizes: bool) -> Iterator[tuple[str, str, tuple[float, ...], str]]:
     """Yield what is compared: name, descriptors, sides of tiles in pitches, stain normalisation."""
     for backbone in (FLOOR, NETWORK, DEFAULT):
         yield backbone, backbone, SCALES, "none"
     yield f"{DEFAULT}, Reinhard", DEFAULT, SCALES, "reinhard"
-    for scales in OTHER_SCALES:
+    for scales in OTHER_SCALES if sizes else ():
         yield DEFAULT, DEFAULT, scales, "none"
 
 
@@ -88,14 +92,14 @@ def balanced_accuracy(values: np.ndarray, labels: pd.Series, in_pitches: np.ndar
     return float(balanced_accuracy_score(labels[known], guessed))
 
 
-def compare(row: dict[str, str], folder: Path, cache: Path, device: str) -> Iterator[dict[str, Any]]:
+def compare(row: dict[str, str], folder: Path, cache: Path, device: str, sizes: bool) -> Iterator[dict[str, Any]]:
     """Describe one section in every way and score each."""
     adata = read_section(row, folder)
     about = adata.uns[_keys.UNS]
     labels = regions_of(row, folder, adata)
     image = folder / row["image"] if row.get("image") else None
     in_pitches = np.asarray(adata.obsm[_keys.SPATIAL]) / about[_keys.PITCH_PX]
-    for name, backbone, scales, stain in variants():
+    for name, backbone, scales, stain in variants(sizes):
         sides = ",".join(f"{scale * base_um(about[_keys.PITCH_UM]):g}" for scale in scales)
         found = image_features(
             adata, image, backbone=backbone, tile_um=sides, stain_normalisation=stain, cache=cache, device=device
@@ -115,6 +119,26 @@ def compare(row: dict[str, str], folder: Path, cache: Path, device: str) -> Iter
             "balanced_accuracy": None if labels is None else balanced_accuracy(scores, labels, in_pitches),
             "regions": None if labels is None else int(labels[labels != ""].nunique()),
         }
+
+
+def domains_with_and_without(row: dict[str, str], folder: Path, seeds: int, device: str) -> dict[str, Any]:
+    """Find the domains of a labelled section with its image and without, and compare them with the labels."""
+    from sklearn.metrics import adjusted_rand_score
+
+    from mmsrl.tl import domains
+
+    adata = read_section(row, folder)
+    image = folder / row["image"] if row.get("image") else None
+    found = image_features(adata, image, device=device)
+    truth = pd.read_csv(folder / row["truth"], dtype=str).set_index("barcode")["label"].reindex(adata.obs_names)
+    known = truth.notna().to_numpy()
+    scores = {"sample": row["sample"], "descriptor": found.facts["descriptor"], "seeds": seeds}
+    for how in ("without", "with"):
+        if how == "with":
+            adata.obsm[_keys.IMAGE] = np.asarray(found.features.obsm[_keys.IMAGE])
+        domains(adata, int(row["n_domains"]), n_seeds=seeds, device=device, show_progress=False)
+        scores[how] = float(adjusted_rand_score(truth[known], adata.obs[_keys.DOMAIN][known]))
+    return scores
 
 
 def generated(n_side: int, pitch_px: float, pitch_um: float, side_px: int) -> ad.AnnData:
@@ -208,6 +232,11 @@ def tables(report: dict[str, Any]) -> str:
             cells += [f"{own[s]['r2']:.3f}" if s in own else "" for s in samples]
             cells += [f"{own[s]['balanced_accuracy']:.3f}" if s in own else "" for s in labelled]
             lines.append(f"| {' | '.join(cells)} |")
+    if report.get("domains"):
+        lines += ["", "| ARI | descriptor | seeds | without image | with image |", "|---|---|---|---|---|"]
+        for row in report["domains"]:
+            cells = [row["sample"], row["descriptor"], str(row["seeds"]), f"{row['without']:.3f}", f"{row['with']:.3f}"]
+            lines.append(f"| {' | '.join(cells)} |")
     if report.get("costs"):
         lines += [
             "",
@@ -227,6 +256,10 @@ def main() -> None:
     parser.add_argument("samplesheet", type=Path, nargs="?")
     parser.add_argument("--samples", nargs="+", help="of the samplesheet; all if not given")
     parser.add_argument("--cost", nargs="*", choices=COSTS, help=f"measure cost: of {', '.join(COSTS)}; all if bare")
+    parser.add_argument("--sizes", action="store_true", help="compare other sizes of tiles too")
+    parser.add_argument(
+        "--domains", type=int, metavar="SEEDS", help="domains of labelled sections, with image and without"
+    )
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     parser.add_argument("--output-dir", type=Path, default=Path("."))
     parser.add_argument("--measure", choices=COSTS, help=argparse.SUPPRESS)
@@ -242,26 +275,33 @@ def main() -> None:
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, OMP_NUM_THREADS {os.environ.get('OMP_NUM_THREADS')}",
         "texture": f"from {MOST_UM_PER_PX:g} um a pixel on",
     }
-    if arguments.samplesheet:
-        rows = list(csv.DictReader(arguments.samplesheet.open()))
-        report["compared"] = []
-        for row in rows:
-            if arguments.samples and row["sample"] not in arguments.samples:
-                continue
-            try:
-                cache = arguments.output_dir / "cache"
-                report["compared"] += compare(row, arguments.samplesheet.parent, cache, arguments.device)
-            except InputError as error:
-                raise SystemExit(f"{row['sample']}: {error}") from error
-    if arguments.cost is not None:
-        report["costs"] = []
-        for what in arguments.cost or COSTS:
-            command = [sys.executable, __file__, "--measure", what, "--device", arguments.device]
-            done = subprocess.run(command, check=True, capture_output=True, text=True)
-            report["costs"].append(json.loads(done.stdout.splitlines()[-1]))
-    path.write_text(json.dumps(report, indent=2) + "\n")
-    (arguments.output_dir / "bench_features.md").write_text(tables(report))
+    rows = list(csv.DictReader(arguments.samplesheet.open())) if arguments.samplesheet else []
+    rows = [row for row in rows if not arguments.samples or row["sample"] in arguments.samples]
+    for part, results in measurements(rows, arguments):
+        report.setdefault(part, [])
+        key = KEYS[part]
+        report[part] = [r for r in report[part] if any(r[name] != results[name] for name in key)] + [results]
+        path.write_text(json.dumps(report, indent=2) + "\n")
+        (arguments.output_dir / "bench_features.md").write_text(tables(report))
     print(tables(report))
+
+
+def measurements(rows: list[dict[str, str]], arguments: argparse.Namespace) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Measure what is asked for; yields each result with the part of the report that it belongs to."""
+    for row in rows:
+        folder = arguments.samplesheet.parent
+        try:
+            if not arguments.domains:
+                for result in compare(row, folder, arguments.output_dir / "cache", arguments.device, arguments.sizes):
+                    yield "compared", result
+            elif row.get("truth") and row.get("n_domains"):
+                yield "domains", domains_with_and_without(row, folder, arguments.domains, arguments.device)
+        except InputError as error:
+            raise SystemExit(f"{row['sample']}: {error}") from error
+    for what in COSTS if arguments.cost == [] else arguments.cost or ():
+        command = [sys.executable, __file__, "--measure", what, "--device", arguments.device]
+        done = subprocess.run(command, check=True, capture_output=True, text=True)
+        yield "costs", json.loads(done.stdout.splitlines()[-1])
 
 
 if __name__ == "__main__":
