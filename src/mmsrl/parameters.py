@@ -227,7 +227,7 @@ PARAMETERS: tuple[Parameter, ...] = (
         "train",
         "integer",
         None,
-        "Highly variable genes to learn from; empty: what the preset says (5000 for `default`, 3000 as published).",
+        "Highly variable genes to learn from; empty: what the preset says (8000 for `default`, 3000 as published).",
         minimum=1,
     ),
     Parameter("epochs", "train", "integer", None, "Training epochs; empty: what the preset says.", minimum=1),

@@ -97,8 +97,8 @@ def _embedding(adata: ad.AnnData) -> Any:
 
 def _choose(points: Sequence[Any], seed: int, mapper: Mapper, facts: dict[str, Any], messages: list[Any]) -> int:
     number = choose_number(points, seed, mapper)
-    tried = f"{number.curve[0]['n_domains']:.0f} to {number.curve[-1]['n_domains']:.0f}"
-    rule = f"of {tried}, the highest within one standard error of the most stable"
+    tried = f"{number.curve[1]['n_domains']:.0f} to {number.curve[-2]['n_domains']:.0f}"
+    rule = f"the most stable peak of {tried}" if number.peak else f"the most stable of {tried}, which have no peak"
     facts["chosen"] = {
         "n_domains": number.n_domains,
         "stability": number.stability,

@@ -69,7 +69,7 @@ class Default:
     the centre: one pitch, 30 components.
     """
 
-    n_top_genes: int = 5000
+    n_top_genes: int = 8000
     """Highly variable genes (``seurat_v3`` on raw counts). Each counts as much as any other: genes that are nothing but
     noise must stay out."""
     kernel_width: float | None = None
