@@ -87,7 +87,7 @@ workflow MMSRL {
         .map { unit, members -> [unit, members.collect { member -> member.meta.id }, members.collect { member -> member.truth }] }
     EVALUATE(CONSENSUS.out.csv.join(embeddings).join(TRAJECTORY.out.h5ad).join(labelled), code.map { c -> c.evaluate ?: '' })
 
-    results = embeddings.join(CONSENSUS.out.csv)
+    results = embeddings.join(CONSENSUS.out.csv).join(TRAJECTORY.out.h5ad).join(ENHANCE.out.h5ad)
     so_far = units
         .map { unit, members -> [unit, members.collectMany { member -> member.summaries }] }
         .join(firstOf(TRAIN.out.summary))

@@ -4,9 +4,9 @@ process ASSEMBLE {
     container 'mmsrl/mmsrl:0.1.0-cpu'
 
     input:
-    // of every section of the unit: <sample>.qc.h5ad and <sample>.features.h5ad; of the unit: embedding, domains, and the
-    // JSON of all stages so far
-    tuple val(meta), path(counts), path(features), path(embedding, stageAs: 'unit/*'), path(domains, stageAs: 'unit/*'), path(summaries)
+    // of every section of the unit: <sample>.qc.h5ad and <sample>.features.h5ad; of the unit: embedding, domains, and
+    // trajectory and enhanced expression or [], and the JSON of all stages so far
+    tuple val(meta), path(counts), path(features), path(embedding, stageAs: 'unit/*'), path(domains, stageAs: 'unit/*'), path(trajectory), path(enhanced), path(summaries)
     val code // fingerprint of the stage's code; it only has to be part of the task's hash
 
     output:
@@ -20,10 +20,11 @@ process ASSEMBLE {
 
     script:
     def args = task.ext.args ?: ''
+    def found = [trajectory: trajectory, enhanced: enhanced].findAll { _option, file -> file }.collect { option, file -> "--${option} ${file}" }
     def sections = [counts: counts, features: features, summaries: summaries]
         .collectMany { option, files -> [files].flatten().collect { file -> "--${option} ${file}" } }
     """
-    mmsrl-assemble --id ${meta.id} ${sections.join(' ')} --embedding ${embedding} --domains ${domains} ${args}
+    mmsrl-assemble --id ${meta.id} ${sections.join(' ')} --embedding ${embedding} --domains ${domains} ${found.join(' ')} ${args}
 
     mmsrl-versions --process "${task.process}" anndata > versions.yml
     """

@@ -17,6 +17,8 @@ from mmsrl._click import INPUT_FILE, stage_command
 )
 @click.option("--embedding", type=INPUT_FILE, required=True, help="<unit>.embedding.h5ad.")
 @click.option("--domains", type=INPUT_FILE, required=True, help="<unit>.domains.csv.")
+@click.option("--trajectory", type=INPUT_FILE, help="<unit>.trajectory.h5ad.")
+@click.option("--enhanced", type=INPUT_FILE, help="<unit>.enhanced.h5ad.")
 @click.option(
     "--summaries", type=INPUT_FILE, multiple=True, help="Stage JSON whose parameters go into uns; repeatable."
 )
@@ -27,6 +29,8 @@ def main(
     features: tuple[Path, ...],
     embedding: Path,
     domains: Path,
+    trajectory: Path | None,
+    enhanced: Path | None,
     summaries: tuple[Path, ...],
     output_dir: Path,
 ) -> None:
@@ -64,6 +68,8 @@ def main(
         summary = read_summary(path)
         parameters[summary["stage"]] = summary["parameters"]
     embedded, labelled = read_stage_file(embedding, "train"), read_domains(domains)
+    ordered = read_stage_file(trajectory, "trajectory") if trajectory else None
+    denoised = read_stage_file(enhanced, "enhance") if enhanced else None
     target_sum = common_target(list(counted.values()))
     assembled: dict[str, ad.AnnData] = {}
     for sample, adata in counted.items():
@@ -75,9 +81,11 @@ def main(
             unit=id,
             target_sum=target_sum,
             parameters=parameters,
+            trajectory=ordered,
+            enhanced=denoised,
         )
         write(assembled[sample], f"{sample}.mmsrl.h5ad")
-        columns = [name for name in (_keys.DOMAIN, _keys.CONFIDENCE) if name in assembled[sample].obs]
+        columns = [name for name in (_keys.DOMAIN, _keys.CONFIDENCE, _keys.PSEUDOTIME) if name in assembled[sample].obs]
         table = assembled[sample].obs[columns].to_csv(index_label=_keys.BARCODE, lineterminator="\n")
         write_text(output_dir / f"{sample}.domains.csv", table)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -18,6 +19,7 @@ from mmsrl._sections import in_pitches, sample_names, section_index
 from mmsrl._thinning import split_counts
 from mmsrl.enhance.estimators import COMPONENTS, Decoder, components, mixed
 from mmsrl.enhance.evidence import BLOCK, COMPARED, SHARES, judge
+from mmsrl.expression import log_normalised
 from mmsrl.train import graph as spatial
 from mmsrl.train.api import stack
 from mmsrl.train.fit import choose_device, fit, memory_errors
@@ -29,6 +31,9 @@ POOLED_WIDTH = 1.0
 
 MAX_VALUES = 20_000_000
 """De-noised values that are written if nothing is asked for: 80 MB of memory."""
+
+ALL = sys.maxsize
+"""Highly variable genes to ask for where none is to be left out."""
 
 PER = 1e4
 """De-noised values are molecules per so many of the spot."""
@@ -63,8 +68,8 @@ def enhance(
 
     A gene's expression at a spot is a mixture of what the decoder says, of the counts pooled over the neighbourhood, of
     the spot's own, and of the gene's mean. The weights are the gene's own: the model is trained anew on half of the
-    molecules, the weights are those that make a further quarter likeliest, and the last quarter is the judge. With these
-    weights the estimates made from all molecules are mixed.
+    molecules, the weights are those that make a further quarter likeliest, and the last quarter is the judge. With
+    these weights the estimates made from all molecules are mixed.
 
     Parameters
     ----------
@@ -99,7 +104,7 @@ def enhance(
     if ours:
         assert model is not None
         settings = Default(**model["settings"])
-        unit = _with_genes(stack(sections, 0), sections, list(model["genes"]))
+        unit = _with_genes(sections, list(model["genes"]))
         if len(unit.genes) < len(model["genes"]):
             raise InputError("the model has genes that the counts lack; give the files of one and the same run")
         z = np.concatenate([np.asarray(adata.obsm[_keys.EMBEDDING]) for adata in sections])
@@ -112,7 +117,7 @@ def enhance(
 
     parts = [split_counts(sp.csr_matrix(adata.X), SHARES, seed + i) for i, adata in enumerate(sections)]
     halves = [_with_counts(adata, part[0]) for adata, part in zip(sections, parts, strict=True)]
-    half = _with_genes(stack(halves, 0), halves, unit.genes)
+    half = _with_genes(halves, unit.genes)
     of_half = _trained(half, settings, seed, batch_correction, place)
     choose, held = (_columns(sections, [part[i] for part in parts], half.genes) for i in (1, 2))
     evidence = judge(of_half, half.counts, choose, held, graph)
@@ -165,11 +170,13 @@ def _with_counts(adata: ad.AnnData, counts: sp.csr_matrix) -> ad.AnnData:
     return ad.AnnData(counts, obs=adata.obs, var=adata.var[[]], obsm=dict(adata.obsm), uns=dict(adata.uns))
 
 
-def _with_genes(unit: Unit, sections: Sequence[ad.AnnData], genes: list[str]) -> Unit:
-    """Return a unit whose modelled genes are those of ``genes`` that it has."""
+def _with_genes(sections: Sequence[ad.AnnData], genes: list[str]) -> Unit:
+    """Stack sections; modelled are those of ``genes`` that all sections have, also if they are hardly seen."""
+    unit = stack(sections, ALL)
     shared = [gene for gene in genes if all(gene in adata.var_names for adata in sections)]
     counts = _columns(sections, [sp.csr_matrix(adata.X) for adata in sections], shared)
-    return unit._replace(genes=shared, counts=counts, variable=np.zeros(0, np.int64))
+    library = np.concatenate([np.asarray(adata.X.sum(axis=1)).ravel() for adata in sections])
+    return unit._replace(genes=shared, counts=counts, expression=log_normalised(counts, library))
 
 
 def _columns(sections: Sequence[ad.AnnData], counts: Sequence[sp.csr_matrix], genes: list[str]) -> sp.csr_matrix:

@@ -65,12 +65,8 @@ def main(
         raise InputError(f"unit {id}: {error}") from error
     log = logging.getLogger(__name__)
     log_messages(log, found.messages)
-    better = found.facts["better_than"]
-    log.info(
-        "held-out counts of %.0f %% of the genes are predicted better than by normalised expression, of %.0f %% by smoothed",
-        100 * better["normalised"],
-        100 * better["smoothed"],
-    )
+    share = {name: f"{value:.0%}" for name, value in found.facts["better_than"].items()}
+    log.info("better than normalised for %s of the genes, than smoothed for %s", share["normalised"], share["smoothed"])
     with atomic_path(output_dir / f"{id}.enhanced.h5ad") as temporary:
         found.spots.write_h5ad(temporary, compression="gzip")
     text = found.genes.to_csv(sep="\t", index=False, lineterminator="\n", float_format="%.6g")

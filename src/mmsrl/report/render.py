@@ -158,7 +158,7 @@ def _page(index: int, sample: Sample, samples: Sequence[Sample], outputs: Output
         "histograms": [
             {"title": title, "json": Markup(charts.to_json(charts.histogram(title, values)))}
             for title, values in section.values.items()
-            if title != METRICS[_keys.CONFIDENCE]
+            if title not in (METRICS[_keys.CONFIDENCE], METRICS[_keys.PSEUDOTIME])
         ],
         "image": image_facts(outputs.result("features", name, unit)),
         "train": train_facts(outputs.result("train", name, unit), outputs.parameters("train", unit)),

@@ -19,6 +19,7 @@ METRICS = {
     _keys.IMAGE_HAEMATOXYLIN: "Haematoxylin",
     _keys.IMAGE_EOSIN: "Eosin",
     _keys.CONFIDENCE: "Domain confidence",
+    _keys.PSEUDOTIME: "Pseudotime",
 }
 """Columns of obs that can be looked at on the tissue, with the title shown."""
 
