@@ -110,6 +110,44 @@ def test_report_says_what_happened_and_loads_nothing(made: Made) -> None:
     assert set(page.payloads) == {"sample-1-S1-payload", "sample-2-S2-payload", "sample-3-lone-payload"}
 
 
+def test_markers_trajectory_and_enhancement_are_shown(assembled_run: SmallRun) -> None:
+    gene = {"gene": "G<7>", "log2_fold_change": 2.0, "correlation": -0.5}
+    estimates = ("raw", "normalised", "smoothed", "mean")
+    results: dict[str, dict[str, Any]] = {
+        "markers": {
+            "n_markers": {"1": 31, "2": 0},
+            "n_specific": {"1": 4, "2": 0},
+            "recovered": {"1": 0.875, "2": 0.1},
+            "markers": {"1": [gene], "2": []},
+            "spatial": {"lone": [{"gene": "G2", "morans_i": 0.625}]},
+        },
+        "trajectory": {
+            "root": {"rule": "the spot of domain 2", "domain": "2"},
+            "median_pseudotime": {"1": 0.75, "2": 0.25, "10": None},
+            "paga": [{"one": "1", "other": "2", "connectivity": 0.5}],
+            "genes": [gene],
+            "n_changing": 7,
+            "n_genes_tested": 19,
+            "spots_without": 3,
+        },
+        "enhance": {
+            "better_than": dict.fromkeys(estimates, 0.81),
+            "median_ratio": dict.fromkeys(estimates, 0.95),
+        },
+    }
+    for stage, result in results.items():
+        text = {"stage": stage, "id": "lone", "parameters": {}, "messages": [], "result": result}
+        (assembled_run.folder / f"lone.{stage}.json").write_text(json.dumps(text))
+    page = Page(make_report(assembled_run)[0])
+    assert "2 (0.25) → 1 (0.75)" in page.text
+    assert "3 spots cannot be reached" in page.text
+    assert "falling: G<7>" in page.text
+    assert "G2 (0.625)" in page.text
+    assert page.text.count("81 %") == 4
+    assert page.text.count("De-noised expression") == 2  # the other samples have no such summaries; and the methods
+    assert "Neufeld" in page.text
+
+
 def test_what_comes_from_outside_is_escaped(made: Made) -> None:
     # Were it not escaped, the parser would take it for a script and not for text.
     assert "<script>alert(1)</script>" in made[1].text

@@ -26,6 +26,12 @@ REFERENCES = {
     "scikit-learn": "Pedregosa F. et al. Scikit-learn: Machine learning in Python. JMLR 12, 2825–2830 (2011).",
     "Leiden": "Traag V. A., Waltman L., van Eck N. J. From Louvain to Leiden: guaranteeing well-connected communities. "
     "Scientific Reports 9, 5233 (2019).",
+    "count splitting": "Neufeld A. et al. Inference after latent variable estimation for single-cell RNA sequencing "
+    "data. Biostatistics 25, 270–287 (2024).",
+    "DPT": "Haghverdi L. et al. Diffusion pseudotime robustly reconstructs lineage branching. Nature Methods 13, "
+    "845–848 (2016).",
+    "PAGA": "Wolf F. A. et al. PAGA: graph abstraction reconciles clustering with trajectory inference through a "
+    "topology preserving map of single cells. Genome Biology 20, 59 (2019).",
     "ARI": "Hubert L., Arabie P. Comparing partitions. Journal of Classification 2, 193–218 (1985).",
     "Nextflow": "Di Tommaso P. et al. Nextflow enables reproducible computational workflows. Nature Biotechnology 35, "
     "316–319 (2017).",
@@ -73,6 +79,7 @@ def paragraphs(summaries: Sequence[Mapping[str, Any]]) -> list[Paragraph]:
         _features(by_stage["features"]) if "features" in by_stage else None,
         _train(asked("train", "preset"), said, by_stage["train"]) if "train" in by_stage else None,
         _domains(asked("domains", "readout"), found("consensus", "members")) if "domains" in by_stage else None,
+        *(_FURTHER[stage] for stage in _FURTHER if stage in by_stage),
         _evaluate() if "evaluate" in by_stage else None,
         Paragraph(
             "Workflow and figures",
@@ -82,6 +89,32 @@ def paragraphs(summaries: Sequence[Mapping[str, Any]]) -> list[Paragraph]:
         ),
     ]
     return [step for step in steps if step is not None]
+
+
+_FURTHER = {
+    "markers": Paragraph(
+        "Markers",
+        "Molecules were divided at random into halves; domains were found anew in one half, and genes tested between "
+        "them in the other (Wilcoxon rank sum against all other spots, Benjamini-Hochberg). Genes that follow the "
+        "tissue were found by Moran's I over adjoining spots.",
+        ("count splitting",),
+    ),
+    "trajectory": Paragraph(
+        "Trajectory",
+        "Spots were ordered by diffusion pseudotime on the nearest neighbours in the embedding; connections of domains "
+        "are those of PAGA. Genes were fitted by natural cubic splines of the rank of pseudotime and compared with a "
+        "constant.",
+        ("scanpy", "DPT", "PAGA"),
+    ),
+    "enhance": Paragraph(
+        "De-noised expression",
+        "Expression of each gene is a mixture of the decoder's prediction, counts of the neighbourhood, the spot's own "
+        "and the gene's mean, with weights that a quarter of the molecules chose for a model trained on half of them, "
+        "and judged on the quarter left.",
+        ("count splitting",),
+    ),
+}
+"""Stages whose text does not depend on their settings."""
 
 
 def _qc(said: Any) -> Paragraph:

@@ -16,6 +16,7 @@ from mmsrl import __version__, _keys
 from mmsrl.parameters import PARAMETERS, STAGES
 from mmsrl.report import charts
 from mmsrl.report.content import SAMPLE_STAGES, Outputs, package_versions, show
+from mmsrl.report.genes import enhancement_rows, marker_rows, spatial_genes, trajectory_facts
 from mmsrl.report.methods import REFERENCES, paragraphs
 from mmsrl.report.sample import METRICS, Sample
 from mmsrl.report.stages import (
@@ -163,6 +164,10 @@ def _page(index: int, sample: Sample, samples: Sequence[Sample], outputs: Output
         "image": image_facts(outputs.result("features", name, unit)),
         "train": train_facts(outputs.result("train", name, unit), outputs.parameters("train", unit)),
         "domains": _domain_sizes(sample),
+        "markers": marker_rows(outputs.result("markers", name, unit)),
+        "spatial_genes": spatial_genes(outputs.result("markers", name, unit), name),
+        "trajectory": trajectory_facts(outputs.result("trajectory", name, unit)),
+        "enhancement": enhancement_rows(outputs.result("enhance", name, unit)),
         "choice": _choice(outputs.result("domains", name, unit)),
         "scores": outputs.scores_of(name),
         "labels": (compared or {}).get("labels", []),
