@@ -45,9 +45,9 @@ def choose_number(members: Sequence[Points], seed: int, mapper: Mapper = map) ->
     is large, and then favours few domains. It looks at K - 1 as well, which counts against the right number, where two
     domains had to be merged before, and for the next one, which only splits off a few spots.
 
-    The fewer domains, the coarser the contrasts of the tissue, and coarse ones are stable whether or not there are finer
-    ones. So a number must be a peak, more stable than one fewer and no less than one more; where the curve has none, the
-    most stable is taken.
+    The fewer domains, the coarser the contrasts of the tissue, and coarse ones are stable whether or not there are
+    finer ones. So a number must be a peak, more stable than one fewer and no less than one more; where the curve has
+    none, the most stable is taken.
 
     The labelings are mixtures of up to :data:`LABELINGS` members of the ensemble, each of another embedding. Where
     there are fewer members, each labeling is fitted to a random half of the spots; and to no more than
