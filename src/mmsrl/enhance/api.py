@@ -58,7 +58,7 @@ def enhance(
     data: ad.AnnData | Sequence[ad.AnnData],
     model: Mapping[str, Any] | None = None,
     *,
-    n_top_genes: int = 3000,
+    n_top_genes: int | None = None,
     n_enhanced_genes: int | None = None,
     batch_correction: bool = True,
     seed: int = 0,
@@ -79,7 +79,7 @@ def enhance(
         :attr:`mmsrl.train.api.Training.model` of the preset ``default``. Without it, or with the model of another
         preset, which has no decoder of counts, ``default`` is trained here.
     n_top_genes
-        Genes to model where it is trained here.
+        Genes to model where it is trained here; what ``default`` says if not given.
     n_enhanced_genes
         Genes to return, those that gain most over their mean first; as many as :data:`MAX_VALUES` hold if not given.
     batch_correction
@@ -111,7 +111,7 @@ def enhance(
         decoder = _decoder(torch.as_tensor(z), model["state"])
     else:
         settings = Default().of_member(seed)
-        unit = stack(sections, n_top_genes)
+        unit = stack(sections, n_top_genes or settings.n_top_genes)
         decoder = _trained(unit, settings, seed, batch_correction, place)
     graph = spatial.block_diagonal([default_graph(in_pitches(adata), POOLED_WIDTH) for adata in sections])
 
@@ -181,7 +181,7 @@ def _with_genes(sections: Sequence[ad.AnnData], genes: list[str]) -> Unit:
 
 def _columns(sections: Sequence[ad.AnnData], counts: Sequence[sp.csr_matrix], genes: list[str]) -> sp.csr_matrix:
     parts = [part[:, adata.var_names.get_indexer(genes)] for adata, part in zip(sections, counts, strict=True)]
-    return sp.vstack(parts, format="csr", dtype=np.float32)
+    return sp.csr_matrix(sp.vstack(parts, format="csr", dtype=np.float32))
 
 
 def _table(found: pd.DataFrame, genes: list[str]) -> pd.DataFrame:

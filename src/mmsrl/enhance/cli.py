@@ -16,7 +16,7 @@ from mmsrl._click import INPUT_FILE, log_messages, output_dir_option, stage_comm
 @click.option("--features", type=INPUT_FILE, multiple=True, help="<sample>.features.h5ad; once a sample.")
 @click.option("--embedding", type=INPUT_FILE, required=True, help="<unit>.embedding.h5ad.")
 @click.option("--model", type=INPUT_FILE, required=True, help="<unit>.model.pt.")
-@click.option("--n-top-genes", type=click.IntRange(1), default=3000, show_default=True, help="As in training.")
+@click.option("--n-top-genes", type=click.IntRange(1), help="As in training.")
 @click.option("--batch-correction", type=bool, default=True, show_default=True, help="As in training.")
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Seed.")
 @click.option("--device", type=click.Choice(("auto", "cpu", "cuda")), default="auto", show_default=True)
@@ -27,7 +27,7 @@ def main(
     features: tuple[Path, ...],
     embedding: Path,
     model: Path,
-    n_top_genes: int,
+    n_top_genes: int | None,
     batch_correction: bool,
     seed: int,
     device: str,

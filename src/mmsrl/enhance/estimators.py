@@ -110,7 +110,7 @@ def mixing_weights(shares: Sequence[Float], counts: sp.csc_matrix, library: Floa
 
 def mixed(shares: Sequence[Float], weights: Float) -> Float:
     """Return the mixture, (n, B)."""
-    result = weights[0] * shares[0]
+    result: Float = weights[0] * shares[0]
     for weight, share in zip(weights[1:], shares[1:], strict=True):
         result = result + weight * share
     return result
@@ -122,11 +122,12 @@ def deviance(counts: sp.csc_matrix, expected: Float) -> Float:
     value = entries.data.astype(np.float64)
     near = np.maximum(expected[entries.row, entries.col].astype(np.float64), 1e-12)
     terms = xlogy(value, value / near) - value
-    return 2 * (np.bincount(entries.col, weights=terms, minlength=counts.shape[1]) + expected.sum(axis=0))
+    stored = np.bincount(entries.col, weights=terms, minlength=counts.shape[1])
+    return np.asarray(2 * (stored + expected.sum(axis=0)))
 
 
 def correlation(one: Float, other: Float) -> Float:
     """Return Pearson's correlation of each column of (n, B) and (n, B), (B,); 0 where one is constant."""
     a, b = one - one.mean(axis=0), other - other.mean(axis=0)
     length = np.sqrt((a**2).sum(axis=0) * (b**2).sum(axis=0))
-    return np.divide((a * b).sum(axis=0), length, out=np.zeros(a.shape[1]), where=length > 1e-12)
+    return np.asarray(np.divide((a * b).sum(axis=0), length, out=np.zeros(a.shape[1]), where=length > 1e-12))

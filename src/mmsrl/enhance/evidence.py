@@ -103,8 +103,8 @@ def judge(
     table = pd.DataFrame({name: np.concatenate(parts) for name, parts in columns.items()})
     best = {}
     for name in COMPARED:
-        tried = np.concatenate(shrunk[name], axis=1)
-        choice = int(tried.sum(axis=1).argmin())
+        by_share = np.concatenate(shrunk[name], axis=1)
+        choice = int(by_share.sum(axis=1).argmin())
         best[name] = SHRINKAGE[choice]
-        table[f"deviance_{name}"] = tried[choice]
+        table[f"deviance_{name}"] = by_share[choice]
     return Evidence(table, best)

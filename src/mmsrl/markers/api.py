@@ -22,6 +22,7 @@ from mmsrl.markers.gene_sets import over_represented
 from mmsrl.markers.heldout import domains_of, recovered
 from mmsrl.markers.lattice import adjacency, contacts, morans_i
 from mmsrl.markers.ranks import rank_sums
+from mmsrl.train.presets import Default
 
 FDR = 0.05
 LEAST_FOLD = 0.5
@@ -34,7 +35,7 @@ MIN_SPOTS = 10
 """Genes seen in fewer spots of the tested half are not tested."""
 
 MIN_SEEN = 3
-VARIABLE_GENES = 3000
+VARIABLE_GENES = Default().n_top_genes
 """Genes seen in three spots or more, so many at most, that domains are found anew from."""
 
 TESTED_SPOTS = 10_000
@@ -193,7 +194,7 @@ def _variable(counts: sp.csr_matrix) -> NDArray[np.int64]:
             )
         except ValueError:  # too few distinct means for a trend
             return seen
-    return seen[found["highly_variable"].to_numpy()]
+    return np.asarray(seen[found["highly_variable"].to_numpy()])
 
 
 def _test_spots(domain: NDArray[np.int64], n_domains: int, seed: int) -> NDArray[np.int64]:

@@ -49,7 +49,9 @@ def domains_of(
     -------
     (N,) from 0 to K - 1.
     """
-    values = log_normalised(sp.csr_matrix(counts[:, variable]), np.asarray(counts.sum(axis=1)).ravel())
+    values = log_normalised(
+        sp.csr_matrix(counts[:, variable]), np.asarray(counts.sum(axis=1), dtype=np.float64).ravel()
+    )
     scores, _ = standard_components(values, section, COMPONENTS, seed)
     if section[-1] > 0:
         scores = harmonise(scores, section, seed)

@@ -111,7 +111,7 @@ def trajectory(
         messages.append({"level": "warning", "text": text})
     table, fitted = _genes(counts[inside], genes, time[inside])
     root_spot = int(np.flatnonzero(inside)[at])
-    medians = pd.Series(time).groupby(domain).median()
+    medians = {name: float(np.nanmedian(time[own])) for name, own in _reached(time, domain, names)}
     facts = {
         "root": {
             "asked": root or None,
@@ -123,7 +123,7 @@ def trajectory(
         "components": int(n_components),
         "spots_without": int((~inside).sum()),
         "domains": names,
-        "median_pseudotime": {names[k]: float(value) for k, value in medians.items()},
+        "median_pseudotime": medians,
         "paga": _edges(spots, names),
         "n_genes_tested": len(table),
         "n_changing": int((table["p_adjusted"] < FDR).sum()),
@@ -147,7 +147,7 @@ def _graph(
         obs=pd.DataFrame({_keys.SAMPLE: of_sample, _keys.BARCODE: barcodes}, index=pd.Index(index)),
         obsm={_keys.EMBEDDING: np.concatenate([np.asarray(adata.obsm[_keys.EMBEDDING]) for adata in sections])},
     )
-    spots.obs[_keys.DOMAIN] = pd.Categorical.from_codes(domain, names)
+    spots.obs[_keys.DOMAIN] = pd.Categorical(np.asarray(names)[domain], names)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # umap says that a seed means one thread
         neighbours = min(n_neighbors, spots.n_obs - 1)
@@ -200,6 +200,13 @@ def _richer_end(part: ad.AnnData, points: NDArray[np.float64], counts: sp.csr_ma
     return one if detected[one] >= detected[other] else other
 
 
+def _reached(
+    time: NDArray[np.float32], domain: NDArray[np.int64], names: list[str]
+) -> list[tuple[str, NDArray[np.bool_]]]:
+    """Return the domains that have spots with a pseudotime, and all their spots, (N,)."""
+    return [(name, domain == k) for k, name in enumerate(names) if np.isfinite(time[domain == k]).any()]
+
+
 def _genes(counts: sp.csr_matrix, genes: list[str], time: NDArray[np.float32]) -> tuple[pd.DataFrame, Trends]:
     library = np.asarray(counts.sum(axis=1)).ravel()
     factor = np.median(library[library > 0]) / np.maximum(library, 1.0)
@@ -228,7 +235,7 @@ def _curves(table: pd.DataFrame, fitted: Trends) -> dict[str, Any]:
     return {
         "grid": fitted.grid.round(4),
         "genes": first[columns].to_dict("records"),
-        "curves": {row.gene: fitted.curves[:, row.column].round(4) for row in first.itertuples()},
+        "curves": dict(zip(first["gene"], fitted.curves[:, first["column"].to_numpy()].T.round(4), strict=True)),
     }
 
 
