@@ -11,7 +11,10 @@ from click.testing import CliRunner, Result
 from mmsrl.check.cli import main
 
 PROJECT = Path(__file__).parents[2]
-STAGES = {"ingest", "qc", "features", "train", "domains", "consensus", "evaluate", "assemble", "report"}
+STAGES = {
+    *("ingest", "qc", "features", "train", "domains", "consensus"),
+    *("markers", "trajectory", "enhance", "evaluate", "assemble", "report"),
+}
 
 
 @pytest.fixture

@@ -16,8 +16,9 @@ import scipy.sparse as sp
 import torch
 from numpy.typing import NDArray
 
-from mmsrl import _keys, geometry
+from mmsrl import _keys
 from mmsrl._errors import InputError
+from mmsrl._sections import in_pitches
 from mmsrl.expression import log_normalised
 from mmsrl.features.components import between_sections
 from mmsrl.features.components import principal_components as image_components
@@ -55,7 +56,7 @@ def spatial_graph(adata: ad.AnnData, *, width: float = 1.0, key: str = "spatial_
     width
         The kernel's standard deviation in spot pitches.
     """
-    adata.obsp[key] = default_graph(_in_pitches(adata), width)
+    adata.obsp[key] = default_graph(in_pitches(adata), width)
 
 
 def train(
@@ -215,7 +216,7 @@ def stack(sections: Sequence[ad.AnnData], n_top_genes: int) -> Unit:
         [genes[g] for g in variable],
         log_normalised(counts, library),
         counts,
-        [_in_pitches(a) for a in sections],
+        [in_pitches(a) for a in sections],
         [a.obs[[_keys.ARRAY_ROW, _keys.ARRAY_COL]].to_numpy(np.float64) for a in sections] if on_array else None,
         _image(sections, samples, section, messages),
         all(a.uns.get(_keys.UNS, {}).get(_keys.PLATFORM) == "visium_hd" for a in sections),
@@ -274,20 +275,6 @@ def _variable_genes(
             messages.append(info(f"variable genes: the mean-variance trend needed a window of {span:g} of the genes"))
         return np.flatnonzero(found["highly_variable"].to_numpy())
     raise InputError(f"variable genes: the mean-variance trend cannot be fitted ({reason}); are the counts raw?")
-
-
-def _in_pitches(adata: ad.AnnData) -> FloatArray:
-    """Return the coordinates, (n, 2), in spot pitches."""
-    if _keys.SPATIAL not in adata.obsm:
-        raise InputError(f"obsm['{_keys.SPATIAL}'] is missing: training needs the spots' coordinates")
-    points = np.asarray(adata.obsm[_keys.SPATIAL], dtype=np.float64)
-    pitch = float(adata.uns.get(_keys.UNS, {}).get(_keys.PITCH_PX, np.nan))
-    if not np.isfinite(pitch):
-        pitch = geometry.measure(points).pitch
-    if not np.isfinite(pitch):
-        raise InputError(f"obsm['{_keys.SPATIAL}']: all spots lie at one place")
-    scaled: FloatArray = points / pitch
-    return scaled
 
 
 def _image(
