@@ -62,6 +62,11 @@ def stage_options(stage: str) -> Callable[[Any], Any]:
     return decorate
 
 
+def parameter_option(name: str) -> Callable[[Any], Any]:
+    """Decorate a command with the option of one parameter, which is another stage's in :mod:`mmsrl.parameters`."""
+    return _option(next(parameter for parameter in PARAMETERS if parameter.name == name))
+
+
 def output_dir_option(contents: str) -> Callable[[Any], Any]:
     """Decorate a command with ``--output-dir``, a folder that is there; ``contents`` says what comes into it."""
     folder = click.Path(exists=True, file_okay=False, path_type=Path)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from mmsrl._click import INPUT_FILE, log_messages, output_dir_option, stage_command
+from mmsrl._click import INPUT_FILE, log_messages, output_dir_option, parameter_option, stage_command
 
 
 @stage_command("enhance")
@@ -16,10 +16,10 @@ from mmsrl._click import INPUT_FILE, log_messages, output_dir_option, stage_comm
 @click.option("--features", type=INPUT_FILE, multiple=True, help="<sample>.features.h5ad; once a sample.")
 @click.option("--embedding", type=INPUT_FILE, required=True, help="<unit>.embedding.h5ad.")
 @click.option("--model", type=INPUT_FILE, required=True, help="<unit>.model.pt.")
-@click.option("--n-top-genes", type=click.IntRange(1), help="As in training.")
-@click.option("--batch-correction", type=bool, default=True, show_default=True, help="As in training.")
-@click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Seed.")
-@click.option("--device", type=click.Choice(("auto", "cpu", "cuda")), default="auto", show_default=True)
+@parameter_option("n_top_genes")
+@parameter_option("batch_correction")
+@parameter_option("seed")
+@parameter_option("device")
 @output_dir_option("<unit>.enhanced.h5ad, <unit>.enhanced_genes.tsv and <unit>.enhance.json")
 def main(
     id: str,

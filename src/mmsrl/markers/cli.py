@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from mmsrl._click import INPUT_FILE, log_messages, output_dir_option, stage_command
+from mmsrl._click import INPUT_FILE, log_messages, output_dir_option, parameter_option, stage_command
 
 
 @stage_command("markers")
@@ -15,7 +15,7 @@ from mmsrl._click import INPUT_FILE, log_messages, output_dir_option, stage_comm
 @click.option("--counts", type=INPUT_FILE, multiple=True, required=True, help="<sample>.qc.h5ad; once a sample.")
 @click.option("--domains", type=INPUT_FILE, required=True, help="<unit>.domains.csv.")
 @click.option("--gene-sets", type=INPUT_FILE, help="Gene sets in GMT format to compare the markers with.")
-@click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Seed.")
+@parameter_option("seed")
 @output_dir_option("the tables and <unit>.markers.json")
 def main(id: str, counts: tuple[Path, ...], domains: Path, gene_sets: Path | None, seed: int, output_dir: Path) -> None:
     """Find the genes of each domain, genes that follow the tissue, gene sets, and which domains adjoin."""
