@@ -17,12 +17,12 @@ import torch
 from sklearn.decomposition import PCA
 from sklearn.mixture import GaussianMixture
 
+from mmsrl import graph
 from mmsrl.domains.readouts import Readout, one_hot, read_out, reduce
-from mmsrl.train import graph
 from mmsrl.train.fit import fit
 from mmsrl.train.presets import PRESETS, Published
 from mmsrl.train.sections import principal_components
-from mmsrl.train.unit import Unit, build, default_graph
+from mmsrl.train.unit import Unit, build
 
 Array = npt.NDArray[Any]
 
@@ -76,7 +76,7 @@ def plain_components(unit: Unit, seed: int) -> Array:
 
 def smoothed_components(unit: Unit, seed: int) -> Array:
     """The same, averaged once over a Gaussian of one pitch."""
-    adjacency = graph.block_diagonal([default_graph(places, 1.0) for places in unit.coordinates])
+    adjacency = graph.block_diagonal([graph.default_graph(places, 1.0) for places in unit.coordinates])
     return graph.smooth(adjacency, plain_components(unit, seed), 1)
 
 

@@ -31,7 +31,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 import dense
 
-from mmsrl.train import graph
+from mmsrl import graph
 from mmsrl.train.fit import fit, matmul_precision
 from mmsrl.train.losses import GRAMS_FROM
 from mmsrl.train.presets import PRESETS, Published

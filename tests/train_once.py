@@ -12,7 +12,7 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 
-from mmsrl.train import graph
+from mmsrl import graph
 from mmsrl.train.checkpoint import Checkpoint, fingerprint
 from mmsrl.train.fit import fit
 from mmsrl.train.presets import PUBLISHED

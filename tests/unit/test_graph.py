@@ -4,7 +4,7 @@ import dense
 import numpy as np
 import pytest
 
-from mmsrl.train.graph import CUT, block_diagonal, gaussian_graph, smooth
+from mmsrl.graph import CUT, block_diagonal, gaussian_graph, smooth
 
 
 def hexagonal(rows: int, cols: int) -> np.ndarray:

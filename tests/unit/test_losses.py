@@ -11,9 +11,9 @@ import scipy.sparse as sp
 import torch
 from torch import Tensor
 
+from mmsrl.graph import gaussian_graph
 from mmsrl.train import losses
 from mmsrl.train.attention import self_attention
-from mmsrl.train.graph import gaussian_graph
 from mmsrl.train.zinb import Entries, zinb_loss
 
 PRECISIONS = [(torch.float64, 1e-10), (torch.float32, 1e-5)]

@@ -10,7 +10,7 @@ import pytest
 import scipy.sparse as sp
 import torch
 
-from mmsrl.train import graph
+from mmsrl import graph
 from mmsrl.train.fit import fit
 from mmsrl.train.presets import PUBLISHED, Published
 from mmsrl.train.published import Inputs, PublishedModel

@@ -5,10 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from mmsrl.graph import default_graph, smooth
 from mmsrl.heldout import predict_held_out, spatial_blocks
-from mmsrl.train.graph import smooth
 from mmsrl.train.image import add_image, nugget
-from mmsrl.train.unit import default_graph
 
 SIDE = 40
 PLACES = np.array([(float(r), float(c)) for r in range(SIDE) for c in range(SIDE)])

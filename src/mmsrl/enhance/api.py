@@ -20,11 +20,11 @@ from mmsrl._thinning import split_counts
 from mmsrl.enhance.estimators import COMPONENTS, Decoder, components, mixed
 from mmsrl.enhance.evidence import BLOCK, COMPARED, SHARES, judge
 from mmsrl.expression import log_normalised
-from mmsrl.train import graph as spatial
+from mmsrl.graph import block_diagonal, default_graph
 from mmsrl.train.api import stack
 from mmsrl.train.fit import choose_device, fit, memory_errors
 from mmsrl.train.presets import Default
-from mmsrl.train.unit import Unit, build, default_graph
+from mmsrl.train.unit import Unit, build
 
 POOLED_WIDTH = 1.0
 """Width of the neighbourhood whose counts are pooled, in spot pitches."""
@@ -113,7 +113,7 @@ def enhance(
         settings = Default().of_member(seed)
         unit = stack(sections, n_top_genes or settings.n_top_genes)
         decoder = _trained(unit, settings, seed, batch_correction, place)
-    graph = spatial.block_diagonal([default_graph(in_pitches(adata), POOLED_WIDTH) for adata in sections])
+    graph = block_diagonal([default_graph(in_pitches(adata), POOLED_WIDTH) for adata in sections])
 
     parts = [split_counts(sp.csr_matrix(adata.X), SHARES, seed + i) for i, adata in enumerate(sections)]
     halves = [_with_counts(adata, part[0]) for adata, part in zip(sections, parts, strict=True)]

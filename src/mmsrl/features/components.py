@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from mmsrl.graph import gaussian_graph
+
 
 def principal_components(
     values: npt.NDArray[np.float32],
@@ -60,15 +62,8 @@ def smoothed(values: npt.NDArray[np.float32], places: npt.NDArray[np.float64], w
 
     Spots farther than three widths do not count.
     """
-    import scipy.sparse as sp
-    from scipy.spatial import cKDTree
-
-    pairs = cKDTree(places).query_pairs(3.0 * width, output_type="ndarray")
-    squared = ((places[pairs[:, 0]] - places[pairs[:, 1]]) ** 2).sum(axis=1)
-    half = sp.coo_matrix((np.exp(-squared / (2.0 * width**2)), pairs.T), shape=(len(places), len(places)))
-    kernel = (half + half.T + sp.identity(len(places))).tocsr()
-    total = np.asarray(kernel.sum(axis=1))
-    return np.asarray(kernel @ values / total, dtype=np.float32)
+    three_widths = float(np.exp(-4.5))
+    return np.asarray(gaussian_graph(places, width, self_weight=1.0, cut=three_widths) @ values, dtype=np.float32)
 
 
 def between_sections(values: npt.NDArray[np.float32], section: npt.NDArray[np.integer]) -> float:

@@ -12,11 +12,15 @@ from numpy.typing import NDArray
 from mmsrl.domains.average import matching
 from mmsrl.domains.readouts import one_hot, read_out, reduce
 from mmsrl.expression import log_normalised, standard_components
-from mmsrl.train.graph import block_diagonal, gaussian_graph, smooth
+from mmsrl.graph import block_diagonal, default_graph, smooth
+from mmsrl.train.presets import Default
 from mmsrl.train.sections import harmonise
 
-COMPONENTS = 30
-"""Components of expression, and the graph one pitch wide: the first member of the default ensemble."""
+_MEMBER = Default().of_member(0)
+assert _MEMBER.components is not None
+assert _MEMBER.kernel_width is not None
+COMPONENTS, WIDTH = _MEMBER.components, _MEMBER.kernel_width
+"""Components of expression, and width of the graph in pitches, of the first member of the default ensemble."""
 
 
 def domains_of(
@@ -55,7 +59,7 @@ def domains_of(
     scores, _ = standard_components(values, section, COMPONENTS, seed)
     if section[-1] > 0:
         scores = harmonise(scores, section, seed)
-    graph = block_diagonal([gaussian_graph(points, 1.0, self_weight=1.0, cut=1e-3) for points in places])
+    graph = block_diagonal([default_graph(points, WIDTH) for points in places])
     found = read_out(reduce(smooth(graph, scores, 1)), n_domains, "gmm", seed)
     pairing: NDArray[Any] = np.empty(n_domains, dtype=np.int64)
     pairing[matching(one_hot(reference, n_domains), found)] = np.arange(n_domains)

@@ -22,11 +22,12 @@ from mmsrl._sections import in_pitches
 from mmsrl.expression import log_normalised
 from mmsrl.features.components import between_sections
 from mmsrl.features.components import principal_components as image_components
+from mmsrl.graph import default_graph
 from mmsrl.train.checkpoint import Checkpoint, fingerprint
 from mmsrl.train.fit import Row, Trainable, choose_device, fit, memory_errors
 from mmsrl.train.presets import PRESETS, Published, Settings
 from mmsrl.train.sections import principal_components, section_mixing
-from mmsrl.train.unit import FloatArray, Message, Unit, build, default_graph, info, warning
+from mmsrl.train.unit import FloatArray, Message, Unit, build, info, warning
 
 MIN_SPOTS = 3
 """Genes seen in fewer spots are not modelled, as published."""

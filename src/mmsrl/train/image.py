@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 from sklearn.preprocessing import StandardScaler
 
+from mmsrl.graph import smooth
 from mmsrl.heldout import MIN_BLOCKS, predict_held_out, spatial_blocks
-from mmsrl.train.graph import smooth
 
 FloatArray = NDArray[np.floating[Any]]
 

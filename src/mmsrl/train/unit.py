@@ -10,9 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mmsrl import graph
 from mmsrl._errors import InputError
 from mmsrl.expression import standard_components
-from mmsrl.train import graph
 from mmsrl.train.default import ClosedForm, DefaultInputs, DefaultModel
 from mmsrl.train.fit import Trainable
 from mmsrl.train.image import add_image
@@ -127,7 +127,9 @@ def _default(
     settings = settings.of_member(seed)
     assert settings.kernel_width is not None
     assert settings.components is not None
-    adjacency = graph.block_diagonal([default_graph(places, settings.kernel_width) for places in unit.coordinates])
+    adjacency = graph.block_diagonal(
+        [graph.default_graph(places, settings.kernel_width) for places in unit.coordinates]
+    )
     together = unit.section if correct else np.zeros_like(unit.section)
     scores, kept = standard_components(unit.expression, together, settings.components, seed)
     if correct:
@@ -173,15 +175,6 @@ def _count_image(
         "explained_by_component": result.explained,
         "weights": result.weights,
     }
-
-
-def default_graph(coordinates: FloatArray, width: float) -> sp.csr_matrix:
-    """Return the default preset's graph: a plain Gaussian.
-
-    Cut at 1e-3, 3.7 widths: no shell of neighbours of a square or hexagonal lattice lies there at the usual widths, so
-    rounding of coordinates cannot take a neighbour in or out.
-    """
-    return graph.gaussian_graph(coordinates, width, self_weight=1.0, cut=1e-3)
 
 
 def _density(adjacency: sp.csr_matrix) -> float:

@@ -51,6 +51,15 @@ def gaussian_graph(
     return sp.csr_matrix(kernel)
 
 
+def default_graph(coordinates: ArrayLike, width: float) -> sp.csr_matrix:
+    """Return the default preset's graph: a plain Gaussian.
+
+    Cut at 1e-3, 3.7 widths: no shell of neighbours of a square or hexagonal lattice lies there at the usual widths, so
+    rounding of coordinates cannot take a neighbour in or out.
+    """
+    return gaussian_graph(coordinates, width, self_weight=1.0, cut=1e-3)
+
+
 def block_diagonal(graphs: Sequence[sp.csr_matrix]) -> sp.csr_matrix:
     """Return the graph of several sections: no spot of one is a neighbour of a spot of another."""
     return graphs[0] if len(graphs) == 1 else sp.csr_matrix(sp.block_diag(graphs, format="csr"))
