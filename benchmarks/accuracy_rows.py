@@ -148,7 +148,8 @@ def rows(device: str, peer: Path | None, published_genes: int | None = None) -> 
         Row("smoothed PCA, mixture of one start", smoothed_components, "one start", "baseline", random=False),
         Row("smoothed PCA, averaged mixture", smoothed_components, "gmm", "baseline", random=False),
         Row("mmsrl, untrained weights", published("mmsrl", device, train=False), "gmm", "baseline", **genes),
-        Row("stmmr", published("stmmr", device), "gmm", model, **trained),
+        # As wide as it has genes: 3,000 of both as published.
+        Row("stmmr", published("stmmr", device, hidden_dim=genes["n_top_genes"]), "gmm", model, **trained),
         Row("mmsrl", published("mmsrl", device), "gmm", model, **trained),
         Row("default", default_member),
         Row("default, no image", lambda unit, seed: default_member(unit, seed, image=False), kind="ablation"),

@@ -30,7 +30,11 @@ Rows = list[dict[str, str]]
 
 def measure(sections: list[ad.AnnData], rows: Rows, sheet: Path, arguments: argparse.Namespace, preset: str) -> Any:
     """Train one preset, the published ones as published for several slices; read out jointly, score by section."""
-    changes = {"reconstruction_weight": 100.0, "epochs": arguments.epochs or 300} if preset in PUBLISHED else {}
+    changes: dict[str, Any] = {}
+    if preset in PUBLISHED:
+        changes = {"reconstruction_weight": 100.0, "epochs": arguments.epochs or 300}
+    if preset == "stmmr":
+        changes["hidden_dim"] = arguments.n_top_genes  # as wide as it has genes: 3,000 of both as published
     result = train(
         sections,
         preset=preset,

@@ -35,7 +35,6 @@ def read_unit(counts: Sequence[Path], domains: Path, embedding: Path | None = No
         If a file is damaged or not one of mmsrl, a sample is given twice, or a spot has no domain or embedding.
     """
     table = read_domains(domains)
-    embedded = read_stage_file(embedding, "train") if embedding is not None else None
     categories = natural_order(table[_keys.DOMAIN])
     sections: dict[str, ad.AnnData] = {}
     for path in counts:
@@ -43,16 +42,28 @@ def read_unit(counts: Sequence[Path], domains: Path, embedding: Path | None = No
         sample = sample_of(adata)
         if sample in sections:
             raise InputError(f"{path.name}: sample {sample} is given twice")
-        barcodes = adata.obs_names.tolist()
-        own = table[_keys.DOMAIN].to_numpy()[rows_of(sample, barcodes, table, domains.name)]
+        own = table[_keys.DOMAIN].to_numpy()[rows_of(sample, adata.obs_names.tolist(), table, domains.name)]
         adata.obs[_keys.DOMAIN] = pd.Categorical(own, categories)
-        if embedded is not None:
-            located = embedded.obs[[_keys.SAMPLE, _keys.BARCODE]]
-            rows = rows_of(sample, barcodes, located, embedding.name if embedding else "")
-            adata.obsm[_keys.EMBEDDING] = np.asarray(embedded.obsm[_keys.EMBEDDING])[rows]
         sections[sample] = adata
+    if embedding is not None:
+        add_embedding(list(sections.values()), embedding)
     # The order of arrival must not matter for the result.
     return [sections[sample] for sample in sorted(sections)]
+
+
+def add_embedding(sections: Sequence[ad.AnnData], embedding: Path) -> None:
+    """Read ``<unit>.embedding.h5ad`` and write each section's own rows to its ``obsm['X_mmsrl']``.
+
+    Raises
+    ------
+    InputError
+        If the file is damaged or not one of mmsrl, or a spot has no embedding.
+    """
+    embedded = read_stage_file(embedding, "train")
+    located = embedded.obs[[_keys.SAMPLE, _keys.BARCODE]]
+    for adata in sections:
+        rows = rows_of(sample_of(adata), adata.obs_names.tolist(), located, embedding.name)
+        adata.obsm[_keys.EMBEDDING] = np.asarray(embedded.obsm[_keys.EMBEDDING])[rows]
 
 
 def sample_of(adata: ad.AnnData, default: str = "section") -> str:
@@ -79,6 +90,24 @@ def section_index(sections: Sequence[ad.AnnData]) -> np.ndarray:
     return np.repeat(np.arange(len(sections)), [adata.n_obs for adata in sections])
 
 
+def spot_table(samples: Sequence[str], section: np.ndarray, barcodes: Sequence[str]) -> pd.DataFrame:
+    """Return sample and barcode of stacked spots, named by barcode, ``<barcode>-<sample>`` of several sections.
+
+    Parameters
+    ----------
+    samples
+        Of the sections.
+    section
+        (N,), the position of each spot's section.
+    barcodes
+        (N,).
+    """
+    rows = np.asarray(samples, dtype=object)[section]
+    names = [f"{barcode}-{sample}" for barcode, sample in zip(barcodes, rows, strict=True)]
+    index = pd.Index(names if len(samples) > 1 else list(barcodes), dtype=object)
+    return pd.DataFrame({_keys.SAMPLE: rows, _keys.BARCODE: list(barcodes)}, index=index)
+
+
 def in_pitches(adata: ad.AnnData) -> np.ndarray:
     """Return the coordinates of a section, (n, 2) float64, in spot pitches.
 
@@ -99,14 +128,27 @@ def in_pitches(adata: ad.AnnData) -> np.ndarray:
 
 
 def stacked_counts(sections: Sequence[ad.AnnData]) -> tuple[sp.csr_matrix, list[str]]:
-    """Return the raw counts of the genes that all sections have, (N, G) float32 CSR, and the names of these genes."""
+    """Return the raw counts of the genes that all sections have, (N, G) float32 CSR, and the names of these genes.
+
+    Only what differs from zero is stored; nothing is copied that can be used as it is.
+
+    Raises
+    ------
+    InputError
+        If no gene is in all sections.
+    """
     shared = set.intersection(*(set(adata.var_names) for adata in sections))
     genes = [gene for gene in sections[0].var_names if gene in shared]
     if not genes:
         names = ", ".join(sample_names(sections))
         raise InputError(f"sections {names} have no gene in common; are they of one species and naming?")
     parts = [adata.X if adata.var_names.tolist() == genes else adata[:, genes].X for adata in sections]
-    return sp.vstack([sp.csr_matrix(part, dtype=np.float32) for part in parts], format="csr"), genes
+    parts = [sp.csr_matrix(part, dtype=np.float32) for part in parts]
+    counts = parts[0] if len(parts) == 1 else sp.csr_matrix(sp.vstack(parts, format="csr"))
+    if not counts.data.all():
+        counts = counts.copy()
+        counts.eliminate_zeros()
+    return counts, genes
 
 
 def stacked_domains(sections: Sequence[ad.AnnData]) -> tuple[np.ndarray, list[str]]:

@@ -15,12 +15,8 @@ import scipy.sparse as sp
 from mmsrl import _keys
 from mmsrl._errors import InputError
 from mmsrl._palette import domain_colors, natural_order
+from mmsrl._sections import sample_of
 from mmsrl._tables import rows_of
-
-
-def sample_of(adata: ad.AnnData) -> str:
-    """Return the sample an AnnData of the ingest, qc or features stage belongs to."""
-    return str(adata.uns[_keys.UNS][_keys.SAMPLE])
 
 
 def storable(parameters: Mapping[str, Any]) -> dict[str, Any]:

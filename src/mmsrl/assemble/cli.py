@@ -43,8 +43,9 @@ def main(
     from mmsrl._errors import InputError
     from mmsrl._files import atomic_path, read_summary, write_summary, write_text
     from mmsrl._hdf5 import read_stage_file
+    from mmsrl._sections import sample_of
     from mmsrl._tables import read_domains
-    from mmsrl.assemble.api import assemble_group, assemble_sample, common_target, sample_of
+    from mmsrl.assemble.api import assemble_group, assemble_sample, common_target
 
     log = logging.getLogger("mmsrl.assemble")
     output_dir.mkdir(parents=True, exist_ok=True)

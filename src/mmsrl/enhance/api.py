@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -14,12 +13,10 @@ import torch
 from numpy.typing import NDArray
 
 from mmsrl import _keys
-from mmsrl._errors import InputError
-from mmsrl._sections import in_pitches, sample_names, section_index
+from mmsrl._sections import in_pitches, spot_table
 from mmsrl._thinning import split_counts
 from mmsrl.enhance.estimators import COMPONENTS, Decoder, components, mixed
 from mmsrl.enhance.evidence import BLOCK, COMPARED, SHARES, judge
-from mmsrl.expression import log_normalised
 from mmsrl.graph import block_diagonal, default_graph
 from mmsrl.train.api import stack
 from mmsrl.train.fit import choose_device, fit, memory_errors
@@ -31,9 +28,6 @@ POOLED_WIDTH = 1.0
 
 MAX_VALUES = 20_000_000
 """De-noised values that are written if nothing is asked for: 80 MB of memory."""
-
-ALL = sys.maxsize
-"""Highly variable genes to ask for where none is to be left out."""
 
 PER = 1e4
 """De-noised values are molecules per so many of the spot."""
@@ -104,9 +98,7 @@ def enhance(
     if ours:
         assert model is not None
         settings = Default(**model["settings"])
-        unit = _with_genes(sections, list(model["genes"]))
-        if len(unit.genes) < len(model["genes"]):
-            raise InputError("the model has genes that the counts lack; give the files of one and the same run")
+        unit = stack(sections, settings.n_top_genes, model["genes"])
         z = np.concatenate([np.asarray(adata.obsm[_keys.EMBEDDING]) for adata in sections])
         decoder = _decoder(torch.as_tensor(z), model["state"])
     else:
@@ -117,7 +109,7 @@ def enhance(
 
     parts = [split_counts(sp.csr_matrix(adata.X), SHARES, seed + i) for i, adata in enumerate(sections)]
     halves = [_with_counts(adata, part[0]) for adata, part in zip(sections, parts, strict=True)]
-    half = _with_genes(halves, unit.genes)
+    half = stack(halves, settings.n_top_genes, unit.genes)
     of_half = _trained(half, settings, seed, batch_correction, place)
     choose, held = (_columns(sections, [part[i] for part in parts], half.genes) for i in (1, 2))
     evidence = judge(of_half, half.counts, choose, held, graph)
@@ -135,9 +127,7 @@ def enhance(
         messages.append({"level": "info", "text": text})
     total = np.concatenate([np.asarray(adata.X.sum(axis=1), dtype=np.float64).ravel() for adata in sections])
     values = _estimate(decoder, unit, total, graph, table)
-    rows = np.asarray(sample_names(sections))[section_index(sections)]
-    obs = pd.DataFrame({_keys.SAMPLE: rows, _keys.BARCODE: unit.barcodes})
-    obs.index = pd.Index([f"{b}-{s}" if len(sections) > 1 else b for b, s in zip(unit.barcodes, rows, strict=True)])
+    obs = spot_table(unit.samples, unit.section, unit.barcodes)
     spots = ad.AnnData(values, obs=obs, var=pd.DataFrame(index=table["gene"][table["written"]].to_numpy()))
     facts = _facts(table, evidence.shrinkage, values, messages)
     return Enhancement(spots, table, facts, messages)
@@ -154,7 +144,6 @@ def _trained(unit: Unit, settings: Default, seed: int, correct: bool, device: to
             learning_rate=chosen.learning_rate,
             weight_decay=chosen.weight_decay,
             seed=seed,
-            checkpoint=None,
             show_progress=False,
         )
     return _decoder(model.embedding().float().cpu(), model.state_dict())
@@ -168,15 +157,6 @@ def _decoder(z: torch.Tensor, state: Mapping[str, torch.Tensor]) -> Decoder:
 
 def _with_counts(adata: ad.AnnData, counts: sp.csr_matrix) -> ad.AnnData:
     return ad.AnnData(counts, obs=adata.obs, var=adata.var[[]], obsm=dict(adata.obsm), uns=dict(adata.uns))
-
-
-def _with_genes(sections: Sequence[ad.AnnData], genes: list[str]) -> Unit:
-    """Stack sections; modelled are those of ``genes`` that all sections have, also if they are hardly seen."""
-    unit = stack(sections, ALL)
-    shared = [gene for gene in genes if all(gene in adata.var_names for adata in sections)]
-    counts = _columns(sections, [sp.csr_matrix(adata.X) for adata in sections], shared)
-    library = np.concatenate([np.asarray(adata.X.sum(axis=1)).ravel() for adata in sections])
-    return unit._replace(genes=shared, counts=counts, expression=log_normalised(counts, library))
 
 
 def _columns(sections: Sequence[ad.AnnData], counts: Sequence[sp.csr_matrix], genes: list[str]) -> sp.csr_matrix:

@@ -35,23 +35,14 @@ def main(
     n_enhanced_genes: int | None,
 ) -> None:
     """De-noise the expression of a unit, and show on held-out counts for which genes it helps."""
-    import numpy as np
-
-    from mmsrl import _keys
     from mmsrl._errors import InputError
     from mmsrl._files import atomic_path, write_summary, write_text
-    from mmsrl._hdf5 import read_stage_file
-    from mmsrl._sections import sample_of
-    from mmsrl._tables import rows_of
+    from mmsrl._sections import add_embedding
     from mmsrl.enhance.api import enhance
     from mmsrl.train.files import read_model, read_sections
 
     sections = read_sections(counts, features)
-    embedded = read_stage_file(embedding, "train")
-    located = embedded.obs[[_keys.SAMPLE, _keys.BARCODE]]
-    for adata in sections:
-        rows = rows_of(sample_of(adata), adata.obs_names.tolist(), located, embedding.name)
-        adata.obsm[_keys.EMBEDDING] = np.asarray(embedded.obsm[_keys.EMBEDDING])[rows]
+    add_embedding(sections, embedding)
     options = {
         "n_enhanced_genes": n_enhanced_genes,
         "n_top_genes": n_top_genes,

@@ -161,9 +161,7 @@ def image_features(
         measured = slide.measure_quality(of_section, base_um(pitch_um), look)
         quality = pd.DataFrame(measured, columns=list(_keys.IMAGE_QUALITY), index=adata.obs_names)
         messages += placing.check_tissue(measured[~off, 0], finest.name)
-        gallery = take_pictures(
-            rasters, placed.centres, off, adata.obs_names.astype(str).tolist(), placed.pitch, pitch_um
-        )
+        gallery = take_pictures(of_section, adata.obs_names.astype(str).tolist(), pitch_um)
     values = described.values
     values[off] = values[~off].mean(axis=0, dtype=np.float64)
     in_pitches = placed.centres / placed.pitch

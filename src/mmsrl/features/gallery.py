@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from mmsrl._errors import InputError
 from mmsrl._files import atomic_path
-from mmsrl.features.rasters import RGB, Raster
+from mmsrl.features.rasters import RGB
 from mmsrl.features.tiles import base_um, cut_tiles
+
+if TYPE_CHECKING:
+    from mmsrl.features.slide import Slide
 
 MOST_TILES = 1000
 """Pictures of a section at most; of more spots, so many drawn at random."""
@@ -39,38 +41,33 @@ class Gallery(NamedTuple):
 
 
 def take_pictures(
-    rasters: list[Raster],
-    centres: npt.NDArray[np.float64],
-    off: npt.NDArray[np.bool_],
+    slide: Slide,
     barcodes: list[str],
-    pitch: float,
     pitch_um: float,
 ) -> Gallery | None:
     """Cut pictures of spots, at random where there are many; ``None`` where the image is too coarse for them.
 
     Parameters
     ----------
-    rasters
-        Resolutions of the image, the finest first.
-    centres, off
-        (n, 2) in full-resolution pixels, and which of them are off the image.
-    pitch, pitch_um
-        Distance from spot to spot in full-resolution pixels, and in micrometres (NaN if not known).
+    barcodes
+        (n,), of the spots of the slide.
+    pitch_um
+        Distance from spot to spot in micrometres (NaN if not known).
     """
     from PIL import Image
 
     um = PITCHES * base_um(pitch_um)
-    side = um * pitch / (pitch_um if np.isfinite(pitch_um) else base_um(pitch_um))
-    if side * rasters[0].scale < LEAST_PX:
+    side = um / slide.um_per_px
+    if side * slide.rasters[0].scale < LEAST_PX:
         return None
-    raster = [level for level in rasters if level is rasters[0] or level.scale * side >= MOST_PX][-1]
-    chosen = np.flatnonzero(~off)
+    raster = slide.level(side, MOST_PX)
+    chosen = np.flatnonzero(~slide.off)
     if len(chosen) > MOST_TILES:
         chosen = np.sort(np.random.default_rng(0).choice(chosen, MOST_TILES, replace=False))
     cut = max(round(side * raster.scale), 1)
     shown = min(cut, MOST_PX)
     pictures = np.empty((len(chosen), shown, shown, 3), np.uint8)
-    for index, tiles in cut_tiles(raster, centres[chosen] * raster.scale, cut):
+    for index, tiles in cut_tiles(raster, slide.centres[chosen] * raster.scale, cut):
         for number, tile in zip(index, tiles, strict=True):
             pictures[number] = np.asarray(Image.fromarray(tile).resize((shown, shown), Image.Resampling.BOX))
     return Gallery([barcodes[number] for number in chosen], um if np.isfinite(pitch_um) else float("nan"), pictures)

@@ -40,7 +40,7 @@ class Placed(NamedTuple):
 def place(
     coordinates: npt.NDArray[np.float64],
     pitch: float,
-    alignment: _alignment.Alignment | None,
+    alignment: _alignment.Alignment,
     array: npt.NDArray[np.int64] | None,
 ) -> Placed:
     """Take the spots' coordinates, (n, 2), to pixels of the image.
@@ -55,8 +55,6 @@ def place(
     InputError
         If the alignment is of other spots.
     """
-    if alignment is None:
-        return Placed(coordinates, pitch)
     matrix = alignment.matrix
     if matrix is None:
         keys = [] if array is None else [(int(row), int(column)) for row, column in array]

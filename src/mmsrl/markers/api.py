@@ -17,6 +17,7 @@ from scipy.stats import false_discovery_control
 from mmsrl import _keys
 from mmsrl._sections import in_pitches, sample_names, section_index, stacked_counts, stacked_domains
 from mmsrl._thinning import split_counts
+from mmsrl.expression import log_normalised
 from mmsrl.markers.expression import by_domain
 from mmsrl.markers.gene_sets import over_represented
 from mmsrl.markers.heldout import domains_of, recovered
@@ -247,8 +248,7 @@ def _spatial_genes(adata: ad.AnnData, graph: sp.csr_matrix) -> pd.DataFrame:
     """Return Moran's I of the logarithm of every gene seen in enough spots, the highest first."""
     seen = np.flatnonzero(adata.X.getnnz(axis=0) >= MIN_SPOTS)
     library = np.asarray(adata.X.sum(axis=1)).ravel()
-    factor = np.median(library[library > 0]) / np.maximum(library, 1.0)
-    index, p = morans_i((sp.diags(factor) @ adata.X[:, seen]).log1p(), graph)
+    index, p = morans_i(log_normalised(sp.csr_matrix(adata.X[:, seen]), library), graph)
     told = np.isfinite(index)
     table = pd.DataFrame({"gene": adata.var_names[seen[told]], "morans_i": index[told], "p_value": p[told]})
     table["p_adjusted"] = false_discovery_control(table["p_value"]) if len(table) else []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
@@ -39,7 +39,7 @@ def by_domain(counts: sp.csr_matrix, domain: NDArray[np.int64], n_domains: int) 
     domain
         (n,), from 0 to ``n_domains`` - 1.
     """
-    member = _membership(domain, n_domains)
+    member = membership(domain, n_domains)
     sums = np.asarray((member @ counts).todense(), dtype=np.float64)
     seen = np.asarray((member @ (counts > 0)).todense(), dtype=np.float64)
     spots = np.bincount(domain, minlength=n_domains).astype(np.float64)[:, None]
@@ -64,6 +64,7 @@ def _highest_other(values: Float) -> Float:
     return others
 
 
-def _membership(domain: NDArray[Any], n_domains: int) -> sp.csr_matrix:
+def membership(domain: NDArray[np.int64], n_domains: int) -> sp.csr_matrix:
+    """Return which spot, (n,), is in which domain, (K, n) float64: times values by spot, it sums them by domain."""
     n = len(domain)
-    return sp.csr_matrix((np.ones(n, np.float32), (domain, np.arange(n))), shape=(n_domains, n))
+    return sp.csr_matrix((np.ones(n), (domain, np.arange(n))), shape=(n_domains, n))

@@ -7,6 +7,8 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 from scipy.stats import norm
 
+from mmsrl.markers.expression import membership
+
 Float = NDArray[np.float64]
 
 
@@ -44,7 +46,7 @@ def rank_sums(values: sp.csr_matrix, domain: NDArray[np.int64], n_domains: int) 
     first = start - columns.indptr[gene[start]]
     rank = np.repeat(zeros[gene[start]] + first + (length + 1) / 2, length.astype(np.int64))
 
-    member = sp.csr_matrix((np.ones(n), (domain, np.arange(n))), shape=(n_domains, n))
+    member = membership(domain, n_domains)
     ranked = sp.csc_matrix((rank, row, columns.indptr), shape=columns.shape)
     present = sp.csc_matrix((np.ones(len(row)), row, columns.indptr), shape=columns.shape)
     spots = np.bincount(domain, minlength=n_domains).astype(np.float64)[:, None]

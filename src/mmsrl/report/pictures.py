@@ -13,7 +13,7 @@ from PIL import Image
 
 from mmsrl import _keys
 from mmsrl.features.gallery import PITCHES, read_gallery
-from mmsrl.features.tiles import base_um
+from mmsrl.features.tiles import base_um, um_per_px
 from mmsrl.report.sample import METRICS, Sample
 from mmsrl.report.tissue import data_uri
 
@@ -96,7 +96,7 @@ def domain_pictures(sample: Sample, path: Path) -> dict[str, Any]:
         barcode: data_uri(Image.fromarray(tile)) for barcode, tile in zip(gallery.barcodes, gallery.tiles, strict=True)
     }
     pitch_px, pitch_um = (float(sample.facts.get(key, math.nan)) for key in (_keys.PITCH_PX, _keys.PITCH_UM))
-    side_px = PITCHES * pitch_px * (base_um(pitch_um) / pitch_um if math.isfinite(pitch_um) else 1.0)
+    side_px = PITCHES * base_um(pitch_um) / um_per_px(pitch_px, pitch_um)
     spot = section.diameter / side_px
     bar = max((um for um in BARS_UM if um <= MOST_BAR * gallery.um), default=None)
     return {

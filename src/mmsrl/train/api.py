@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from mmsrl import _keys
 from mmsrl._errors import InputError
-from mmsrl._sections import in_pitches
+from mmsrl._sections import in_pitches, sample_names, section_index, spot_table, stacked_counts
 from mmsrl.expression import log_normalised
 from mmsrl.features.components import between_sections
 from mmsrl.features.components import principal_components as image_components
@@ -169,9 +169,7 @@ def as_anndata(result: Training) -> ad.AnnData:
     pitches of the spot's own section.
     """
     unit = result.unit
-    obs = pd.DataFrame({_keys.SAMPLE: [unit.samples[s] for s in unit.section], _keys.BARCODE: unit.barcodes})
-    several = len(unit.samples) > 1
-    obs.index = pd.Index(obs[_keys.BARCODE] + "-" + obs[_keys.SAMPLE] if several else obs[_keys.BARCODE], name=None)
+    obs = spot_table(unit.samples, unit.section, unit.barcodes)
     spatial = np.concatenate(unit.coordinates)
     return ad.AnnData(obs=obs, obsm={_keys.EMBEDDING: result.embedding, _keys.SPATIAL: spatial})
 
@@ -193,28 +191,38 @@ def choose_settings(preset: str, changes: dict[str, Any]) -> Settings:
     return dataclasses.replace(PRESETS[preset], **changes)
 
 
-def stack(sections: Sequence[ad.AnnData], n_top_genes: int) -> Unit:
-    """Stack sections: highly variable ones of their common genes, normalised, with coordinates and image features."""
+def stack(sections: Sequence[ad.AnnData], n_top_genes: int, genes: Sequence[str] | None = None) -> Unit:
+    """Stack sections: genes to model of those in common, normalised, with coordinates and image features.
+
+    Parameters
+    ----------
+    n_top_genes
+        Highly variable genes to model.
+    genes
+        Genes to model in place of these, also if they are hardly seen; all sections must have them.
+    """
     messages: list[Message] = []
-    samples = [str(a.uns.get(_keys.UNS, {}).get(_keys.SAMPLE, f"section{i + 1}")) for i, a in enumerate(sections)]
-    if len(set(samples)) < len(samples):
-        raise InputError(f"sections must have different names in uns['mmsrl']['sample']; got {', '.join(samples)}")
-    section = np.repeat(np.arange(len(sections)), [a.n_obs for a in sections])
-    genes = _common_genes(sections, samples, messages)
-    counts = _counts(sections, genes)
-    seen = np.bincount(counts.indices, minlength=len(genes)) >= MIN_SPOTS
-    if not seen.all():
-        counts, genes = sp.csr_matrix(counts[:, seen]), [gene for gene, kept in zip(genes, seen, strict=True) if kept]
-    variable = _variable_genes(counts, section, n_top_genes, messages)
-    if len(variable) < len(genes):
-        counts = sp.csr_matrix(counts[:, variable])
+    samples, section = sample_names(sections), section_index(sections)
+    counts, shared = stacked_counts(sections)
+    if any(a.n_vars > len(shared) for a in sections):
+        of_each = ", ".join(f"{sample} {a.n_vars}" for sample, a in zip(samples, sections, strict=True))
+        messages.append(info(f"{len(shared)} genes are common to all sections ({of_each}); only these are used"))
+    if genes is None:
+        modelled = _variable_genes(counts, section, n_top_genes, messages)
+    else:
+        modelled = pd.Index(shared).get_indexer(pd.Index(genes))
+        if (modelled < 0).any():
+            missing = genes[int(modelled.argmin())]
+            raise InputError(f"the model has genes that the counts lack ({missing}); give the files of one run")
+    if len(modelled) < len(shared) or genes is not None:
+        counts = sp.csr_matrix(counts[:, modelled])
     library = np.concatenate([np.asarray(a.X.sum(axis=1)).ravel() for a in sections])
     on_array = all(_keys.ARRAY_ROW in a.obs and _keys.ARRAY_COL in a.obs for a in sections)
     return Unit(
         samples,
         section,
         [barcode for a in sections for barcode in a.obs_names],
-        [genes[g] for g in variable],
+        [shared[g] for g in modelled],
         log_normalised(counts, library),
         counts,
         [in_pitches(a) for a in sections],
@@ -225,43 +233,23 @@ def stack(sections: Sequence[ad.AnnData], n_top_genes: int) -> Unit:
     )
 
 
-def _common_genes(sections: Sequence[ad.AnnData], samples: list[str], messages: list[Message]) -> list[str]:
-    shared = set.intersection(*(set(a.var_names) for a in sections))
-    genes = [gene for gene in sections[0].var_names if gene in shared]
-    if not genes:
-        raise InputError(f"sections {', '.join(samples)} have no gene in common; are they of one species and naming?")
-    if any(a.n_vars > len(genes) for a in sections):
-        counts = ", ".join(f"{sample} {a.n_vars}" for sample, a in zip(samples, sections, strict=True))
-        messages.append(info(f"{len(genes)} genes are common to all sections ({counts}); only these are used"))
-    return genes
-
-
-def _counts(sections: Sequence[ad.AnnData], genes: list[str]) -> sp.csr_matrix:
-    """Stack the sections' counts of ``genes``, (N, A) float32; nothing is copied that can be used as it is."""
-    parts = [a.X if a.var_names.tolist() == genes else a[:, genes].X for a in sections]
-    parts = [sp.csr_matrix(part, dtype=np.float32) for part in parts]
-    counts: sp.csr_matrix = parts[0] if len(parts) == 1 else sp.vstack(parts, format="csr")
-    if not counts.data.all():
-        counts = counts.copy()
-        counts.eliminate_zeros()
-    return counts
-
-
 def _variable_genes(
     counts: sp.csr_matrix, section: NDArray[np.int64], n_top: int, messages: list[Message]
 ) -> NDArray[np.int64]:
     """Return the columns of the ``n_top`` highly variable genes, found in each section where there are several."""
-    n_genes = counts.shape[1]
+    seen = np.flatnonzero(counts.getnnz(axis=0) >= MIN_SPOTS)
+    n_genes = len(seen)
     if n_genes == 0:
         raise InputError(f"no gene is seen in {MIN_SPOTS} or more spots; the data are too sparse to train on")
     if n_genes <= n_top:
         if n_genes < n_top:
             messages.append(info(f"all {n_genes} genes are modelled; n_top_genes asks for {n_top}"))
-        return np.arange(n_genes)
+        return seen
     import scanpy as sc  # takes seconds
 
     joint = ad.AnnData(
-        counts, obs=pd.DataFrame({"section": section.astype(str)}, index=np.arange(len(section)).astype(str))
+        counts if n_genes == counts.shape[1] else sp.csr_matrix(counts[:, seen]),
+        obs=pd.DataFrame({"section": section.astype(str)}, index=np.arange(len(section)).astype(str)),
     )
     batch = "section" if section[-1] > 0 else None
     for span in (0.3, 0.6, 1.0):
@@ -274,7 +262,7 @@ def _variable_genes(
             continue
         if span > 0.3:
             messages.append(info(f"variable genes: the mean-variance trend needed a window of {span:g} of the genes"))
-        return np.flatnonzero(found["highly_variable"].to_numpy())
+        return seen[np.flatnonzero(found["highly_variable"])]
     raise InputError(f"variable genes: the mean-variance trend cannot be fitted ({reason}); are the counts raw?")
 
 

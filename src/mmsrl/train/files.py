@@ -14,6 +14,7 @@ from mmsrl import _keys
 from mmsrl._errors import InputError
 from mmsrl._files import atomic_path, write_text
 from mmsrl._hdf5 import read_stage_file
+from mmsrl._sections import sample_of
 from mmsrl.train.api import Training, as_anndata
 from mmsrl.train.fit import Row
 
@@ -29,13 +30,13 @@ def read_sections(counts: Sequence[Path], features: Sequence[Path]) -> list[ad.A
     sections = {}
     for path in counts:
         adata = read_stage_file(path, "qc")
-        sample = str(adata.uns[_keys.UNS][_keys.SAMPLE])
+        sample = sample_of(adata)
         if sample in sections:
             raise InputError(f"{path.name}: sample {sample} is given twice")
         sections[sample] = adata
     for path in features:
         described = read_stage_file(path, "features", backed="r")
-        sample = str(described.uns[_keys.UNS][_keys.SAMPLE])
+        sample = sample_of(described)
         if sample not in sections:
             raise InputError(f"{path.name}: sample {sample} is not among the counts ({', '.join(sections)})")
         rows = described.obs_names.get_indexer(sections[sample].obs_names)

@@ -17,7 +17,8 @@ from scipy.stats import false_discovery_control
 
 from mmsrl import _keys
 from mmsrl._errors import InputError
-from mmsrl._sections import sample_names, section_index, stacked_counts, stacked_domains
+from mmsrl._sections import sample_names, section_index, spot_table, stacked_counts, stacked_domains
+from mmsrl.expression import log_normalised
 from mmsrl.trajectory.root import Root, ends, parse, scaled_components, tip
 from mmsrl.trajectory.trends import Trends, trends
 
@@ -140,11 +141,9 @@ def _graph(
     for name, adata in zip(sample_names(sections), sections, strict=True):
         if _keys.EMBEDDING not in adata.obsm:
             raise InputError(f"sample {name}: obsm['{_keys.EMBEDDING}'] is missing; train first")
-    of_sample = np.asarray(sample_names(sections))[section_index(sections)]
-    barcodes = np.concatenate([adata.obs_names.to_numpy() for adata in sections])
-    index = barcodes if len(sections) == 1 else [f"{b}-{s}" for b, s in zip(barcodes, of_sample, strict=True)]
+    barcodes = [barcode for adata in sections for barcode in adata.obs_names]
     spots = ad.AnnData(
-        obs=pd.DataFrame({_keys.SAMPLE: of_sample, _keys.BARCODE: barcodes}, index=pd.Index(index)),
+        obs=spot_table(sample_names(sections), section_index(sections), barcodes),
         obsm={_keys.EMBEDDING: np.concatenate([np.asarray(adata.obsm[_keys.EMBEDDING]) for adata in sections])},
     )
     spots.obs[_keys.DOMAIN] = pd.Categorical(np.asarray(names)[domain], names)
@@ -208,10 +207,9 @@ def _reached(
 
 
 def _genes(counts: sp.csr_matrix, genes: list[str], time: NDArray[np.float32]) -> tuple[pd.DataFrame, Trends]:
-    library = np.asarray(counts.sum(axis=1)).ravel()
-    factor = np.median(library[library > 0]) / np.maximum(library, 1.0)
+    library = np.asarray(counts.sum(axis=1), dtype=np.float64).ravel()
     seen = np.flatnonzero(counts.getnnz(axis=0) >= MIN_SPOTS)
-    fitted = trends(sp.csr_matrix(sp.diags(factor) @ counts[:, seen]).log1p(), time)
+    fitted = trends(log_normalised(sp.csr_matrix(counts[:, seen]), library), time)
     table = pd.DataFrame(
         {
             "gene": np.asarray(genes, dtype=object)[seen],
