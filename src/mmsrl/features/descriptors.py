@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -246,21 +247,40 @@ def _through(network: Any, pooled: Callable[[Any], Any], *, side: int, mean: Any
     centre = torch.tensor(list(mean), device=device).view(1, 3, 1, 1) * 255.0
     scale = torch.tensor(list(sd), device=device).view(1, 3, 1, 1) * 255.0
 
-    def describe(tiles: RGB) -> npt.NDArray[np.float32]:
-        size = CPU_BATCH if device == "cpu" else len(tiles)
-        found = []
+    def describe_batch(tiles: RGB) -> npt.NDArray[np.float32]:
         with torch.inference_mode(), _half_precision(device):
-            for start in range(0, len(tiles), size):
-                part = torch.from_numpy(np.ascontiguousarray(tiles[start : start + size]))
-                pixels = part.to(device, non_blocking=True).permute(0, 3, 1, 2).float()
-                pixels = torch.nn.functional.interpolate(
-                    pixels, size=(side, side), mode="bilinear", antialias=True, align_corners=False
-                )
-                pixels = ((pixels - centre) / scale).contiguous(memory_format=torch.channels_last)
-                found.append(pooled(pixels).float().cpu().numpy())
-        return np.concatenate(found).astype(np.float32)
+            pixels = torch.from_numpy(np.ascontiguousarray(tiles)).to(device, non_blocking=True)
+            pixels = torch.nn.functional.interpolate(
+                pixels.permute(0, 3, 1, 2).float(),
+                size=(side, side),
+                mode="bilinear",
+                antialias=True,
+                align_corners=False,
+            )
+            pixels = ((pixels - centre) / scale).contiguous(memory_format=torch.channels_last)
+            return np.asarray(pooled(pixels).float().cpu().numpy(), dtype=np.float32)
 
-    return describe
+    return describe_batch if device != "cpu" else _by_core(describe_batch)
+
+
+def _by_core(describe: Describe) -> Describe:
+    """Return a function that describes small batches side by side, each on one core.
+
+    A network for small devices is many small operations: cores that share each of them wait for one another most of
+    the time.
+    """
+    import torch
+
+    cores = torch.get_num_threads()
+
+    def describe_all(tiles: RGB) -> npt.NDArray[np.float32]:
+        batches = [tiles[start : start + CPU_BATCH] for start in range(0, len(tiles), CPU_BATCH)]
+        with ThreadPoolExecutor(cores, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            found = np.concatenate(list(pool.map(describe, batches)))
+        torch.set_num_threads(cores)  # the workers' number is what other new threads would start with
+        return found
+
+    return describe_all
 
 
 @contextmanager
