@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import anndata as ad
@@ -15,6 +15,9 @@ from mmsrl._errors import InputError
 from mmsrl._hdf5 import read_stage_file
 from mmsrl._palette import natural_order
 from mmsrl._tables import read_domains, rows_of
+
+BLOCK_SPOTS = 20_000
+"""Spots that are read at a time from a file that stays open."""
 
 
 def read_unit(counts: Sequence[Path], domains: Path, embedding: Path | None = None) -> list[ad.AnnData]:
@@ -127,28 +130,74 @@ def in_pitches(adata: ad.AnnData) -> np.ndarray:
     return points / pitch
 
 
-def stacked_counts(sections: Sequence[ad.AnnData]) -> tuple[sp.csr_matrix, list[str]]:
-    """Return the raw counts of the genes that all sections have, (N, G) float32 CSR, and the names of these genes.
-
-    Only what differs from zero is stored; nothing is copied that can be used as it is.
+def common_genes(sections: Sequence[ad.AnnData]) -> list[str]:
+    """Return the genes that all sections have, in the order of the first.
 
     Raises
     ------
     InputError
-        If no gene is in all sections.
+        If there are none.
     """
     shared = set.intersection(*(set(adata.var_names) for adata in sections))
     genes = [gene for gene in sections[0].var_names if gene in shared]
     if not genes:
         names = ", ".join(sample_names(sections))
         raise InputError(f"sections {names} have no gene in common; are they of one species and naming?")
-    parts = [adata.X if adata.var_names.tolist() == genes else adata[:, genes].X for adata in sections]
-    parts = [sp.csr_matrix(part, dtype=np.float32) for part in parts]
-    counts = parts[0] if len(parts) == 1 else sp.csr_matrix(sp.vstack(parts, format="csr"))
-    if not counts.data.all():
-        counts = counts.copy()
-        counts.eliminate_zeros()
-    return counts, genes
+    return genes
+
+
+def stacked_counts(sections: Sequence[ad.AnnData]) -> tuple[sp.csr_matrix, list[str]]:
+    """Return the raw counts of the genes that all sections have, (N, G) float32 CSR, and the names of these genes.
+
+    Raises
+    ------
+    InputError
+        If no gene is in all sections.
+    """
+    genes = common_genes(sections)
+    return counts_of(sections, genes)[0], genes
+
+
+def counts_of(
+    sections: Sequence[ad.AnnData], genes: Sequence[str], spots: np.ndarray | None = None
+) -> tuple[sp.csr_matrix, np.ndarray]:
+    """Return the raw counts of some genes, (N, G) float32 CSR, and each spot's total over all genes, (N,) float64.
+
+    Only what differs from zero is stored; nothing is copied that can be used as it is. Sections whose file is open
+    (``backed="r"``) are read some spots at a time, so that no more is ever in memory than what was asked for.
+
+    Parameters
+    ----------
+    genes
+        All sections have them.
+    spots
+        (N,), which of the stacked spots, ascending; all if not given.
+    """
+    counts, totals = [], []
+    first = 0
+    for adata in sections:
+        columns = adata.var_names.get_indexer(pd.Index(genes))
+        whole = np.array_equal(columns, np.arange(adata.n_vars))
+        for start, block in _blocks(adata):
+            if spots is not None:
+                low, high = np.searchsorted(spots, [first + start, first + start + block.shape[0]])
+                block = block[spots[low:high] - first - start]
+            totals.append(np.asarray(block.sum(axis=1), dtype=np.float64).ravel())
+            counts.append(block if whole else sp.csr_matrix(block[:, columns]))
+        first += adata.n_obs
+    stacked = counts[0] if len(counts) == 1 else sp.csr_matrix(sp.vstack(counts, format="csr"))
+    if not stacked.data.all():
+        stacked = stacked.copy()
+        stacked.eliminate_zeros()
+    return stacked, np.concatenate(totals)
+
+
+def _blocks(adata: ad.AnnData) -> Iterator[tuple[int, sp.csr_matrix]]:
+    """Yield the counts of successive spots with the position of the first; all at once what is in memory."""
+    step = BLOCK_SPOTS if adata.isbacked else adata.n_obs
+    for start in range(0, adata.n_obs, step):
+        part = adata.X[start : start + step] if adata.isbacked else adata.X
+        yield start, sp.csr_matrix(part, dtype=np.float32)
 
 
 def stacked_domains(sections: Sequence[ad.AnnData]) -> tuple[np.ndarray, list[str]]:

@@ -14,8 +14,10 @@ import torch
 from click.testing import CliRunner
 from sklearn.metrics import silhouette_score
 
+from mmsrl import _sections
 from mmsrl._errors import InputError
 from mmsrl.expression import standard_components
+from mmsrl.train import api
 from mmsrl.train.api import choose_settings, spatial_graph, stack, train
 from mmsrl.train.cli import main
 from mmsrl.train.default import DefaultInputs, DefaultModel, negative_binomial
@@ -170,6 +172,40 @@ def test_highly_variable_genes_are_chosen() -> None:
     assert len(unit.genes) == 50
     assert unit.counts.shape == (120, 50)
     np.testing.assert_array_equal(unit.counts.toarray(), adata[:, unit.genes].X.toarray())
+
+
+@pytest.mark.parametrize("n_top_genes", [50, 3000])
+def test_sections_whose_counts_stay_on_disk_are_stacked_as_those_in_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, n_top_genes: int
+) -> None:
+    monkeypatch.setattr(_sections, "BLOCK_SPOTS", 50)  # the last block is a part of one
+    one, two = section("s1", n_genes=200), section("s2", seed=1, n_genes=190)
+    on_disk = []
+    for name, adata in (("one", one), ("two", two)):
+        adata.write_h5ad(tmp_path / f"{name}.h5ad")
+        on_disk.append(ad.read_h5ad(tmp_path / f"{name}.h5ad", backed="r"))
+    expected, found = stack([one, two], n_top_genes), stack(on_disk, n_top_genes)
+    assert found.genes == expected.genes
+    for name in ("counts", "expression"):
+        assert (getattr(found, name) != getattr(expected, name)).nnz == 0
+
+
+def test_variable_genes_of_many_spots_are_found_on_as_many_of_each_section(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(api, "VARIABLE_SPOTS", 160)
+    drawn: list[np.ndarray] = []
+
+    def watched(sections, genes, spots=None):
+        drawn.extend([] if spots is None else [spots])
+        return _sections.counts_of(sections, genes, spots)
+
+    monkeypatch.setattr(api, "counts_of", watched)
+    sections = [section("s1", n_genes=200), section("s2", seed=1, n_genes=200)]
+    unit = stack(sections, 50)
+    (spots,) = drawn
+    assert np.bincount(unit.section[spots]).tolist() == [80, 80]
+    assert unit.counts.shape == (240, 50)
+    parts = [sections[0][spots[:80]].copy(), sections[1][spots[80:] - 120].copy()]
+    assert unit.genes == stack(parts, 50).genes
 
 
 def test_settings_come_from_the_preset_and_are_changed_by_name() -> None:

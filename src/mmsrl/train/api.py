@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from mmsrl import _keys
 from mmsrl._errors import InputError
-from mmsrl._sections import in_pitches, sample_names, section_index, spot_table, stacked_counts
+from mmsrl._sections import common_genes, counts_of, in_pitches, sample_names, section_index, spot_table
 from mmsrl.expression import log_normalised
 from mmsrl.features.components import between_sections
 from mmsrl.features.components import principal_components as image_components
@@ -31,6 +31,9 @@ from mmsrl.train.unit import FloatArray, Message, Unit, build, info, warning
 
 MIN_SPOTS = 3
 """Genes seen in fewer spots are not modelled, as published."""
+
+VARIABLE_SPOTS = 50_000
+"""Spots that variable genes are found on; of more, so many are drawn."""
 
 
 class Training(NamedTuple):
@@ -80,7 +83,8 @@ def train(
     Parameters
     ----------
     data
-        Sections with raw counts in ``X`` (CSR) and ``obsm['spatial']``. Optional: ``uns['mmsrl']`` with ``sample`` and
+        Sections with raw counts in ``X`` (CSR) and ``obsm['spatial']``; opened with ``backed="r"``, only the counts of
+        modelled genes come into memory. Optional: ``uns['mmsrl']`` with ``sample`` and
         ``pitch_px``; ``obs['array_row']``, ``obs['array_col']``; image features in ``obsm['X_image']`` (one section) or
         descriptors in ``obsm['X_image_descriptor']`` (several: components are computed jointly).
     preset
@@ -203,26 +207,24 @@ def stack(sections: Sequence[ad.AnnData], n_top_genes: int, genes: Sequence[str]
     """
     messages: list[Message] = []
     samples, section = sample_names(sections), section_index(sections)
-    counts, shared = stacked_counts(sections)
+    shared = common_genes(sections)
     if any(a.n_vars > len(shared) for a in sections):
         of_each = ", ".join(f"{sample} {a.n_vars}" for sample, a in zip(samples, sections, strict=True))
         messages.append(info(f"{len(shared)} genes are common to all sections ({of_each}); only these are used"))
     if genes is None:
-        modelled = _variable_genes(counts, section, n_top_genes, messages)
+        modelled = _variable_genes(sections, shared, section, n_top_genes, messages)
     else:
-        modelled = pd.Index(shared).get_indexer(pd.Index(genes))
-        if (modelled < 0).any():
-            missing = genes[int(modelled.argmin())]
-            raise InputError(f"the model has genes that the counts lack ({missing}); give the files of one run")
-    if len(modelled) < len(shared) or genes is not None:
-        counts = sp.csr_matrix(counts[:, modelled])
-    library = np.concatenate([np.asarray(a.X.sum(axis=1)).ravel() for a in sections])
+        modelled = list(genes)
+        missing = sorted(set(modelled) - set(shared))
+        if missing:
+            raise InputError(f"the model has genes that the counts lack ({missing[0]}); give the files of one run")
+    counts, library = counts_of(sections, modelled)
     on_array = all(_keys.ARRAY_ROW in a.obs and _keys.ARRAY_COL in a.obs for a in sections)
     return Unit(
         samples,
         section,
         [barcode for a in sections for barcode in a.obs_names],
-        [shared[g] for g in modelled],
+        modelled,
         log_normalised(counts, library),
         counts,
         [in_pitches(a) for a in sections],
@@ -234,9 +236,20 @@ def stack(sections: Sequence[ad.AnnData], n_top_genes: int, genes: Sequence[str]
 
 
 def _variable_genes(
-    counts: sp.csr_matrix, section: NDArray[np.int64], n_top: int, messages: list[Message]
-) -> NDArray[np.int64]:
-    """Return the columns of the ``n_top`` highly variable genes, found in each section where there are several."""
+    sections: Sequence[ad.AnnData],
+    genes: list[str],
+    section: NDArray[np.int64],
+    n_top: int,
+    messages: list[Message],
+) -> list[str]:
+    """Return those of ``genes`` that are most variable, found in each section where there are several."""
+    spots = None
+    if len(section) > VARIABLE_SPOTS:
+        rng, most = np.random.default_rng(0), VARIABLE_SPOTS // len(sections)
+        own = [np.flatnonzero(section == s) for s in range(len(sections))]
+        spots = np.concatenate([np.sort(rng.choice(rows, min(len(rows), most), replace=False)) for rows in own])
+        section = section[spots]
+    counts, _ = counts_of(sections, genes, spots)
     seen = np.flatnonzero(counts.getnnz(axis=0) >= MIN_SPOTS)
     n_genes = len(seen)
     if n_genes == 0:
@@ -244,11 +257,11 @@ def _variable_genes(
     if n_genes <= n_top:
         if n_genes < n_top:
             messages.append(info(f"all {n_genes} genes are modelled; n_top_genes asks for {n_top}"))
-        return seen
+        return [genes[g] for g in seen]
     import scanpy as sc  # takes seconds
 
     joint = ad.AnnData(
-        counts if n_genes == counts.shape[1] else sp.csr_matrix(counts[:, seen]),
+        counts if n_genes == len(genes) else sp.csr_matrix(counts[:, seen]),
         obs=pd.DataFrame({"section": section.astype(str)}, index=np.arange(len(section)).astype(str)),
     )
     batch = "section" if section[-1] > 0 else None
@@ -262,7 +275,7 @@ def _variable_genes(
             continue
         if span > 0.3:
             messages.append(info(f"variable genes: the mean-variance trend needed a window of {span:g} of the genes"))
-        return seen[np.flatnonzero(found["highly_variable"])]
+        return [genes[g] for g in seen[found["highly_variable"].to_numpy()]]
     raise InputError(f"variable genes: the mean-variance trend cannot be fitted ({reason}); are the counts raw?")
 
 

@@ -53,7 +53,7 @@ def main(
     log = logging.getLogger(__name__)
     if threads:
         torch.set_num_threads(threads)
-    sections = read_sections(counts, features)
+    sections = read_sections(counts, features, backed="r")
     checkpoint = output_dir / f"{id}.checkpoint.pt"
     result = train(sections, attempt=attempt, checkpoint=checkpoint, **options)
     log_messages(log, result.messages)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import anndata as ad
 import numpy as np
@@ -19,8 +19,10 @@ from mmsrl.train.api import Training, as_anndata
 from mmsrl.train.fit import Row
 
 
-def read_sections(counts: Sequence[Path], features: Sequence[Path]) -> list[ad.AnnData]:
-    """Read the sections of a unit, sorted by sample, image features in ``obsm``.
+def read_sections(
+    counts: Sequence[Path], features: Sequence[Path], *, backed: Literal["r"] | None = None
+) -> list[ad.AnnData]:
+    """Read the sections of a unit, sorted by sample, image features in ``obsm``; backed, counts stay on disk.
 
     Raises
     ------
@@ -29,7 +31,7 @@ def read_sections(counts: Sequence[Path], features: Sequence[Path]) -> list[ad.A
     """
     sections = {}
     for path in counts:
-        adata = read_stage_file(path, "qc")
+        adata = read_stage_file(path, "qc", backed=backed)
         sample = sample_of(adata)
         if sample in sections:
             raise InputError(f"{path.name}: sample {sample} is given twice")
