@@ -23,7 +23,7 @@ workflow {
         n_seeds = (params.n_seeds ?: (params.preset == 'default' ? 12 : 1)).toInteger()
         seeds = (0..<n_seeds).collect { member -> params.seed.toInteger() + member }
         gene_sets = params.gene_sets ? file(params.gene_sets, checkIfExists: true) : []
-        MMSRL(PLAN.out.sections, PLAN.out.code, channel.value(params_json), weights, channel.value(gene_sets), seeds)
+        MMSRL(PLAN.out.sections, weights, channel.value(gene_sets), seeds, PLAN.out.code, channel.value(params_json))
     }
 
     workflow.onComplete = {

@@ -1,4 +1,4 @@
-"""``meta.yml`` of every module says what its ``main.nf`` does."""
+"""``meta.yml`` of every module, and of the subworkflow for other pipelines, says what its ``main.nf`` does."""
 
 import re
 from pathlib import Path
@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 import yaml
 
-MODULES = sorted((Path(__file__).parents[2] / "modules/local").iterdir())
+PROJECT = Path(__file__).parents[2]
+MODULES = sorted((PROJECT / "modules/local").iterdir())
+SUBWORKFLOW = PROJECT / "subworkflows/local/spatial_domains"
 
 
 def meta_of(module: Path) -> dict[str, Any]:
@@ -66,3 +68,27 @@ def test_everything_is_typed_and_described(module):
             for about in element.values():
                 assert about["type"] in ("map", "file", "string", "integer", "list")
                 assert about["description"].endswith(".")
+
+
+def test_the_subworkflow_is_described_as_it_is():
+    meta = meta_of(SUBWORKFLOW)
+    text = re.sub(r"//.*", "", (SUBWORKFLOW / "main.nf").read_text(encoding="utf-8"))
+    taken = re.search(r"take:(.*?)main:", text, flags=re.DOTALL)[1].split()
+    emitted = re.findall(r"^    (\w+) = ", text.split("emit:")[1], flags=re.MULTILINE)
+
+    assert [name for channel in meta["input"] for name in channel] == taken
+    assert [name for channel in meta["output"] for name in channel] == emitted
+    assert meta["components"] == re.findall(r"modules/local/(\w+)/main", text)
+    for listed in [*meta["input"], *meta["output"]]:
+        for channel in listed.values():
+            assert channel["description"].endswith(".")
+            for element in channel.get("structure", [{"itself": channel}]):
+                assert all(about["type"] and about["description"].endswith(".") for about in element.values())
+
+
+@pytest.mark.parametrize(
+    "file", [SUBWORKFLOW / "main.nf", *(module / "main.nf" for module in MODULES)], ids=lambda file: file.parent.name
+)
+def test_what_other_pipelines_include_knows_nothing_of_this_one(file):
+    text = re.sub(r"//.*", "", file.read_text(encoding="utf-8"))
+    assert not re.findall(r"\bparams\.(?!json)|publishDir|projectDir|launchDir|baseDir", text)

@@ -15,6 +15,7 @@ process CHECK {
     path 'plan.json', emit: plan
     path 'versions.yml', emit: versions, topic: versions
 
+    // The same in a stub run: it costs nothing, and what comes after needs the plan.
     script:
     """
     cat > params.json <<'END_PARAMS'

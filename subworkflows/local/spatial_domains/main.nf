@@ -1,0 +1,144 @@
+include { INGEST } from '../../../modules/local/ingest/main'
+include { QC } from '../../../modules/local/qc/main'
+include { FEATURES } from '../../../modules/local/features/main'
+include { TRAIN } from '../../../modules/local/train/main'
+include { DOMAINS } from '../../../modules/local/domains/main'
+include { CONSENSUS } from '../../../modules/local/consensus/main'
+include { MARKERS } from '../../../modules/local/markers/main'
+include { TRAJECTORY } from '../../../modules/local/trajectory/main'
+include { ENHANCE } from '../../../modules/local/enhance/main'
+include { EVALUATE } from '../../../modules/local/evaluate/main'
+include { ASSEMBLE } from '../../../modules/local/assemble/main'
+
+// The folder of a step that gives its files one by one, as nf-core's spaceranger/count does: the one of the topmost file.
+def folderOf(source) {
+    return source instanceof Collection ? source.min { file -> file.nameCount }.parent : source
+}
+
+// What the first member of each ensemble left, under the unit that the members are of.
+def firstOf(channel) {
+    return channel.filter { training, _file -> training.first }.map { training, file -> [training.subMap(['id', 'samples']), file] }
+}
+
+// From tissue sections to spatial domains and all that is read from them. It knows no parameters: options reach the
+// modules by ext.args. docs/embedding.md says how another pipeline includes it.
+workflow SPATIAL_DOMAINS {
+    take:
+    // [ meta, source, image, alignment, truth ] for each section. meta: id; optional: group (sections with the same group are
+    // trained together), group_size (lets a group start as soon as it is complete), bin_size (Visium HD, µm) and
+    // n_domains. source: Space Ranger outs, all files in it, a tar of it or .h5ad; image, alignment and truth: file or [].
+    sections
+    weights // file: of the network that describes images, or []
+    gene_sets // value channel: GMT file to compare markers with, or []
+    seeds // list of integers: of the members of each unit's ensemble; the first one's embedding and model are the unit's
+    code // value channel: map of stage to fingerprint of its code; [:] where the container's version tells
+
+    main:
+    INGEST(sections.map { meta, source, _image, _alignment, _truth -> [meta, folderOf(source), meta.bin_size ?: []] }, code.map { c -> c.ingest ?: '' })
+
+    QC(INGEST.out.h5ad, code.map { c -> c.qc ?: '' })
+
+    images = sections.map { meta, _source, image, alignment, _truth -> [meta, image, alignment] }
+    FEATURES(QC.out.h5ad.join(images), weights, code.map { c -> c.features ?: '' })
+
+    // A unit is what is trained together. Its sections are sorted, so that the order in which they arrive changes nothing.
+    truths = sections.map { meta, _source, _image, _alignment, truth -> [meta, truth] }
+    units = QC.out.h5ad
+        .join(FEATURES.out.h5ad)
+        .join(truths)
+        .join(INGEST.out.summary)
+        .join(QC.out.summary)
+        .join(FEATURES.out.summary)
+        .map { meta, counts, features, truth, ingest, qc, image ->
+            def unit = meta.group ?: meta.id
+            def size = meta.group ? meta.group_size : 1
+            [size ? groupKey(unit, size) : unit, [meta: meta, counts: counts, features: features, truth: truth, summaries: [ingest, qc, image]]]
+        }
+        .groupTuple()
+        .map { unit, members ->
+            def sorted = members.sort { member -> member.meta.id }
+            [[id: unit.toString(), samples: sorted.collect { member -> member.meta.id }], sorted]
+        }
+    sources = units.map { unit, members -> [unit, members.collect { member -> member.counts }, members.collect { member -> member.features }] }
+
+    // Every member is a task of its own.
+    trainings = sources.flatMap { unit, counts, features ->
+        seeds.collect { seed -> [unit + [seed: seed, first: seed == seeds.first()], counts, features] }
+    }
+    TRAIN(trainings, code.map { c -> c.train ?: '' })
+
+    ensembles = TRAIN.out.embedding
+        .map { training, embedding -> [training.subMap(['id', 'samples']), [training.seed, embedding]] }
+        .groupTuple(size: seeds.size())
+        .map { unit, found -> [unit, found.sort { member -> member.first() }.collect { member -> member.last() }] }
+    embeddings = firstOf(TRAIN.out.embedding)
+
+    n_domains = units.map { unit, members -> [unit, members.first().meta.n_domains ?: []] }
+    DOMAINS(ensembles.join(n_domains), code.map { c -> c.domains ?: '' })
+
+    CONSENSUS(DOMAINS.out.h5ad, code.map { c -> c.consensus ?: '' })
+
+    tissue = units.map { unit, members -> [unit, members.collect { member -> member.counts }] }
+    MARKERS(tissue.join(CONSENSUS.out.csv), gene_sets, code.map { c -> c.markers ?: '' })
+
+    TRAJECTORY(tissue.join(embeddings).join(CONSENSUS.out.csv), code.map { c -> c.trajectory ?: '' })
+
+    ENHANCE(sources.join(embeddings).join(firstOf(TRAIN.out.model)), code.map { c -> c.enhance ?: '' })
+
+    labelled = units
+        .map { unit, members -> [unit, members.findAll { member -> member.truth }] }
+        .filter { _unit, members -> members }
+        .map { unit, members -> [unit, members.collect { member -> member.meta.id }, members.collect { member -> member.truth }] }
+    EVALUATE(CONSENSUS.out.csv.join(embeddings).join(TRAJECTORY.out.h5ad).join(labelled), code.map { c -> c.evaluate ?: '' })
+
+    results = embeddings.join(CONSENSUS.out.csv).join(TRAJECTORY.out.h5ad).join(ENHANCE.out.h5ad)
+    so_far = units
+        .map { unit, members -> [unit, members.collectMany { member -> member.summaries }] }
+        .join(firstOf(TRAIN.out.summary))
+        .join(DOMAINS.out.summary)
+        .join(CONSENSUS.out.summary)
+        .join(MARKERS.out.summary)
+        .join(TRAJECTORY.out.summary)
+        .join(ENHANCE.out.summary)
+        .map { row -> [row[0], row[1] + row[2..-1]] }
+    ASSEMBLE(sources.join(results).join(so_far), code.map { c -> c.assemble ?: '' })
+
+    versions = INGEST.out.versions.mix(
+        QC.out.versions,
+        FEATURES.out.versions,
+        TRAIN.out.versions,
+        DOMAINS.out.versions,
+        CONSENSUS.out.versions,
+        MARKERS.out.versions,
+        TRAJECTORY.out.versions,
+        ENHANCE.out.versions,
+        EVALUATE.out.versions,
+        ASSEMBLE.out.versions,
+    )
+    summaries = INGEST.out.summary.mix(
+        QC.out.summary,
+        FEATURES.out.summary,
+        firstOf(TRAIN.out.summary),
+        DOMAINS.out.summary,
+        CONSENSUS.out.summary,
+        MARKERS.out.summary,
+        TRAJECTORY.out.summary,
+        ENHANCE.out.summary,
+        EVALUATE.out.summary,
+        ASSEMBLE.out.summary,
+    )
+    emit:
+    h5ad = ASSEMBLE.out.h5ad // [ unit, files ]
+    csv = ASSEMBLE.out.csv // [ unit, files ]
+    embedding = embeddings // [ unit, file ]
+    members = DOMAINS.out.h5ad // [ unit, file ]
+    domains = CONSENSUS.out.csv // [ unit, file ]
+    enhanced = ENHANCE.out.h5ad // [ unit, file ]
+    trajectory = TRAJECTORY.out.h5ad // [ unit, file ]
+    markers = MARKERS.out.tables // [ unit, files ]
+    scores = EVALUATE.out.scores // [ unit, file ]
+    training = firstOf(TRAIN.out.log) // [ unit, file ]
+    tiles = FEATURES.out.tiles // [ meta, file ]
+    summaries = summaries // [ meta or unit, file ]
+    versions = versions // file
+}
