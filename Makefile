@@ -70,6 +70,7 @@ bench-accuracy: setup $(ACCURACY)/peer/.installed ## score the sections of SHEET
 
 bench-train: setup ## what training costs: dense restatement, exact presets and default, as JSON and a table
 	$(BIN)/python benchmarks/bench_train.py --output-dir results/benchmarks
+	$(BIN)/python benchmarks/bench_from_disk.py --output-dir results/benchmarks
 
 bench-joint: setup ## both demo sections trained jointly in every preset: agreement with the layers, mixing (ARGS: --epochs, ...)
 	$(BIN)/python benchmarks/bench_joint.py assets/demo/samplesheet_pair.csv --output-dir results/benchmarks $(ARGS)

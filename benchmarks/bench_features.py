@@ -44,6 +44,8 @@ OTHER_SCALES = ((1.0,), (2.0,), (3.0,), (0.5, 1.0, 2.0), (1.0, 2.0, 3.0))
 LEAST_SPOTS = 10
 """Regions with fewer labelled spots are left out of the accuracy: a few blocks of tissue hold all of them."""
 
+BOOTSTRAPS = 1000
+
 KEYS = {"compared": ("sample", "variant", "pitches"), "domains": ("sample", "seeds"), "costs": ("what",)}
 """What a result is of, in each part of the report: one measured again replaces the one before."""
 
@@ -78,8 +80,13 @@ def regions_of(row: dict[str, str], folder: Path, adata: ad.AnnData) -> pd.Serie
     return labels.where(labels.map(labels.value_counts()) >= LEAST_SPOTS, "")
 
 
-def balanced_accuracy(values: np.ndarray, labels: pd.Series, in_pitches: np.ndarray) -> float:
-    """Classify spots by ridge regressions that never saw their block of tissue; mean recall over regions."""
+def balanced_accuracy(values: np.ndarray, labels: pd.Series, in_pitches: np.ndarray) -> tuple[float, float]:
+    """Classify spots by ridge regressions that never saw their block of tissue.
+
+    Returns
+    -------
+    Mean recall over regions, and its standard error: the deviation over sections made of blocks drawn from this one.
+    """
     from sklearn.linear_model import RidgeClassifierCV
     from sklearn.metrics import balanced_accuracy_score
     from sklearn.model_selection import GroupKFold, cross_val_predict
@@ -89,7 +96,14 @@ def balanced_accuracy(values: np.ndarray, labels: pd.Series, in_pitches: np.ndar
     model = RidgeClassifierCV(RIDGES, class_weight="balanced")
     folds = GroupKFold(min(10, len(np.unique(blocks))))
     guessed = cross_val_predict(model, values[known], labels[known], groups=blocks, cv=folds)
-    return float(balanced_accuracy_score(labels[known], guessed))
+    of_block = [np.flatnonzero(blocks == block) for block in np.unique(blocks)]
+    rng, again = np.random.default_rng(0), []
+    truth = labels[known].to_numpy()
+    while len(again) < BOOTSTRAPS:
+        drawn = np.concatenate([of_block[number] for number in rng.integers(len(of_block), size=len(of_block))])
+        if len(np.unique(truth[drawn])) == len(np.unique(truth)):
+            again.append(balanced_accuracy_score(truth[drawn], guessed[drawn]))
+    return float(balanced_accuracy_score(truth, guessed)), float(np.std(again))
 
 
 def compare(row: dict[str, str], folder: Path, cache: Path, device: str, sizes: bool) -> Iterator[dict[str, Any]]:
@@ -230,7 +244,7 @@ def tables(report: dict[str, Any]) -> str:
             own = {r["sample"]: r for r in rows if (r["variant"], tuple(r["pitches"])) == (name, scales)}
             cells = [name, ", ".join(f"{scale:g}" for scale in scales)]
             cells += [f"{own[s]['r2']:.3f}" if s in own else "" for s in samples]
-            cells += [f"{own[s]['balanced_accuracy']:.3f}" if s in own else "" for s in labelled]
+            cells += ["{:.3f} ± {:.3f}".format(*own[s]["balanced_accuracy"]) if s in own else "" for s in labelled]
             lines.append(f"| {' | '.join(cells)} |")
     if report.get("domains"):
         lines += ["", "| ARI | descriptor | seeds | without image | with image |", "|---|---|---|---|---|"]

@@ -127,6 +127,7 @@ workflow SPATIAL_DOMAINS {
         EVALUATE.out.summary,
         ASSEMBLE.out.summary,
     )
+
     emit:
     h5ad = ASSEMBLE.out.h5ad // [ unit, files ]
     csv = ASSEMBLE.out.csv // [ unit, files ]
