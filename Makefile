@@ -20,7 +20,7 @@ $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit("mmsrl needs Python >= 3.11, this is " + sys.version.split()[0] + "; say make PYTHON=python3.x") if sys.version_info < (3, 11) else 0'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --group dev --editable '.[torch,engine]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --group dev --editable '.[torch,engine,spatialdata]'
 	touch $@
 
 setup: $(VENV)/.installed ## install the package, the engine and the tools for development into .venv

@@ -1,10 +1,16 @@
 include { SPATIAL_DOMAINS } from '../subworkflows/local/spatial_domains/main'
 include { REPORT } from '../modules/local/report/main'
+include { INDEX } from '../modules/local/index/main'
 
 // All files of a channel of [ meta, files ] as one list, sorted by path: in another order, or with other metadata, the
 // same files would make the report run again on -resume.
 def filesOf(channel) {
     return channel.flatMap { _meta, files -> [files].flatten() }.toSortedList { file -> file.toString() }
+}
+
+// Bytes of a file, or of all that is in a folder.
+def sizeOf(file) {
+    return file.isDirectory() ? file.listFiles().sum(0) { part -> sizeOf(part) } : file.size()
 }
 
 // From tissue sections to spatial domains and a report.
@@ -32,8 +38,25 @@ workflow MMSRL {
         code.map { c -> c.report ?: '' },
     )
 
+    // What conf/modules.config publishes, and where: names and sizes are enough, so that no file is moved for the index.
+    files = found.files
+        .mix(
+            REPORT.out.html.map { file -> ['report', file] },
+            REPORT.out.multiqc.flatMap { files -> files.collect { file -> ['multiqc', file] } },
+            REPORT.out.manifest.map { file -> ['pipeline_info', file] },
+        )
+        .map { folder, file -> [path: "${folder}/${file.name}".toString(), bytes: sizeOf(file)] }
+        .toSortedList { file -> file.path }
+    units = found.units.toSortedList { unit -> unit.id }
+    INDEX(
+        files.map { listed -> [listed] }.combine(units.map { listed -> [listed] }).map { listed -> groovy.json.JsonOutput.toJson([files: listed[0], units: listed[1]]) },
+        code.map { c -> c.index ?: '' },
+    )
+
     emit:
     report = REPORT.out.html // file
     manifest = REPORT.out.manifest // file
-    versions = found.versions.mix(REPORT.out.versions) // file
+    multiqc = REPORT.out.multiqc // files
+    index = INDEX.out.json // file
+    versions = found.versions.mix(REPORT.out.versions, INDEX.out.versions) // file
 }

@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -38,6 +39,22 @@ def atomic_path(path: Path) -> Iterator[Path]:
         raise OSError(number, os.strerror(number) if number else text, str(path)) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """Yield the path of a folder to make, which takes the place of ``path`` if the block succeeds."""
+    path = Path(path)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as scratch:
+        made = Path(scratch, path.name)
+        try:
+            yield made
+            if path.exists():
+                shutil.rmtree(path)
+            made.rename(path)
+        except OSError as error:
+            text = os.strerror(error.errno) if error.errno else " ".join(str(error).split())
+            raise OSError(error.errno, text, str(path)) from error
 
 
 def plain(value: Any) -> Any:

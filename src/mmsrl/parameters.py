@@ -51,7 +51,9 @@ STAGES: dict[str, str] = {
     "enhance": "Enhancement",
     "evaluate": "Evaluation",
     "assemble": "Assembly",
+    "figures": "Figures",
     "report": "Report",
+    "index": "Index",
     "execution": "Where tasks run",
     "institutional_config": "Institutional configuration",
 }
@@ -354,6 +356,13 @@ PARAMETERS: tuple[Parameter, ...] = (
         None,
         "Labels in the order in which pseudotime should meet them, with commas between, such as "
         "`WM,L6,L5,L4,L3,L2,L1`; read for a score and for nothing else.",
+    ),
+    Parameter(
+        "spatialdata",
+        "assemble",
+        "boolean",
+        False,
+        "Also write each section, and each group, as SpatialData (`.zarr`).",
     ),
     Parameter("report_title", "report", "string", "Spatial domains", "Title of the report."),
     Parameter(

@@ -27,7 +27,9 @@ STAGES = (
     "enhance",
     "evaluate",
     "assemble",
+    "figures",
     "report",
+    "index",
 )
 """In the order of the data."""
 

@@ -138,7 +138,7 @@ FAULTS = {
         "row 1, column fastq: unknown column; there are sample,",
     ),
     "missing column": ("spaceranger_dir\n/x\n", "row 1: no column sample; add it"),
-    "no source column": ("sample,image\na,/x\n", "row 1: no column spaceranger_dir or h5ad; add it"),
+    "no source column": ("sample,image\na,/x\n", "row 1: no column spatialdata or spaceranger_dir or h5ad; add it"),
     "column twice": ("sample,h5ad,h5ad\na,/x.h5ad,\n", "row 1, column h5ad: this column is there more than once"),
     "column without name": ("sample,,h5ad\na,,/x.h5ad\n", "row 1: column 2 has no name"),
     "sample twice": (GOOD + "b,/x\na,/y\n", "row 4, column sample, value 'a': row 2 has this sample already"),
@@ -152,7 +152,10 @@ FAULTS = {
     "umlaut in sample": ("sample,spaceranger_dir\nMäuse,/x\n", "row 2, column sample, value 'Mäuse': a sample name"),
     "option as sample": ("sample,spaceranger_dir\n-rf,/x\n", "row 2, column sample, value '-rf': a sample name"),
     "long sample": (f"sample,spaceranger_dir\n{'a' * 101},/x\n", "at most 100 characters"),
-    "neither source": ("sample,spaceranger_dir,h5ad\na,,\n", "row 2: there is neither spaceranger_dir nor h5ad"),
+    "neither source": (
+        "sample,spaceranger_dir,h5ad\na,,\n",
+        "row 2: there is neither spaceranger_dir nor h5ad nor spatialdata",
+    ),
     "both sources": ("sample,spaceranger_dir,h5ad\na,/x,/x.h5ad\n", "row 2: there are both spaceranger_dir and h5ad"),
     "not h5ad": (
         "sample,h5ad\na,/x.rds\n",

@@ -13,7 +13,7 @@ from mmsrl.parameters import PARAMETERS, Parameter
 
 REAL = Path(mmsrl.__file__).parent
 ALL = {"ingest", "qc", "features", "train", "domains", "consensus", "markers", "trajectory", "enhance"}
-ALL |= {"evaluate", "assemble", "report"}
+ALL |= {"evaluate", "assemble", "figures", "report", "index"}
 
 # Two stages that share a module, with every way in which Python code gets at other code.
 SOURCES = {

@@ -11,7 +11,8 @@ process ASSEMBLE {
 
     output:
     tuple val(meta), path('*.mmsrl.h5ad'), emit: h5ad
-    tuple val(meta), path('*.domains.csv'), emit: csv
+    tuple val(meta), path('*.spatialdata.zarr'), emit: zarr, optional: true
+    tuple val(meta), path('*.{domains.csv,coordinates.csv.gz}'), emit: csv
     tuple val(meta), path("${meta.id}.assemble.json"), emit: summary
     path 'versions.yml', emit: versions, topic: versions
 
@@ -33,7 +34,7 @@ process ASSEMBLE {
     """
     for counts in ${counts}; do
         sample=\${counts%.qc.h5ad}
-        touch \$sample.mmsrl.h5ad \$sample.domains.csv
+        touch \$sample.mmsrl.h5ad \$sample.domains.csv \$sample.coordinates.csv.gz
     done
     touch ${meta.id}.assemble.json versions.yml
     """

@@ -4,7 +4,7 @@ process INGEST {
     container 'mmsrl/mmsrl:0.1.0-cpu'
 
     input:
-    tuple val(meta), path(source, stageAs: 'source/*'), val(bin_size) // Space Ranger outs, a tar of it, or .h5ad; [] or µm
+    tuple val(meta), path(source, stageAs: 'source/*'), val(bin_size) // Space Ranger outs, a tar of it, .h5ad or .zarr; [] or µm
     val code // fingerprint of the stage's code; it only has to be part of the task's hash
 
     output:
@@ -17,7 +17,7 @@ process INGEST {
 
     script:
     def args = task.ext.args ?: ''
-    def from = source.name.endsWith('.h5ad') ? '--h5ad' : '--spaceranger-dir'
+    def from = source.name.endsWith('.h5ad') ? '--h5ad' : source.name.endsWith('.zarr') ? '--spatialdata' : '--spaceranger-dir'
     def bin = bin_size ? "--bin-size ${bin_size}" : ''
     """
     mmsrl-ingest --id ${meta.id} ${from} ${source} ${bin} ${args}

@@ -15,6 +15,7 @@ process REPORT {
     output:
     path 'mmsrl_report.html', emit: html
     path 'manifest.json', emit: manifest
+    path '*_mqc{.json,_versions.yml}', emit: multiqc
     path 'versions.yml', emit: versions, topic: versions
 
     when:
@@ -36,6 +37,6 @@ process REPORT {
 
     stub:
     """
-    touch mmsrl_report.html manifest.json versions.yml
+    touch mmsrl_report.html manifest.json mmsrl_general_mqc.json mmsrl_mqc_versions.yml versions.yml
     """
 }

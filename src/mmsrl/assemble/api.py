@@ -158,3 +158,19 @@ def assemble_group(unit: str, samples: Mapping[str, ad.AnnData]) -> ad.AnnData:
         },
     }
     return joint
+
+
+def coordinates(adata: ad.AnnData) -> pd.DataFrame:
+    """Return where each spot of an assembled sample lies on the tissue, in the layout and in the embedding.
+
+    Returns
+    -------
+    A row a spot by ``barcode``: ``x``, ``y`` (pixels), ``umap_1``, ``umap_2`` where there is a layout, ``mmsrl_1`` and
+    so on.
+    """
+    columns = dict(zip("xy", np.asarray(adata.obsm[_keys.SPATIAL]).T, strict=True))
+    for name, key in (("umap", _keys.UMAP), ("mmsrl", _keys.EMBEDDING)):
+        if key in adata.obsm:
+            values = np.asarray(adata.obsm[key])
+            columns |= {f"{name}_{i + 1}": values[:, i] for i in range(values.shape[1])}
+    return pd.DataFrame(columns, index=adata.obs_names.rename(_keys.BARCODE))

@@ -33,19 +33,24 @@ def main(
     enhanced: Path | None,
     summaries: tuple[Path, ...],
     output_dir: Path,
+    spatialdata: bool,
 ) -> None:
-    """Write <sample>.mmsrl.h5ad and <sample>.domains.csv for every sample, and <unit>.mmsrl.h5ad for a group."""
+    """Write the final files of every sample, and <unit>.mmsrl.h5ad for a group.
+
+    Of a sample: <sample>.mmsrl.h5ad, <sample>.domains.csv, <sample>.coordinates.csv.gz.
+    """
     import logging
 
     import anndata as ad
 
     from mmsrl import _keys
     from mmsrl._errors import InputError
-    from mmsrl._files import atomic_path, read_summary, write_summary, write_text
+    from mmsrl._files import atomic_folder, atomic_path, read_summary, write_summary, write_text
     from mmsrl._hdf5 import read_stage_file
     from mmsrl._sections import sample_of
     from mmsrl._tables import read_domains
-    from mmsrl.assemble.api import assemble_group, assemble_sample, common_target
+    from mmsrl.assemble.api import assemble_group, assemble_sample, common_target, coordinates
+    from mmsrl.assemble.elements import to_spatialdata
 
     log = logging.getLogger("mmsrl.assemble")
     output_dir.mkdir(parents=True, exist_ok=True)
@@ -54,8 +59,11 @@ def main(
         return {sample_of(adata): adata for adata in (read_stage_file(path, stage) for path in paths)}
 
     def write(adata: ad.AnnData, name: str) -> None:
-        with atomic_path(output_dir / name) as temporary:
+        with atomic_path(output_dir / f"{name}.mmsrl.h5ad") as temporary:
             adata.write_h5ad(temporary, compression="gzip")
+        if spatialdata:
+            with atomic_folder(output_dir / f"{name}.spatialdata.zarr") as folder:
+                to_spatialdata(adata).write(folder)
         log.info("%s: %d spots x %d genes", name, adata.n_obs, adata.n_vars)
 
     counted, described = by_sample(counts, "qc"), by_sample(features, "features")
@@ -85,21 +93,31 @@ def main(
             trajectory=ordered,
             enhanced=denoised,
         )
-        write(assembled[sample], f"{sample}.mmsrl.h5ad")
+        write(assembled[sample], sample)
         columns = [name for name in (_keys.DOMAIN, _keys.CONFIDENCE, _keys.PSEUDOTIME) if name in assembled[sample].obs]
         table = assembled[sample].obs[columns].to_csv(index_label=_keys.BARCODE, lineterminator="\n")
         write_text(output_dir / f"{sample}.domains.csv", table)
+        with atomic_path(output_dir / f"{sample}.coordinates.csv.gz") as temporary:
+            # Without the time of writing: the same input gives the same file.
+            packed = {"method": "gzip", "mtime": 0}
+            places = coordinates(assembled[sample])
+            places.to_csv(temporary, float_format="%.7g", lineterminator="\n", compression=packed)
 
     messages = []
     result = {"samples": {sample: list(adata.shape) for sample, adata in assembled.items()}, "target_sum": target_sum}
     if len(assembled) > 1:
         joint = assemble_group(id, assembled)
-        write(joint, f"{id}.mmsrl.h5ad")
+        write(joint, id)
         result["genes_in_common"] = joint.n_vars
         most = max(adata.n_vars for adata in assembled.values())
         if joint.n_vars < most:
             text = f"The file of group {id} has the {joint.n_vars} genes that all its samples have (of up to {most})."
             messages.append({"level": "info", "text": text})
     write_summary(
-        output_dir / f"{id}.assemble.json", stage="assemble", id=id, parameters={}, result=result, messages=messages
+        output_dir / f"{id}.assemble.json",
+        stage="assemble",
+        id=id,
+        parameters={"spatialdata": spatialdata},
+        result=result,
+        messages=messages,
     )

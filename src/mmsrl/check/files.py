@@ -25,7 +25,7 @@ from mmsrl.ingest.layout import BinSizeError, find_section
 if TYPE_CHECKING:
     import h5py
 
-PATH_COLUMNS = ("spaceranger_dir", "h5ad", "image", "alignment", "truth")
+PATH_COLUMNS = ("spaceranger_dir", "h5ad", "spatialdata", "image", "alignment", "truth")
 
 _ARCHIVES = (".tar", ".tar.gz", ".tgz")
 
@@ -85,7 +85,7 @@ def check_files(section: Section, folder: Path) -> Iterator[Problem]:
             return None
         path = Path(absolute(section[column], folder))
         try:
-            _readable(path, folder_allowed=column == "spaceranger_dir")
+            _readable(path, folder_allowed=column in ("spaceranger_dir", "spatialdata"))
             return check(path)
         except BinSizeError as error:
             faults.append(Problem(section["row"], str(error), column="bin_size", value=str(section["bin_size"])))
@@ -98,6 +98,7 @@ def check_files(section: Section, folder: Path) -> Iterator[Problem]:
 
     spots: _Spots | None = attempt("spaceranger_dir", lambda path: _spaceranger(path, section.get("bin_size")))
     spots = attempt("h5ad", _h5ad) or spots
+    attempt("spatialdata", _spatialdata)
     attempt("image", _image)
     attempt("alignment", read_alignment)
     attempt("truth", lambda path: check_truth(path, spots.barcodes if spots else None))
@@ -238,6 +239,16 @@ def _h5ad(path: Path) -> _Spots:
         if index is None:  # written by an anndata of long ago
             return _Spots([""] * shape[0])
         return _Spots(index["values"] if hasattr(index, "keys") else index)
+
+
+def _spatialdata(path: Path) -> None:
+    """Check that a folder is SpatialData with a table; what is in it, ``ingest`` sees."""
+    if not path.is_dir():
+        raise InputError("not a folder, which a .zarr is; give the folder, unpacked")
+    if not any((path / name).is_file() for name in ("zarr.json", ".zgroup")):
+        raise InputError("not Zarr: no zarr.json or .zgroup in it; copy the whole folder")
+    if not any((path / "tables").glob("*/*")):
+        raise InputError("no table in it (tables/…), which holds the counts; is this SpatialData, and copied whole?")
 
 
 def _image(path: Path) -> None:

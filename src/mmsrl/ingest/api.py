@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 from mmsrl import _keys, geometry
 from mmsrl._errors import InputError
 from mmsrl._files import sha256
-from mmsrl.ingest import archive, h5ad, images, layout, matrix, platform, positions, species
+from mmsrl.ingest import archive, h5ad, images, layout, matrix, platform, positions, species, zarr
 
 GENE_EXPRESSION = "Gene Expression"
 
@@ -78,19 +79,44 @@ def read_h5ad(path: Path, sample: str) -> Ingested:
     with _naming(sample):
         if not path.is_file():
             raise InputError(f"{path}: no such file")
-        content = h5ad.read_h5ad(path, sample)
-        messages = [_info(f"raw counts from {content.counts_from}"), *map(_warning, content.notes)]
-        parts = _Parts(
-            counts=content.counts,
-            obs=_array_obs(content.obs, path.name),
-            spatial=content.spatial,
-            pictures=content.pictures,
-            scalefactors=content.scalefactors,
-            bin_um=None,
-            source=path.name,
-            max_stacked=MAX_STACKED,
-        )
-        return Ingested(_assemble(sample, parts, messages), _checksums([path], path.parent), messages)
+        return _ingested(h5ad.read_h5ad(path, sample), sample, path.name, _checksums([path], path.parent))
+
+
+def read_spatialdata(path: Path, sample: str) -> Ingested:
+    """Read a section from SpatialData (`.zarr`): the table of raw counts of spots, which are shapes, and images.
+
+    Of several tables or shapes those are taken that have the name of the sample. Of `obs` only `in_tissue`,
+    `array_row` and `array_col` are kept, as :func:`read_h5ad` does.
+
+    Raises
+    ------
+    InputError
+        The folder is damaged, has no such table, or the package spatialdata is not installed.
+    """
+    with _naming(sample):
+        if not path.is_dir():
+            raise InputError(f"{path}: no such folder")
+        content = zarr.read_zarr(path, sample)
+        files = _checksums([file for file in path.rglob("*") if file.is_file()], path)
+        # One line for the folder, whose parts are many and say nothing by themselves.
+        whole = hashlib.sha256("".join(f"{file['sha256']}  {file['file']}\n" for file in files).encode()).hexdigest()
+        inputs = [{"file": path.name, "bytes": sum(file["bytes"] for file in files), "sha256": whole}]
+        return _ingested(content, sample, path.name, inputs)
+
+
+def _ingested(content: h5ad.Content, sample: str, source: str, inputs: list[dict[str, Any]]) -> Ingested:
+    messages = [_info(f"raw counts from {content.counts_from}"), *map(_warning, content.notes)]
+    parts = _Parts(
+        counts=content.counts,
+        obs=_array_obs(content.obs, source),
+        spatial=content.spatial,
+        pictures=content.pictures,
+        scalefactors=content.scalefactors,
+        bin_um=None,
+        source=source,
+        max_stacked=MAX_STACKED,
+    )
+    return Ingested(_assemble(sample, parts, messages), inputs, messages)
 
 
 class _Parts(NamedTuple):

@@ -22,14 +22,22 @@ log = logging.getLogger(__name__)
     help="Space Ranger's `outs`, its parent, one `binned_outputs/square_*um`, or a .tar.gz of these.",
 )
 @click.option("--h5ad", type=click.Path(path_type=Path), help="AnnData with raw counts and obsm['spatial'].")
+@click.option("--spatialdata", type=click.Path(path_type=Path), help="SpatialData (.zarr) with raw counts of spots.")
 @click.option("--bin-size", type=click.IntRange(min=1), help="Visium HD bin in µm; left out: the only one.")
 @click.option("--output-dir", type=click.Path(path_type=Path, file_okay=False), default=".", help="Where to write.")
-def main(id: str, spaceranger_dir: Path | None, h5ad: Path | None, bin_size: int | None, output_dir: Path) -> None:
+def main(
+    id: str,
+    spaceranger_dir: Path | None,
+    h5ad: Path | None,
+    spatialdata: Path | None,
+    bin_size: int | None,
+    output_dir: Path,
+) -> None:
     """Read a section and write ID.ingest.h5ad and ID.ingest.json."""
-    if (spaceranger_dir is None) == (h5ad is None):
-        raise InputError(f"sample {id}: give either --spaceranger-dir or --h5ad")
-    if h5ad is not None and bin_size is not None:
-        raise InputError(f"sample {id}: --bin-size is for --spaceranger-dir; an .h5ad holds one bin size")
+    if [spaceranger_dir, h5ad, spatialdata].count(None) != 2:
+        raise InputError(f"sample {id}: give one of --spaceranger-dir, --h5ad and --spatialdata")
+    if spaceranger_dir is None and bin_size is not None:
+        raise InputError(f"sample {id}: --bin-size is for --spaceranger-dir; other files hold one bin size")
 
     from mmsrl import _keys
     from mmsrl.ingest import api
@@ -37,6 +45,8 @@ def main(id: str, spaceranger_dir: Path | None, h5ad: Path | None, bin_size: int
     output_dir.mkdir(parents=True, exist_ok=True)
     if h5ad is not None:
         ingested = api.read_h5ad(h5ad, id)
+    elif spatialdata is not None:
+        ingested = api.read_spatialdata(spatialdata, id)
     else:
         assert spaceranger_dir is not None
         ingested = api.read_spaceranger(spaceranger_dir, id, bin_size=bin_size, scratch=output_dir)

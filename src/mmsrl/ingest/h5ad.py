@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,6 +27,10 @@ ROWS_AT_ONCE = 4096
 _ENSEMBL = re.compile(r"^ENS[A-Z]*G\d+")
 _SYMBOL_COLUMNS = ("gene_symbols", "gene_symbol", "gene_name", "gene_names", "feature_name", "symbol", "SYMBOL")
 _ID_COLUMNS = ("gene_ids", "gene_id", "ensembl_id", "ensembl")
+
+
+Candidate = tuple[str, Callable[[], sparse.csr_matrix], Callable[[], pd.DataFrame]]
+"""Where counts may be: the place in words, and what reads the matrix and its genes."""
 
 
 class Content(NamedTuple):
@@ -57,7 +63,7 @@ def read_h5ad(path: Path, sample: str) -> Content:
         counts_from, matrix, var = _raw_counts(file, path.name)
         library, notes = _library(file, sample)
         spatial = _spatial(file, path.name)
-    counts = checked(Counts(matrix, obs.index.astype(str).to_numpy(dtype=object), _features(var)), path.name)
+    counts = checked(Counts(matrix, obs.index.astype(str).to_numpy(dtype=object), features_of(var)), path.name)
     if len(spatial) != len(obs):
         raise InputError(f"{path.name}: obsm['spatial'] has {len(spatial)} rows for {len(obs)} spots")
     pictures = {
@@ -65,33 +71,51 @@ def read_h5ad(path: Path, sample: str) -> Content:
         for size in ("hires", "lowres")
         if (picture := to_rgb(np.asarray(_entry(library, "images").get(size)))) is not None
     }
-    factors = {
+    return Content(counts, counts_from, obs, spatial, pictures, scalefactors_of(library), notes)
+
+
+def scalefactors_of(library: dict[str, Any]) -> dict[str, float]:
+    """Return the scale factors of an entry of `uns['spatial']`; what is no positive number is left out."""
+    return {
         name: float(value)
         for name, value in _entry(library, "scalefactors").items()
         if isinstance(value, int | float | np.number) and 0 < value < float("inf")
     }
-    return Content(counts, counts_from, obs, spatial, pictures, factors, notes)
 
 
 def _raw_counts(file: h5py.File, name: str) -> tuple[str, sparse.csr_matrix, pd.DataFrame]:
     """Return the first of layers['counts'], X and raw.X that holds counts."""
+    places = (("layers['counts']", "layers/counts", "var"), ("X", "X", "var"), ("raw.X", "raw/X", "raw/var"))
+    return first_counts(
+        [(place, partial(_csr, file[key]), partial(read_elem, file[var])) for place, key, var in places if key in file],
+        name,
+    )
+
+
+def first_counts(candidates: Iterable[Candidate], name: str) -> tuple[str, sparse.csr_matrix, pd.DataFrame]:
+    """Return the first of several matrices that holds counts: its place, the matrix and its genes.
+
+    Raises
+    ------
+    InputError
+        None of them holds counts.
+    """
     faults = []
-    for place, key, var in (
-        ("layers['counts']", "layers/counts", "var"),
-        ("X", "X", "var"),
-        ("raw.X", "raw/X", "raw/var"),
-    ):
-        if key not in file:
-            continue
-        matrix = _csr(file[key])
+    for place, matrix_of, var_of in candidates:
+        matrix = matrix_of()
         fault = not_counts(matrix.data)
         if fault is None:
-            return place, matrix, read_elem(file[var])
+            return place, matrix, var_of()
         faults.append(f"{place}: {fault}")
     raise InputError(
         f"{name}: no raw counts ({'; '.join(faults) or 'it has no matrix'}); "
         "put the counts as they were sequenced, whole numbers from 0, in X or layers['counts']"
     )
+
+
+def csr_of(matrix: Any) -> sparse.csr_matrix:
+    """Return a matrix in memory, sparse or dense, as CSR float32."""
+    return sparse.csr_matrix(matrix, dtype=np.float32)
 
 
 def _csr(element: h5py.Group | h5py.Dataset) -> sparse.csr_matrix:
@@ -133,7 +157,8 @@ def _entry(library: dict[str, Any], name: str) -> dict[str, Any]:
     return entry if isinstance(entry, dict) else {}
 
 
-def _features(var: pd.DataFrame) -> pd.DataFrame:
+def features_of(var: pd.DataFrame) -> pd.DataFrame:
+    """Return symbol, id, type and genome of every gene, as far as ``var`` tells."""
     names = pd.Series(var.index.astype(str), dtype=str)
     symbols, ids = names, _column(var, _ID_COLUMNS)
     if len(names) and names.str.match(_ENSEMBL).mean() > 0.5:

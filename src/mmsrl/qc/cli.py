@@ -63,15 +63,10 @@ def main(id: str, counts: Path, output_dir: Path, **parameters: Any) -> None:
 
 def _figure(id: str, adata: AnnData, quality: Quality) -> Figure:
     from mmsrl import _keys
+    from mmsrl._drawing import background_of
     from mmsrl.qc import figure
 
     about, coordinates = adata.uns[_keys.UNS], adata.obsm[_keys.SPATIAL]
-    library = adata.uns[_keys.UNS_SPATIAL][about[_keys.SAMPLE]]
-    sizes = [size for size in ("hires", "lowres") if size in library["images"]]
-    background = None
-    if sizes:
-        scale = float(library["scalefactors"][f"tissue_{sizes[0]}_scalef"])
-        background = figure.Background(library["images"][sizes[0]], scale)
     panels = [
         figure.Panel("Counts", quality.metrics["total_counts"], counted=True),
         figure.Panel("Genes", quality.metrics["n_genes_by_counts"], counted=True),
@@ -85,5 +80,5 @@ def _figure(id: str, adata: AnnData, quality: Quality) -> Figure:
         about[_keys.PLATFORM] == "visium_hd",
         panels,
         quality.keep,
-        background,
+        background_of(adata.uns[_keys.UNS_SPATIAL][about[_keys.SAMPLE]]),
     )

@@ -29,8 +29,10 @@ def main(
     output_dir: Path,
     report_title: str,
 ) -> None:
-    """Write mmsrl_report.html, which needs no network, and manifest.json."""
+    """Write mmsrl_report.html, which needs no network, manifest.json, and tables for MultiQC."""
     import logging
+
+    import yaml
 
     from mmsrl._errors import InputError
     from mmsrl._files import write_json, write_text
@@ -38,6 +40,7 @@ def main(
     from mmsrl.report.api import read_sample
     from mmsrl.report.content import read_outputs
     from mmsrl.report.manifest import build_manifest
+    from mmsrl.report.multiqc import multiqc_files, multiqc_versions
     from mmsrl.report.pictures import pictures_by_sample
     from mmsrl.report.render import render
 
@@ -53,4 +56,8 @@ def main(
     write_json(
         output_dir / "manifest.json", build_manifest(outputs, [(sample.name, sample.unit) for sample in samples])
     )
+    for name, content in multiqc_files(outputs, samples).items():
+        write_json(output_dir / name, content)
+    if outputs.versions:
+        write_text(output_dir / "mmsrl_mqc_versions.yml", yaml.safe_dump(multiqc_versions(outputs)))
     logging.getLogger("mmsrl.report").info("mmsrl_report.html: %d samples, %.1f MB", len(samples), len(page) / 1e6)

@@ -9,6 +9,7 @@ include { TRAJECTORY } from '../../../modules/local/trajectory/main'
 include { ENHANCE } from '../../../modules/local/enhance/main'
 include { EVALUATE } from '../../../modules/local/evaluate/main'
 include { ASSEMBLE } from '../../../modules/local/assemble/main'
+include { FIGURES } from '../../../modules/local/figures/main'
 
 // The folder of a step that gives its files one by one, as nf-core's spaceranger/count does: the one of the topmost file.
 def folderOf(source) {
@@ -20,13 +21,18 @@ def firstOf(channel) {
     return channel.filter { training, _file -> training.first }.map { training, file -> [training.subMap(['id', 'samples']), file] }
 }
 
+// Every file of a channel of [ meta, file or files ] with the folder that it belongs to.
+def under(String folder, channel) {
+    return channel.flatMap { _meta, files -> [files].flatten().collect { file -> [folder, file] } }
+}
+
 // From tissue sections to spatial domains and all that is read from them. It knows no parameters: options reach the
 // modules by ext.args. docs/embedding.md says how another pipeline includes it.
 workflow SPATIAL_DOMAINS {
     take:
     // [ meta, source, image, alignment, truth ] for each section. meta: id; optional: group (sections with the same group are
     // trained together), group_size (lets a group start as soon as it is complete), bin_size (Visium HD, µm) and
-    // n_domains. source: Space Ranger outs, all files in it, a tar of it or .h5ad; image, alignment and truth: file or [].
+    // n_domains. source: Space Ranger outs, all files in it, a tar of it, .h5ad or .zarr; image, alignment and truth: file or [].
     sections
     weights // file: of the network that describes images, or []
     gene_sets // value channel: GMT file to compare markers with, or []
@@ -103,6 +109,8 @@ workflow SPATIAL_DOMAINS {
         .map { row -> [row[0], row[1] + row[2..-1]] }
     ASSEMBLE(sources.join(results).join(so_far), code.map { c -> c.assemble ?: '' })
 
+    FIGURES(ASSEMBLE.out.h5ad.join(TRAJECTORY.out.summary), code.map { c -> c.figures ?: '' })
+
     versions = INGEST.out.versions.mix(
         QC.out.versions,
         FEATURES.out.versions,
@@ -114,6 +122,7 @@ workflow SPATIAL_DOMAINS {
         ENHANCE.out.versions,
         EVALUATE.out.versions,
         ASSEMBLE.out.versions,
+        FIGURES.out.versions,
     )
     summaries = INGEST.out.summary.mix(
         QC.out.summary,
@@ -126,6 +135,18 @@ workflow SPATIAL_DOMAINS {
         ENHANCE.out.summary,
         EVALUATE.out.summary,
         ASSEMBLE.out.summary,
+    )
+    files = under('qc', QC.out.h5ad.mix(QC.out.plot, QC.out.summary)).mix(
+        under('features', FEATURES.out.h5ad.mix(FEATURES.out.tiles, FEATURES.out.summary)),
+        under('train', firstOf(TRAIN.out.embedding.mix(TRAIN.out.log, TRAIN.out.model, TRAIN.out.summary))),
+        under('domains', DOMAINS.out.h5ad.mix(DOMAINS.out.summary)),
+        under('consensus', CONSENSUS.out.csv.mix(CONSENSUS.out.summary)),
+        under('markers', MARKERS.out.tables.mix(MARKERS.out.summary)),
+        under('trajectory', TRAJECTORY.out.h5ad.mix(TRAJECTORY.out.trends, TRAJECTORY.out.summary)),
+        under('enhance', ENHANCE.out.h5ad.mix(ENHANCE.out.genes, ENHANCE.out.summary)),
+        under('evaluate', EVALUATE.out.scores.mix(EVALUATE.out.summary)),
+        under('assemble', ASSEMBLE.out.h5ad.mix(ASSEMBLE.out.zarr, ASSEMBLE.out.csv, ASSEMBLE.out.summary)),
+        under('figures', FIGURES.out.figures.mix(FIGURES.out.summary)),
     )
 
     emit:
@@ -141,5 +162,8 @@ workflow SPATIAL_DOMAINS {
     training = firstOf(TRAIN.out.log) // [ unit, file ]
     tiles = FEATURES.out.tiles // [ meta, file ]
     summaries = summaries // [ meta or unit, file ]
+    figures = FIGURES.out.figures // [ unit, files ]
+    units = units.map { unit, _members -> unit } // map: id, samples
+    files = files // [ folder, file ]: all that is worth keeping
     versions = versions // file
 }

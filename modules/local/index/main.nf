@@ -1,0 +1,32 @@
+process INDEX {
+    label 'process_single'
+    container 'mmsrl/mmsrl:0.1.0-cpu'
+
+    input:
+    val files_json // text: files (path in the results, bytes) and units (id, samples); the files themselves are not needed
+    val code // fingerprint of the stage's code; it only has to be part of the task's hash
+
+    output:
+    path 'index.json', emit: json
+    path 'versions.yml', emit: versions, topic: versions
+
+    when:
+    task.ext.when == null || task.ext.when
+
+    script:
+    def args = task.ext.args ?: ''
+    """
+    cat > files.json <<'END_FILES'
+    ${files_json}
+    END_FILES
+
+    mmsrl-index --files files.json ${args}
+
+    mmsrl-versions --process "${task.process}" > versions.yml
+    """
+
+    stub:
+    """
+    touch index.json versions.yml
+    """
+}

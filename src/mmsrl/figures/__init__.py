@@ -1,0 +1,1 @@
+"""Figures: each section as pictures for papers and slides."""

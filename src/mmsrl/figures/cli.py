@@ -1,0 +1,53 @@
+"""``mmsrl-figures``: the sections of a unit as pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from mmsrl._click import INPUT_FILE, output_dir_option, stage_command
+
+DPI = 150
+"""Of what is pixels: PNG, and the spots in PDF and SVG."""
+
+
+@stage_command("figures")
+@click.option("--id", "id", required=True, help="Id of the unit; names the summary.")
+@click.option("--assembled", type=INPUT_FILE, multiple=True, required=True, help="<sample>.mmsrl.h5ad; once a sample.")
+@click.option("--trajectory", type=INPUT_FILE, help="<unit>.trajectory.json, for the connections of domains.")
+@output_dir_option("<sample>.<figure>.png, .pdf and .svg, and <unit>.figures.json")
+def main(id: str, assembled: tuple[Path, ...], trajectory: Path | None, output_dir: Path) -> None:
+    """Draw domains, confidence, pseudotime and quality on the tissue, and the layout of the embedding, for print."""
+    import logging
+
+    import anndata as ad
+    import matplotlib
+    from anndata.io import read_elem
+
+    from mmsrl import _keys
+    from mmsrl._files import atomic_path, read_summary, write_summary
+    from mmsrl._hdf5 import open_stage_file
+    from mmsrl._sections import sample_of
+    from mmsrl.figures.api import figures
+
+    logging.getLogger("fontTools").setLevel(logging.WARNING)
+    # Text stays text, for those who go on drawing; the same input gives the same files.
+    matplotlib.rcParams.update({"svg.fonttype": "none", "pdf.fonttype": 42, "svg.hashsalt": "mmsrl"})
+    undated = {"png": {}, "pdf": {"CreationDate": None}, "svg": {"Date": None}}
+    paga = read_summary(trajectory)["result"]["paga"] if trajectory else []
+    drawn: dict[str, list[str]] = {}
+    for path in assembled:
+        with open_stage_file(path, "assemble") as file:  # expression, the most of it, stays where it is
+            adata = ad.AnnData(**{part: read_elem(file[part]) for part in ("obs", "obsm", "uns")})
+        if "samples" in adata.uns[_keys.UNS]:
+            continue  # the file of a group, whose samples have files of their own
+        sample = sample_of(adata)
+        found = figures(adata, paga)
+        for name, figure in found.items():
+            for form, metadata in undated.items():
+                with atomic_path(output_dir / f"{sample}.{name}.{form}") as temporary:
+                    figure.savefig(temporary, format=form, dpi=DPI, metadata=metadata, bbox_inches="tight")
+        drawn[sample] = list(found)
+        logging.getLogger(__name__).info("%s: %s", sample, ", ".join(found))
+    write_summary(output_dir / f"{id}.figures.json", stage="figures", id=id, parameters={}, result={"drawn": drawn})

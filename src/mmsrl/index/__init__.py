@@ -1,0 +1,1 @@
+"""Index: what files a run left, for machines."""

@@ -1,0 +1,34 @@
+"""``mmsrl-index``: what files a run left, for machines."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from mmsrl._click import INPUT_FILE, output_dir_option, stage_command
+
+
+@stage_command("index")
+@click.option(
+    "--files",
+    type=INPUT_FILE,
+    required=True,
+    help="JSON: `files` (`path` in the results, `bytes`) and `units` (`id`, `samples`).",
+)
+@output_dir_option("index.json")
+def main(files: Path, output_dir: Path) -> None:
+    """Write index.json: every file of the results with what it is, and of what."""
+    import logging
+
+    from mmsrl import __version__
+    from mmsrl._errors import InputError
+    from mmsrl._files import read_json, write_json
+    from mmsrl.index.kinds import index
+
+    listed = read_json(files)
+    if not isinstance(listed, dict) or not {"files", "units"} <= set(listed):
+        raise InputError(f"{files.name}: expected a map with files and units")
+    content = index(listed["files"], listed["units"])
+    write_json(output_dir / "index.json", {"pipeline": {"name": "mmsrl", "version": __version__}, **content})
+    logging.getLogger(__name__).info("index.json: %d files", len(content["files"]))

@@ -1,0 +1,124 @@
+"""What each file of the results is. No files are read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from mmsrl._errors import InputError
+from mmsrl._palette import natural_order
+
+
+class Kind(NamedTuple):
+    """One kind of file."""
+
+    folder: str
+    """Where it lies in the results."""
+    ending: str
+    """What its name ends with; before that, and a dot, stands the id of the sample or unit it is of."""
+    kind: str
+    description: str
+
+
+KINDS = (
+    Kind("qc", "qc.h5ad", "counts", "Raw counts of spots and genes that passed quality control."),
+    Kind("qc", "qc.png", "figure", "Quality on the tissue, and which spots were kept."),
+    Kind("features", "features.h5ad", "image_features", "Descriptor of the histology around each spot."),
+    Kind("features", "tiles.tif", "pictures", "Pictures of the tissue at spots."),
+    Kind("train", "embedding.h5ad", "embedding", "Embedding of every spot of the unit."),
+    Kind("train", "training.tsv", "training_log", "Losses by epoch."),
+    Kind("train", "model.pt", "model", "Settings, genes and weights of the model."),
+    Kind("domains", "domains.h5ad", "posteriors", "Probability of each domain in every member of the ensemble."),
+    Kind("consensus", "domains.csv", "domains", "Domain and confidence of every spot of the unit."),
+    Kind("markers", "markers.tsv", "markers", "Genes of each domain, tested on counts that the domains did not see."),
+    Kind("markers", "spatial_genes.tsv", "spatial_genes", "Moran's I of every gene."),
+    Kind("markers", "neighbours.tsv", "neighbours", "Which domains adjoin more often than chance would have it."),
+    Kind("markers", "gene_sets.tsv", "gene_sets", "Gene sets over-represented among the markers."),
+    Kind("trajectory", "trajectory.h5ad", "trajectory", "Pseudotime, layout and graph of the unit's spots."),
+    Kind("trajectory", "trends.tsv", "trends", "Genes that change along pseudotime."),
+    Kind("enhance", "enhanced.h5ad", "enhanced", "De-noised expression."),
+    Kind("enhance", "enhanced_genes.tsv", "enhanced_genes", "Whether de-noising helped, gene by gene."),
+    Kind("evaluate", "scores.csv", "scores", "Agreement of the domains with labels."),
+    Kind(
+        "assemble", "mmsrl.h5ad", "assembled", "Everything about a section, or the sections of a group, in one AnnData."
+    ),
+    Kind("assemble", "spatialdata.zarr", "spatialdata", "The same as SpatialData, with spots as shapes and the image."),
+    Kind("assemble", "domains.csv", "spots", "Domain, confidence and pseudotime of every spot of a sample."),
+    Kind("assemble", "coordinates.csv.gz", "coordinates", "Place, layout and embedding of every spot of a sample."),
+    *(
+        Kind("figures", f"{name}.{form}", "figure", f"{words}, as {form.upper()}.")
+        for name, words in {
+            "domains": "The tissue, and the domains on it",
+            "confidence": "Confidence of the domains on the tissue",
+            "pseudotime": "Pseudotime on the tissue",
+            "umap": "Layout of the embedding",
+            "paga": "How strongly domains connect",
+            "quality": "Counts, genes and other metrics on the tissue",
+        }.items()
+        for form in ("png", "pdf", "svg")
+    ),
+    Kind("report", "mmsrl_report.html", "report", "The report: begin here."),
+    Kind("multiqc", "mqc.json", "multiqc", "A section for MultiQC."),
+    Kind("multiqc", "mqc_versions.yml", "multiqc", "Versions of packages for MultiQC."),
+    Kind("pipeline_info", "manifest.json", "manifest", "All that is needed to repeat the run."),
+)
+
+
+def described(path: str, n_bytes: int) -> dict[str, Any]:
+    """Return the entry of one file.
+
+    Parameters
+    ----------
+    path
+        Folder and name in the results.
+    n_bytes
+        Its size; of a folder, that of all in it.
+
+    Raises
+    ------
+    InputError
+        If no stage writes such a file.
+    """
+    folder, _, name = path.rpartition("/")
+    entry: dict[str, Any] = {"path": path, "stage": folder, "id": None, "format": _format(name)}
+    summary = f".{folder}.json"
+    if name.endswith(summary):
+        about = "What the step ran with, said and found."
+        return entry | {"id": name.removesuffix(summary), "kind": "summary", "bytes": n_bytes, "description": about}
+    for kind in KINDS:
+        if folder == kind.folder and (name == kind.ending or name.endswith((f".{kind.ending}", f"_{kind.ending}"))):
+            of = name.removesuffix(f".{kind.ending}") if name.endswith(f".{kind.ending}") else None
+            return entry | {"id": of, "kind": kind.kind, "bytes": n_bytes, "description": kind.description}
+    raise InputError(f"{path}: no stage writes such a file; is this version of mmsrl that of the pipeline?")
+
+
+def _format(name: str) -> str:
+    parts = name.split(".")
+    return ".".join(parts[-2:]) if parts[-1] == "gz" else parts[-1]
+
+
+def index(files: Iterable[Mapping[str, Any]], units: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the index of a run: files by path, and which samples a unit has.
+
+    Parameters
+    ----------
+    files
+        ``path`` and ``bytes`` of each.
+    units
+        ``id`` and ``samples`` of each.
+
+    Raises
+    ------
+    InputError
+        If no stage writes such a file, or a path is there twice.
+    """
+    members: dict[str, Sequence[str]] = {str(unit["id"]): unit["samples"] for unit in units}
+    entries = {}
+    for file in files:
+        if file["path"] in entries:
+            raise InputError(f"{file['path']}: two files of this name; one of them overwrites the other")
+        entries[file["path"]] = described(file["path"], file["bytes"])
+    return {
+        "units": [{"id": unit, "samples": natural_order(members[unit])} for unit in natural_order(members)],
+        "files": [entries[path] for path in sorted(entries)],
+    }

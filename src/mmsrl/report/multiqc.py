@@ -1,0 +1,162 @@
+"""What MultiQC shows of a run: custom content that it finds by the names of the files, without configuration."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from mmsrl.report.content import Outputs, package_versions
+from mmsrl.report.sample import METRICS, Sample
+
+PARENT = {
+    "parent_id": "mmsrl",
+    "parent_name": "mmsrl",
+    "parent_description": "Spatial domains from gene expression, histology and location.",
+}
+"""The module that all sections are shown under."""
+
+_COLUMNS: dict[str, tuple[str, dict[str, Any], Callable[[Mapping[str, Any]], Any]]] = {
+    "spots": (
+        "Spots that passed quality control",
+        {"title": "Spots", "format": "{:,.0f}", "scale": "Blues", "min": 0},
+        lambda facts: facts["qc"].get("n_spots"),
+    ),
+    "genes": (
+        "Genes that passed quality control",
+        {"title": "Genes", "format": "{:,.0f}", "scale": "Blues", "min": 0},
+        lambda facts: facts["qc"].get("n_genes"),
+    ),
+    "median_counts": (
+        "Median counts (UMIs) of a spot",
+        {"title": "Counts", "format": "{:,.0f}", "scale": "Greens", "min": 0},
+        lambda facts: _median(facts["qc"], "total_counts"),
+    ),
+    "median_genes": (
+        "Median number of genes in a spot",
+        {"title": "Genes a spot", "format": "{:,.0f}", "scale": "Greens", "min": 0},
+        lambda facts: _median(facts["qc"], "n_genes_by_counts"),
+    ),
+    "median_mt": (
+        "Median percentage of mitochondrial counts",
+        {"title": "MT", "suffix": " %", "format": "{:,.1f}", "scale": "Oranges", "min": 0, "max": 100},
+        lambda facts: _median(facts["qc"], "pct_counts_mt") if facts["qc"].get("genes_in_sets", {}).get("mt") else None,
+    ),
+    "image_r2": (
+        "Share of the first components of expression that the image predicts in tissue held out",
+        {"title": "Image R²", "format": "{:,.2f}", "scale": "Purples", "max": 1},
+        lambda facts: (facts["features"].get("expression") or {}).get("r2"),
+    ),
+    "domains": (
+        "Spatial domains in the section",
+        {"title": "Domains", "format": "{:,.0f}", "scale": False},
+        lambda facts: facts["domains"],
+    ),
+    "confidence": (
+        "Median confidence of the domain of a spot, 0 to 1",
+        {"title": "Confidence", "format": "{:,.2f}", "scale": "RdYlGn", "min": 0, "max": 1},
+        lambda facts: facts["confidence"],
+    ),
+    "ARI": (
+        "Adjusted Rand index of domains and the labels of the samplesheet",
+        {"title": "ARI", "format": "{:,.2f}", "scale": "RdYlGn", "max": 1},
+        lambda facts: facts["scores"].get("ARI"),
+    ),
+}
+"""Columns of the general statistics: description, how MultiQC shows them, and where the value is."""
+
+
+def multiqc_files(outputs: Outputs, samples: Sequence[Sample]) -> dict[str, dict[str, Any]]:
+    """Return the content of ``*_mqc.json`` by name of the file: what there is something to show of.
+
+    Parameters
+    ----------
+    outputs
+        What the stages wrote.
+    samples
+        In the order of the report.
+    """
+    found = {
+        "mmsrl_general": _general(outputs, samples),
+        "mmsrl_spots": _spots(outputs, samples),
+        "mmsrl_domains": _domains(samples),
+        "mmsrl_scores": _scores(outputs, samples),
+    }
+    return {f"{name}_mqc.json": {"id": name, **content} for name, content in found.items() if content["data"]}
+
+
+def multiqc_versions(outputs: Outputs) -> dict[str, dict[str, str]]:
+    """Return the content of ``mmsrl_mqc_versions.yml``: versions of all packages, for MultiQC's table of software."""
+    return {"mmsrl": package_versions(outputs.versions)}
+
+
+def _general(outputs: Outputs, samples: Sequence[Sample]) -> dict[str, Any]:
+    data = {}
+    for sample in samples:
+        confidence = sample.section.values.get(METRICS["domain_confidence"])
+        facts = {
+            "qc": outputs.result("qc", sample.name, sample.unit),
+            "features": outputs.result("features", sample.name, sample.unit),
+            "domains": len(set(sample.section.domains)),
+            "confidence": None if confidence is None else float(np.nanmedian(confidence)),
+            "scores": outputs.scores_of(sample.name),
+        }
+        row = {name: value_of(facts) for name, (_, _, value_of) in _COLUMNS.items()}
+        data[sample.name] = {name: value for name, value in row.items() if value is not None}
+    headers = [{name: {"description": words, **shown}} for name, (words, shown, _) in _COLUMNS.items()]
+    return {"plot_type": "generalstats", "pconfig": headers, "data": data}
+
+
+def _spots(outputs: Outputs, samples: Sequence[Sample]) -> dict[str, Any]:
+    data = {}
+    for sample in samples:
+        found = outputs.result("qc", sample.name, sample.unit)
+        if "n_spots_before" in found:
+            data[sample.name] = {"kept": len(sample.section.domains)}
+            data[sample.name]["removed"] = found["n_spots_before"] - data[sample.name]["kept"]
+    return {
+        **PARENT,
+        "section_name": "Quality control",
+        "description": "Spots that passed the filters, and spots that did not.",
+        "plot_type": "bargraph",
+        "pconfig": {"id": "mmsrl_spots_plot", "title": "mmsrl: spots", "ylab": "Spots"},
+        "categories": {
+            "kept": {"name": "Kept", "color": "#0072B2"},
+            "removed": {"name": "Removed", "color": "#D55E00"},
+        },
+        "data": data,
+    }
+
+
+def _domains(samples: Sequence[Sample]) -> dict[str, Any]:
+    colors = {label: color for sample in samples for label, color in sample.section.colors.items()}
+    return {
+        **PARENT,
+        "section_name": "Spatial domains",
+        "description": "Spots of each domain. One number means one domain in the sections of a group, and nothing "
+        "across groups.",
+        "plot_type": "bargraph",
+        "pconfig": {"id": "mmsrl_domains_plot", "title": "mmsrl: spatial domains", "ylab": "Spots"},
+        "categories": {label: {"name": f"Domain {label}", "color": color} for label, color in colors.items()},
+        "data": {sample.name: dict(Counter(sample.section.domains)) for sample in samples},
+    }
+
+
+def _scores(outputs: Outputs, samples: Sequence[Sample]) -> dict[str, Any]:
+    data = {sample.name: outputs.scores_of(sample.name) for sample in samples}
+    return {
+        **PARENT,
+        "section_name": "Agreement with labels",
+        "description": "Scores of the domains, where the samplesheet has labels.",
+        "plot_type": "table",
+        "pconfig": {"id": "mmsrl_scores_table", "title": "mmsrl: scores", "format": "{:,.3f}"},
+        "data": {name: scores for name, scores in data.items() if scores},
+    }
+
+
+def _median(result: Mapping[str, Any], metric: str) -> float | None:
+    """Return the median of a metric of quality after the filters, as the summary of ``qc`` has it."""
+    values = result.get("quantiles_after", {}).get(metric)
+    return None if values is None else float(values[result["quantile_levels"].index(0.5)])
