@@ -145,11 +145,12 @@ def connections(
     present = [label for label in colors if (labels == label).any()]
     centre = {label: np.median(places[labels == label], axis=0) for label in present}
     share = {label: float((labels == label).mean()) for label in present}
-    axis.scatter(*places.T, s=2, c=NOTHING, linewidths=0, rasterized=True, zorder=0)
+    axis.scatter(places[:, 0], places[:, 1], s=2, c=NOTHING, linewidths=0, rasterized=True, zorder=0)
     for one, other, strength in edges:
         axis.plot(*np.stack([centre[one], centre[other]], axis=1), color="#404040", linewidth=8 * strength, zorder=1)
     for label in present:
-        axis.scatter(*centre[label], s=250 + 1200 * share[label], c=colors[label], edgecolors="white", zorder=2)
+        x, y = centre[label]
+        axis.scatter(x, y, s=250 + 1200 * share[label], c=colors[label], edgecolors="white", zorder=2)
         axis.annotate(label, centre[label], ha="center", va="center", fontweight="bold", zorder=3).set_bbox(
             {"boxstyle": "round,pad=0.1", "facecolor": "white", "edgecolor": "none", "alpha": 0.75}
         )
@@ -190,7 +191,7 @@ def _coloured(figure: Figure, axis: Axes, drawn: Collection, panel: Values) -> N
         norm=norm,
         rasterized=True,
     )
-    figure.colorbar(drawn, ax=axis, shrink=0.7, pad=0.01).outline.set_visible(False)  # type: ignore[operator]
+    figure.colorbar(drawn, ax=axis, shrink=0.7, pad=0.01).outline.set_visible(False)
 
 
 def _legend(figure: Figure, colors: Mapping[str, str], labels: NDArray[np.str_]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 
 from mmsrl import _keys
 from mmsrl._errors import InputError, MmsrlError
-from mmsrl.ingest.h5ad import Content, csr_of, features_of, first_counts, scalefactors_of
+from mmsrl.ingest.h5ad import Candidate, Content, csr_of, features_of, first_counts, scalefactors_of
 from mmsrl.ingest.images import to_rgb
 from mmsrl.ingest.matrix import Counts, checked
 
@@ -117,25 +116,21 @@ def _content(sdata: SpatialData, name: str, sample: str) -> Content:
 
 def _table(sdata: SpatialData, name: str, sample: str) -> tuple[AnnData, str]:
     """Return the rows of the table that annotate the shapes of one section, and the name of these."""
-    regions: dict[Hashable, AnnData] = {}
+    found: list[tuple[str, str, AnnData]] = []
     for key, table in sdata.tables.items():
-        attributes = table.uns.get("spatialdata_attrs")
-        if attributes is None:
-            continue
-        for region in np.atleast_1d(attributes["region"]):
-            if region in sdata.shapes:
-                regions[key, str(region)] = table
-    chosen = [place for place in regions if sample in place] or list(regions)
+        annotated = table.uns.get("spatialdata_attrs", {}).get("region", [])
+        found += [(str(key), str(region), table) for region in np.atleast_1d(annotated) if region in sdata.shapes]
+    chosen = [place for place in found if sample in place[:2]] or found
     if len(chosen) != 1:
-        there = ", ".join(f"tables[{key!r}] of shapes[{region!r}]" for key, region in chosen)  # type: ignore[misc]
+        there = ", ".join(f"tables[{key!r}] of shapes[{region!r}]" for key, region, _ in chosen)
         remedy = f"name one of them {sample}, or write a .zarr with one" if chosen else "which hold counts of spots"
         raise InputError(f"{name}: one table of shapes is needed, there is {there or 'none'}; {remedy}")
-    table, region = regions[chosen[0]], str(chosen[0][1])  # type: ignore[index]
+    _, region, table = chosen[0]
     own = (table.obs[table.uns["spatialdata_attrs"]["region_key"]].astype(str) == region).to_numpy()
     return (table if own.all() else table[own].copy()), region
 
 
-def _candidates(table: AnnData) -> list[tuple[str, Any, Any]]:
+def _candidates(table: AnnData) -> list[Candidate]:
     """Return where counts may be: the place, and what gives the matrix and the genes."""
     places = [("layers['counts']", lambda: csr_of(table.layers["counts"]), lambda: table.var)]
     places = places if "counts" in table.layers else []
