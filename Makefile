@@ -10,7 +10,7 @@ SHEETS  ?= assets/demo/samplesheet_pair.csv
 SHEET   ?=
 ACCURACY := results/bench_accuracy
 
-.PHONY: bench-accuracy help setup demo test test-unit test-modules test-pipeline lint test-containers lock bench-train bench-joint bench-features generate clean
+.PHONY: bench-accuracy help setup demo test test-unit test-modules test-pipeline lint test-containers tutorials lock bench-train bench-joint bench-features generate clean
 
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -t -s "$$(printf '\t')"
@@ -45,6 +45,10 @@ test-modules: setup ## every module through the engine: nf-test where it is inst
 
 test-pipeline: setup ## whole runs through the engine
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile tests/pipeline
+
+# Not part of make test: takes a quarter of an hour.
+tutorials: setup ## run docs/tutorials and compare what they print with what they show (ARGS: --write, or names of some)
+	OMP_NUM_THREADS=1 $(BIN)/python tests/tutorials.py $(ARGS)
 
 # Not part of make test: takes 20 minutes and 15 GB of disk, and a container tool.
 test-containers: setup ## build the images and run the test profile in them, non-root and read-only

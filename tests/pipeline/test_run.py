@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import anndata as ad
+import jsonschema
 import pytest
 from pipeline.runs import Project, Run
 
@@ -37,6 +38,19 @@ def test_manifest_says_how_to_repeat_the_run(project: Project, first: Run) -> No
     assert all(len(file["sha256"]) == 64 for sample in manifest["samples"] for file in sample["inputs"])
 
 
+def test_index_names_every_file_that_is_published(project: Project, first: Run) -> None:
+    results = project.launch / "results"
+    index = json.loads((results / "index.json").read_text())
+
+    jsonschema.validate(index, json.loads((project.root / "assets/schema_index.json").read_text()))
+    sizes = {path.relative_to(results).as_posix(): path.stat().st_size for path in results.rglob("*") if path.is_file()}
+    own = {name for name in sizes if name.startswith(("pipeline_info/execution_", "pipeline_info/pipeline_dag"))}
+    assert {file["path"]: file["bytes"] for file in index["files"]} == {
+        name: size for name, size in sizes.items() if name not in own | {"index.json"}
+    }
+    assert index["units"] == [{"id": name, "samples": [name]} for name in ("tiny", "tiny_hd")]
+
+
 def test_same_command_with_resume_runs_nothing_again(project: Project, first: Run) -> None:
     again = project.run("-resume")
 
@@ -67,5 +81,5 @@ def test_editing_a_function_runs_its_stage_and_what_comes_after(project: Project
 
     assert run.status == 0, run.text
     ran = {name.split(" ")[0] for name, status in run.tasks.items() if status == "COMPLETED"}
-    assert ran == {"EVALUATE", "REPORT"}, run.tasks
+    assert ran == {"EVALUATE", "REPORT", "INDEX"}, run.tasks
     assert set(run.tasks) == set(first.tasks)

@@ -34,6 +34,7 @@ STAGES = (
 """In the order of the data."""
 
 FORMATS = {
+    "assemble/elements.py",
     "evaluate/truth.py",
     "features/cache.py",
     "features/gallery.py",
@@ -44,13 +45,14 @@ FORMATS = {
     "ingest/layout.py",
     "ingest/matrix.py",
     "ingest/positions.py",
+    "ingest/zarr.py",
     "markers/gene_sets.py",
     "report/content.py",
     "report/pictures.py",
     "train/checkpoint.py",
     "train/files.py",
 }
-"""Files of their own that read or write a format: tables, pictures, archives, weights, HTML."""
+"""Files of their own that read or write a format: tables, pictures, archives, SpatialData, weights, HTML."""
 
 
 def name_of(path: Path) -> str:

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import scanpy as sc
+import scipy.sparse as sp
 from click.testing import CliRunner
 
 from mmsrl._palette import PALETTE
@@ -129,6 +130,60 @@ def test_files_plot_in_scanpy(small_run: SmallRun) -> None:
     drawn = {matplotlib.colors.to_hex(color).upper() for color in axes.collections[0].get_facecolor()}
     assert drawn == set(PALETTE[:3])
     matplotlib.pyplot.close("all")
+
+
+@pytest.mark.parametrize("library", ["S1", "S2"])
+def test_files_plot_in_squidpy(small_run: SmallRun, library: str) -> None:
+    squidpy = pytest.importorskip("squidpy")
+    assemble(small_run, "pair")
+    for name in (library, "pair"):
+        adata = ad.read_h5ad(small_run.folder / f"{name}.mmsrl.h5ad")
+        options = {"library_key": "sample", "library_id": [library]} if name == "pair" else {}
+        axes = squidpy.pl.spatial_scatter(adata, color="domain", return_ax=True, **options)
+        (axes,) = np.atleast_1d(axes)
+        assert axes.images  # the tissue
+        drawn = {matplotlib.colors.to_hex(color).upper() for color in axes.collections[0].get_facecolor()}
+        assert drawn == set(PALETTE[:3])
+        matplotlib.pyplot.close("all")
+
+
+def test_files_meet_what_viewers_ask_of_them(small_run: SmallRun) -> None:
+    """What cellxgene, Vitessce and their like take: the rules of cellxgene's schema that are of form."""
+    assemble(small_run, "pair")
+    for name in ("S1", "pair"):
+        adata = ad.read_h5ad(small_run.folder / f"{name}.mmsrl.h5ad")
+        assert adata.obs_names.is_unique and adata.var_names.is_unique
+        # Embeddings are floats of two columns or more, of the spots, under names that begin with X_ or are spatial.
+        for key, values in adata.obsm.items():
+            assert key.startswith("X_") or key == "spatial"
+            assert isinstance(values, np.ndarray) and values.dtype.kind == "f" and len(values) == adata.n_obs
+            assert np.isfinite(values).all()
+        assert not [column for column in adata.obs if adata.obs[column].dtype == object]
+        assert not [column for column in (*adata.obs, *adata.var) if column.startswith("__")]
+        assert (
+            adata.obs["domain"].cat.categories.tolist()
+            == adata.obs["domain"].cat.remove_unused_categories().cat.categories.tolist()
+        )
+        assert len(adata.uns["domain_colors"]) == len(adata.obs["domain"].cat.categories)
+        assert all(matplotlib.colors.is_color_like(color) for color in adata.uns["domain_colors"])
+        for matrix in (adata.X, *adata.layers.values()):
+            assert sp.issparse(matrix) and matrix.format == "csr" and matrix.dtype == np.float32
+        library = adata.uns["spatial"]["S1"]
+        assert {"tissue_hires_scalef", "spot_diameter_fullres"} <= set(library["scalefactors"])
+        assert library["images"]["hires"].dtype == np.uint8 and library["images"]["hires"].shape[2] == 3
+
+
+def test_table_of_places_is_that_of_the_file(small_run: SmallRun) -> None:
+    assemble(small_run, "pair")
+    adata = ad.read_h5ad(small_run.folder / "S2.mmsrl.h5ad")
+    table = pd.read_csv(small_run.folder / "S2.coordinates.csv.gz", index_col="barcode")
+    assert table.columns.tolist() == ["x", "y", "mmsrl_1", "mmsrl_2"]
+    assert table.index.tolist() == adata.obs_names.tolist()
+    np.testing.assert_allclose(table[["x", "y"]], adata.obsm["spatial"])
+    np.testing.assert_allclose(table[["mmsrl_1", "mmsrl_2"]], adata.obsm["X_mmsrl"])
+    first = (small_run.folder / "S2.coordinates.csv.gz").read_bytes()
+    assemble(small_run, "pair")
+    assert (small_run.folder / "S2.coordinates.csv.gz").read_bytes() == first
 
 
 def test_embedding_of_another_run_is_an_error_that_says_so(small_run: SmallRun) -> None:

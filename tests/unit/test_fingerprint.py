@@ -255,7 +255,7 @@ def edited(root: Path, file: str, function: str) -> dict[str, str]:
     [
         ("train/fit.py", "fit", {"train", "enhance"}),
         ("qc/filters.py", "apply_filters", {"qc"}),
-        ("_files.py", "write_summary", ALL - {"report"}),
+        ("_files.py", "write_summary", ALL - {"report", "index"}),
         ("versions.py", "versions_yml", set()),
         ("generate.py", "schema_json", set()),
     ],

@@ -39,6 +39,7 @@ def main(
 
     Of a sample: <sample>.mmsrl.h5ad, <sample>.domains.csv, <sample>.coordinates.csv.gz.
     """
+    import gzip
     import logging
 
     import anndata as ad
@@ -97,11 +98,10 @@ def main(
         columns = [name for name in (_keys.DOMAIN, _keys.CONFIDENCE, _keys.PSEUDOTIME) if name in assembled[sample].obs]
         table = assembled[sample].obs[columns].to_csv(index_label=_keys.BARCODE, lineterminator="\n")
         write_text(output_dir / f"{sample}.domains.csv", table)
+        places = coordinates(assembled[sample]).to_csv(float_format="%.7g", lineterminator="\n")
         with atomic_path(output_dir / f"{sample}.coordinates.csv.gz") as temporary:
             # Without the time of writing: the same input gives the same file.
-            packed = {"method": "gzip", "mtime": 0}
-            places = coordinates(assembled[sample])
-            places.to_csv(temporary, float_format="%.7g", lineterminator="\n", compression=packed)
+            temporary.write_bytes(gzip.compress(places.encode(), mtime=0))
 
     messages = []
     result = {"samples": {sample: list(adata.shape) for sample, adata in assembled.items()}, "target_sum": target_sum}
