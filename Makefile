@@ -10,7 +10,7 @@ SHEETS  ?= assets/demo/samplesheet_pair.csv
 SHEET   ?=
 ACCURACY := results/bench_accuracy
 
-.PHONY: bench-accuracy help setup demo test test-unit test-modules test-pipeline lint lint-nf-core picture test-containers lock bench-train bench-joint bench-features generate clean
+.PHONY: bench-accuracy help setup demo test test-unit test-modules test-pipeline lint lint-nf-core picture release-check test-containers lock bench-train bench-joint bench-features generate clean
 
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -t -s "$$(printf '\t')"
@@ -89,6 +89,9 @@ bench-joint: setup ## both demo sections trained jointly in every preset: agreem
 
 bench-features: setup ## what image descriptors say of expression in the sections of SHEET, and what they cost (ARGS: --samples, --device)
 	$(BIN)/python benchmarks/bench_features.py $(SHEET) --sizes --cost --output-dir results/benchmarks $(ARGS)
+
+release-check: setup ## whether VERSION can be released: docs/release.md
+	RELEASE=$(VERSION) $(BIN)/python -m pytest tests/unit/test_release.py
 
 generate: setup ## write nextflow_schema.json, conf/params.config and docs/parameters.md from the table of parameters
 	$(BIN)/python -m mmsrl.generate
