@@ -10,7 +10,7 @@ SHEETS  ?= assets/demo/samplesheet_pair.csv
 SHEET   ?=
 ACCURACY := results/bench_accuracy
 
-.PHONY: bench-accuracy help setup demo test test-unit test-modules test-pipeline lint test-containers tutorials lock bench-train bench-joint bench-features generate clean
+.PHONY: help setup demo test test-unit test-modules test-pipeline lint lint-nf-core picture release-check test-containers tutorials lock bench-accuracy bench-train bench-joint bench-features generate clean
 
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -t -s "$$(printf '\t')"
@@ -28,6 +28,9 @@ setup: $(VENV)/.installed ## install the package, the engine and the tools for d
 demo: setup ## run the pipeline on a real section and say where the report is
 	$(NEXTFLOW) run main.nf -profile local,demo -resume
 
+picture: setup ## draw the picture of the README from the results of the demo
+	$(BIN)/python docs/images/demo.py results/assemble/151673.mmsrl.h5ad docs/images/demo.png
+
 test: lint test-unit test-modules test-pipeline ## all that must pass
 
 lint: setup ## ruff, mypy, the strict Nextflow linter, generated files up to date
@@ -35,7 +38,16 @@ lint: setup ## ruff, mypy, the strict Nextflow linter, generated files up to dat
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/python -m mmsrl.generate --check
-	$(BIN)/python -m mmsrl.engine.lint main.nf workflows subworkflows modules
+	$(BIN)/python -m mmsrl.engine.lint main.nf workflows subworkflows modules tests
+
+# nf-core's linter, in an environment of its own. .nf-core.yml says what is left out, and why.
+build/nf-core/.installed:
+	$(PYTHON) -m venv build/nf-core
+	build/nf-core/bin/python -m pip install --quiet --disable-pip-version-check nf-core==4.2.1
+	touch $@
+
+lint-nf-core: setup build/nf-core/.installed ## nf-core's linter
+	NXF_OFFLINE=true build/nf-core/bin/nf-core --log-file build/nf-core/lint.log pipelines lint --dir .
 
 test-unit: setup ## the core
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto tests/unit tests/browser
@@ -81,6 +93,9 @@ bench-joint: setup ## both demo sections trained jointly in every preset: agreem
 
 bench-features: setup ## what image descriptors say of expression in the sections of SHEET, and what they cost (ARGS: --samples, --device)
 	$(BIN)/python benchmarks/bench_features.py $(SHEET) --sizes --cost --output-dir results/benchmarks $(ARGS)
+
+release-check: setup ## whether VERSION can be released: docs/release.md
+	RELEASE=$(VERSION) $(BIN)/python -m pytest tests/unit/test_release.py
 
 generate: setup ## write nextflow_schema.json, conf/params.config and docs/parameters.md from the table of parameters
 	$(BIN)/python -m mmsrl.generate

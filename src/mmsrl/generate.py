@@ -13,7 +13,7 @@ import click
 from mmsrl._files import write_text
 from mmsrl.parameters import PARAMETERS, STAGES, WORKFLOW_GROUPS, Parameter
 
-PIPELINE = "mmsrl"
+PIPELINE = "mmsrl/mmsrl"
 """Name of the pipeline in the manifest of ``nextflow.config``."""
 
 DESCRIPTION = "Spatial domains from gene expression, histology and location"

@@ -273,7 +273,7 @@ class Runner {
 
     Outcome runTest(File file, Suite suite, int i) {
         def test = suite.tests[i]
-        def folder = new File(root, "${config.workDir}/tests/${"$file${test.title}".md5()}")
+        def folder = root.toPath().resolve("${config.workDir}/tests/${"$file${test.title}".md5()}").toFile()
         remove(folder.toPath())
         def folders = ['meta', 'output', 'work'].collectEntries { [it, new File(folder, it)] }
         folders.values()*.mkdirs()
