@@ -10,7 +10,7 @@ SHEETS  ?= assets/demo/samplesheet_pair.csv
 SHEET   ?=
 ACCURACY := results/bench_accuracy
 
-.PHONY: help setup demo test test-unit test-modules test-pipeline lint lint-nf-core picture release-check test-containers tutorials lock bench-accuracy bench-train bench-joint bench-features generate clean
+.PHONY: help setup demo test test-unit test-modules test-pipeline lint lint-nf-core picture release-check test-containers tutorials lock bench-accuracy bench-train bench-joint bench-features bench-load errors generate clean
 
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -t -s "$$(printf '\t')"
@@ -94,11 +94,17 @@ bench-joint: setup ## both demo sections trained jointly in every preset: agreem
 bench-features: setup ## what image descriptors say of expression in the sections of SHEET, and what they cost (ARGS: --samples, --device)
 	$(BIN)/python benchmarks/bench_features.py $(SHEET) --sizes --cost --output-dir results/benchmarks $(ARGS)
 
+bench-load: setup ## 500 sections x 10 seeds as stubs through the engine, or the sections of INPUT for real (ARGS: --samples, --seeds)
+	$(BIN)/python benchmarks/bench_load.py $(if $(INPUT),--input $(INPUT)) --output-dir results/benchmarks $(ARGS)
+
 release-check: setup ## whether VERSION can be released: docs/release.md
 	RELEASE=$(VERSION) $(BIN)/python -m pytest tests/unit/test_release.py
 
 generate: setup ## write nextflow_schema.json, conf/params.config and docs/parameters.md from the table of parameters
 	$(BIN)/python -m mmsrl.generate
+
+errors: setup ## write docs/errors.md from the cases of tests/bad_input
+	cd tests && ../$(BIN)/python -W ignore -m bad_input
 
 clean:
 	rm -rf $(VENV) work results .nextflow .nextflow.log*

@@ -149,46 +149,6 @@ def test_permission_is_asked_for(tmp_path, monkeypatch):
     ]
 
 
-def _without(name):
-    def make(folder: Path) -> Path:
-        spaceranger(folder)
-        (folder / name).unlink()
-        return folder
-
-    return make
-
-
-def _with_matrix(content: bytes):
-    def make(folder: Path) -> Path:
-        spaceranger(folder)
-        (folder / "filtered_feature_bc_matrix.h5").write_bytes(content)
-        return folder
-
-    return make
-
-
-def _truncated(folder: Path) -> Path:
-    whole = (spaceranger(folder) / "filtered_feature_bc_matrix.h5").read_bytes()
-    return _with_matrix(whole[: len(whole) // 2])(folder.with_name("cut"))
-
-
-def _foreign_hdf5(folder: Path) -> Path:
-    spaceranger(folder)
-    with h5py.File(folder / "filtered_feature_bc_matrix.h5", "w") as file:
-        file["data"] = [1]
-    return folder
-
-
-def _no_features(folder: Path) -> Path:
-    (three_files(folder) / "filtered_feature_bc_matrix/features.tsv.gz").unlink()
-    return folder
-
-
-def _damaged_barcodes(folder: Path) -> Path:
-    (three_files(folder) / "filtered_feature_bc_matrix/barcodes.tsv.gz").write_bytes(b"\x1f\x8bnot gzip")
-    return folder
-
-
 def _archive_with(member: str, kind: bytes = tarfile.REGTYPE, link: str = ""):
     def make(folder: Path) -> Path:
         archive = packed(spaceranger(folder), "outs.tar")
@@ -201,65 +161,11 @@ def _archive_with(member: str, kind: bytes = tarfile.REGTYPE, link: str = ""):
     return make
 
 
-def _cut_archive(folder: Path) -> Path:
-    archive = packed(spaceranger(folder), "outs.tar.gz")
-    archive.write_bytes(archive.read_bytes()[:-200])
-    return archive
-
-
-def _empty(name: str, content: bytes = b""):
-    def make(folder: Path) -> Path:
-        (folder.parent / name).write_bytes(content)
-        return folder.parent / name
-
-    return make
-
-
-@pytest.mark.parametrize(
-    ("make", "expected"),
-    [
-        (_without("filtered_feature_bc_matrix.h5"), "filtered_feature_bc_matrix"),
-        (_without("spatial/tissue_positions.csv"), "tissue_positions"),
-        (_with_matrix(b"<html>404</html>"), "is not HDF5, whatever its name says"),
-        (_truncated, "is damaged HDF5"),
-        (_foreign_hdf5, "not a feature-barcode matrix of 10x"),
-        (_no_features, "has no features.tsv (nor with .gz)"),
-        (_damaged_barcodes, "barcodes.tsv.gz is damaged"),
-        (_archive_with("../evil"), "reaches outside"),
-        (_archive_with("/etc/evil"), "absolute path, '/etc/evil'"),
-        (_archive_with("outs/link", tarfile.SYMTYPE, "/etc/passwd"), "reaches outside"),
-        (_archive_with("outs/device", tarfile.CHRTYPE), "reaches outside"),
-        (_cut_archive, "damaged"),
-        (_empty("outs.tar.gz"), "the file is empty"),
-        (_empty("outs.zip", b"PK"), "neither a folder nor an archive"),
-        (_empty("other.tar", b"no tar at all"), "not a tar archive"),
-    ],
-)
-def test_fault_of_a_spaceranger_output_is_told(tmp_path, make, expected):
-    (message,) = told(tmp_path, spaceranger_dir=make(tmp_path / "outs"))
-    assert message.startswith("spaceranger_dir: ")
-    assert expected in message
-
-
 def test_nothing_of_an_archive_is_unpacked_beside_it_or_outside(tmp_path):
     archive = _archive_with("../evil")(tmp_path / "in/outs")
     before = sorted(tmp_path.rglob("*"))
     told(tmp_path, spaceranger_dir=archive)
     assert sorted(tmp_path.rglob("*")) == before
-
-
-@pytest.mark.parametrize(
-    ("content", "expected"),
-    [
-        ({"X": [1]}, "not AnnData: no obs, var in it"),
-        ({"obs___index": np.array(BARCODES, "S"), "var__a": 1}, "no coordinates in obsm['spatial'] (obsm is empty)"),
-        ({"obs___index": np.array(BARCODES, "S"), "var__a": 1, "obsm__X_pca": [[0]]}, "(obsm has X_pca)"),
-        ({"obs___index": np.array(BARCODES, "S"), "var__a": 1, "obsm__spatial": np.zeros((9, 1))}, "shape is (9, 1)"),
-    ],
-)
-def test_fault_of_an_h5ad_is_told(tmp_path, content, expected):
-    (message,) = told(tmp_path, h5ad=h5ad(tmp_path / "a.h5ad", **content))
-    assert expected in message
 
 
 def test_h5ad_is_compared_with_truth_and_number_of_domains(tmp_path):
@@ -269,28 +175,6 @@ def test_h5ad_is_compared_with_truth_and_number_of_domains(tmp_path):
     assert told(tmp_path, h5ad=path, n_domains=10) == ["n_domains: the section has only 9 spots; give a smaller number"]
     (message,) = told(tmp_path, h5ad=path, truth=labels)
     assert "none of its barcodes is in the section: 'AAAC0' here, 'AAAC0-1' there" in message
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("barcode,layer\nAAAC0-1,L1\n", "no column label; its first line must name barcode and label"),
-        ("Barcodes,label\nAAAC0-1,L1\n", "(barcodes may be barcode)"),
-        ("AAAC0-1,L1\n", "no column barcode and no column label"),
-        ("barcode,label\nAAAC0-1\n", "line 2 has 1 of 2 columns"),
-        ("barcode,label\nAAAC0-1,\n", "no barcode has a label"),
-        ("barcode,label\nAAAC0-1,NA\n", "no barcode has a label"),
-        ("barcode,label\nAAAC0-1,L1\nAAAC0-1,L2\n", "line 3: barcode 'AAAC0-1' is labelled 'L2' here and 'L1' above"),
-        ("barcode,label\n10x13,L1\n", "none of its barcodes is in the section"),
-        ("\n", "no column barcode and no column label"),
-        ("", "the file is empty"),
-    ],
-)
-def test_fault_of_a_truth_file_is_told(tmp_path, text, expected):
-    outs = spaceranger(tmp_path / "outs")
-    (message,) = told(tmp_path, spaceranger_dir=outs, truth=truth(tmp_path / "t.csv", text))
-    assert message.startswith("truth: ")
-    assert expected in message
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "cp1252"])

@@ -20,6 +20,7 @@ from mmsrl._errors import InputError
 from mmsrl.check.problems import Problem, listed, shown
 from mmsrl.check.rows import Section
 from mmsrl.check.truth import check_truth
+from mmsrl.ingest.archive import unsafe
 from mmsrl.ingest.layout import BinSizeError, find_section
 
 if TYPE_CHECKING:
@@ -175,16 +176,14 @@ def _list_archive(path: Path, listing: Path) -> None:
         with tarfile.open(path, "r:*") as archive:
             for member in archive:
                 if member.name.startswith("/"):
-                    raise InputError(
-                        f"the archive has a member with an absolute path, {shown(member.name)}; pack it anew"
-                    )
+                    raise InputError(f"refused, as its member {member.name!r} has an absolute path; pack it anew")
                 name = tarfile.data_filter(member, str(listing)).name
                 if member.isfile() and _WANTED.search(name):
                     target = listing / name
                     target.parent.mkdir(parents=True, exist_ok=True)
                     target.touch()
     except tarfile.FilterError as error:
-        raise InputError(f"the archive has a member that reaches outside of it ({error}); pack it anew") from error
+        raise InputError(f"{unsafe(error)}; pack it anew") from error
     except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
         raise InputError(f"not a tar archive, or a damaged one ({error}); copy it anew") from error
 

@@ -206,8 +206,12 @@ def _load(network: Any, name: str, weights: str) -> None:
         state = timm.models.load_state_dict(weights, weights_only=True)
         missing = network.load_state_dict(state, strict=False).missing_keys
     except Exception as error:
+        # Torch's own advice is to load such a file all the same.
+        runs = "weights_only" in str(error)
+        why = "the file would run code when it is read" if runs else f"{type(error).__name__}: {error}"
         raise InputError(
-            f"backbone_weights {weights}: not the weights of '{name}' ({type(error).__name__}: {error})"
+            f"backbone_weights {weights}: not the weights of '{name}' ({why}); give tensors alone, as a state dict of "
+            "PyTorch or as safetensors"
         ) from error
     if missing:
         raise InputError(

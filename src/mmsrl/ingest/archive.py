@@ -38,16 +38,29 @@ def extract(archive: Path, destination: Path) -> None:
         with tarfile.open(archive, "r:*") as tar:
             for member in tar:
                 if member.name.startswith("/"):
-                    raise InputError(f"{archive.name}: member {member.name!r} has an absolute path; pack it anew")
+                    raise InputError(
+                        f"{archive.name}: refused, as its member {member.name!r} has an absolute path; pack it anew"
+                    )
                 checked = tarfile.data_filter(member, str(destination))
                 if checked.isfile() and _WANTED.search(checked.name):
                     tar.extract(checked, destination, filter="data")
                     n_extracted += 1
     except tarfile.FilterError as error:
-        raise InputError(f"{archive.name}: refused, as a member reaches outside its folder: {error}") from error
+        raise InputError(f"{archive.name}: {unsafe(error)}; pack it anew") from error
     except (tarfile.TarError, EOFError, OSError, zlib.error, lzma.LZMAError) as error:
         raise InputError(f"{archive.name}: not a tar file, or damaged ({error}); copy it anew") from error
     if n_extracted == 0:
         raise InputError(
             f"{archive.name}: holds neither a feature-barcode matrix nor a `spatial` folder; pack Space Ranger's `outs`"
         )
+
+
+def unsafe(error: tarfile.FilterError) -> str:
+    """Say what makes a member unsafe to unpack."""
+    if isinstance(error, tarfile.SpecialFileError):
+        what = "is a device or a pipe"
+    elif isinstance(error, tarfile.AbsoluteLinkError | tarfile.LinkOutsideDestinationError):
+        what = f"is a link out of the archive's folder, to {error.tarinfo.linkname!r}"
+    else:
+        what = "lies outside the archive's folder"
+    return f"refused, as its member {error.tarinfo.name!r} {what}"

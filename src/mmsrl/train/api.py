@@ -15,6 +15,7 @@ import pandas as pd
 import scipy.sparse as sp
 import torch
 from numpy.typing import NDArray
+from sklearn.utils.sparsefuncs import mean_variance_axis
 
 from mmsrl import _keys
 from mmsrl._errors import InputError
@@ -219,13 +220,19 @@ def stack(sections: Sequence[ad.AnnData], n_top_genes: int, genes: Sequence[str]
         if missing:
             raise InputError(f"the model has genes that the counts lack ({missing[0]}); give the files of one run")
     counts, library = counts_of(sections, modelled)
+    expression = log_normalised(counts, library)
+    if counts.shape[1] < 2 or not mean_variance_axis(expression, axis=0)[1].any():
+        raise InputError(
+            f"of {counts.shape[1]} genes none varies from spot to spot by more than the spot's depth; there is nothing "
+            "to learn from"
+        )
     on_array = all(_keys.ARRAY_ROW in a.obs and _keys.ARRAY_COL in a.obs for a in sections)
     return Unit(
         samples,
         section,
         [barcode for a in sections for barcode in a.obs_names],
         modelled,
-        log_normalised(counts, library),
+        expression,
         counts,
         [in_pitches(a) for a in sections],
         [a.obs[[_keys.ARRAY_ROW, _keys.ARRAY_COL]].to_numpy(np.float64) for a in sections] if on_array else None,

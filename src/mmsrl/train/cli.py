@@ -46,6 +46,7 @@ def main(
     """Train on one section, or on several jointly, and write one embedding a spot."""
     import torch
 
+    from mmsrl._errors import InputError
     from mmsrl._files import atomic_path, write_summary
     from mmsrl.train.api import train
     from mmsrl.train.files import read_sections, write_embedding, write_history
@@ -55,7 +56,10 @@ def main(
         torch.set_num_threads(threads)
     sections = read_sections(counts, features, backed="r")
     checkpoint = output_dir / f"{id}.checkpoint.pt"
-    result = train(sections, attempt=attempt, checkpoint=checkpoint, **options)
+    try:
+        result = train(sections, attempt=attempt, checkpoint=checkpoint, **options)
+    except InputError as error:
+        raise InputError(f"unit {id}: {error}") from error
     log_messages(log, result.messages)
     write_embedding(output_dir / f"{id}.embedding.h5ad", result)
     write_history(output_dir / f"{id}.training.tsv", result.history)

@@ -67,8 +67,7 @@ def read_model(path: Path) -> dict[str, Any]:
         model = torch.load(path, map_location="cpu", weights_only=True)
     # What torch raises for a damaged file depends on where the damage is.
     except Exception as error:
-        what = " ".join(str(error).split())[:200]
-        raise InputError(f"{path.name}: no model of mmsrl-train, or truncated ({what}); copy it anew") from error
+        raise InputError(f"{path.name}: no model of mmsrl-train, or truncated; copy it anew") from error
     keys = {"preset", "settings", "genes", "state"}
     if not isinstance(model, dict) or not keys <= model.keys():
         raise InputError(f"{path.name}: not the model of mmsrl-train, which has {', '.join(sorted(keys))}")

@@ -1,0 +1,188 @@
+"""Files of a samplesheet that are missing, damaged, foreign or do not belong together, told before any task starts."""
+
+from __future__ import annotations
+
+import io
+import os
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+
+import anndata as ad
+import h5py
+import numpy as np
+from spaceranger import as_three_files, cut, hexagonal, visium, visium_hd
+
+from bad_input.case import Case, check
+
+Row = dict[str, object]
+
+
+def _row(make: Callable[[Path], Row]) -> Callable[[Path], list[str]]:
+    """Make a samplesheet of one row; what the row does not say is a good Visium section."""
+
+    def command(folder: Path) -> list[str]:
+        visium(folder / "outs")
+        row = make(folder)
+        if not {"spaceranger_dir", "h5ad"} & row.keys():
+            row["spaceranger_dir"] = "outs"
+        sheet = folder / "sheet.csv"
+        columns = ("sample", *row)
+        sheet.write_text(f"{','.join(columns)}\nS1,{','.join(map(str, row.values()))}\n", encoding="utf-8")
+        return check(sheet)
+
+    return command
+
+
+def _spoilt(spoil: Callable[[Path], object]) -> Callable[[Path], list[str]]:
+    def make(folder: Path) -> Row:
+        spoil(folder / "outs")
+        return {"spaceranger_dir": "outs"}
+
+    return _row(make)
+
+
+def _truth(text: str, encoding: str = "utf-8") -> Callable[[Path], list[str]]:
+    barcode = hexagonal()["barcode"][0]
+
+    def make(folder: Path) -> Row:
+        (folder / "truth.csv").write_text(text.replace("BARCODE", barcode), encoding=encoding)
+        return {"truth": "truth.csv"}
+
+    return _row(make)
+
+
+def _file(column: str, name: str, content: bytes) -> Callable[[Path], list[str]]:
+    def make(folder: Path) -> Row:
+        (folder / name).write_bytes(content)
+        return {column: name}
+
+    return _row(make)
+
+
+def _named(**row: object) -> Callable[[Path], list[str]]:
+    return _row(lambda folder: dict(row))
+
+
+def _archive(member: str = "", kind: bytes = tarfile.REGTYPE, link: str = "") -> Callable[[Path], list[str]]:
+    def make(folder: Path) -> Row:
+        with tarfile.open(folder / "outs.tar", "w") as tar:
+            tar.add(folder / "outs", "outs")
+            info = tarfile.TarInfo(member)
+            info.type, info.linkname = kind, link
+            tar.addfile(info, io.BytesIO())
+        return {"spaceranger_dir": "outs.tar"}
+
+    return _row(make)
+
+
+def _cut_archive(folder: Path) -> Row:
+    with tarfile.open(folder / "outs.tar.gz", "w:gz") as tar:
+        tar.add(folder / "outs", "outs")
+    cut(folder / "outs.tar.gz")
+    return {"spaceranger_dir": "outs.tar.gz"}
+
+
+def _h5ad(change: Callable[[ad.AnnData], object]) -> Callable[[Path], list[str]]:
+    def make(folder: Path) -> Row:
+        adata = ad.AnnData(np.ones((3, 2), np.float32))
+        change(adata)
+        adata.write_h5ad(folder / "s.h5ad")
+        return {"h5ad": "s.h5ad"}
+
+    return _row(make)
+
+
+def _foreign_hdf5(path: Path) -> None:
+    with h5py.File(path, "w") as file:
+        file["data"] = [1]
+
+
+def _loop(folder: Path) -> Row:
+    (folder / "a.png").symlink_to(folder / "b.png")
+    (folder / "b.png").symlink_to(folder / "a.png")
+    return {"image": "a.png"}
+
+
+def _dangling(folder: Path) -> Row:
+    (folder / "a.png").symlink_to("/gone/a.png")
+    return {"image": "a.png"}
+
+
+def _pipe(folder: Path) -> Row:
+    os.mkfifo(folder / "truth.csv")
+    return {"truth": "truth.csv"}
+
+
+def _bins(folder: Path, **more: object) -> Row:
+    visium_hd(folder / "hd")
+    return {"spaceranger_dir": "hd", **more}
+
+
+MATRIX = "filtered_feature_bc_matrix.h5"
+POSITIONS = "spatial/tissue_positions_list.csv"
+
+CASES = (
+    Case("a folder that is not there, but one of nearly its name", _named(spaceranger_dir="out")),
+    Case("a file in a folder that is not there", _named(h5ad="no/where/x.h5ad")),
+    Case("a folder that holds nothing of Space Ranger", _row(lambda f: (f / "e").mkdir() or {"spaceranger_dir": "e"})),
+    Case("no matrix", _spoilt(lambda outs: (outs / MATRIX).unlink())),
+    Case("no positions", _spoilt(lambda outs: (outs / POSITIONS).unlink())),
+    Case("a matrix cut short", _spoilt(lambda outs: cut(outs / MATRIX))),
+    Case("a web page for a matrix", _spoilt(lambda outs: (outs / MATRIX).write_text("<html>404</html>"))),
+    Case("HDF5 of something else for a matrix", _spoilt(lambda outs: _foreign_hdf5(outs / MATRIX))),
+    Case(
+        "a matrix of three files without one",
+        _spoilt(
+            lambda outs: (
+                as_three_files(outs, True, False) or (outs / "filtered_feature_bc_matrix/features.tsv.gz").unlink()
+            )
+        ),
+    ),
+    Case(
+        "barcodes that are not the gzip of their name",
+        _spoilt(
+            lambda outs: (
+                as_three_files(outs, True, False)
+                or (outs / "filtered_feature_bc_matrix/barcodes.tsv.gz").write_bytes(b"\x1f\x8bno")
+            )
+        ),
+    ),
+    Case("Visium HD without a bin size", _row(_bins)),
+    Case("a bin size that is not there", _row(lambda folder: _bins(folder, bin_size=2))),
+    Case("a bin size of a Visium section", _named(bin_size=8)),
+    Case("more domains than spots", _named(n_domains=31)),
+    Case("an archive cut short", _row(_cut_archive)),
+    Case("text for an archive", _file("spaceranger_dir", "outs.tar", b"no tar at all")),
+    Case("an empty archive", _file("spaceranger_dir", "outs.tar.gz", b"")),
+    Case("a zip file for an archive", _file("spaceranger_dir", "outs.zip", b"PK\x03\x04")),
+    Case("an archive with a member outside its folder", _archive("../evil")),
+    Case("an archive with an absolute path", _archive("/etc/evil")),
+    Case("an archive with a link out of it", _archive("outs/link", tarfile.SYMTYPE, "/etc/passwd")),
+    Case("an archive with a device", _archive("outs/device", tarfile.CHRTYPE)),
+    Case("an h5ad cut short", _file("h5ad", "s.h5ad", b"\x89HDF\r\n\x1a\nrest")),
+    Case("text for an h5ad", _file("h5ad", "s.h5ad", b"counts")),
+    Case("an empty h5ad", _file("h5ad", "s.h5ad", b"")),
+    Case("HDF5 of something else for an h5ad", _row(lambda f: _foreign_hdf5(f / "s.h5ad") or {"h5ad": "s.h5ad"})),
+    Case("an h5ad without coordinates", _h5ad(lambda a: a.obsm.update({"X_umap": np.zeros((3, 2))}))),
+    Case("an h5ad with one coordinate", _h5ad(lambda a: a.obsm.update({"spatial": np.zeros((3, 1))}))),
+    Case("a link that leads to itself", _row(_loop)),
+    Case("a link that leads nowhere", _row(_dangling)),
+    Case("a path of 5000 letters", _named(image="x" * 5000 + ".png")),
+    Case("a folder for a file", _named(image="outs")),
+    Case("a pipe for a file", _row(_pipe)),
+    Case("a picture of another kind", _file("image", "a.png", b"<svg></svg>")),
+    Case("an alignment that is no matrix", _file("alignment", "a.csv", b"1,0,0\n0,1,0\n")),
+    Case("an alignment onto a line", _file("alignment", "a.csv", b"1,0,0\n2,0,0\n0,0,1\n")),
+    Case("an alignment cut short", _file("alignment", "a.json", b'{"oligo": [')),
+    Case("an alignment of Loupe Browser without spots", _file("alignment", "a.json", b'{"oligo": []}')),
+    Case("truth without a label column", _truth("barcode,layer\nBARCODE,L1\n")),
+    Case("truth with a column misspelt", _truth("Barcodes,label\nBARCODE,L1\n")),
+    Case("truth without a header", _truth("BARCODE,L1\n")),
+    Case("truth with a short line", _truth("barcode,label\nBARCODE\n")),
+    Case("truth without a label", _truth("barcode,label\nBARCODE,NA\n")),
+    Case("truth with two labels of a spot", _truth("barcode,label\nBARCODE,L1\nBARCODE,L2\n")),
+    Case("truth of another section", _truth("barcode,label\n10x13,L1\n")),
+    Case("truth in UTF-32", _truth("barcode,label\nBARCODE,L1\n", "utf-32")),
+    Case("truth that is a spreadsheet document", _file("truth", "truth.csv", b"PK\x03\x04\0\0")),
+)

@@ -1,0 +1,141 @@
+"""Sections as Space Ranger writes them, small and made up: 30 spots of Visium, 36 bins of Visium HD."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pandas as pd
+from PIL import Image
+from scipy import io as sio
+from scipy import sparse
+
+PITCH = 100.0
+GENES = [
+    ("ENSG1", "GAPDH"),
+    ("ENSG2", "TBCE"),
+    ("ENSG3", "TBCE"),
+    ("ENSG4", "MT-CO1"),
+    ("ENSG5", "NA"),
+    ("ENSG6", "ACTB"),
+]
+
+
+def hexagonal(n_rows: int = 6, n_cols: int = 5) -> pd.DataFrame:
+    row, half = (index.ravel() for index in np.mgrid[:n_rows, :n_cols])
+    col = 2 * half + row % 2
+    letters = np.array(list("ACGT"))
+    barcodes = ["".join(letters[[(k >> 2 * i) & 3 for i in range(16)]]) + "-1" for k in range(len(row))]
+    pixels = {"pxl_row_in_fullres": row * np.sqrt(3) / 2 * PITCH + 300, "pxl_col_in_fullres": col / 2 * PITCH + 200}
+    return pd.DataFrame({"barcode": barcodes, "in_tissue": 1, "array_row": row, "array_col": col, **pixels})
+
+
+def square(n: int = 6, bin_um: int = 16) -> pd.DataFrame:
+    row, col = (index.ravel() for index in np.mgrid[:n, :n])
+    barcodes = [f"s_{bin_um:03d}um_{r:05d}_{c:05d}-1" for r, c in zip(row, col, strict=True)]
+    pixels = {"pxl_row_in_fullres": row * 50.0, "pxl_col_in_fullres": col * 50.0 + 9}
+    return pd.DataFrame({"barcode": barcodes, "in_tissue": 1, "array_row": row, "array_col": col, **pixels})
+
+
+def counts_of(n_spots: int, n_genes: int = len(GENES)) -> sparse.csr_matrix:
+    return sparse.csr_matrix(np.random.default_rng(0).poisson(2.0, (n_spots, n_genes)))
+
+
+def write_h5_v3(path: Path, counts, barcodes, genes=GENES, types=None, genomes=None) -> None:
+    counts = sparse.csr_matrix(counts)
+    with h5py.File(path, "w") as file:
+        group = file.create_group("matrix")
+        group["barcodes"] = np.array(barcodes, dtype="S")
+        group["data"], group["indices"], group["indptr"] = counts.data, counts.indices, counts.indptr
+        group["shape"] = counts.shape[::-1]
+        group["features/id"] = np.array([gene for gene, _ in genes], dtype="S")
+        group["features/name"] = np.array([symbol for _, symbol in genes], dtype="S")
+        group["features/feature_type"] = np.array(types or ["Gene Expression"] * len(genes), dtype="S")
+        if genomes is not None:
+            group["features/genome"] = np.array(genomes, dtype="S")
+
+
+def write_spatial(folder: Path, positions: pd.DataFrame, version: str = "v1", factors: dict | None = None) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    if version == "v1":
+        positions.to_csv(folder / "tissue_positions_list.csv", header=False, index=False)
+    elif version == "v2":
+        positions.to_csv(folder / "tissue_positions.csv", index=False)
+    else:
+        positions.to_parquet(folder / "tissue_positions.parquet", index=False)
+    factors = factors or {"spot_diameter_fullres": 65.0, "tissue_hires_scalef": 0.2, "tissue_lowres_scalef": 0.05}
+    (folder / "scalefactors_json.json").write_text(json.dumps(factors))
+    Image.new("RGB", (40, 45), (200, 100, 150)).save(folder / "tissue_lowres_image.png")
+
+
+def as_three_files(outs: Path, packed: bool, legacy: bool) -> None:
+    (outs / "filtered_feature_bc_matrix.h5").unlink()
+    folder = outs / "filtered_feature_bc_matrix"
+    folder.mkdir()
+    positions = hexagonal()
+    buffer = io.BytesIO()
+    sio.mmwrite(buffer, counts_of(len(positions)).T.tocoo(), field="integer")
+    rows = ["\t".join(gene) + ("" if legacy else "\tGene Expression") for gene in GENES]
+    texts = {
+        "matrix.mtx": buffer.getvalue(),
+        "barcodes.tsv": "\n".join(positions["barcode"]).encode() + b"\n",
+        "genes.tsv" if legacy else "features.tsv": "\n".join(rows).encode() + b"\n",
+    }
+    for name, text in texts.items():
+        path = folder / (f"{name}.gz" if packed else name)
+        path.write_bytes(gzip.compress(text) if packed else text)
+
+
+def as_v2_h5(outs: Path) -> None:
+    positions, counts = hexagonal(), counts_of(30)
+    with h5py.File(outs / "filtered_feature_bc_matrix.h5", "w") as file:
+        group = file.create_group("GRCh38")
+        group["barcodes"] = np.array(positions["barcode"], dtype="S")
+        group["data"], group["indices"], group["indptr"] = counts.data, counts.indices, counts.indptr
+        group["shape"] = counts.shape[::-1]
+        group["genes"] = np.array([gene for gene, _ in GENES], dtype="S")
+        group["gene_names"] = np.array([symbol for _, symbol in GENES], dtype="S")
+
+
+def visium(folder: Path) -> Path:
+    """Write a Visium section in the layout of version 1; ``folder`` is its `outs`."""
+    positions = hexagonal()
+    write_spatial(folder / "spatial", positions)
+    write_h5_v3(folder / "filtered_feature_bc_matrix.h5", counts_of(len(positions)), positions["barcode"])
+    return folder
+
+
+def visium_hd(folder: Path) -> Path:
+    """Write a Visium HD section with bins of 8 and 16 µm; ``folder`` is its `outs`."""
+    for bin_um in (8, 16):
+        bins = folder / "binned_outputs" / f"square_{bin_um:03d}um"
+        factors = {"spot_diameter_fullres": 50.0, "bin_size_um": float(bin_um), "microns_per_pixel": bin_um / 50}
+        positions = square(bin_um=bin_um)
+        write_spatial(bins / "spatial", positions, "hd", factors | {"tissue_lowres_scalef": 0.1})
+        write_h5_v3(bins / "filtered_feature_bc_matrix.h5", counts_of(len(positions)), positions["barcode"])
+    return folder
+
+
+def cut(path: Path) -> None:
+    """Leave the first half of a file."""
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def put_counts(outs: Path, counts, barcodes=None, **more) -> None:
+    """Give a Visium section other counts."""
+    barcodes = hexagonal()["barcode"] if barcodes is None else barcodes
+    write_h5_v3(outs / "filtered_feature_bc_matrix.h5", counts, barcodes, **more)
+
+
+def edit_positions(outs: Path, **columns) -> None:
+    """Give a Visium section other columns of positions."""
+    write_spatial(outs / "spatial", hexagonal().astype(object).assign(**columns))
+
+
+def first_of(column: str, value) -> list:
+    """Return a column of the positions with another first value."""
+    return [value, *hexagonal()[column][1:]]
