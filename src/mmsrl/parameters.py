@@ -366,6 +366,14 @@ PARAMETERS: tuple[Parameter, ...] = (
     ),
     Parameter("report_title", "report", "string", "Spatial domains", "Title of the report."),
     Parameter(
+        "report_genes",
+        "report",
+        "string",
+        None,
+        "Genes to look at on the tissue in the report, with commas between, raw and de-noised side by side; besides "
+        "them the first markers of each domain and the genes that gain most. What no sample has is said there.",
+    ),
+    Parameter(
         "use_gpu",
         "execution",
         "boolean",
