@@ -350,6 +350,15 @@ PARAMETERS: tuple[Parameter, ...] = (
         minimum=1,
     ),
     Parameter(
+        "enhanced_genes",
+        "enhance",
+        "string",
+        None,
+        "Genes whose de-noised expression is written, with commas between, instead of those that gain most.",
+        pattern=r"^[\w.:/@+-]+(,[\w.:/@+-]+)*$",
+        pattern_words="names of genes joined by commas, without spaces",
+    ),
+    Parameter(
         "label_order",
         "evaluate",
         "string",

@@ -63,7 +63,7 @@ class Page(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         tag, id = self._inside
-        if tag == "script" and id:
+        if tag == "script" and id and id != "plotly":
             packed = not data.startswith("{")
             self.payloads[id] = json.loads(gzip.decompress(base64.b64decode(data)) if packed else data)
         elif tag not in ("script", "style"):
