@@ -1,4 +1,4 @@
-"""Memory and time of the whole training of ``default`` from a file, counts in memory and left on disk.
+"""Memory and time of ``default`` from a file to the embedding, counts in memory and left on disk.
 
 ``make bench-train`` runs it. Every measurement is a process of its own, as ``mmsrl-train`` is; the section has 18,000
 genes and 300 of them in each bin. Writes ``bench_from_disk.json`` and ``bench_from_disk.md`` to ``--output-dir``.
@@ -62,7 +62,8 @@ def write_section(path: Path, n: int) -> None:
 def measure(path: Path, backed: bool) -> dict[str, Any]:
     """Train in this process, whose peak memory is then of that alone."""
     began = time.perf_counter()
-    result = train(read_sections([path], [], backed="r" if backed else None), device="cpu", show_progress=False)
+    sections = read_sections([path], [], backed="r" if backed else None)
+    result = train(sections, device="cpu", decoder=False, show_progress=False)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     return {
         "counts": "on disk" if backed else "in memory",

@@ -52,6 +52,7 @@ class SmallRun:
             "assembled": "*.mmsrl.h5ad",
             "summaries": "*.*.json",
             "training": "*.training.tsv",
+            "evidence": "*.enhanced_genes.tsv",
             "scores": "*.scores.csv",
             "versions": "versions*.yml",
         }.items():

@@ -31,6 +31,7 @@ workflow MMSRL {
         filesOf(found.h5ad),
         filesOf(found.summaries),
         filesOf(found.training),
+        filesOf(found.evidence),
         filesOf(found.scores),
         found.versions.toSortedList { file -> file.toString() },
         filesOf(found.tiles),

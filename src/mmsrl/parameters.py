@@ -350,6 +350,15 @@ PARAMETERS: tuple[Parameter, ...] = (
         minimum=1,
     ),
     Parameter(
+        "enhanced_genes",
+        "enhance",
+        "string",
+        None,
+        "Genes whose de-noised expression is written, with commas between, instead of those that gain most.",
+        pattern=r"^[\w.:/@+-]+(,[\w.:/@+-]+)*$",
+        pattern_words="names of genes joined by commas, without spaces",
+    ),
+    Parameter(
         "label_order",
         "evaluate",
         "string",
@@ -365,6 +374,14 @@ PARAMETERS: tuple[Parameter, ...] = (
         "Also write each section, and each group, as SpatialData (`.zarr`).",
     ),
     Parameter("report_title", "report", "string", "Spatial domains", "Title of the report."),
+    Parameter(
+        "report_genes",
+        "report",
+        "string",
+        None,
+        "Genes to look at on the tissue in the report, with commas between, raw and de-noised side by side; besides "
+        "them the first markers of each domain and the genes that gain most. What no sample has is said there.",
+    ),
     Parameter(
         "use_gpu",
         "execution",

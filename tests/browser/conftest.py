@@ -64,6 +64,7 @@ class Browser:
         self._session = self.call("Target.attachToTarget", targetId=page, flatten=True)["sessionId"]
         for domain in ("Page", "Runtime", "Network", "Log"):
             self.call(f"{domain}.enable")
+        self.call("Performance.enable", timeDomain="threadTicks")
 
     def call(self, method: str, **params: Any) -> dict[str, Any]:
         """Call a method of the debugging protocol and return its result; events met on the way are kept."""
@@ -115,6 +116,11 @@ class Browser:
         """Save what the page shows as PNG."""
         answer = self.call("Page.captureScreenshot", format="png", captureBeyondViewport=whole)
         path.write_bytes(base64.b64decode(answer["data"]))
+
+    def seconds(self) -> float:
+        """Return how long the page has kept the processor busy since it was opened."""
+        metrics = self.call("Performance.getMetrics")["metrics"]
+        return next(metric["value"] for metric in metrics if metric["name"] == "ThreadTime")
 
     def complaints(self) -> list[str]:
         """Return everything the page wrote to its console as an error, and its uncaught exceptions."""

@@ -66,6 +66,18 @@ def test_fewer_genes_are_those_that_gain_most(trained):
     assert "the 20 are written that gain most" in some.messages[0]["text"]
 
 
+def test_genes_are_written_by_name(trained):
+    adata, model = trained
+    names = list(model["genes"])[3:5]
+    some = enhance(adata, model, enhanced_genes=[names[1], "unheard of", names[0]], device="cpu")
+    assert some.spots.var_names.tolist() == names  # in the order of the model
+    assert some.messages[0]["level"] == "warning"
+    assert "unheard of not among the" in some.messages[0]["text"]
+    none = enhance(adata, model, enhanced_genes=["unheard of"], n_enhanced_genes=5, device="cpu")
+    assert none.spots.n_vars == 5
+    assert "written as without the list" in none.messages[0]["text"]
+
+
 def test_published_preset_is_answered_by_default(trained):
     adata, model = trained
     result = enhance(adata, {**model, "preset": "stmmr"}, device="cpu")

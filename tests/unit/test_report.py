@@ -9,27 +9,32 @@ import re
 from html.parser import HTMLParser
 from typing import TYPE_CHECKING, Any
 
+import anndata as ad
 import numpy as np
 import pandas as pd
 import pytest
+from biology import GAINING, LOSING, add_to_assembled, write_findings
 from click.testing import CliRunner
 from PIL import Image
 
 from mmsrl.features.gallery import Gallery, write_gallery
-from mmsrl.report.charts import MAX_POINTS, training_curves
+from mmsrl.report.charts import INK, MAX_POINTS, domain_map, evidence, training_curves
 from mmsrl.report.cli import main as report
-from mmsrl.report.content import show
+from mmsrl.report.content import brief, show
+from mmsrl.report.genes import ASKED, GAINS, MARKERS, listed_genes
 from mmsrl.report.methods import REFERENCES, paragraphs
+from mmsrl.report.payload import LEVELS, MAX_INTERACTIVE_SPOTS, drawn_spots, tissue_payload
 from mmsrl.report.pictures import SHOWN, choose_spots
+from mmsrl.report.series import MOST_GENES, adjoining_domains, domain_graph, drawn_genes, gene_trends
 from mmsrl.report.stages import qc_filters
 from mmsrl.report.tissue import (
+    ELSEWHERE,
     MAX_IMAGE_SIDE,
-    MAX_INTERACTIVE_SPOTS,
     Section,
     background,
     domain_figure,
-    drawn_spots,
-    interactive_payload,
+    layout_figure,
+    shades,
     window_of,
 )
 
@@ -58,8 +63,9 @@ class Page(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         tag, id = self._inside
-        if tag == "script" and id:
-            self.payloads[id] = json.loads(gzip.decompress(base64.b64decode(data)))
+        if tag == "script" and id and id != "plotly":
+            packed = not data.startswith("{")
+            self.payloads[id] = json.loads(gzip.decompress(base64.b64decode(data)) if packed else data)
         elif tag not in ("script", "style"):
             self.text += re.sub(r"\s+", " ", data)
 
@@ -107,45 +113,172 @@ def test_report_says_what_happened_and_loads_nothing(made: Made) -> None:
     assert "no image features: there is no image" in page.text
     assert page.text.count("genes of pair were intersected") == 3  # overview once, and its two samples
     assert all(link.startswith(("data:", "#")) for link in page.links)
-    assert set(page.payloads) == {"sample-1-S1-payload", "sample-2-S2-payload", "sample-3-lone-payload"}
+    packed = {id for id in page.payloads if id.endswith("-payload")}
+    assert packed == {"sample-1-S1-payload", "sample-2-S2-payload", "sample-3-lone-payload"}
 
 
-def test_markers_trajectory_and_enhancement_are_shown(assembled_run: SmallRun) -> None:
-    gene = {"gene": "G<7>", "log2_fold_change": 2.0, "correlation": -0.5}
-    estimates = ("raw", "normalised", "smoothed", "mean")
-    results: dict[str, dict[str, Any]] = {
-        "markers": {
-            "n_markers": {"1": 31, "2": 0},
-            "n_specific": {"1": 4, "2": 0},
-            "recovered": {"1": 0.875, "2": 0.1},
-            "markers": {"1": [gene], "2": []},
-            "spatial": {"lone": [{"gene": "G2", "morans_i": 0.625}]},
-        },
-        "trajectory": {
-            "root": {"rule": "the spot of domain 2", "domain": "2"},
-            "median_pseudotime": {"1": 0.75, "2": 0.25, "10": None},
-            "paga": [{"one": "1", "other": "2", "connectivity": 0.5}],
-            "genes": [gene],
-            "n_changing": 7,
-            "n_genes_tested": 19,
-            "spots_without": 3,
-        },
-        "enhance": {
-            "better_than": dict.fromkeys(estimates, 0.81),
-            "median_ratio": dict.fromkeys(estimates, 0.95),
-        },
-    }
-    for stage, result in results.items():
-        text = {"stage": stage, "id": "lone", "parameters": {}, "messages": [], "result": result}
-        (assembled_run.folder / f"lone.{stage}.json").write_text(json.dumps(text))
-    page = Page(make_report(assembled_run)[0])
-    assert "2 (0.25) → 1 (0.75)" in page.text
+@pytest.fixture(scope="module")
+def biology(template_assembled: SmallRun, tmp_path_factory: pytest.TempPathFactory) -> SmallRun:
+    """A run with markers, trajectory and enhancement of the pair, and none of the section on its own."""
+    run = template_assembled.copy(tmp_path_factory.mktemp("biology"))
+    for sample in ("S1", "S2"):
+        add_to_assembled(run.folder / f"{sample}.mmsrl.h5ad")
+    write_findings(run.folder, "pair", ("S1", "S2"))
+    return run
+
+
+def test_markers_trajectory_and_enhancement_are_shown(biology: SmallRun) -> None:
+    html, _ = make_report(biology)
+    page = Page(html)
+    assert "1 (0.125) → 2 (0.5)" in page.text
     assert "3 spots cannot be reached" in page.text
-    assert "falling: G<7>" in page.text
+    assert "rising: G0; falling: G1, G2" in page.text
+    assert "7 of 19 genes change" in page.text
     assert "G2 (0.625)" in page.text
-    assert page.text.count("81 %") == 4
-    assert page.text.count("De-noised expression") == 2  # the other samples have no such summaries; and the methods
+    assert page.text.count("81 %") == 2 * 4  # of both samples of the unit, and not of the third
+    assert "For 1 of 39 genes de-noising does not help" in page.text  # one gene has no held-out molecule
     assert "Neufeld" in page.text
+    for kind in ("paga", "boxes", "trends", "over-normalised", "over-smoothed", "training", "markers", "judged"):
+        # Once in the page, whatever the number of samples that show it.
+        assert html.count(f'id="unit-pair-{kind}"') == 1, kind
+        assert html.count(f'data-figure="unit-pair-{kind}"') + html.count(f'data-table="unit-pair-{kind}"') == 2
+
+
+def test_tables_hold_what_is_searched(biology: SmallRun) -> None:
+    payloads = Page(make_report(biology)[0]).payloads
+    markers = {column["title"]: column["cells"] for column in payloads["unit-pair-markers"]}
+    assert markers["Domain"] == ["1"] * 3 + ["2"] * 3 + ["10"] * 3
+    assert markers["Gene"] == [f"G{index}" for index in range(9)]
+    assert markers["Specific"] == [False, True, False] * 3
+    assert markers["Samples where higher"] == [2] * 9
+    judged = {column["title"]: column["cells"] for column in payloads["unit-pair-judged"]}
+    assert judged["Gene"][0] == GAINING and judged["Gene"][-1] == LOSING and len(judged["Gene"]) == 39
+    assert judged["De-noising"].count("does not help") == 1
+    assert judged["Saved over the neighbourhood"][0] == 0.5
+    assert {column["title"]: column["cells"] for column in payloads["unit-pair-gene-sets"]}["Gene set"] == [
+        "<ribosomal>"
+    ]
+
+
+def test_genes_are_shown_raw_and_de_noised(biology: SmallRun) -> None:
+    arguments = [*biology.report_arguments(), "--report-genes", "G0, G19,G99"]
+    result = CliRunner().invoke(report, arguments)
+    assert result.exit_code == 0
+    page = Page((biology.folder / "mmsrl_report.html").read_text(encoding="utf-8"))
+    for note in ("gene G99 is in no sample", "gene G19 is not in S2"):
+        assert note in result.output and note in page.text
+    genes = page.payloads["sample-1-S1-payload"]["genes"]
+    # Asked for; the specific marker of each domain, then the first; gains most.
+    assert list(genes) == ["G0", "G19", "G1", "G4", "G3", "G7", "G6"]
+    assert "G19" not in page.payloads["sample-2-S2-payload"]["genes"]
+    assert page.payloads["sample-3-lone-payload"]["genes"].keys() == {"G0", "G19"}
+    assert [name for name, gene in genes.items() if gene["enhanced"]] == [GAINING]
+    adata = ad.read_h5ad(biology.folder / "S1.mmsrl.h5ad")
+    for kept, stored in (
+        (genes[GAINING]["raw"], adata[:, GAINING].X),
+        (genes[GAINING]["enhanced"], adata[:, GAINING].layers["enhanced"]),
+    ):
+        step = (kept["high"] - kept["low"]) / LEVELS
+        np.testing.assert_allclose(kept["low"] + step * np.array(kept["steps"]), stored.toarray().ravel(), atol=step)
+
+
+def test_genes_are_listed_once_and_not_without_end() -> None:
+    markers = {"markers": {str(k): [{"gene": f"g{k}-{i}", "specific": i > 0} for i in range(9)] for k in range(20)}}
+    chosen = listed_genes(["x", "g0-1", "x"], markers, {"most": [{"gene": "g3-1"}, {"gene": "y"}]})
+    assert chosen[ASKED] == ["x", "g0-1"]
+    assert chosen[MARKERS] == [f"g{k}-1" for k in range(1, 20)]
+    assert chosen[GAINS] == ["y"]
+    assert listed_genes([], {}, {}) == {}
+
+
+def test_domains_are_placed_along_pseudotime() -> None:
+    names = ["a", "b", "c", "d"]
+    edges = [{"one": one, "other": other, "connectivity": 0.5} for one, other in zip(names, names[1:], strict=False)]
+    order = {"a": 0.9, "b": 0.6, "c": 0.3, "d": 0.1}
+    places = domain_graph(names, edges, order)
+    assert sorted(names, key=lambda name: places[name][0]) == ["d", "c", "b", "a"]
+    assert max(abs(part) for place in places.values() for part in place) == 1
+    assert places == domain_graph(names, edges, order)
+    # Nothing connects, nothing is known: places all the same, and none on another.
+    apart = np.array(list(domain_graph(names, [], {}).values()))
+    assert np.isfinite(apart).all() and len(np.unique(apart, axis=0)) == 4
+
+
+def test_connections_are_as_wide_as_they_are_strong() -> None:
+    edges = [{"one": "a", "other": "b", "connectivity": 1.0}, {"one": "b", "other": "c", "connectivity": 0.1}]
+    colors = {"a": "#0072B2", "b": "#F0E442", "c": "#000000"}
+    figure = domain_map({"a": 400, "b": 100, "c": 100}, edges, {"a": 0.0, "b": 0.5}, colors)
+    strong, weak, nodes = figure.data
+    assert strong.line.width > 4 * weak.line.width
+    assert nodes.marker.size[0] > nodes.marker.size[1] == nodes.marker.size[2]
+    assert list(nodes.marker.color) == list(colors.values())
+    assert list(nodes.textfont.color) == ["#fff", INK, "#fff"]
+
+
+def test_trends_are_scaled_gene_by_gene_and_sorted_by_where_they_peak() -> None:
+    grid = np.linspace(0, 1, 5)
+    curves = {"late": grid * 9, "early": 2 - grid, "flat": np.ones(5)}
+    trend = gene_trends({"grid": grid, "genes": [{"gene": gene} for gene in curves], "curves": curves})
+    assert [gene for gene in trend.genes if gene != "flat"] == ["early", "late"]
+    assert np.isfinite(trend.scaled).all() and trend.scaled.min() == 0 and trend.scaled.max() == 1
+    assert gene_trends({}) is None
+
+
+def test_contacts_are_compared_with_chance() -> None:
+    rows = [
+        {"domain": one, "neighbour": other, "contacts": contacts, "expected": expected, "z": None}
+        for one, other, contacts, expected in (
+            ("1", "1", 79.5, 19.5),
+            ("1", "2", 0, 49.5),
+            ("2", "1", 0, 49.5),
+            ("2", "2", 7.5, 15.5),
+        )
+    ]
+    found = adjoining_domains(rows)
+    assert found is not None
+    np.testing.assert_allclose(found.log2_ratio, np.log2([[4, 0.01], [0.01, 0.5]]), atol=1e-9)
+    assert found.cells == [["4", ".01"], [".01", ".50"]]
+    assert adjoining_domains(rows[:1]) is None
+
+
+def test_evidence_draws_the_genes_with_most_molecules_and_an_even_choice_of_the_others() -> None:
+    n = 9000
+    table = pd.DataFrame(
+        {"gene": [f"g{i}" for i in range(n)], "held_out": np.arange(n), "over_mean": np.linspace(-2, 0.5, n)}
+    )
+    drawn = drawn_genes(table)
+    assert 0.99 * MOST_GENES <= len(drawn) <= MOST_GENES
+    assert set(range(n - 100, n)) <= set(drawn["held_out"])
+    assert drawn["held_out"].min() == 0
+    better, worse = evidence(table, "over_mean").data
+    assert min(better.y) > 0 and max(worse.y) <= 0
+    assert min(worse.y) == -50  # what lies lower stands at the edge
+    assert len(better.x) + len(worse.x) == len(drawn)
+
+
+def test_layout_is_drawn_in_its_colours_over_other_sections() -> None:
+    points = np.array([[0.0, 0.0], [10.0, 10.0]])
+    figure = np.asarray(layout_figure(points, ["#FF0000", "#0000FF"], np.array([[10.0, 0.0]]), 400))
+    assert tuple(figure[388, 12]) == (255, 0, 0)  # y points up
+    assert tuple(figure[12, 388]) == (0, 0, 255)
+    assert tuple(figure[388, 388]) == tuple(int(ELSEWHERE[at : at + 2], 16) for at in (1, 3, 5))
+    assert tuple(figure[200, 200]) == (255, 255, 255)
+
+
+def test_shades_run_over_the_percentiles_and_are_grey_where_nothing_is_known() -> None:
+    values = np.array([np.nan, *np.linspace(0, 1, 101), 1e6])
+    colors = shades(values)
+    assert colors[0] == ELSEWHERE
+    assert colors[1] == colors[2] != colors[50]
+    assert colors[-1] == colors[-2]
+    assert len(set(shades(np.ones(5)))) == 1
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(1448.7, "1,449"), (12.345, "12.3"), (0.04912, "0.049"), (7.0, "7"), (math.nan, "–")]
+)
+def test_narrow_columns_have_short_numbers(value: float, text: str) -> None:
+    assert brief(value) == text
 
 
 def test_what_comes_from_outside_is_escaped(made: Made) -> None:
@@ -245,7 +378,7 @@ def test_tissue_image_is_cut_where_the_spots_are_also_over_its_edge() -> None:
 def test_payload_keeps_missing_values_and_fine_coordinates() -> None:
     values = {"Counts": np.array([1.0, np.nan, 3.0]), "Share": np.array([0.123456, 1.0, 2.0])}
     drawn = section(3, x=np.array([0.0, 0.256, 1.0]), y=np.zeros(3), diameter=0.2, values=values)
-    data = json.loads(gzip.decompress(base64.b64decode(interactive_payload(drawn))))
+    data = json.loads(gzip.decompress(base64.b64decode(tissue_payload(drawn, {}))))
     assert data["values"] == {"Counts": [1, None, 3], "Share": [0.1235, 1.0, 2.0]}
     np.testing.assert_allclose(np.array(data["x"]) - data["x"][0], [0, 0.256, 1], atol=0.01)
 
@@ -253,7 +386,7 @@ def test_payload_keeps_missing_values_and_fine_coordinates() -> None:
 def test_payload_image_is_small() -> None:
     noise = np.random.default_rng(0).integers(0, 255, (2000, 2000, 3), dtype=np.uint8)
     drawn = section(x=np.linspace(0, 1999, 9), y=np.linspace(0, 1999, 9), image=noise, scale=1.0)
-    data = json.loads(gzip.decompress(base64.b64decode(interactive_payload(drawn))))
+    data = json.loads(gzip.decompress(base64.b64decode(tissue_payload(drawn, {}))))
     image = Image.open(io.BytesIO(base64.b64decode(data["image"].partition(",")[2])))
     assert max(image.size) == MAX_IMAGE_SIDE
 

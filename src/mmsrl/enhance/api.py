@@ -54,6 +54,7 @@ def enhance(
     *,
     n_top_genes: int | None = None,
     n_enhanced_genes: int | None = None,
+    enhanced_genes: Sequence[str] | None = None,
     batch_correction: bool = True,
     seed: int = 0,
     device: str = "auto",
@@ -76,6 +77,8 @@ def enhance(
         Genes to model where it is trained here; what ``default`` says if not given.
     n_enhanced_genes
         Genes to return, those that gain most over their mean first; as many as :data:`MAX_VALUES` hold if not given.
+    enhanced_genes
+        Genes to return instead; those that were not modelled are said in a message.
     batch_correction
         As in training.
     seed
@@ -115,22 +118,35 @@ def enhance(
     evidence = judge(of_half, half.counts, choose, held, graph)
     table = _table(evidence.table.assign(gene=half.genes), unit.genes)
 
-    n = len(unit.section)
-    wanted = n_enhanced_genes or max(MAX_VALUES // n, 1)
-    written = table.sort_values(["structure", "gene"], ascending=[False, True])["gene"].head(wanted)
-    table["written"] = table["gene"].isin(written)
-    if len(written) < len(table):
-        text = (
-            f"of {len(table)} modelled genes the {len(written)} are written that gain most over their mean "
-            "(--n_enhanced_genes asks for another number)"
-        )
-        messages.append({"level": "info", "text": text})
+    number = n_enhanced_genes or max(MAX_VALUES // len(unit.section), 1)
+    table["written"] = table["gene"].isin(_written(table, number, enhanced_genes or (), messages))
     total = np.concatenate([np.asarray(adata.X.sum(axis=1), dtype=np.float64).ravel() for adata in sections])
     values = _estimate(decoder, unit, total, graph, table)
     obs = spot_table(unit.samples, unit.section, unit.barcodes)
     spots = ad.AnnData(values, obs=obs, var=pd.DataFrame(index=table["gene"][table["written"]].to_numpy()))
     facts = _facts(table, evidence.shrinkage, values, messages)
     return Enhancement(spots, table, facts, messages)
+
+
+def _written(table: pd.DataFrame, number: int, asked: Sequence[str], messages: list[dict[str, str]]) -> pd.Series[str]:
+    """Return the genes to write: those asked for, where any of them was modelled, else so many that gain most."""
+    wanted = table["gene"][table["gene"].isin(asked)]
+    missing = sorted(set(asked) - set(wanted))
+    if missing:
+        shown = ", ".join(missing[:LISTED]) + (" and others" if len(missing) > LISTED else "")
+        text = f"enhanced_genes: {shown} not among the {len(table)} genes that were modelled"
+        text += "" if len(wanted) else "; as none is, genes are written as without the list"
+        messages.append({"level": "warning", "text": text})
+    if len(wanted):
+        return wanted
+    written = table.sort_values(["structure", "gene"], ascending=[False, True])["gene"].head(number)
+    if len(written) < len(table):
+        text = (
+            f"of {len(table)} modelled genes the {len(written)} are written that gain most over their mean "
+            "(--n_enhanced_genes asks for another number, --enhanced_genes for genes)"
+        )
+        messages.append({"level": "info", "text": text})
+    return written
 
 
 def _trained(unit: Unit, settings: Default, seed: int, correct: bool, device: torch.device) -> Decoder:

@@ -33,6 +33,7 @@ def main(
     device: str,
     output_dir: Path,
     n_enhanced_genes: int | None,
+    enhanced_genes: str | None,
 ) -> None:
     """De-noise the expression of a unit, and show on held-out counts for which genes it helps."""
     from mmsrl._errors import InputError
@@ -45,6 +46,7 @@ def main(
     add_embedding(sections, embedding)
     options = {
         "n_enhanced_genes": n_enhanced_genes,
+        "enhanced_genes": enhanced_genes.split(",") if enhanced_genes else None,
         "n_top_genes": n_top_genes,
         "batch_correction": batch_correction,
         "seed": seed,

@@ -1,24 +1,36 @@
-"""Reads what the report needs of an assembled sample, and not the expression matrix."""
+"""Reads what the report needs of an assembled sample; of the expression, the genes that are shown and no others."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from anndata.io import read_elem
+from anndata.io import read_elem, sparse_dataset
 
 from mmsrl import _keys
 from mmsrl._hdf5 import open_stage_file
 from mmsrl.report.sample import METRICS, Sample
-from mmsrl.report.tissue import Section
+from mmsrl.report.tissue import Gene, Section
+
+ROWS = 20_000
+"""Spots of which expression is read at a time."""
 
 
-def read_sample(path: Path) -> Sample | None:
+def read_sample(path: Path, genes_of: Callable[[str], Iterable[str]] = lambda unit: ()) -> Sample | None:
     """Read ``<sample>.mmsrl.h5ad``.
+
+    Parameters
+    ----------
+    path
+        The file.
+    genes_of
+        Genes to show of a sample of this unit; those that the sample lacks are left out.
 
     Returns
     -------
@@ -36,10 +48,12 @@ def read_sample(path: Path) -> Sample | None:
         obs = read_elem(file["obs"])
         spatial = np.asarray(read_elem(file["obsm"][_keys.SPATIAL]), dtype=np.float64)
         colors = [str(color) for color in read_elem(file["uns"][_keys.DOMAIN_COLORS])]
-        n_genes = len(read_elem(file["var"]))
+        var = read_elem(file["var"])
         library = read_elem(file["uns"][_keys.UNS_SPATIAL]) if _keys.UNS_SPATIAL in file["uns"] else {}
         name, unit = str(facts[_keys.SAMPLE]), str(facts[_keys.UNIT])
         domains = obs[_keys.DOMAIN]
+        umap = np.asarray(read_elem(file["obsm"][_keys.UMAP]), np.float64) if _keys.UMAP in file["obsm"] else None
+        genes = _genes(file, var, [gene for gene in genes_of(unit) if gene in var.index])
     image, scale = _image(library.get(name, {}))
     pitch = float(facts.get(_keys.PITCH_PX, math.nan))
     diameter = float(facts.get(_keys.SPOT_DIAMETER_PX, math.nan))
@@ -54,8 +68,30 @@ def read_sample(path: Path) -> Sample | None:
         values=_values(obs),
         image=image,
         scale=scale,
+        genes=genes,
+        umap=umap,
     )
-    return Sample(name, unit, facts, n_genes, section)
+    return Sample(name, unit, facts, len(var), section)
+
+
+def _genes(file: h5py.File, var: pd.DataFrame, names: list[str]) -> dict[str, Gene]:
+    columns = var.index.get_indexer(pd.Index(names))
+    raw = _columns(file["X"], columns)
+    layer = file.get(f"layers/{_keys.ENHANCED}")
+    if layer is None:
+        return {name: Gene(raw[:, i], None) for i, name in enumerate(names)}
+    enhanced = _columns(layer, columns)
+    known = var[_keys.ENHANCED].to_numpy(bool)[columns]
+    return {name: Gene(raw[:, i], enhanced[:, i] if known[i] else None) for i, name in enumerate(names)}
+
+
+def _columns(matrix: h5py.Group, columns: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    """Read a few columns of a sparse matrix, (n, len(columns)), a part of the rows at a time."""
+    stored = sparse_dataset(matrix)
+    values = np.zeros((stored.shape[0], len(columns)))
+    for start in range(0, len(values), ROWS) if len(columns) else ():
+        values[start : start + ROWS] = stored[start : start + ROWS][:, columns].toarray()
+    return values
 
 
 def _values(obs: pd.DataFrame) -> dict[str, npt.NDArray[np.float64]]:

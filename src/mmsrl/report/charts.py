@@ -1,8 +1,9 @@
-"""The small figures of the report, as plotly JSON; their common look is in ``templates/report.js``."""
+"""The figures of the report, as plotly JSON; their common look is in ``templates/report.js``."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -10,12 +11,24 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from mmsrl._palette import PALETTE
+from mmsrl.report.series import Adjoining, Order, Trend, domain_graph, drawn_genes
+from mmsrl.report.tissue import SEQUENTIAL
 
 MAX_POINTS = 600
 """A curve with more points than a screen has columns is thinned."""
 
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
 """Curves differ in their dashes as well as in colour."""
+
+INK = "#1b2330"
+GAINS, LOSES = PALETTE[0], PALETTE[5]
+"""Blue and vermilion, told apart with any colour vision."""
+
+MOST_LABELS = 12
+"""Domains up to which a heat map has room for numbers in its cells."""
+
+ROW_PX = 17
+"""Height of a row of a heat map of genes."""
 
 
 def to_json(figure: go.Figure) -> str:
@@ -87,4 +100,201 @@ def choice_curve(numbers: Sequence[int], stabilities: Sequence[float], chosen: i
     )
     figure.add_vline(x=chosen, line={"dash": "dash", "color": PALETTE[5]}, annotation_text=f"taken: {chosen}")
     figure.update_layout(xaxis_title="Number of domains", yaxis_title="Stability", showlegend=False)
+    figure.update_xaxes(tickformat="d", nticks=12)
+    return figure
+
+
+def domain_map(
+    sizes: Mapping[str, int], edges: Sequence[Mapping[str, Any]], order: Mapping[str, float], colors: Mapping[str, str]
+) -> go.Figure:
+    """Draw how domains connect (PAGA): nodes as large as the domains, lines as wide as the connections are strong.
+
+    Parameters
+    ----------
+    sizes, colors
+        Spots and colour by domain.
+    edges
+        ``one``, ``other``, ``connectivity``; only those worth drawing.
+    order
+        Pseudotime by domain, which runs from left to right as far as the connections allow; may be empty.
+    """
+    places = domain_graph(list(sizes), edges, order)
+    figure = go.Figure()
+    for edge in edges:
+        one, other, strength = places[edge["one"]], places[edge["other"]], float(edge["connectivity"])
+        # Points along the line, so that it answers to the pointer anywhere.
+        along = np.linspace(0, 1, 9)[:, None]
+        x, y = (one + along * (np.asarray(other) - one)).round(4).T.tolist()
+        figure.add_scatter(
+            x=x,
+            y=y,
+            mode="lines",
+            line={"width": 1 + 11 * strength, "color": "#8A94A1"},
+            hoverinfo="text",
+            text=f"{edge['one']} – {edge['other']}: {strength:.2f}",
+        )
+    largest = max(sizes.values())
+    figure.add_scatter(
+        x=[places[name][0] for name in sizes],
+        y=[places[name][1] for name in sizes],
+        mode="markers+text",
+        marker={
+            "size": [round(18 + 30 * (n / largest) ** 0.5, 1) for n in sizes.values()],
+            "color": [colors[name] for name in sizes],
+            "line": {"width": 1.5, "color": "#fff"},
+            "opacity": 1,
+        },
+        text=list(sizes),
+        textfont={"color": [ink_on(colors[name]) for name in sizes], "size": 13},
+        customdata=[f"Domain {name}<br>{n:,} spots{_at(order.get(name))}" for name, n in sizes.items()],
+        hovertemplate="%{customdata}<extra></extra>",
+        cliponaxis=False,
+    )
+    bare = {"visible": False, "range": [-1.25, 1.25]}
+    figure.update_layout(xaxis=bare, yaxis=bare, showlegend=False, hovermode="closest")
+    figure.update_layout(margin={"l": 8, "r": 8, "t": 8, "b": 8})
+    return figure
+
+
+def _at(pseudotime: float | None) -> str:
+    return "" if pseudotime is None else f"<br>median pseudotime {pseudotime:.2f}"
+
+
+def ink_on(color: str) -> str:
+    """Return dark or white text, whichever is easier to read on a colour."""
+    channels = np.array([int(color[at : at + 2], 16) for at in (1, 3, 5)]) / 255
+    linear = np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
+    luminance = float(linear @ (0.2126, 0.7152, 0.0722))
+    # Contrast by WCAG: (lighter + 0.05) / (darker + 0.05).
+    return "#fff" if 1.05 / (luminance + 0.05) > (luminance + 0.05) / 0.066 else INK
+
+
+def pseudotime_boxes(orders: Sequence[Order], colors: Mapping[str, str]) -> go.Figure:
+    """Draw the pseudotime of every domain: median, quartiles, and where 90 % of its spots lie; first ones on top."""
+    figure = go.Figure()
+    for order in reversed(orders):
+        low, first, middle, third, high = order.quantiles
+        figure.add_box(
+            y=[order.domain],
+            orientation="h",
+            lowerfence=[low],
+            q1=[first],
+            median=[middle],
+            q3=[third],
+            upperfence=[high],
+            fillcolor=colors[order.domain],
+            line={"color": INK, "width": 1.2},
+            hoverinfo="x",
+            name=order.domain,
+        )
+    figure.update_layout(showlegend=False, height=90 + 30 * len(orders))
+    figure.update_xaxes(title="Pseudotime", range=[-0.02, 1.02])
+    figure.update_yaxes(title="Domain", type="category", showgrid=False)
+    return figure
+
+
+def trend_map(trend: Trend) -> go.Figure:
+    """Draw genes along pseudotime, each between its own lowest and highest, those with the earliest peak on top."""
+    n = trend.curves.shape[1]
+    ticks = np.unique(np.linspace(0, n - 1, 5).round().astype(int)).tolist()
+    figure = go.Figure(
+        go.Heatmap(
+            z=trend.scaled.round(3).tolist(),
+            y=trend.genes,
+            x=list(range(n)),
+            customdata=trend.curves.round(3).tolist(),
+            colorscale=SEQUENTIAL,
+            zmin=0,
+            zmax=1,
+            ygap=1,
+            colorbar={
+                "title": {"text": "Expression", "side": "top"},
+                "tickvals": [0, 1],
+                "ticktext": ["lowest", "highest"],
+                "thickness": 12,
+                "len": 200,
+                "lenmode": "pixels",
+                "y": 1,
+                "yanchor": "top",
+            },
+            hovertemplate="%{y}: %{customdata} (log-normalised)<extra></extra>",
+        )
+    )
+    figure.update_layout(height=max(ROW_PX * len(trend.genes) + 70, 300), margin={"t": 8})
+    figure.update_xaxes(
+        title="Pseudotime",
+        tickvals=ticks,
+        ticktext=[f"{trend.grid[tick]:.2f}" for tick in ticks],
+    )
+    figure.update_yaxes(autorange="reversed", type="category", dtick=1, tickfont={"size": 11}, showgrid=False)
+    return figure
+
+
+def neighbourhood_map(adjoining: Adjoining) -> go.Figure:
+    """Draw how much more or less often domains adjoin than with domains shuffled over the spots."""
+    names = adjoining.names
+    ratio = np.clip(adjoining.log2_ratio, -3, 3)
+    figure = go.Figure(
+        go.Heatmap(
+            z=ratio.round(3).tolist(),
+            x=names,
+            y=names,
+            zmin=-3,
+            zmax=3,
+            colorscale=[[0, "#2D4B87"], [0.25, "#8FB4DB"], [0.5, "#F7F7F7"], [0.75, "#EFA765"], [1, "#A84300"]],
+            xgap=1,
+            ygap=1,
+            text=adjoining.cells,
+            texttemplate="%{text}" if len(names) <= MOST_LABELS else "",
+            textfont={"size": 11},
+            customdata=adjoining.words,
+            hovertemplate="%{customdata}<extra></extra>",
+            colorbar={
+                "title": {"text": "Contacts", "side": "top"},
+                "tickvals": [-3, -1, 0, 1, 3],
+                "ticktext": ["⅛×", "½×", "1×", "2×", "8×"],
+                "thickness": 12,
+                "len": 0.9,
+            },
+        )
+    )
+    figure.update_layout(height=max(100 + 38 * len(names), 260), margin={"t": 8})
+    figure.update_xaxes(title="adjoins domain", type="category", showgrid=False, constrain="domain")
+    figure.update_yaxes(title="Domain", type="category", autorange="reversed", showgrid=False, scaleanchor="x")
+    return figure
+
+
+def evidence(table: pd.DataFrame, saved: str) -> go.Figure:
+    """Draw for genes how much of the deviance of another estimate enhanced expression saves on held-out molecules.
+
+    Parameters
+    ----------
+    table
+        ``gene``, ``held_out`` (molecules) and ``saved``, a share.
+    saved
+        The column.
+    """
+    drawn = drawn_genes(table)
+    percent = 100 * drawn[saved]
+    lowest, highest = -50.0, max(float(percent.max()) * 1.05, 5.0)
+    figure = go.Figure()
+    for name, own, color, symbol in (
+        ("better", percent > 0, GAINS, "circle"),
+        ("worse", percent <= 0, LOSES, "diamond"),
+    ):
+        figure.add_scatter(
+            x=drawn["held_out"][own].tolist(),
+            y=np.maximum(percent[own], lowest).round(2).tolist(),
+            mode="markers",
+            name=name,
+            marker={"color": color, "symbol": symbol, "size": 5, "opacity": 0.6},
+            customdata=[
+                f"{gene}: {value:+.1f} %" for gene, value in zip(drawn["gene"][own], percent[own], strict=True)
+            ],
+            hovertemplate="%{customdata}, %{x} molecules<extra></extra>",
+        )
+    figure.add_hline(y=0, line={"color": INK, "width": 1})
+    figure.update_xaxes(title="Molecules held out", type="log", dtick=1)
+    figure.update_yaxes(title="Deviance saved, %", range=[lowest * 1.05, highest])
+    figure.update_layout(legend={"y": 1.02, "yanchor": "bottom", "x": 0, "itemsizing": "constant"}, margin={"t": 30})
     return figure

@@ -13,6 +13,7 @@ from mmsrl._click import INPUT_FILE, stage_command
 @click.option("--assembled", type=INPUT_FILE, multiple=True, required=True, help="<sample>.mmsrl.h5ad; once a sample.")
 @click.option("--summaries", type=INPUT_FILE, multiple=True, help="<id>.<stage>.json; repeatable.")
 @click.option("--training", type=INPUT_FILE, multiple=True, help="<unit>.training.tsv; repeatable.")
+@click.option("--evidence", type=INPUT_FILE, multiple=True, help="<unit>.enhanced_genes.tsv; repeatable.")
 @click.option("--scores", type=INPUT_FILE, multiple=True, help="<unit>.scores.csv; repeatable.")
 @click.option("--versions", type=INPUT_FILE, multiple=True, help="versions.yml: process, tool, version; repeatable.")
 @click.option("--tiles", type=INPUT_FILE, multiple=True, help="<sample>.tiles.tif; repeatable.")
@@ -22,12 +23,14 @@ def main(
     assembled: tuple[Path, ...],
     summaries: tuple[Path, ...],
     training: tuple[Path, ...],
+    evidence: tuple[Path, ...],
     scores: tuple[Path, ...],
     versions: tuple[Path, ...],
     tiles: tuple[Path, ...],
     params: Path | None,
     output_dir: Path,
     report_title: str,
+    report_genes: str | None,
 ) -> None:
     """Write mmsrl_report.html, which needs no network, manifest.json, and tables for MultiQC."""
     import logging
@@ -39,19 +42,34 @@ def main(
     from mmsrl._palette import natural_order
     from mmsrl.report.api import read_sample
     from mmsrl.report.content import read_outputs
+    from mmsrl.report.genes import listed_genes, not_found
     from mmsrl.report.manifest import build_manifest
     from mmsrl.report.multiqc import multiqc_files, multiqc_versions
     from mmsrl.report.pictures import pictures_by_sample
     from mmsrl.report.render import render
 
-    read = [sample for sample in map(read_sample, assembled) if sample is not None]
+    log = logging.getLogger("mmsrl.report")
+    outputs = read_outputs(
+        summaries=summaries, training=training, evidence=evidence, scores=scores, versions=versions, params=params
+    )
+    asked = [gene.strip() for gene in (report_genes or "").split(",") if gene.strip()]
+    genes: dict[str, dict[str, list[str]]] = {}
+
+    def genes_of(unit: str) -> list[str]:
+        results = (outputs.result(stage, unit, unit) for stage in ("markers", "enhance"))
+        genes[unit] = listed_genes(asked, *results)
+        return [gene for chosen in genes[unit].values() for gene in chosen]
+
+    read = [sample for sample in (read_sample(path, genes_of) for path in assembled) if sample is not None]
     if not read:
         raise InputError("--assembled: only files of groups; give the files of their samples")
     by_name = {sample.name: sample for sample in read}
     samples = [by_name[name] for name in natural_order(by_name)]
-    outputs = read_outputs(summaries=summaries, training=training, scores=scores, versions=versions, params=params)
+    notes = not_found(asked, {sample.name: list(sample.section.genes) for sample in samples})
+    for note in notes:
+        log.warning("--report_genes: %s", note)
     output_dir.mkdir(parents=True, exist_ok=True)
-    page = render(samples, outputs, pictures_by_sample(samples, tiles), title=report_title)
+    page = render(samples, outputs, pictures_by_sample(samples, tiles), genes, notes, title=report_title)
     write_text(output_dir / "mmsrl_report.html", page)
     write_json(
         output_dir / "manifest.json", build_manifest(outputs, [(sample.name, sample.unit) for sample in samples])
@@ -60,4 +78,4 @@ def main(
         write_json(output_dir / name, content)
     if outputs.versions:
         write_text(output_dir / "mmsrl_mqc_versions.yml", yaml.safe_dump(multiqc_versions(outputs)))
-    logging.getLogger("mmsrl.report").info("mmsrl_report.html: %d samples, %.1f MB", len(samples), len(page) / 1e6)
+    log.info("mmsrl_report.html: %d samples, %.1f MB", len(samples), len(page) / 1e6)

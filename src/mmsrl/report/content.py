@@ -16,9 +16,13 @@ from mmsrl._errors import InputError
 from mmsrl._files import read_json, read_summary
 from mmsrl._tables import read_table
 from mmsrl.parameters import STAGES
+from mmsrl.report.series import judged_genes
 
 SAMPLE_STAGES = ("ingest", "qc", "features")
 """Stages that run once a sample; the others run once a unit."""
+
+EVIDENCE = ("gene", "held_out", "deviance_enhanced", "deviance_normalised", "deviance_smoothed", "gain", "written")
+"""Columns of ``<unit>.enhanced_genes.tsv`` that are shown."""
 
 
 class Message(TypedDict):
@@ -37,6 +41,8 @@ class Outputs:
     """Stage JSON by stage and id."""
     training: dict[str, pd.DataFrame] = field(default_factory=dict)
     """Training log by unit."""
+    judged: dict[str, pd.DataFrame] = field(default_factory=dict)
+    """What held-out molecules say of de-noised genes (:func:`mmsrl.report.series.judged_genes`), by unit."""
     scores: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=["sample", "metric", "value", "n_spots"]))
     versions: dict[str, dict[str, str]] = field(default_factory=dict)
     """Package versions by process."""
@@ -78,6 +84,7 @@ def read_outputs(
     *,
     summaries: Iterable[Path],
     training: Iterable[Path],
+    evidence: Iterable[Path],
     scores: Iterable[Path],
     versions: Iterable[Path],
     params: Path | None,
@@ -95,6 +102,9 @@ def read_outputs(
         outputs.summaries[summary["stage"], summary["id"]] = summary
     for path in training:
         outputs.training[path.name.removesuffix(".training.tsv")] = read_table(path, "train", ("epoch",))
+    for path in evidence:
+        table = read_table(path, "enhance", EVIDENCE, text=("gene",))
+        outputs.judged[path.name.removesuffix(".enhanced_genes.tsv")] = judged_genes(table)
     tables = [
         read_table(path, "evaluate", ("sample", "metric", "value", "n_spots"), text=("sample",)) for path in scores
     ]
@@ -158,3 +168,16 @@ def show(value: Any) -> str:
             return ", ".join(show(item) for item in value) or "–"
         case _:
             return str(value)
+
+
+def brief(value: float) -> str:
+    """Write a number for a narrow column: whole from 100 on, else three significant digits, two below 1."""
+    if not math.isfinite(value):
+        return "–"
+    return (
+        f"{value:,.0f}"
+        if abs(value) >= 100 or value == round(value)
+        else f"{value:.2g}"
+        if abs(value) < 1
+        else f"{value:.3g}"
+    )

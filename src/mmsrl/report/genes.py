@@ -1,8 +1,8 @@
-"""What markers, trajectory and enhancement come to on the page of a sample: rows and facts with words for people."""
+"""What markers, trajectory and enhancement come to on the page of a sample: genes, rows and facts for people."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from mmsrl.report.content import show
@@ -10,12 +10,50 @@ from mmsrl.report.content import show
 SHOWN = 12
 """Genes named in a cell."""
 
+MOST_GENES = 36
+"""Genes that can be looked at on the tissue besides those asked for."""
+
+BY_DOMAIN = 2
+BY_GAIN = 6
+
+ASKED, MARKERS, GAINS = "Asked for", "Markers of domains", "De-noising helps most"
+"""Why a gene can be looked at on the tissue."""
+
 ESTIMATES = {
     "raw": "raw counts",
     "normalised": "counts by library",
     "smoothed": "counts of the neighbourhood",
     "mean": "the gene's mean",
 }
+
+
+def listed_genes(
+    wanted: Iterable[str], markers: Mapping[str, Any], enhancement: Mapping[str, Any]
+) -> dict[str, list[str]]:
+    """Choose the genes that can be looked at on the tissue, each under the first reason that holds.
+
+    Besides those asked for: of each domain the first two markers that are specific to it, or the first two where none
+    is; and those for which de-noising gains most.
+
+    Parameters
+    ----------
+    wanted
+        Genes asked for.
+    markers, enhancement
+        Results of the stages for the unit; may be empty.
+    """
+    chosen: dict[str, list[str]] = {ASKED: list(dict.fromkeys(wanted)), MARKERS: [], GAINS: []}
+    by_domain = markers.get("markers", {}).values()
+    each = max(min(BY_DOMAIN, (MOST_GENES - BY_GAIN) // max(len(by_domain), 1)), 1)
+    for rows in by_domain:
+        ordered = sorted(rows, key=lambda row: not row["specific"])  # else by significance, as they come
+        chosen[MARKERS] += [row["gene"] for row in ordered[:each]]
+    chosen[GAINS] = [row["gene"] for row in enhancement.get("most", [])[:BY_GAIN]]
+    seen: set[str] = set()
+    for reason, genes in chosen.items():
+        chosen[reason] = [gene for gene in dict.fromkeys(genes) if gene not in seen][:MOST_GENES]
+        seen |= set(chosen[reason])
+    return {reason: genes for reason, genes in chosen.items() if genes}
 
 
 def marker_rows(result: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -67,4 +105,51 @@ def enhancement_rows(result: Mapping[str, Any]) -> list[dict[str, Any]]:
         }
         for name, words in ESTIMATES.items()
         if result
+    ]
+
+
+def gene_words(denoised: Mapping[str, bool], judged: Mapping[str, float]) -> dict[str, str]:
+    """Say of each gene whether de-noising it helps.
+
+    Parameters
+    ----------
+    denoised
+        Whether there is de-noised expression of the gene.
+    judged
+        What de-noising gains over the better of two simpler estimates, as a share of the deviance of held-out
+        molecules, of the genes of which any were held out.
+    """
+    words = {}
+    for gene, written in denoised.items():
+        gain = judged.get(gene)
+        if not written:
+            words[gene] = f"{gene} was not de-noised here: it is not among the genes that were modelled and written."
+        elif gain is None:
+            words[gene] = f"No molecules of {gene} were held out to judge de-noising by."
+        else:
+            verb = "saves" if gain > 0 else "does not help: it adds"
+            words[gene] = (
+                f"De-noising {gene} {verb} {abs(100 * gain):.1f} % of the deviance on molecules held out, compared "
+                "with the better of counts by library and counts of the neighbourhood."
+            )
+    return words
+
+
+def not_found(asked: Iterable[str], samples: Mapping[str, Sequence[str]]) -> list[str]:
+    """Say which of the genes asked for which samples lack, a sentence a gene.
+
+    Parameters
+    ----------
+    asked
+        Genes asked for.
+    samples
+        Genes found, by sample.
+    """
+    lacking = {gene: [name for name, found in samples.items() if gene not in found] for gene in dict.fromkeys(asked)}
+    return [
+        f"gene {gene} is in no sample: none has a gene of this name left after quality control"
+        if len(names) == len(samples)
+        else f"gene {gene} is not in {', '.join(names)}"
+        for gene, names in lacking.items()
+        if names
     ]

@@ -9,6 +9,8 @@ from mmsrl import _keys
 from mmsrl.report.tissue import Section
 
 METRICS = {
+    _keys.CONFIDENCE: "Domain confidence",
+    _keys.PSEUDOTIME: "Pseudotime",
     "total_counts": "Counts",
     "n_genes_by_counts": "Genes",
     "pct_counts_mt": "Mitochondrial %",
@@ -18,10 +20,11 @@ METRICS = {
     _keys.IMAGE_FOCUS: "Focus",
     _keys.IMAGE_HAEMATOXYLIN: "Haematoxylin",
     _keys.IMAGE_EOSIN: "Eosin",
-    _keys.CONFIDENCE: "Domain confidence",
-    _keys.PSEUDOTIME: "Pseudotime",
 }
 """Columns of obs that can be looked at on the tissue, with the title shown."""
+
+QUALITY = tuple(title for key, title in METRICS.items() if key not in (_keys.CONFIDENCE, _keys.PSEUDOTIME))
+"""Titles of what quality control looks at; the others are results."""
 
 
 @dataclass(frozen=True)

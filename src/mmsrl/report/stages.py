@@ -17,6 +17,17 @@ FILTERS = {
 }
 
 
+SCORES = {
+    "homogeneity": "Homogeneity",
+    "completeness": "Completeness",
+    "V": "V-measure",
+    "purity": "Purity",
+    "pseudotime_order": "Order of pseudotime (labels)",
+    "pseudotime_order_spots": "Order of pseudotime (spots)",
+}
+"""Titles of scores that are not their names."""
+
+
 def qc_filters(result: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return one row a filter: of what it removed how much, and why.
 

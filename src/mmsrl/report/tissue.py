@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import base64
-import gzip
 import io
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw
+from plotly.colors import sample_colorscale
 
 Float = npt.NDArray[np.float64]
 
@@ -24,8 +23,19 @@ MAX_FIGURE_SIDE = 800
 MAX_THUMBNAIL_SIDE = 420
 WEBP_QUALITY = 72
 
-MAX_INTERACTIVE_SPOTS = 120_000
-"""Above this a browser no longer turns a section fluently; an even subset is drawn and the report says so."""
+SEQUENTIAL = "Cividis"
+"""Scale of colours for values: the same with any colour vision, and in print."""
+
+ELSEWHERE = "#D5DAE0"
+"""Spots without a value, or of other sections."""
+
+
+class Gene(NamedTuple):
+    """Expression of one gene on a section, natural logarithm of 1 + scaled counts; (n_spots,) each."""
+
+    raw: Float
+    enhanced: Float | None
+    """``None`` where the gene was not de-noised."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +56,9 @@ class Section:
     """Shape (height, width, 3)."""
     scale: float
     """Pixels of ``image`` per full-resolution pixel."""
+    genes: Mapping[str, Gene] = field(default_factory=dict)
+    umap: Float | None = None
+    """Layout of the embedding, shape (n_spots, 2)."""
 
 
 @dataclass(frozen=True)
@@ -123,6 +136,16 @@ def domain_figure(section: Section, max_side: int) -> Image.Image:
     -------
     RGB image whose longest side is ``max_side`` pixels.
     """
+    return spots_figure(section, [section.colors[domain] for domain in section.domains], max_side)
+
+
+def value_figure(section: Section, values: Float, max_side: int) -> Image.Image:
+    """Draw all spots coloured by a value, from its 1st to its 99th percentile, as the interactive figure does."""
+    return spots_figure(section, shades(values), max_side)
+
+
+def spots_figure(section: Section, colors: Sequence[str], max_side: int) -> Image.Image:
+    """Draw all spots, each in its colour, over the tissue image, true to scale."""
     window = window_of(section)
     zoom = 2 * max_side / max(window.width, window.height)  # twice the size, then halved: smooth edges
     size = (max(1, round(window.width * zoom)), max(1, round(window.height * zoom)))
@@ -133,9 +156,61 @@ def domain_figure(section: Section, max_side: int) -> Image.Image:
     radius = max(section.diameter * zoom / 2, 0.75)
     shape = draw.rectangle if section.square else draw.ellipse
     left, top = (section.x - window.left) * zoom, (section.y - window.top) * zoom
-    for x, y, domain in zip(left.tolist(), top.tolist(), section.domains, strict=True):
-        shape((x - radius, y - radius, x + radius, y + radius), fill=section.colors[domain])
+    for x, y, color in zip(left.tolist(), top.tolist(), colors, strict=True):
+        shape((x - radius, y - radius, x + radius, y + radius), fill=color)
     return canvas.resize((max(1, size[0] // 2), max(1, size[1] // 2)), Image.Resampling.BOX)
+
+
+def layout_figure(points: Float, colors: Sequence[str], beneath: Float, side: int) -> Image.Image:
+    """Draw spots of a layout such as UMAP, square, on those of other sections in grey.
+
+    Parameters
+    ----------
+    points, beneath
+        (n, 2) and (m, 2), y pointing up.
+    colors
+        (n,), of ``points``.
+    side
+        Of the image in pixels.
+    """
+    everything = np.concatenate([points, beneath])
+    low, high = everything.min(axis=0), everything.max(axis=0)
+    big = 2 * side
+    zoom = 0.94 * big / max(float((high - low).max()), 1e-9)
+    middle = (low + high) / 2
+    radius = float(np.clip(250 / np.sqrt(len(everything)), 1, 8)) * side / 400
+    canvas = Image.new("RGB", (big, big), "white")
+    draw = ImageDraw.Draw(canvas)
+
+    def discs(places: Float, fills: Sequence[str]) -> None:
+        shown = big / 2 + (places - middle) * (zoom, -zoom)
+        for (x, y), fill in zip(shown.tolist(), fills, strict=True):
+            draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=fill)
+
+    discs(beneath, [ELSEWHERE] * len(beneath))
+    # In an order that depends on nothing shown: else the domain drawn last would lie on all others.
+    order = np.random.default_rng(0).permutation(len(points))
+    discs(points[order], [colors[row] for row in order])
+    return canvas.resize((side, side), Image.Resampling.BOX)
+
+
+def shades(values: Float) -> list[str]:
+    """Return a colour of the sequential scale for each value, grey for what is not finite."""
+    known = np.isfinite(values)
+    low, high = color_range(values)
+    scale = sample_colorscale(SEQUENTIAL, [step / 255 for step in range(256)], colortype="tuple")
+    hexes = ["#" + "".join(f"{round(255 * part):02X}" for part in color) for color in scale]
+    steps = np.clip(np.nan_to_num((values - low) / max(high - low, 1e-12)), 0, 1)
+    return [hexes[round(255 * step)] if seen else ELSEWHERE for step, seen in zip(steps, known, strict=True)]
+
+
+def color_range(values: Float) -> tuple[float, float]:
+    """Return the values at the ends of the scale of colours: percentiles 1 and 99 of the finite values."""
+    finite = values[np.isfinite(values)]
+    if not len(finite):
+        return 0.0, 1.0
+    low, high = np.quantile(finite, [0.01, 0.99], method="nearest")
+    return float(low), float(high)
 
 
 def data_uri(image: Image.Image) -> str:
@@ -143,57 +218,3 @@ def data_uri(image: Image.Image) -> str:
     buffer = io.BytesIO()
     image.save(buffer, format="WEBP", quality=WEBP_QUALITY, method=4)
     return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
-
-
-def drawn_spots(n_spots: int) -> npt.NDArray[np.int64]:
-    """Return which spots the interactive figure draws: all, or evenly many of them where there are too many."""
-    if n_spots <= MAX_INTERACTIVE_SPOTS:
-        return np.arange(n_spots)
-    return np.linspace(0, n_spots - 1, MAX_INTERACTIVE_SPOTS).round().astype(np.int64)
-
-
-def rounded(values: Float) -> list[float | None]:
-    """Round to four significant digits, whole numbers to the digit; ``None`` where not finite."""
-    whole = np.all(np.mod(values[np.isfinite(values)], 1) == 0)
-    return [
-        None if not np.isfinite(value) else int(value) if whole else float(f"{value:.4g}") for value in values.tolist()
-    ]
-
-
-def interactive_payload(section: Section) -> str:
-    """Pack what the interactive figure needs: base64 of gzipped JSON, which a browser unpacks on its own.
-
-    Coordinates are whole full-resolution pixels counted from the corner of the window, or finer where the spots are
-    less than 20 pixels wide.
-    """
-    window = window_of(section)
-    rows = drawn_spots(len(section.barcodes))
-    decimals = 0 if section.diameter >= 20 else 2
-
-    def coordinates(values: Float, origin: float) -> list[float] | list[int]:
-        shifted = np.round(values[rows] - origin, decimals)
-        result: list[float] | list[int] = (shifted.astype(np.int64) if decimals == 0 else shifted).tolist()
-        return result
-
-    names = list(section.colors)
-    code = {name: index for index, name in enumerate(names)}
-    barcodes, domains = list(section.barcodes), list(section.domains)
-    content: dict[str, Any] = {
-        "width": round(window.width, 2),
-        "height": round(window.height, 2),
-        "diameter": round(section.diameter, 2),
-        "square": section.square,
-        "domains": names,
-        "colors": list(section.colors.values()),
-        "barcode": [barcodes[row] for row in rows],
-        "x": coordinates(section.x, window.left),
-        "y": coordinates(section.y, window.top),
-        "domain": [code[domains[row]] for row in rows],
-        "values": {title: rounded(values[rows]) for title, values in section.values.items()},
-        "image": None,
-    }
-    if section.image is not None:
-        content["image"] = data_uri(background(section, window, MAX_IMAGE_SIDE))
-    text = json.dumps(content, separators=(",", ":"), allow_nan=False)
-    # mtime=0: the same input gives the same file.
-    return base64.b64encode(gzip.compress(text.encode(), 9, mtime=0)).decode("ascii")

@@ -29,8 +29,8 @@ MIN_SPOTS = 10
 """A component of the graph with fewer spots has no order of its own; genes seen in fewer are not tested."""
 
 FDR = 0.05
-LISTED = 40
-"""Genes that go into the summary with their curves."""
+LISTED = 20
+"""Genes that rise, and genes that fall, that go into the summary with their curves."""
 
 PAGA_EDGE = 0.05
 """Connections between domains that are weaker than this are not listed."""
@@ -228,7 +228,8 @@ def _genes(counts: sp.csr_matrix, genes: list[str], time: NDArray[np.float32]) -
 
 def _curves(table: pd.DataFrame, fitted: Trends) -> dict[str, Any]:
     """Return the first genes with their curves, for the report."""
-    first = table[table["p_adjusted"] < FDR].head(LISTED)
+    rises = table["correlation"] > 0
+    first = table[table["p_adjusted"] < FDR].groupby(rises).head(LISTED)
     columns = ["gene", "explained", "correlation", "peak", "change", "p_adjusted"]
     return {
         "grid": fitted.grid.round(4),

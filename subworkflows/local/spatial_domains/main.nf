@@ -156,6 +156,7 @@ workflow SPATIAL_DOMAINS {
     members = DOMAINS.out.h5ad // [ unit, file ]
     domains = CONSENSUS.out.csv // [ unit, file ]
     enhanced = ENHANCE.out.h5ad // [ unit, file ]
+    evidence = ENHANCE.out.genes // [ unit, file ]
     trajectory = TRAJECTORY.out.h5ad // [ unit, file ]
     markers = MARKERS.out.tables // [ unit, files ]
     scores = EVALUATE.out.scores // [ unit, file ]

@@ -1,0 +1,274 @@
+"""All that the page of one sample shows, and what samples of one unit share."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from mmsrl import _keys
+from mmsrl._palette import natural_order
+from mmsrl.report import charts, series
+from mmsrl.report.content import SAMPLE_STAGES, Outputs, show
+from mmsrl.report.genes import (
+    ASKED,
+    ESTIMATES,
+    enhancement_rows,
+    gene_words,
+    marker_rows,
+    spatial_genes,
+    trajectory_facts,
+)
+from mmsrl.report.payload import tissue_payload
+from mmsrl.report.sample import METRICS, QUALITY, Sample
+from mmsrl.report.stages import (
+    SCORES,
+    choice_points,
+    confusion_rows,
+    image_facts,
+    qc_filters,
+    qc_quantiles,
+    train_facts,
+)
+from mmsrl.report.store import Store
+from mmsrl.report.tables import gene_set_table, judged_table, marker_table
+from mmsrl.report.tissue import (
+    MAX_FIGURE_SIDE,
+    MAX_THUMBNAIL_SIDE,
+    color_range,
+    data_uri,
+    domain_figure,
+    layout_figure,
+    shades,
+    value_figure,
+)
+
+PLATFORMS = {"visium": "Visium", "visium_hd": "Visium HD", "st": "Spatial Transcriptomics", "other": "other"}
+
+SMALL_SIDE = 440
+"""Of pictures that stand beside each other, in pixels."""
+
+CHART = 260
+"""Height of a small figure."""
+
+
+def unit_content(
+    unit: str, samples: Sequence[Sample], outputs: Outputs, genes: Mapping[str, Sequence[str]], store: Store
+) -> dict[str, Any]:
+    """Return what all samples of a unit show.
+
+    Parameters
+    ----------
+    unit
+        Its id.
+    samples
+        Those of the unit.
+    outputs
+        What the stages wrote.
+    genes
+        That can be looked at on the tissue, by the reason for it.
+    store
+        Takes the figures and tables.
+    """
+    key = "unit-" + slug(unit)
+    colors = {name: color for sample in samples for name, color in sample.section.colors.items()}
+    colors = {name: colors[name] for name in natural_order(colors)}
+    labels = [label for sample in samples for label in sample.section.domains]
+    sizes = {name: labels.count(name) for name in colors}
+    markers, trajectory, enhancement = (
+        outputs.result(stage, unit, unit) for stage in ("markers", "trajectory", "enhance")
+    )
+    log, judged = outputs.training.get(unit), outputs.judged.get(unit)
+    time = np.concatenate(
+        [s.section.values.get(METRICS[_keys.PSEUDOTIME], np.full(len(s.section.x), np.nan)) for s in samples]
+    )
+    medians = {name: value for name, value in trajectory.get("median_pseudotime", {}).items() if value is not None}
+    orders = series.pseudotime_order(labels, time)
+    trend = series.gene_trends(trajectory)
+    points = choice_points(outputs.result("domains", unit, unit))
+    chosen = outputs.result("domains", unit, unit).get("chosen") or {}
+    return {
+        "id": unit,
+        "colors": colors,
+        "genes": genes,
+        "gains": {} if judged is None else dict(zip(judged["gene"], judged["gain"], strict=True)),
+        "training": store.figure(
+            f"{key}-training", charts.training_curves(log) if log is not None and len(log) else None
+        ),
+        "choice": points and {"number": chosen["n_domains"], "rule": chosen["rule"]},
+        "choice_curve": store.figure(
+            f"{key}-choice", charts.choice_curve(*points, chosen["n_domains"]) if points else None, CHART
+        ),
+        "markers": marker_rows(markers),
+        "marker_table": store.table(f"{key}-markers", marker_table(markers, len(samples))),
+        "gene_set_table": store.table(f"{key}-gene-sets", gene_set_table(markers)),
+        "trajectory": trajectory_facts(trajectory),
+        "domain_map": store.figure(
+            f"{key}-paga", charts.domain_map(sizes, trajectory["paga"], medians, colors) if trajectory else None
+        ),
+        "boxes": store.figure(f"{key}-boxes", charts.pseudotime_boxes(orders, colors) if orders else None),
+        "trends": store.figure(f"{key}-trends", charts.trend_map(trend) if trend else None),
+        "n_trends": len(trend.genes) if trend else 0,
+        "enhancement": enhancement_rows(enhancement),
+        "evidence": [
+            (words, store.figure(f"{key}-over-{name}", charts.evidence(judged, f"over_{name}")))
+            for name, words in ESTIMATES.items()
+            if name in ("normalised", "smoothed") and judged is not None and len(judged)
+        ],
+        "judged": judged is not None
+        and {
+            "genes": len(judged),
+            "losing": int((judged["gain"] <= 0).sum()),
+            "drawn": len(series.drawn_genes(judged)),
+        },
+        "judged_table": store.table(
+            f"{key}-judged", judged_table(judged) if judged is not None and len(judged) else None
+        ),
+    }
+
+
+def slug(name: str) -> str:
+    """Return a name as an id may have it."""
+    return re.sub(r"[^A-Za-z0-9_-]+", "-", name)
+
+
+def sample_content(
+    index: int, sample: Sample, samples: Sequence[Sample], unit: Mapping[str, Any], outputs: Outputs, store: Store
+) -> dict[str, Any]:
+    """Return all that the page of one sample shows.
+
+    Parameters
+    ----------
+    index
+        Of the sample in the report.
+    sample, samples
+        The sample, and all of its unit.
+    unit
+        What :func:`unit_content` returned.
+    outputs
+        What the stages wrote.
+    store
+        Takes the figures and tables.
+    """
+    section, name = sample.section, sample.name
+    key = f"sample-{index + 1}-{slug(name)}"
+    messages = outputs.messages(name, sample.unit)
+    qc = outputs.result("qc", name, sample.unit)
+    compared = outputs.result("evaluate", name, sample.unit).get(name)
+    markers = outputs.result("markers", name, sample.unit)
+    adjoining = series.adjoining_domains(markers.get("neighbours", {}).get(name, []))
+    denoised = {gene: values.enhanced is not None for gene, values in section.genes.items()}
+    figure = domain_figure(section, MAX_FIGURE_SIDE)
+    thumbnail = figure.copy()
+    thumbnail.thumbnail((MAX_THUMBNAIL_SIDE, MAX_THUMBNAIL_SIDE))
+    return {
+        "id": key,
+        "name": name,
+        "unit": unit,
+        "mates": [other.name for other in samples if other.name != name],
+        "platform": PLATFORMS.get(str(sample.facts.get(_keys.PLATFORM)), "other"),
+        "facts": _facts(sample),
+        "n_spots": len(section.barcodes),
+        "kept_share": len(section.barcodes) / qc["n_spots_before"] if qc.get("n_spots_before") else None,
+        "n_genes": sample.n_genes,
+        "n_domains": len(section.colors),
+        "medians": {title: float(np.nanmedian(values)) for title, values in section.values.items()},
+        "figure": data_uri(figure),
+        "figure_size": figure.size,
+        "thumbnail": data_uri(thumbnail),
+        "thumbnail_size": thumbnail.size,
+        "has_image": section.image is not None,
+        "square": section.square,
+        "quality": [title for title in section.values if title in QUALITY],
+        "results": [title for title in section.values if title not in QUALITY],
+        "genes": {reason: [gene for gene in genes if gene in section.genes] for reason, genes in unit["genes"].items()},
+        "lacking": [gene for gene in unit["genes"].get(ASKED, ()) if gene not in section.genes],
+        "payload": tissue_payload(section, gene_words(denoised, unit["gains"])),
+        "messages": messages,
+        "warnings": sum(message["level"] == "warning" for message in messages),
+        "flags": list(
+            dict.fromkeys(m["stage"] for m in messages if m["level"] == "warning" and m["stage"] in SAMPLE_STAGES)
+        ),
+        "qc_filters": qc_filters(qc),
+        "qc_quantiles": qc_quantiles(qc),
+        "kept": f"{show(len(section.barcodes))} of {show(qc['n_spots_before'])} spots" if qc else "",
+        "histograms": [
+            {"title": title, "figure": store.figure(f"{key}-{slug(title)}", charts.histogram(title, values), CHART)}
+            for title, values in section.values.items()
+            if title in QUALITY
+        ],
+        "image": image_facts(outputs.result("features", name, sample.unit)),
+        "train": train_facts(outputs.result("train", name, sample.unit), outputs.parameters("train", sample.unit)),
+        "domains": _domain_sizes(sample),
+        "spatial_genes": spatial_genes(markers, name),
+        "neighbours": store.figure(f"{key}-neighbours", charts.neighbourhood_map(adjoining) if adjoining else None),
+        "pseudotime": _pseudotime_picture(sample),
+        "layouts": _layout_pictures(sample, samples),
+        "scores": outputs.scores_of(name),
+        "score_titles": SCORES,
+        "labels": (compared or {}).get("labels", []),
+        "confusion": confusion_rows(compared),
+        "parameters": {
+            summary["stage"]: summary["parameters"]
+            for summary in outputs.of_sample(name, sample.unit)
+            if summary["parameters"]
+        },
+    }
+
+
+def _facts(sample: Sample) -> dict[str, str]:
+    """Return what is known of the sample before any analysis."""
+    facts = sample.facts
+    pitch_um = show(facts.get(_keys.PITCH_UM))
+    pitch_px = show(facts.get(_keys.PITCH_PX))
+    return {
+        "Platform": PLATFORMS.get(str(facts.get(_keys.PLATFORM)), "other"),
+        "Lattice": show(facts.get(_keys.LATTICE)),
+        "Spot pitch": f"{pitch_um} µm, {pitch_px} px" if pitch_um != "–" else f"{pitch_px} px (µm not known)",
+        "Species": show(facts.get(_keys.SPECIES)),
+    }
+
+
+def _pseudotime_picture(sample: Sample) -> dict[str, Any] | None:
+    """Return pseudotime on the tissue, and the values at the ends of its colours; ``None`` where there is none."""
+    values = sample.section.values.get(METRICS[_keys.PSEUDOTIME])
+    if values is None:
+        return None
+    picture = value_figure(sample.section, values, SMALL_SIDE)
+    return {"uri": data_uri(picture), "size": picture.size, "range": color_range(values)}
+
+
+def _layout_pictures(sample: Sample, samples: Sequence[Sample]) -> list[dict[str, Any]]:
+    """Return the layout of the embedding by domain and by pseudotime, other samples of the unit in grey."""
+    section = sample.section
+    if section.umap is None:
+        return []
+    others = [other.section.umap for other in samples if other.name != sample.name and other.section.umap is not None]
+    beneath = np.concatenate([np.zeros((0, 2)), *others])
+    colored = {"domain": [section.colors[domain] for domain in section.domains]}
+    time = section.values.get(METRICS[_keys.PSEUDOTIME])
+    if time is not None:
+        colored["pseudotime"] = shades(time)
+    return [
+        {"by": by, "uri": data_uri(layout_figure(section.umap, colors, beneath, SMALL_SIDE)), "size": (SMALL_SIDE,) * 2}
+        for by, colors in colored.items()
+    ]
+
+
+def _domain_sizes(sample: Sample) -> list[dict[str, Any]]:
+    """Return every domain with its colour, size and what its spots are like."""
+    section = sample.section
+    table = pd.DataFrame({"domain": section.domains, **section.values})
+    return [
+        {
+            "label": label,
+            "color": color,
+            "n": int((own := table[table["domain"] == label]).shape[0]),
+            "share": len(own) / len(table),
+            "medians": [float(own[title].median()) for title in section.values],
+        }
+        for label, color in section.colors.items()
+    ]

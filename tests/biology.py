@@ -1,0 +1,181 @@
+"""What markers, trajectory and enhancement leave behind, planted: for tests of the report."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+
+DOMAINS = ("1", "2", "10")
+GAINING, LOSING = "G3", "G5"
+
+
+def add_to_assembled(path: Path, *, enhanced: tuple[str, ...] = (GAINING, LOSING)) -> None:
+    """Give an assembled sample pseudotime along x, a layout, confidence and de-noised genes; G0 follows x."""
+    adata = ad.read_h5ad(path)
+    x = adata.obsm["spatial"][:, 0]
+    along = (x - x.min()) / np.ptp(x)
+    adata.obs["pseudotime"] = along.astype(np.float32)
+    adata.obs["domain_confidence"] = (0.5 + along / 2).astype(np.float32)
+    adata.obsm["X_umap"] = np.column_stack([along, adata.obsm["spatial"][:, 1] / 400]).astype(np.float32)
+    expression = adata.X.toarray()
+    expression[:, 0] = along
+    adata.X = sp.csr_matrix(expression)
+    layer = np.zeros_like(expression)
+    columns = adata.var_names.get_indexer(list(enhanced))
+    layer[:, columns] = 1 + along[:, None]
+    adata.layers["enhanced"] = sp.csr_matrix(layer)
+    adata.var["enhanced"] = adata.var_names.isin(enhanced)
+    adata.write_h5ad(path)
+
+
+def write_findings(folder: Path, unit: str, samples: tuple[str, ...], *, seed: int = 0) -> None:
+    """Write the summaries of markers, trajectory and enhance, and the table of de-noised genes, of a unit."""
+    generator = np.random.default_rng(seed)
+    results = {"markers": _markers(samples), "trajectory": _trajectory(samples), "enhance": _enhancement()}
+    for stage, result in results.items():
+        content = {"stage": stage, "id": unit, "parameters": {"seed": 0}, "messages": [], "result": result}
+        (folder / f"{unit}.{stage}.json").write_text(json.dumps(content))
+    genes = [f"G{index}" for index in range(40)]
+    table = pd.DataFrame({"gene": genes, "held_out": generator.integers(1, 900, 40), "written": True})
+    table["deviance_enhanced"] = 100.0
+    table["deviance_normalised"] = 110.0
+    table["deviance_smoothed"] = 105.0
+    table.loc[table["gene"] == GAINING, "deviance_smoothed"] = 200.0
+    table.loc[table["gene"] == LOSING, "deviance_smoothed"] = 80.0
+    table["gain"] = 1 - 100 / table[["deviance_normalised", "deviance_smoothed"]].min(axis=1)
+    table.loc[7, "held_out"] = 0
+    table.to_csv(folder / f"{unit}.enhanced_genes.tsv", sep="\t", index=False)
+
+
+def _markers(samples: tuple[str, ...]) -> dict[str, Any]:
+    def row(domain: str, index: int) -> dict[str, Any]:
+        return {
+            "gene": f"G{3 * DOMAINS.index(domain) + index}",
+            "log2_fold_change": 2.0 - index / 2,
+            "log2_fold_change_next": 1.0 - index / 2,
+            "share": 0.9,
+            "share_elsewhere": 0.25,
+            "p_adjusted": [0.0, 1e-9, 0.02][index],
+            "samples_up": len(samples),
+            "specific": index == 1,
+        }
+
+    contacts = [
+        {"domain": one, "neighbour": other, "contacts": 90 if one == other else 0, "expected": 30.0, "z": 9.5}
+        for one in DOMAINS
+        for other in DOMAINS
+    ]
+    return {
+        "n_markers": {"1": 31, "2": 3, "10": 3},
+        "n_specific": dict.fromkeys(DOMAINS, 1),
+        "recovered": {"1": 0.875, "2": 0.5, "10": 0.5},
+        "markers": {domain: [row(domain, index) for index in range(3)] for domain in DOMAINS},
+        "spatial": {sample: [{"gene": "G2", "morans_i": 0.625, "p_adjusted": 0.0}] for sample in samples},
+        "neighbours": dict.fromkeys(samples, contacts),
+        "gene_sets": [
+            {
+                "domain": "2",
+                "gene_set": "<ribosomal>",
+                "n_set": 12,
+                "n_both": 5,
+                "expected": 0.7,
+                "p_adjusted": 0.001,
+                "genes": "G3,G4",
+            }
+        ],
+    }
+
+
+def _trajectory(samples: tuple[str, ...]) -> dict[str, Any]:
+    grid = np.linspace(0, 1, 25).round(4).tolist()
+    curves = {"G0": grid, "G1": grid[::-1], "G2": [1 - abs(2 * t - 1) for t in grid]}
+    return {
+        "root": {"rule": "the spot of domain 1", "domain": "1", "sample": samples[0], "barcode": "<b>0-1"},
+        "components": 1,
+        "spots_without": 3,
+        "median_pseudotime": {"1": 0.125, "2": 0.5, "10": None},
+        "paga": [{"one": "1", "other": "2", "connectivity": 0.5}, {"one": "2", "other": "10", "connectivity": 0.25}],
+        "n_genes_tested": 19,
+        "n_changing": 7,
+        "grid": grid,
+        "genes": [
+            {"gene": gene, "explained": 0.5, "correlation": 0.9 if gene == "G0" else -0.9, "p_adjusted": 0.0}
+            for gene in curves
+        ],
+        "curves": curves,
+    }
+
+
+def _enhancement() -> dict[str, Any]:
+    estimates = ("raw", "normalised", "smoothed", "mean")
+    return {
+        "better_than": dict.fromkeys(estimates, 0.81),
+        "median_ratio": dict.fromkeys(estimates, 0.95),
+        "most": [{"gene": GAINING, "gain": 0.5}],
+        "least": [{"gene": LOSING, "gain": -0.25}],
+    }
+
+
+def write_cohort(folder: Path, *, sections: int = 12, side: int = 50) -> list[str]:
+    """Write so many assembled sections with image, findings and training log; two by two they are groups.
+
+    Returns
+    -------
+    Command line of mmsrl-report.
+    """
+    generator = np.random.default_rng(0)
+    row, column = (index.ravel() for index in np.indices((side, side)))
+    domain = np.array(DOMAINS)[column * len(DOMAINS) // side]
+    arguments = ["--output-dir", str(folder)]
+    units: dict[str, list[str]] = {}
+    for number in range(sections):
+        sample, unit = f"section-{number + 1}", f"donor-{number // 2 + 1}"
+        units.setdefault(unit, []).append(sample)
+        counts = generator.poisson(0.4, (side * side, 40)).astype(np.float32)
+        smooth = np.add.outer(np.linspace(90, 220, 500), np.linspace(0, 30, 500))[..., None]
+        image = np.clip(smooth + generator.normal(0, 12, (500, 500, 3)), 0, 255).astype(np.uint8)
+        adata = ad.AnnData(
+            sp.csr_matrix(counts),
+            obs=pd.DataFrame(
+                {
+                    "total_counts": counts.sum(axis=1),
+                    "n_genes_by_counts": (counts > 0).sum(axis=1),
+                    "domain": pd.Categorical(domain, DOMAINS),
+                },
+                index=["".join(letters) + "-1" for letters in generator.choice(list("ACGT"), (side * side, 16))],
+            ),
+            var=pd.DataFrame(index=[f"G{index}" for index in range(40)]),
+            obsm={"spatial": np.column_stack([column, row]) * 20.0 + 10},
+            uns={
+                "domain_colors": ["#0072B2", "#E69F00", "#009E73"],
+                "spatial": {sample: {"images": {"hires": image}, "scalefactors": {"tissue_hires_scalef": 0.5}}},
+                "mmsrl": {
+                    "sample": sample,
+                    "unit": unit,
+                    "platform": "visium",
+                    "lattice": "square",
+                    "pitch_px": 20.0,
+                    "pitch_um": 100.0,
+                    "spot_diameter_px": 11.0,
+                    "species": "human",
+                },
+            },
+        )
+        path = folder / f"{sample}.mmsrl.h5ad"
+        adata.write_h5ad(path)
+        add_to_assembled(path)
+        arguments += ["--assembled", str(path)]
+    for unit, samples in units.items():
+        write_findings(folder, unit, tuple(samples))
+        log = pd.DataFrame({"epoch": range(1, 16), "total": np.geomspace(3, 1, 15)})
+        log.to_csv(folder / f"{unit}.training.tsv", sep="\t", index=False)
+    for option, pattern in {"summaries": "*.*.json", "training": "*.training.tsv", "evidence": "*_genes.tsv"}.items():
+        for path in sorted(folder.glob(pattern)):
+            arguments += [f"--{option}", str(path)]
+    return arguments
