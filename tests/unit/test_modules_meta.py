@@ -70,6 +70,23 @@ def test_everything_is_typed_and_described(module):
                 assert about["description"].endswith(".")
 
 
+@pytest.mark.parametrize("module", MODULES, ids=lambda module: module.name)
+def test_nf_test_has_a_real_run_a_stub_and_an_input_that_fails(module):
+    suite = (module / "tests/main.nf.test").read_text(encoding="utf-8")
+    tests = re.split(r"^    test\(", suite, flags=re.MULTILINE)[1:]
+    stubs = [test for test in tests if 'options "-stub"' in test]
+    real = [test for test in tests if test not in stubs]
+
+    assert any("assert process.success" in test for test in real)
+    assert any("assert process.failed" in test and "errorReport.contains" in test for test in real)
+    # The stub makes every output that is declared as always there.
+    assert len(stubs) == 1
+    always = {
+        re.search(r"emit: (\w+)", line)[1] for line in section_of(module, "output") if "optional: true" not in line
+    }
+    assert always <= set(re.findall(r"process\.out\.(\w+)", stubs[0]))
+
+
 def test_the_subworkflow_is_described_as_it_is():
     meta = meta_of(SUBWORKFLOW)
     text = re.sub(r"//.*", "", (SUBWORKFLOW / "main.nf").read_text(encoding="utf-8"))
