@@ -14,8 +14,9 @@ PROJECT = Path(__file__).parents[2]
 PYPROJECT = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 MODULES = sorted((PROJECT / "modules/local").glob("*/main.nf"))
 DEPENDENCIES = {
-    "cpu": PYPROJECT["dependencies"],
+    "cpu": [*PYPROJECT["dependencies"], *PYPROJECT["optional-dependencies"]["spatialdata"]],
     "cuda": [
+        *PYPROJECT["optional-dependencies"]["spatialdata"],
         *PYPROJECT["dependencies"],
         *PYPROJECT["optional-dependencies"]["torch"],
         *PYPROJECT["optional-dependencies"]["timm"],

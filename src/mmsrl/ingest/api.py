@@ -36,7 +36,7 @@ class Ingested(NamedTuple):
     messages: list[dict[str, str]]
 
 
-def read_spaceranger(path: Path, sample: str, *, bin_size: int | None = None, scratch: Path | None = None) -> Ingested:
+def read_spaceranger(path: Path | str, sample: str, *, bin_size: int | None = None, scratch: Path | None = None) -> Ingested:
     """Read Space Ranger's output: v1, v2, v3 or Visium HD, and other data in the same layout.
 
     Parameters
@@ -55,6 +55,7 @@ def read_spaceranger(path: Path, sample: str, *, bin_size: int | None = None, sc
     InputError
         A file is missing, damaged or does not belong to the others.
     """
+    path = Path(path)
     with _naming(sample):
         if not archive.is_archive(path):
             return _read_folder(path, sample, bin_size)
@@ -66,7 +67,7 @@ def read_spaceranger(path: Path, sample: str, *, bin_size: int | None = None, sc
         return ingested._replace(inputs=_checksums([path], path.parent))
 
 
-def read_h5ad(path: Path, sample: str) -> Ingested:
+def read_h5ad(path: Path | str, sample: str) -> Ingested:
     """Read an `.h5ad` of any platform that has raw counts and `obsm['spatial']`.
 
     Of `obs` only `in_tissue`, `array_row` and `array_col` are kept: annotations must not reach what trains.
@@ -76,13 +77,14 @@ def read_h5ad(path: Path, sample: str) -> Ingested:
     InputError
         The file is damaged, or has no raw counts or coordinates.
     """
+    path = Path(path)
     with _naming(sample):
         if not path.is_file():
             raise InputError(f"{path}: no such file")
         return _ingested(h5ad.read_h5ad(path, sample), sample, path.name, _checksums([path], path.parent))
 
 
-def read_spatialdata(path: Path, sample: str) -> Ingested:
+def read_spatialdata(path: Path | str, sample: str) -> Ingested:
     """Read a section from SpatialData (`.zarr`): the table of raw counts of spots, which are shapes, and images.
 
     Of several tables or shapes those are taken that have the name of the sample. Of `obs` only `in_tissue`,
@@ -93,6 +95,7 @@ def read_spatialdata(path: Path, sample: str) -> Ingested:
     InputError
         The folder is damaged, has no such table, or the package spatialdata is not installed.
     """
+    path = Path(path)
     with _naming(sample):
         if not path.is_dir():
             raise InputError(f"{path}: no such folder")
