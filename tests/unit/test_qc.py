@@ -13,8 +13,9 @@ from click.testing import CliRunner
 from PIL import Image
 from scipy import sparse
 
+from mmsrl import _drawing
 from mmsrl._errors import InputError
-from mmsrl.qc import figure, filters, gene_sets
+from mmsrl.qc import filters, gene_sets
 from mmsrl.qc.api import METRICS, quality_control
 from mmsrl.qc.cli import main
 
@@ -254,7 +255,7 @@ def test_foreign_or_damaged_counts_end_in_one_message(tmp_path):
 
 @pytest.mark.parametrize("square", [True, False])
 def test_spots_are_drawn_true_to_scale(square):
-    spots = figure._spots(np.array([[100.0, 50.0], [300.0, 50.0]]), 40.0, square)
+    spots = _drawing.spots(np.array([[100.0, 50.0], [300.0, 50.0]]), 40.0, square)
     outline = spots.get_paths()[0].vertices
     np.testing.assert_allclose(outline.max(axis=0) - outline.min(axis=0), 40, rtol=0.01)
     np.testing.assert_allclose((outline.max(axis=0) + outline.min(axis=0)) / 2, [100, 50])

@@ -36,7 +36,9 @@ class Ingested(NamedTuple):
     messages: list[dict[str, str]]
 
 
-def read_spaceranger(path: Path | str, sample: str, *, bin_size: int | None = None, scratch: Path | None = None) -> Ingested:
+def read_spaceranger(
+    path: Path | str, sample: str, *, bin_size: int | None = None, scratch: Path | None = None
+) -> Ingested:
     """Read Space Ranger's output: v1, v2, v3 or Visium HD, and other data in the same layout.
 
     Parameters
