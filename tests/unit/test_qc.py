@@ -15,7 +15,7 @@ from scipy import sparse
 
 from mmsrl import _drawing
 from mmsrl._errors import InputError
-from mmsrl.qc import filters, gene_sets
+from mmsrl.qc import figure, filters, gene_sets
 from mmsrl.qc.api import METRICS, quality_control
 from mmsrl.qc.cli import main
 
