@@ -50,7 +50,8 @@ def test_multiqc_shows_the_sections(left: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "multiqc", str(left), "--outdir", str(tmp_path / "mq"), "--no-version-check"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert "custom_content" in done.stderr + done.stdout
+    said = done.stderr + done.stdout
+    assert "custom_content" in said and "unrecognized" not in said
     page = (tmp_path / "mq/multiqc_report.html").read_text()
     for words in ("Quality control", "Spatial domains", "Agreement with labels"):
         assert f"{words}</h" in page or f">{words}<" in page, words

@@ -146,12 +146,14 @@ def _domains(samples: Sequence[Sample]) -> dict[str, Any]:
 
 def _scores(outputs: Outputs, samples: Sequence[Sample]) -> dict[str, Any]:
     data = {sample.name: outputs.scores_of(sample.name) for sample in samples}
+    metrics = dict.fromkeys(metric for scores in data.values() for metric in scores)
     return {
         **PARENT,
         "section_name": "Agreement with labels",
         "description": "Scores of the domains, where the samplesheet has labels.",
         "plot_type": "table",
-        "pconfig": {"id": "mmsrl_scores_table", "title": "mmsrl: scores", "format": "{:,.3f}"},
+        "pconfig": {"id": "mmsrl_scores_table", "title": "mmsrl: scores"},
+        "headers": {metric: {"title": metric, "format": "{:,.3f}", "scale": False} for metric in metrics},
         "data": {name: scores for name, scores in data.items() if scores},
     }
 
