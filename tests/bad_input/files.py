@@ -24,7 +24,7 @@ def _row(make: Callable[[Path], Row]) -> Callable[[Path], list[str]]:
     def command(folder: Path) -> list[str]:
         visium(folder / "outs")
         row = make(folder)
-        if not {"spaceranger_dir", "h5ad"} & row.keys():
+        if not {"spaceranger_dir", "h5ad", "spatialdata"} & row.keys():
             row["spaceranger_dir"] = "outs"
         sheet = folder / "sheet.csv"
         columns = ("sample", *row)
@@ -81,6 +81,16 @@ def _cut_archive(folder: Path) -> Row:
         tar.add(folder / "outs", "outs")
     cut(folder / "outs.tar.gz")
     return {"spaceranger_dir": "outs.tar.gz"}
+
+
+def _zarr(*names: str) -> Callable[[Path], list[str]]:
+    def make(folder: Path) -> Row:
+        (folder / "s.zarr").mkdir()
+        for name in names:
+            (folder / "s.zarr" / name).write_text("{}")
+        return {"spatialdata": "s.zarr"}
+
+    return _row(make)
 
 
 def _h5ad(change: Callable[[ad.AnnData], object]) -> Callable[[Path], list[str]]:
@@ -165,6 +175,9 @@ CASES = (
     Case("an empty h5ad", _file("h5ad", "s.h5ad", b"")),
     Case("HDF5 of something else for an h5ad", _row(lambda f: _foreign_hdf5(f / "s.h5ad") or {"h5ad": "s.h5ad"})),
     Case("an h5ad without coordinates", _h5ad(lambda a: a.obsm.update({"X_umap": np.zeros((3, 2))}))),
+    Case("a file for SpatialData", _file("spatialdata", "s.zarr", b"PK\x03\x04")),
+    Case("a folder that is no Zarr", _zarr()),
+    Case("Zarr without a table", _zarr("zarr.json")),
     Case("an h5ad with one coordinate", _h5ad(lambda a: a.obsm.update({"spatial": np.zeros((3, 1))}))),
     Case("a link that leads to itself", _row(_loop)),
     Case("a link that leads nowhere", _row(_dangling)),

@@ -53,6 +53,8 @@ CASES = (
     Case("a sample's name of 101 letters", _sheet(f"sample,spaceranger_dir\n{'a' * 101},/x\n")),
     Case("neither source", _sheet("sample,spaceranger_dir,h5ad\na,,\n")),
     Case("both sources", _sheet("sample,spaceranger_dir,h5ad\na,/x,/x.h5ad\n")),
+    Case("SpatialData beside another source", _sheet("sample,h5ad,spatialdata\na,/x.h5ad,/x.zarr\n")),
+    Case("SpatialData of another kind", _sheet("sample,spatialdata\na,/x.zip\n")),
     Case("an h5ad of another kind", _sheet("sample,h5ad\na,/x.rds\n")),
     Case("a bin size of an h5ad", _sheet("sample,h5ad,bin_size\na,/x.h5ad,8\n")),
     Case("a bin size in words", _sheet("sample,spaceranger_dir,bin_size\na,/x,8um\n")),

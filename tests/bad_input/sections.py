@@ -64,6 +64,12 @@ def _hd(spoil: Callable[[Path], Any], bin_size: int = 16) -> Callable[[Path], li
     return make
 
 
+def _not_zarr(folder: Path) -> list[str]:
+    (folder / "s.zarr").mkdir()
+    (folder / "s.zarr/zarr.json").write_text("{}")
+    return ["ingest", "--id", "S1", "--spatialdata", str(folder / "s.zarr")]
+
+
 def _h5ad(change: Callable[[ad.AnnData], Any]) -> Callable[[Path], list[str]]:
     def make(folder: Path) -> list[str]:
         rng = np.random.default_rng(0)
@@ -133,6 +139,7 @@ CASES = (
     Case("an h5ad with scaled counts", _h5ad(lambda a: _dense(a, lambda x: x - 1))),
     Case("an h5ad with infinite counts", _h5ad(lambda a: _dense(a, lambda x: x / 0.0))),
     Case("an h5ad with a spot twice", _h5ad(lambda a: setattr(a, "obs_names", ["a"] * N))),
+    Case("SpatialData that cannot be read", _not_zarr),
     Case("an h5ad with three coordinates", _h5ad(lambda a: a.obsm.update(spatial=np.zeros((N, 3))))),
     Case("an h5ad of several sections", _h5ad(lambda a: ad.concat([a, a, a, a], index_unique="-"))),
     Case("an h5ad without spots", _h5ad(lambda a: a[:0].copy())),

@@ -41,7 +41,7 @@ def test_every_published_file_of_a_stage_is_described(stage):
         assert re.search(rf"`{stage}/[^`]*{re.escape(ending)}`", chapters()[stage]), ending
 
 
-@pytest.mark.parametrize("document", sorted(DOCS.glob("*.md")), ids=lambda path: path.name)
+@pytest.mark.parametrize("document", sorted(DOCS.glob("**/*.md")), ids=lambda path: path.name)
 def test_links_between_documents_lead_somewhere(document):
     for path, anchor in re.findall(r"\]\(([\w./-]*)(?:#([\w-]+))?\)", document.read_text(encoding="utf-8")):
         target = (document.parent / path) if path else document

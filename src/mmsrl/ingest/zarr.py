@@ -121,10 +121,11 @@ def _table(sdata: SpatialData, name: str, sample: str) -> tuple[AnnData, str]:
         annotated = table.uns.get("spatialdata_attrs", {}).get("region", [])
         found += [(str(key), str(region), table) for region in np.atleast_1d(annotated) if region in sdata.shapes]
     chosen = [place for place in found if sample in place[:2]] or found
-    if len(chosen) != 1:
+    if not chosen:
+        raise InputError(f"{name}: no table annotates shapes; one is needed that has counts of spots, which are shapes")
+    if len(chosen) > 1:
         there = ", ".join(f"tables[{key!r}] of shapes[{region!r}]" for key, region, _ in chosen)
-        remedy = f"name one of them {sample}, or write a .zarr with one" if chosen else "which hold counts of spots"
-        raise InputError(f"{name}: one table of shapes is needed, there is {there or 'none'}; {remedy}")
+        raise InputError(f"{name}: holds {there}; name the sample as one of these, or write a .zarr with one of them")
     _, region, table = chosen[0]
     own = (table.obs[table.uns["spatialdata_attrs"]["region_key"]].astype(str) == region).to_numpy()
     return (table if own.all() else table[own].copy()), region
