@@ -85,9 +85,7 @@ def test_section_of_a_group_is_told_by_its_name(written: SmallRun) -> None:
     adata = read_spatialdata(written.folder / "pair.spatialdata.zarr", "S2").adata
     assert adata.obs_names.tolist() == counts.obs_names.tolist()
     assert (adata.X != counts[:, adata.var_names].X).nnz == 0
-    with pytest.raises(
-        InputError, match=r"other: pair\.spatialdata\.zarr: holds .*shapes\['S2'\]; name the sample"
-    ):
+    with pytest.raises(InputError, match=r"other: pair\.spatialdata\.zarr: holds .*shapes\['S2'\]; name the sample"):
         read_spatialdata(written.folder / "pair.spatialdata.zarr", "other")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -57,6 +58,7 @@ def read_zarr(path: Path, sample: str) -> Content:
             f"{path.name}: to read SpatialData the package spatialdata is needed, which is not installed here; "
             "say pip install 'mmsrl[spatialdata]'"
         ) from error
+    logging.getLogger("ome_zarr").setLevel(logging.WARNING)
     try:
         sdata = spatialdata.read_zarr(path, selection=("tables", "shapes", "images"))
         return _content(sdata, path.name, sample)
