@@ -26,7 +26,7 @@ def answer(config, asked) {
     def engine = ENGINES.find { name -> config.navigate("${name}.enabled") }
     def process = new ProcessConfig([:])
     process.label(asked.label)
-    process.applyConfig(config.process, asked.process, asked.process, "MMSRL:${asked.process}")
+    process.applyConfig(config.process, asked.process, asked.process, "MMSRL:SPATIAL_DOMAINS:${asked.process}")
     def task = process.createTaskConfig()
     def previous = asked.attempt > 1 ? new TraceRecord([exit: asked.exit]) : null
     task.put('attempt', asked.attempt)
