@@ -23,7 +23,7 @@ from mmsrl.report.cli import main as report
 from mmsrl.report.content import brief, show
 from mmsrl.report.genes import ASKED, GAINS, MARKERS, listed_genes
 from mmsrl.report.methods import REFERENCES, paragraphs
-from mmsrl.report.payload import LEVELS, MAX_INTERACTIVE_SPOTS, drawn_spots, tissue_payload
+from mmsrl.report.payload import LEVELS, MAX_INTERACTIVE_SPOTS, MAX_REPORT_SPOTS, drawn_spots, tissue_payload
 from mmsrl.report.pictures import SHOWN, choose_spots
 from mmsrl.report.series import MOST_GENES, adjoining_domains, domain_graph, drawn_genes, gene_trends
 from mmsrl.report.stages import qc_filters
@@ -389,6 +389,7 @@ def test_payload_image_is_small() -> None:
     data = json.loads(gzip.decompress(base64.b64decode(tissue_payload(drawn, {}))))
     image = Image.open(io.BytesIO(base64.b64decode(data["image"].partition(",")[2])))
     assert max(image.size) == MAX_IMAGE_SIDE
+    assert len(tissue_payload(drawn, {}, 12)) < 0.45 * len(tissue_payload(drawn, {}, 4))
 
 
 def test_too_many_spots_are_thinned_evenly() -> None:
@@ -398,6 +399,7 @@ def test_too_many_spots_are_thinned_evenly() -> None:
     assert rows[-1] == 5 * MAX_INTERACTIVE_SPOTS - 1
     assert set(np.diff(rows)) <= {4, 5, 6}
     assert len(drawn_spots(7)) == 7
+    assert 12 * len(drawn_spots(MAX_INTERACTIVE_SPOTS, 12)) <= MAX_REPORT_SPOTS
 
 
 def test_training_curves_show_losses_only_and_survive_missing_values() -> None:

@@ -81,7 +81,8 @@ def trajectory_facts(result: Mapping[str, Any]) -> dict[str, Any]:
     if not result:
         return {}
     medians = {name: value for name, value in result["median_pseudotime"].items() if value is not None}
-    genes = result["genes"][:SHOWN]
+    rising = [row["gene"] for row in result["genes"] if row["correlation"] > 0]
+    falling = [row["gene"] for row in result["genes"] if row["correlation"] <= 0]
     return {
         "rule": result["root"]["rule"],
         "domain": result["root"]["domain"],
@@ -89,8 +90,8 @@ def trajectory_facts(result: Mapping[str, Any]) -> dict[str, Any]:
         "edges": [(edge["one"], edge["other"], edge["connectivity"]) for edge in result["paga"]],
         "changing": result["n_changing"],
         "tested": result["n_genes_tested"],
-        "rising": ", ".join(row["gene"] for row in genes if row["correlation"] > 0) or "–",
-        "falling": ", ".join(row["gene"] for row in genes if row["correlation"] <= 0) or "–",
+        "rising": ", ".join(rising[:SHOWN]) or "–",
+        "falling": ", ".join(falling[:SHOWN]) or "–",
         "without": result["spots_without"],
     }
 

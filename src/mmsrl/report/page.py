@@ -22,7 +22,7 @@ from mmsrl.report.genes import (
     spatial_genes,
     trajectory_facts,
 )
-from mmsrl.report.payload import tissue_payload
+from mmsrl.report.payload import drawn_spots, tissue_payload
 from mmsrl.report.sample import METRICS, QUALITY, Sample
 from mmsrl.report.stages import (
     SCORES,
@@ -40,6 +40,7 @@ from mmsrl.report.tissue import (
     MAX_THUMBNAIL_SIDE,
     color_range,
     data_uri,
+    detail,
     domain_figure,
     layout_figure,
     shades,
@@ -136,14 +137,20 @@ def slug(name: str) -> str:
 
 
 def sample_content(
-    index: int, sample: Sample, samples: Sequence[Sample], unit: Mapping[str, Any], outputs: Outputs, store: Store
+    index: int,
+    n_sections: int,
+    sample: Sample,
+    samples: Sequence[Sample],
+    unit: Mapping[str, Any],
+    outputs: Outputs,
+    store: Store,
 ) -> dict[str, Any]:
     """Return all that the page of one sample shows.
 
     Parameters
     ----------
-    index
-        Of the sample in the report.
+    index, n_sections
+        Of the sample in the report, and how many there are.
     sample, samples
         The sample, and all of its unit.
     unit
@@ -161,7 +168,7 @@ def sample_content(
     markers = outputs.result("markers", name, sample.unit)
     adjoining = series.adjoining_domains(markers.get("neighbours", {}).get(name, []))
     denoised = {gene: values.enhanced is not None for gene, values in section.genes.items()}
-    figure = domain_figure(section, MAX_FIGURE_SIDE)
+    figure = domain_figure(section, round(MAX_FIGURE_SIDE * detail(n_sections)))
     thumbnail = figure.copy()
     thumbnail.thumbnail((MAX_THUMBNAIL_SIDE, MAX_THUMBNAIL_SIDE))
     return {
@@ -172,6 +179,7 @@ def sample_content(
         "platform": PLATFORMS.get(str(sample.facts.get(_keys.PLATFORM)), "other"),
         "facts": _facts(sample),
         "n_spots": len(section.barcodes),
+        "n_drawn": len(drawn_spots(len(section.barcodes), n_sections)),
         "kept_share": len(section.barcodes) / qc["n_spots_before"] if qc.get("n_spots_before") else None,
         "n_genes": sample.n_genes,
         "n_domains": len(section.colors),
@@ -186,7 +194,7 @@ def sample_content(
         "results": [title for title in section.values if title not in QUALITY],
         "genes": {reason: [gene for gene in genes if gene in section.genes] for reason, genes in unit["genes"].items()},
         "lacking": [gene for gene in unit["genes"].get(ASKED, ()) if gene not in section.genes],
-        "payload": tissue_payload(section, gene_words(denoised, unit["gains"])),
+        "payload": tissue_payload(section, gene_words(denoised, unit["gains"]), n_sections),
         "messages": messages,
         "warnings": sum(message["level"] == "warning" for message in messages),
         "flags": list(

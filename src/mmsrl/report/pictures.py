@@ -15,7 +15,7 @@ from mmsrl import _keys
 from mmsrl.features.gallery import PITCHES, read_gallery
 from mmsrl.features.tiles import base_um, um_per_px
 from mmsrl.report.sample import METRICS, Sample
-from mmsrl.report.tissue import data_uri
+from mmsrl.report.tissue import data_uri, detail
 
 SHOWN = 6
 """Pictures of a domain at most."""
@@ -61,13 +61,15 @@ def choose_spots(
     return candidates[chosen]
 
 
-def domain_pictures(sample: Sample, path: Path) -> dict[str, Any]:
+def domain_pictures(sample: Sample, path: Path, n_sections: int = 1) -> dict[str, Any]:
     """Return pictures of every domain, with the size of spot and scale bar as shares of a picture.
 
     Parameters
     ----------
     path
         ``<sample>.tiles.tif``.
+    n_sections
+        Of the report.
 
     Raises
     ------
@@ -92,8 +94,10 @@ def domain_pictures(sample: Sample, path: Path) -> dict[str, Any]:
         return [barcode for chosen in of_domain.values() for barcode in chosen]
 
     gallery = read_gallery(path, choose)
+    side = round(gallery.tiles.shape[1] * detail(n_sections)) if len(gallery.tiles) else 0
     uris = {
-        barcode: data_uri(Image.fromarray(tile)) for barcode, tile in zip(gallery.barcodes, gallery.tiles, strict=True)
+        barcode: data_uri(Image.fromarray(tile).resize((side, side), Image.Resampling.LANCZOS))
+        for barcode, tile in zip(gallery.barcodes, gallery.tiles, strict=True)
     }
     pitch_px, pitch_um = (float(sample.facts.get(key, math.nan)) for key in (_keys.PITCH_PX, _keys.PITCH_UM))
     side_px = PITCHES * base_um(pitch_um) / um_per_px(pitch_px, pitch_um)
@@ -122,4 +126,8 @@ def domain_pictures(sample: Sample, path: Path) -> dict[str, Any]:
 def pictures_by_sample(samples: list[Sample], paths: tuple[Path, ...]) -> Mapping[str, dict[str, Any]]:
     """Return the pictures of every sample that has a file of them among ``paths``."""
     by_name = {path.name.removesuffix(".tiles.tif"): path for path in paths}
-    return {sample.name: domain_pictures(sample, by_name[sample.name]) for sample in samples if sample.name in by_name}
+    return {
+        sample.name: domain_pictures(sample, by_name[sample.name], len(samples))
+        for sample in samples
+        if sample.name in by_name
+    }

@@ -14,7 +14,6 @@ from mmsrl.parameters import PARAMETERS, STAGES
 from mmsrl.report.content import SAMPLE_STAGES, Outputs, brief, package_versions, show
 from mmsrl.report.methods import REFERENCES, paragraphs
 from mmsrl.report.page import sample_content, unit_content
-from mmsrl.report.payload import MAX_INTERACTIVE_SPOTS
 from mmsrl.report.sample import Sample
 from mmsrl.report.store import Store
 
@@ -62,7 +61,7 @@ def render(
         of_unit.setdefault(sample.unit, []).append(sample)
     units = {unit: unit_content(unit, own, outputs, genes.get(unit, {}), store) for unit, own in of_unit.items()}
     pages = [
-        sample_content(index, sample, of_unit[sample.unit], units[sample.unit], outputs, store)
+        sample_content(index, len(samples), sample, of_unit[sample.unit], units[sample.unit], outputs, store)
         | {"pictures": pictures.get(sample.name)}
         for index, sample in enumerate(samples)
     ]
@@ -86,7 +85,6 @@ def render(
         versions=package_versions(outputs.versions),
         descriptions={parameter.name: parameter.help for parameter in PARAMETERS},
         stages=STAGES,
-        max_spots=MAX_INTERACTIVE_SPOTS,
     )
 
 

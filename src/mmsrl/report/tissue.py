@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -22,6 +23,11 @@ MAX_IMAGE_SIDE = 1200
 MAX_FIGURE_SIDE = 800
 MAX_THUMBNAIL_SIDE = 420
 WEBP_QUALITY = 72
+
+FULL_DETAIL = 4
+"""Sections up to which pictures have their full size; of more they are smaller, so that a report can still be sent."""
+
+LEAST_DETAIL = 0.5
 
 SEQUENTIAL = "Cividis"
 """Scale of colours for values: the same with any colour vision, and in print."""
@@ -211,6 +217,11 @@ def color_range(values: Float) -> tuple[float, float]:
         return 0.0, 1.0
     low, high = np.quantile(finite, [0.01, 0.99], method="nearest")
     return float(low), float(high)
+
+
+def detail(n_sections: int) -> float:
+    """Return the sides of pictures in a report of so many sections, as a share of their full sides."""
+    return max(LEAST_DETAIL, min(1.0, math.sqrt(FULL_DETAIL / n_sections)))
 
 
 def data_uri(image: Image.Image) -> str:

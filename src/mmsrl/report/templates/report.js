@@ -1,7 +1,7 @@
   const CONFIG = { responsive: true, displayModeBar: false };
   const LOOK = {
     font: { family: "system-ui, sans-serif", size: 13, color: "#1b2330" },
-    margin: { l: 60, r: 12, t: 12, b: 48 },
+    margin: { l: 60, r: 24, t: 12, b: 48 },
     legend: { orientation: "h", y: -0.22, yanchor: "top" },
     hoverlabel: { align: "left" },
   };

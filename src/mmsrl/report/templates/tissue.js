@@ -55,7 +55,9 @@
         });
       root.querySelector(".legend").addEventListener("change", () => this.draw());
       for (const plot of this.plots) plot.addEventListener("keydown", (event) => this.key(event));
-      window.addEventListener("resize", () => this.open_ && this.draw());
+      window.addEventListener("resize", () => {
+        if (this.isOpen && this.plots[0].clientWidth !== this.room) this.draw();
+      });
     }
 
     get opacity() {
@@ -70,13 +72,13 @@
       this.data ??= await unpack(document.getElementById(this.root.dataset.payload));
       if (!this.root.closest(".page.current")) return; // left while unpacking
       this.view = this.whole();
-      this.open_ = true;
+      this.isOpen = true;
       await this.draw();
     }
 
     // A browser holds few WebGL contexts: a page that is left gives its own back.
     close() {
-      this.open_ = false;
+      this.isOpen = false;
       for (const plot of this.plots) plotly().purge(plot);
     }
 
@@ -169,7 +171,7 @@
       this.control("said").textContent = shown.words ?? "";
       if (!two) plotly().purge(this.plots[1]);
       const { width, height } = this.data;
-      const room = this.plots[0].clientWidth;
+      const room = (this.room = this.plots[0].clientWidth);
       const tall = Math.max(200, Math.min((room * height) / width, 0.8 * window.innerHeight, 760));
       const below = shown.columns.length ? SCALE_HEIGHT : 0;
       this.size = this.diameter(Math.min(room / Math.abs(this.view.x[1] - this.view.x[0]), tall / Math.abs(this.view.y[0] - this.view.y[1])));
