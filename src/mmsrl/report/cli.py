@@ -17,6 +17,7 @@ from mmsrl._click import INPUT_FILE, stage_command
 @click.option("--versions", type=INPUT_FILE, multiple=True, help="versions.yml: process, tool, version; repeatable.")
 @click.option("--tiles", type=INPUT_FILE, multiple=True, help="<sample>.tiles.tif; repeatable.")
 @click.option("--params", type=INPUT_FILE, help="Parameters of the pipeline as JSON.")
+@click.option("--asked", "asked", type=INPUT_FILE, help="Samples asked for and tasks that failed, as JSON.")
 @click.option("--output-dir", type=click.Path(file_okay=False, path_type=Path), default=".", show_default=True)
 def main(
     assembled: tuple[Path, ...],
@@ -26,6 +27,7 @@ def main(
     versions: tuple[Path, ...],
     tiles: tuple[Path, ...],
     params: Path | None,
+    asked: Path | None,
     output_dir: Path,
     report_title: str,
 ) -> None:
@@ -40,6 +42,7 @@ def main(
     from mmsrl.report.api import read_sample
     from mmsrl.report.content import read_outputs
     from mmsrl.report.manifest import build_manifest
+    from mmsrl.report.missing import missing_samples, read_asked
     from mmsrl.report.multiqc import multiqc_files, multiqc_versions
     from mmsrl.report.pictures import pictures_by_sample
     from mmsrl.report.render import render
@@ -51,11 +54,11 @@ def main(
     samples = [by_name[name] for name in natural_order(by_name)]
     outputs = read_outputs(summaries=summaries, training=training, scores=scores, versions=versions, params=params)
     output_dir.mkdir(parents=True, exist_ok=True)
-    page = render(samples, outputs, pictures_by_sample(samples, tiles), title=report_title)
+    missing = missing_samples(read_asked(asked), set(by_name), outputs.summaries) if asked else []
+    page = render(samples, outputs, pictures_by_sample(samples, tiles), title=report_title, missing=missing)
     write_text(output_dir / "mmsrl_report.html", page)
-    write_json(
-        output_dir / "manifest.json", build_manifest(outputs, [(sample.name, sample.unit) for sample in samples])
-    )
+    units = [(sample.name, sample.unit) for sample in samples]
+    write_json(output_dir / "manifest.json", build_manifest(outputs, units, missing))
     for name, content in multiqc_files(outputs, samples).items():
         write_json(output_dir / name, content)
     if outputs.versions:

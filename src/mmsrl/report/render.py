@@ -18,6 +18,7 @@ from mmsrl.report import charts
 from mmsrl.report.content import SAMPLE_STAGES, Outputs, package_versions, show
 from mmsrl.report.genes import enhancement_rows, marker_rows, spatial_genes, trajectory_facts
 from mmsrl.report.methods import REFERENCES, paragraphs
+from mmsrl.report.missing import Missing
 from mmsrl.report.sample import METRICS, Sample
 from mmsrl.report.stages import (
     choice_points,
@@ -43,7 +44,12 @@ PLATFORMS = {"visium": "Visium", "visium_hd": "Visium HD", "st": "Spatial Transc
 
 
 def render(
-    samples: Sequence[Sample], outputs: Outputs, pictures: Mapping[str, Mapping[str, Any]], *, title: str
+    samples: Sequence[Sample],
+    outputs: Outputs,
+    pictures: Mapping[str, Mapping[str, Any]],
+    *,
+    title: str,
+    missing: Sequence[Missing] = (),
 ) -> str:
     """Return the whole report as HTML.
 
@@ -57,6 +63,8 @@ def render(
         By sample, as :func:`mmsrl.report.pictures.domain_pictures` returns them.
     title
         Heading of the report.
+    missing
+        Samples whose results are missing, or a part of them.
     """
     environment = Environment(
         loader=PackageLoader("mmsrl.report"),
@@ -77,6 +85,7 @@ def render(
         version=__version__,
         plotly=Markup(get_plotlyjs()),
         pages=pages,
+        missing=missing,
         metrics=_overview_scores(pages),
         warnings=_warnings(pages, outputs),
         training=_training(outputs),
