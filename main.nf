@@ -32,9 +32,9 @@ workflow {
         if (params.outdir && params.help.toString() != 'true') {
             def report = file("${params.outdir}/report/mmsrl_report.html")
             def failed = failures(file("${params.outdir}/pipeline_info/execution_trace.txt"), workflow.workDir)
-            failed.each { task -> log.warn("${task.stage} of ${task.id}, exit status ${task.exit}: ${task.message}") }
             if (workflow.success && workflow.stats.ignoredCount > 0) {
-                log.warn("Not all sections could be analysed; the report names those that are missing. Mend the cause and start the same command with -resume.")
+                def said = failed.collect { task -> "\n  ${task.stage} of ${task.id}, exit status ${task.exit}: ${task.message}" }
+                log.error("Not all sections could be analysed. Mend the cause and start the same command with -resume.${said.join('')}")
             }
             log.info(
                 workflow.success

@@ -35,7 +35,9 @@ def test_a_foreign_pipeline_goes_on_from_its_own_space_ranger(tmp_path: Path) ->
 
     assert done.returncode == 0, done.stdout
     assert "WARN" not in done.stdout
-    published = {str(path.relative_to(launch / "results")) for path in (launch / "results").rglob("*") if path.is_file()}
+    published = {
+        str(path.relative_to(launch / "results")) for path in (launch / "results").rglob("*") if path.is_file()
+    }
     assert published == {"domains/A1.mmsrl.h5ad", "domains/A1.domains.csv", "counts/A1.spots.tsv"}
     final = ad.read_h5ad(launch / "results/domains/A1.mmsrl.h5ad")
     counts = [line.split() for line in (launch / "results/counts/A1.spots.tsv").read_text().splitlines()]
