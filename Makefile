@@ -10,7 +10,7 @@ SHEETS  ?= assets/demo/samplesheet_pair.csv
 SHEET   ?=
 ACCURACY := results/bench_accuracy
 
-.PHONY: help setup demo test test-unit test-modules test-pipeline lint lint-nf-core picture release-check test-containers tutorials lock bench-accuracy bench-train bench-joint bench-features bench-load errors generate clean
+.PHONY: help setup demo test test-unit test-modules test-pipeline lint lint-nf-core picture release-check test-containers tutorials lock bench-accuracy bench-train bench-joint bench-features bench-load bench-faults errors generate clean
 
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -t -s "$$(printf '\t')"
@@ -102,6 +102,9 @@ release-check: setup ## whether VERSION can be released: docs/release.md
 
 generate: setup ## write nextflow_schema.json, conf/params.config and docs/parameters.md from the table of parameters
 	$(BIN)/python -m mmsrl.generate
+
+bench-faults: setup ## kill tasks and the engine at every stage of a real run of INPUT (or of the tiny sections) and compare the results
+	$(BIN)/python benchmarks/bench_faults.py $(if $(INPUT),--input $(INPUT)) --output-dir results/benchmarks $(ARGS)
 
 errors: setup ## write docs/errors.md from the cases of tests/bad_input
 	cd tests && ../$(BIN)/python -W ignore -m bad_input

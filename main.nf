@@ -2,6 +2,7 @@
 
 include { MMSRL } from './workflows/mmsrl'
 include { PLAN ; checkCommand } from './subworkflows/local/plan/main'
+include { failures } from './subworkflows/local/failures/main'
 include { helpText } from './subworkflows/local/help/main'
 
 workflow {
@@ -13,6 +14,7 @@ workflow {
         error("--input and --outdir are needed: a samplesheet, and a folder for the results (--help lists all parameters)")
     }
     else {
+        trace = file("${params.outdir}/pipeline_info/execution_trace.txt")
         params_json = groovy.json.JsonOutput.toJson(params)
         samplesheet = file(params.input, checkIfExists: true)
 
@@ -23,12 +25,17 @@ workflow {
         n_seeds = (params.n_seeds ?: (params.preset == 'default' ? 12 : 1)).toInteger()
         seeds = (0..<n_seeds).collect { member -> params.seed.toInteger() + member }
         gene_sets = params.gene_sets ? file(params.gene_sets, checkIfExists: true) : []
-        MMSRL(PLAN.out.sections, weights, channel.value(gene_sets), seeds, PLAN.out.code, channel.value(params_json))
+        MMSRL(PLAN.out.sections, weights, channel.value(gene_sets), seeds, PLAN.out.code, channel.value(params_json), trace, workflow.workDir)
     }
 
     workflow.onComplete = {
         if (params.outdir && params.help.toString() != 'true') {
             def report = file("${params.outdir}/report/mmsrl_report.html")
+            def failed = failures(file("${params.outdir}/pipeline_info/execution_trace.txt"), workflow.workDir)
+            if (workflow.success && workflow.stats.ignoredCount > 0) {
+                def said = failed.collect { task -> "\n  ${task.stage} of ${task.id}, exit status ${task.exit}: ${task.message}" }
+                log.error("Not all sections could be analysed. Mend the cause and start the same command with -resume.${said.join('')}")
+            }
             log.info(
                 workflow.success
                     ? "Report:  ${report.toUriString()}\nResults: ${file(params.outdir).toUriString()}"

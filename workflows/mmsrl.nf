@@ -1,5 +1,6 @@
 include { SPATIAL_DOMAINS } from '../subworkflows/local/spatial_domains/main'
 include { REPORT } from '../modules/local/report/main'
+include { failures } from '../subworkflows/local/failures/main'
 include { INDEX } from '../modules/local/index/main'
 
 // All files of a channel of [ meta, files ] as one list, sorted by path: in another order, or with other metadata, the
@@ -22,13 +23,20 @@ workflow MMSRL {
     seeds // list of integers: of the members of each unit's ensemble
     code // value channel: map of stage to fingerprint of its code; [:] where the container's version tells
     params_json // value channel: text, the parameters for report and manifest
+    trace // file: trace of this run, for why tasks failed
+    work_dir // folder of the tasks
 
     main:
     SPATIAL_DOMAINS(sections, weights, gene_sets, seeds, code)
     found = SPATIAL_DOMAINS.out
 
+    // What was asked for and what failed, so that the report can name what is missing and why. The trace is read after all
+    // other tasks have ended. Where nothing is left there is no report.
+    asked = sections
+        .map { meta, _source, _image, _alignment, truth -> [sample: meta.id, unit: meta.group ?: meta.id, labelled: truth as boolean] }
+        .toSortedList { sample -> sample.sample }
     REPORT(
-        filesOf(found.h5ad),
+        filesOf(found.h5ad).filter { files -> files },
         filesOf(found.summaries),
         filesOf(found.training),
         filesOf(found.evidence),
@@ -36,6 +44,10 @@ workflow MMSRL {
         found.versions.toSortedList { file -> file.toString() },
         filesOf(found.tiles),
         params_json,
+        asked
+            .map { samples -> [samples] }
+            .combine(filesOf(found.summaries).map { _files -> [failures(trace, work_dir)] })
+            .map { samples, failed -> groovy.json.JsonOutput.toJson([samples: samples, failures: failed]) },
         code.map { c -> c.report ?: '' },
     )
 

@@ -113,6 +113,15 @@ PARAMETERS: tuple[Parameter, ...] = (
         "with.",
         format="file-path",
     ),
+    Parameter(
+        "on_sample_error",
+        "pipeline",
+        "string",
+        "skip",
+        "When a section cannot be analysed: `skip` leaves it out, with the sections of its group, finishes all others, "
+        "names it in the report and ends with an exit status other than 0; `stop` starts nothing more.",
+        choices=("skip", "stop"),
+    ),
     Parameter("help", "pipeline", "boolean", False, "Print the parameters and stop.", hidden=True),
     Parameter("min_counts", "qc", "integer", 1, "Spots with fewer counts (UMIs) are removed.", minimum=0),
     Parameter("min_genes", "qc", "integer", 1, "Spots with fewer detected genes are removed.", minimum=0),

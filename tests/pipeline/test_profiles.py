@@ -99,6 +99,9 @@ QUESTIONS: dict[str, dict[str, Any]] = {
     "third oom": gpu("TRAIN", "docker", 3, OOM),
     "third oom features": gpu("FEATURES", "docker", 3, OOM),
     "third reclaimed": gpu("TRAIN", "awsbatch", 3, RECLAIMED),
+    "given up": gpu("QC", "docker", 3, OOM),
+    "needed by all": gpu("REPORT", "docker", 2, 1),
+    "stop": ask("QC", "docker", 2, 2, params={"on_sample_error": "stop"}),
     "limited": gpu("TRAIN", "awsbatch", 3, OOM, counts=100 * GIB),
     "plain slurm": ask("TRAIN", "slurm"),
     "one queue": ask("TRAIN", "awsbatch,gpu", params={"queue": "long"}),
@@ -190,8 +193,14 @@ def test_schedulers_that_do_not_know_accelerators_are_told_in_their_own_words(an
 @pytest.mark.parametrize("profile", ["docker", *CLOUDS])
 def test_what_another_attempt_can_mend_is_tried_again(answers: dict[str, Any], profile: str) -> None:
     strategies = {status: answers[f"end {profile} {status}"]["task"]["errorStrategy"] for status in (2, OOM, RECLAIMED)}
-    assert strategies == {2: "FINISH", OOM: "RETRY", RECLAIMED: "RETRY"}
-    assert answers[f"end {profile} 1"]["task"]["errorStrategy"] == ("RETRY" if profile == "awsbatch" else "FINISH")
+    assert strategies == {2: "IGNORE", OOM: "RETRY", RECLAIMED: "RETRY"}
+    assert answers[f"end {profile} 1"]["task"]["errorStrategy"] == ("RETRY" if profile == "awsbatch" else "IGNORE")
+
+
+def test_what_cannot_be_mended_ends_its_section_or_the_run(answers: dict[str, Any]) -> None:
+    assert answers["given up"]["task"]["errorStrategy"] == "IGNORE"
+    assert answers["needed by all"]["task"]["errorStrategy"] == "FINISH"
+    assert answers["stop"]["task"]["errorStrategy"] == "FINISH"
 
 
 def test_only_want_of_memory_makes_tasks_grow(answers: dict[str, Any]) -> None:

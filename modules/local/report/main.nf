@@ -11,6 +11,7 @@ process REPORT {
     path versions, stageAs: 'versions/?.yml'
     path tiles // <sample>.tiles.tif of the sections that have pictures, or []
     val params_json // text: all parameters of the run
+    val asked_json // text: samples asked for, and tasks that failed; the report names those that are missing
     val code // fingerprint of the stage's code; it only has to be part of the task's hash
 
     output:
@@ -30,8 +31,11 @@ process REPORT {
     cat > params.json <<'END_PARAMS'
     ${params_json}
     END_PARAMS
+    cat > asked.json <<'END_ASKED'
+    ${asked_json}
+    END_ASKED
 
-    mmsrl-report ${inputs.join(' ')} --params params.json ${args}
+    mmsrl-report ${inputs.join(' ')} --params params.json --asked asked.json ${args}
 
     mmsrl-versions --process "${task.process}" anndata jinja2 plotly > versions.yml
     """

@@ -18,6 +18,7 @@ from mmsrl._click import INPUT_FILE, stage_command
 @click.option("--versions", type=INPUT_FILE, multiple=True, help="versions.yml: process, tool, version; repeatable.")
 @click.option("--tiles", type=INPUT_FILE, multiple=True, help="<sample>.tiles.tif; repeatable.")
 @click.option("--params", type=INPUT_FILE, help="Parameters of the pipeline as JSON.")
+@click.option("--asked", "asked", type=INPUT_FILE, help="Samples asked for and tasks that failed, as JSON.")
 @click.option("--output-dir", type=click.Path(file_okay=False, path_type=Path), default=".", show_default=True)
 def main(
     assembled: tuple[Path, ...],
@@ -28,6 +29,7 @@ def main(
     versions: tuple[Path, ...],
     tiles: tuple[Path, ...],
     params: Path | None,
+    asked: Path | None,
     output_dir: Path,
     report_title: str,
     report_genes: str | None,
@@ -44,6 +46,7 @@ def main(
     from mmsrl.report.content import read_outputs
     from mmsrl.report.genes import listed_genes, not_found
     from mmsrl.report.manifest import build_manifest
+    from mmsrl.report.missing import missing_samples, read_asked
     from mmsrl.report.multiqc import multiqc_files, multiqc_versions
     from mmsrl.report.pictures import pictures_by_sample
     from mmsrl.report.render import render
@@ -52,12 +55,12 @@ def main(
     outputs = read_outputs(
         summaries=summaries, training=training, evidence=evidence, scores=scores, versions=versions, params=params
     )
-    asked = [gene.strip() for gene in (report_genes or "").split(",") if gene.strip()]
+    named = [gene.strip() for gene in (report_genes or "").split(",") if gene.strip()]
     genes: dict[str, dict[str, list[str]]] = {}
 
     def genes_of(unit: str) -> list[str]:
         results = (outputs.result(stage, unit, unit) for stage in ("markers", "enhance"))
-        genes[unit] = listed_genes(asked, *results)
+        genes[unit] = listed_genes(named, *results)
         return [gene for chosen in genes[unit].values() for gene in chosen]
 
     read = [sample for sample in (read_sample(path, genes_of) for path in assembled) if sample is not None]
@@ -65,15 +68,16 @@ def main(
         raise InputError("--assembled: only files of groups; give the files of their samples")
     by_name = {sample.name: sample for sample in read}
     samples = [by_name[name] for name in natural_order(by_name)]
-    notes = not_found(asked, {sample.name: list(sample.section.genes) for sample in samples})
+    notes = not_found(named, {sample.name: list(sample.section.genes) for sample in samples})
     for note in notes:
         log.warning("--report_genes: %s", note)
     output_dir.mkdir(parents=True, exist_ok=True)
-    page = render(samples, outputs, pictures_by_sample(samples, tiles), genes, notes, title=report_title)
+    missing = missing_samples(read_asked(asked), set(by_name), outputs.summaries) if asked else []
+    pictures = pictures_by_sample(samples, tiles)
+    page = render(samples, outputs, pictures, genes, notes, title=report_title, missing=missing)
     write_text(output_dir / "mmsrl_report.html", page)
-    write_json(
-        output_dir / "manifest.json", build_manifest(outputs, [(sample.name, sample.unit) for sample in samples])
-    )
+    units = [(sample.name, sample.unit) for sample in samples]
+    write_json(output_dir / "manifest.json", build_manifest(outputs, units, missing))
     for name, content in multiqc_files(outputs, samples).items():
         write_json(output_dir / name, content)
     if outputs.versions:

@@ -7,9 +7,12 @@ from typing import Any
 
 from mmsrl import __version__
 from mmsrl.report.content import Outputs, package_versions, seeds
+from mmsrl.report.missing import Missing
 
 
-def build_manifest(outputs: Outputs, samples: Sequence[tuple[str, str]]) -> dict[str, Any]:
+def build_manifest(
+    outputs: Outputs, samples: Sequence[tuple[str, str]], missing: Sequence[Missing] = ()
+) -> dict[str, Any]:
     """Collect parameters, seeds, versions and input checksums.
 
     Parameters
@@ -18,6 +21,8 @@ def build_manifest(outputs: Outputs, samples: Sequence[tuple[str, str]]) -> dict
         What the stages wrote.
     samples
         Sample and unit, in the order of the report.
+    missing
+        Samples whose results are missing, or a part of them.
     """
     return {
         "pipeline": {"name": "mmsrl", "version": __version__},
@@ -33,6 +38,7 @@ def build_manifest(outputs: Outputs, samples: Sequence[tuple[str, str]]) -> dict
             }
             for sample, unit in samples
         ],
+        "missing": [entry._asdict() for entry in missing],
         "stages": [
             {"stage": stage, "id": id_, "parameters": summary["parameters"], "messages": summary["messages"]}
             for (stage, id_), summary in sorted(outputs.summaries.items())

@@ -13,6 +13,7 @@ from mmsrl import __version__
 from mmsrl.parameters import PARAMETERS, STAGES
 from mmsrl.report.content import SAMPLE_STAGES, Outputs, brief, package_versions, show
 from mmsrl.report.methods import REFERENCES, paragraphs
+from mmsrl.report.missing import Missing
 from mmsrl.report.page import sample_content, unit_content
 from mmsrl.report.sample import Sample
 from mmsrl.report.store import Store
@@ -29,6 +30,7 @@ def render(
     notes: Sequence[str] = (),
     *,
     title: str,
+    missing: Sequence[Missing] = (),
 ) -> str:
     """Return the whole report as HTML.
 
@@ -46,6 +48,8 @@ def render(
         What the report itself leaves out of what was asked for.
     title
         Heading of the report.
+    missing
+        Samples whose results are missing, or a part of them.
     """
     environment = Environment(
         loader=PackageLoader("mmsrl.report"),
@@ -72,6 +76,7 @@ def render(
         version=__version__,
         plotly=Markup(get_plotlyjs()),
         pages=pages,
+        missing=missing,
         groups=_groups(pages),
         metrics=[metric for metric in HEADLINE_SCORES if any(metric in page["scores"] for page in pages)],
         warnings=_warnings(pages, outputs),

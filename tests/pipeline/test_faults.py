@@ -1,0 +1,144 @@
+"""Sections that fail, tasks that lack memory, and a killed engine: what is lost and what is not. Stub runs."""
+
+from __future__ import annotations
+
+import csv
+import os
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from pipeline.runs import ROOT, Project
+
+SHEET = """\
+sample,spaceranger_dir,truth,group
+good,{data},{data}/truth.csv,
+bad,{data},,
+mate1,{data},,pair
+mate2,{data},,pair
+"""
+TRACE = """\
+trace {{
+    file   = '{folder}/trace.txt'
+    fields = 'hash,name,status,exit,attempt,memory'
+}}
+process.resourceLimits = [cpus: 1, memory: 9.GB]
+"""
+FAIL = """\
+process {
+    withName: 'QC' {
+        beforeScript = {
+            meta.id in ['bad', 'mate2'] ? "echo 'mmsrl-qc: error: no spot is left' > .command.err; exit 2" : ''
+        }
+    }
+}
+"""
+STARVE = """\
+process {
+    withName: 'QC' {
+        beforeScript = { meta.id == 'good' && task.attempt < 3 ? 'exit 137' : meta.id == 'bad' ? 'exit 137' : '' }
+    }
+}
+"""
+WAIT = "process { withName: 'CONSENSUS' { beforeScript = 'sleep 20' } }\n"
+
+
+@pytest.fixture
+def arguments(project: Project, tmp_path: Path) -> list[str | Path]:
+    (tmp_path / "sheet.csv").write_text(SHEET.format(data=project.root / "tests/data/tiny"))
+    return ["-stub", "-c", tmp_path / "fault.config", "--input", tmp_path / "sheet.csv", "--n_seeds", "1"]
+
+
+def configure(folder: Path, fault: str) -> None:
+    (folder / "fault.config").write_text(TRACE.format(folder=folder) + fault)
+
+
+def tasks(folder: Path) -> Iterator[tuple[str, str, dict[str, str]]]:
+    """Yield process, tag and row of every attempt of the last run."""
+    with (folder / "trace.txt").open(newline="") as handle:
+        for row in csv.DictReader(handle, delimiter="\t"):
+            process, _, tag = row["name"].split(":")[-1].partition(" ")
+            yield process, tag.strip("()"), row
+
+
+def assembled(folder: Path) -> set[str]:
+    return {tag for process, tag, row in tasks(folder) if process == "ASSEMBLE" and row["status"] != "FAILED"}
+
+
+def test_a_section_that_fails_ends_itself_and_its_group_alone(
+    project: Project, tmp_path: Path, arguments: list[str | Path]
+) -> None:
+    configure(tmp_path, FAIL)
+
+    run = project.run(*arguments)
+
+    assert run.status == 1, run.text
+    assert assembled(tmp_path) == {"good"}
+    assert "qc of bad, exit status 2: mmsrl-qc: error: no spot is left" in run.text
+    assert "Not all sections could be analysed" in run.text
+    assert [row["status"] for process, _, row in tasks(tmp_path) if process == "REPORT"] == ["COMPLETED"]
+
+    configure(tmp_path, "")
+    mended = project.run(*arguments, "-resume")
+
+    assert mended.status == 0, mended.text
+    assert assembled(tmp_path) == {"good", "bad", "pair"}
+    again = {tag for process, tag, row in tasks(tmp_path) if row["status"] == "COMPLETED" and process == "TRAIN"}
+    assert again == {"bad seed 0", "pair seed 0"}
+
+
+def test_a_section_that_fails_stops_the_run_where_that_is_asked_for(
+    project: Project, tmp_path: Path, arguments: list[str | Path]
+) -> None:
+    configure(tmp_path, FAIL)
+
+    run = project.run(*arguments, "--on_sample_error", "stop")
+
+    assert run.status == 1
+    assert "The run stopped" in run.text
+    assert not assembled(tmp_path)
+
+
+def test_want_of_memory_is_met_with_more_and_then_given_up(
+    project: Project, tmp_path: Path, arguments: list[str | Path]
+) -> None:
+    configure(tmp_path, STARVE)
+
+    run = project.run(*arguments)
+
+    assert run.status == 1, run.text
+    memory = {
+        sample: [row["memory"] for process, tag, row in tasks(tmp_path) if (process, tag) == ("QC", sample)]
+        for sample in ("good", "bad")
+    }
+    assert memory == dict.fromkeys(("good", "bad"), ["4 GB", "8 GB", "9 GB"])
+    assert assembled(tmp_path) == {"good", "pair"}
+
+
+def test_a_killed_engine_loses_no_task_that_had_ended(
+    project: Project, tmp_path: Path, arguments: list[str | Path]
+) -> None:
+    configure(tmp_path, WAIT)
+    command = [ROOT / "engine/nextflow", "-q", "run", project.root / "main.nf", "-profile", "local,test"]
+    command += ["-ansi-log", "false", "--outdir", project.launch / "results", *arguments]
+    engine = subprocess.Popen(
+        [*map(str, command)], cwd=project.launch, env={**os.environ, "PYTHONPATH": str(project.root / "src")}
+    )
+    trained: set[str] = set()
+    while len(trained) < 3 and engine.poll() is None:
+        time.sleep(0.2)
+        if (tmp_path / "trace.txt").exists():
+            trained = {row["hash"] for process, _, row in tasks(tmp_path) if process == "TRAIN"}
+    engine.kill()
+    engine.wait()
+    assert len(trained) == 3
+
+    configure(tmp_path, "")
+    run = project.run(*arguments, "-resume")
+
+    assert run.status == 0, run.text
+    assert {row["hash"] for process, _, row in tasks(tmp_path) if process == "TRAIN"} == trained
+    assert assembled(tmp_path) == {"good", "bad", "pair"}
+    assert not [path for path in (project.launch / "results").rglob(".*") if path.is_file()]

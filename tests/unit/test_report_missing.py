@@ -1,0 +1,84 @@
+"""Samples that were asked for and are not in the results are named with the stage where they ended, and why."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from conftest import SmallRun
+
+from mmsrl._errors import InputError
+from mmsrl.report.cli import main as report
+from mmsrl.report.missing import NEEDED, Asked, missing_samples, read_asked
+
+SAMPLES = [
+    {"sample": "A", "unit": "A", "labelled": True},
+    {"sample": "B", "unit": "pair", "labelled": False},
+    {"sample": "C", "unit": "pair", "labelled": False},
+]
+
+
+def summaries(*left_out: tuple[str, str]) -> dict[tuple[str, str], dict]:
+    """Return the summaries of a run in which all went well but for what is left out."""
+    ids = {"ingest": "ABC", "qc": "ABC", "features": "ABC"}
+    keys = [(stage, id) for stage in (*NEEDED, "evaluate") for id in ids.get(stage, ["A", "pair"])]
+    return {key: {} for key in keys if key not in left_out}
+
+
+def test_nothing_is_missing_where_all_went_well() -> None:
+    assert missing_samples(Asked(SAMPLES, []), {"A", "B", "C"}, summaries()) == []
+
+
+def test_stage_and_message_of_what_failed() -> None:
+    failures = [{"stage": "qc", "id": "A", "exit": "2", "message": "no spot is left"}]
+    left = summaries(*((stage, "A") for stage in (*NEEDED[1:], "evaluate")))
+    (only,) = missing_samples(Asked(SAMPLES, failures), {"B", "C"}, left)
+    assert only == ("A", "qc", "not analysed: quality control failed", "no spot is left")
+
+
+def test_a_group_ends_with_the_section_that_failed() -> None:
+    left = summaries(("features", "C"), *((stage, "pair") for stage in (*NEEDED[3:], "evaluate")))
+    b, c = missing_samples(Asked(SAMPLES, []), {"A"}, left)
+    assert (b.sample, b.text) == ("B", "not analysed, as C of its group pair could not be")
+    assert (c.sample, c.stage, c.text) == ("C", "features", "not analysed: image features failed")
+
+
+def test_a_stage_of_the_unit_is_told_of_all_its_sections() -> None:
+    failures = [{"stage": "trajectory", "id": "pair", "exit": "1", "message": "disk full"}]
+    left = summaries(*((stage, "pair") for stage in ("trajectory", "assemble")))
+    found = missing_samples(Asked(SAMPLES, failures), {"A"}, left)
+    assert [(m.sample, m.stage, m.message) for m in found] == [
+        ("B", "trajectory", "disk full"),
+        ("C", "trajectory", "disk full"),
+    ]
+
+
+def test_scores_that_failed_leave_the_section_in() -> None:
+    (only,) = missing_samples(Asked(SAMPLES, []), {"A", "B", "C"}, summaries(("evaluate", "A")))
+    assert (only.sample, only.text) == ("A", "without scores: the comparison with its labels failed")
+
+
+@pytest.mark.parametrize("content", ["[]", '{"samples": []}', '{"samples": [{"sample": "A"}], "failures": []}', "{"])
+def test_other_files_are_refused(tmp_path: Path, content: str) -> None:
+    (tmp_path / "asked.json").write_text(content)
+    with pytest.raises(InputError, match=r"^asked\.json: "):
+        read_asked(tmp_path / "asked.json")
+
+
+def test_report_and_manifest_name_what_is_missing(assembled_run: SmallRun) -> None:
+    asked = {
+        "samples": [{"sample": "lost", "unit": "lost", "labelled": False}],
+        "failures": [{"stage": "ingest", "id": "lost", "exit": "2", "message": "sample lost: <truncated>"}],
+    }
+    path = assembled_run.folder / "asked.json"
+    path.write_text(json.dumps(asked))
+    result = CliRunner().invoke(report, [*assembled_run.report_arguments(), "--asked", str(path)])
+    assert result.exit_code == 0, result.output
+    (html,) = assembled_run.folder.rglob("mmsrl_report.html")
+    text = html.read_text()
+    assert "What is missing" in text
+    assert "<strong>lost</strong> not analysed: ingest failed: <q>sample lost: &lt;truncated&gt;</q>" in text
+    manifest = json.loads(html.with_name("manifest.json").read_text())
+    assert [entry["sample"] for entry in manifest["missing"]] == ["lost"]
