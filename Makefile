@@ -10,7 +10,7 @@ SHEETS  ?= assets/demo/samplesheet_pair.csv
 SHEET   ?=
 ACCURACY := results/bench_accuracy
 
-.PHONY: bench-accuracy bench-load help setup demo test test-unit test-modules test-pipeline lint test-containers lock bench-train bench-joint bench-features bench-faults errors generate clean
+.PHONY: bench-accuracy bench-load help setup demo test test-unit test-modules test-pipeline lint test-containers lock bench-train bench-joint bench-features errors generate clean
 
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -t -s "$$(printf '\t')"
@@ -83,9 +83,6 @@ bench-load: setup ## 500 sections x 10 seeds as stubs through the engine, or the
 
 generate: setup ## write nextflow_schema.json, conf/params.config and docs/parameters.md from the table of parameters
 	$(BIN)/python -m mmsrl.generate
-
-bench-faults: setup ## kill tasks and the engine at every stage of a real run of INPUT (or of the tiny sections) and compare the results
-	$(BIN)/python benchmarks/bench_faults.py $(if $(INPUT),--input $(INPUT)) --output-dir results/benchmarks $(ARGS)
 
 errors: setup ## write docs/errors.md from the cases of tests/bad_input
 	cd tests && ../$(BIN)/python -W ignore -m bad_input
