@@ -103,9 +103,6 @@ release-check: setup ## whether VERSION can be released: docs/release.md
 generate: setup ## write nextflow_schema.json, conf/params.config and docs/parameters.md from the table of parameters
 	$(BIN)/python -m mmsrl.generate
 
-bench-faults: setup ## kill tasks and the engine at every stage of a real run of INPUT (or of the tiny sections) and compare the results
-	$(BIN)/python benchmarks/bench_faults.py $(if $(INPUT),--input $(INPUT)) --output-dir results/benchmarks $(ARGS)
-
 errors: setup ## write docs/errors.md from the cases of tests/bad_input
 	cd tests && ../$(BIN)/python -W ignore -m bad_input
 

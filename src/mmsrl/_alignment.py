@@ -60,10 +60,15 @@ def _loupe(content: dict[str, Any]) -> Alignment:
     if isinstance(spots, list):
         placed = [spot for spot in spots if isinstance(spot, dict) and {"row", "col", "imageX", "imageY"} <= set(spot)]
         if len(placed) >= FEWEST_SPOTS:
-            return Alignment(
-                None, {(int(s["row"]), int(s["col"])): (float(s["imageX"]), float(s["imageY"])) for s in placed}
-            )
-    to_cytassist = (content.get("cytAssistInfo") or {}).get("transformImages")
+            try:
+                places = {(int(s["row"]), int(s["col"])): (float(s["imageX"]), float(s["imageY"])) for s in placed}
+            except (TypeError, ValueError, OverflowError):
+                places = {}
+            if not places or not np.isfinite(list(places.values())).all():
+                raise InputError("a spot's row, col, imageX or imageY is no number; export the alignment again")
+            return Alignment(None, places)
+    info = content.get("cytAssistInfo")
+    to_cytassist = info.get("transformImages") if isinstance(info, dict) else None
     if to_cytassist is None:
         raise InputError(
             "alignment of Loupe Browser with neither the spots' places on the image (oligo: imageX, imageY) nor a "

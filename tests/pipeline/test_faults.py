@@ -20,10 +20,7 @@ mate1,{data},,pair
 mate2,{data},,pair
 """
 TRACE = """\
-trace {{
-    file   = '{folder}/trace.txt'
-    fields = 'hash,name,status,exit,attempt,memory'
-}}
+trace.fields = 'hash,name,status,exit,attempt,memory'
 process.resourceLimits = [cpus: 1, memory: 9.GB]
 """
 FAIL = """\
@@ -48,16 +45,23 @@ WAIT = "process { withName: 'CONSENSUS' { beforeScript = 'sleep 20' } }\n"
 @pytest.fixture
 def arguments(project: Project, tmp_path: Path) -> list[str | Path]:
     (tmp_path / "sheet.csv").write_text(SHEET.format(data=project.root / "tests/data/tiny"))
-    return ["-stub", "-c", tmp_path / "fault.config", "--input", tmp_path / "sheet.csv", "--n_seeds", "1"]
+    return ["-stub", "-c", tmp_path / "fault.config", "--input", tmp_path / "sheet.csv", "--n_seeds", "1"] + [
+        "--outdir",
+        tmp_path / "results",
+    ]
 
 
 def configure(folder: Path, fault: str) -> None:
-    (folder / "fault.config").write_text(TRACE.format(folder=folder) + fault)
+    (folder / "fault.config").write_text(TRACE + fault)
+
+
+def trace(folder: Path) -> Path:
+    return folder / "results/pipeline_info/execution_trace.txt"
 
 
 def tasks(folder: Path) -> Iterator[tuple[str, str, dict[str, str]]]:
     """Yield process, tag and row of every attempt of the last run."""
-    with (folder / "trace.txt").open(newline="") as handle:
+    with trace(folder).open(newline="") as handle:
         for row in csv.DictReader(handle, delimiter="\t"):
             process, _, tag = row["name"].split(":")[-1].partition(" ")
             yield process, tag.strip("()"), row
@@ -78,6 +82,7 @@ def test_a_section_that_fails_ends_itself_and_its_group_alone(
     assert assembled(tmp_path) == {"good"}
     assert "qc of bad, exit status 2: mmsrl-qc: error: no spot is left" in run.text
     assert "Not all sections could be analysed" in run.text
+    assert (tmp_path / "results/report/mmsrl_report.html").exists()
     assert [row["status"] for process, _, row in tasks(tmp_path) if process == "REPORT"] == ["COMPLETED"]
 
     configure(tmp_path, "")
@@ -97,7 +102,7 @@ def test_a_section_that_fails_stops_the_run_where_that_is_asked_for(
     run = project.run(*arguments, "--on_sample_error", "stop")
 
     assert run.status == 1
-    assert "The run stopped" in run.text
+    assert "Error executing process" in run.text
     assert not assembled(tmp_path)
 
 
@@ -122,14 +127,14 @@ def test_a_killed_engine_loses_no_task_that_had_ended(
 ) -> None:
     configure(tmp_path, WAIT)
     command = [ROOT / "engine/nextflow", "-q", "run", project.root / "main.nf", "-profile", "local,test"]
-    command += ["-ansi-log", "false", "--outdir", project.launch / "results", *arguments]
+    command += ["-ansi-log", "false", *arguments]
     engine = subprocess.Popen(
         [*map(str, command)], cwd=project.launch, env={**os.environ, "PYTHONPATH": str(project.root / "src")}
     )
     trained: set[str] = set()
     while len(trained) < 3 and engine.poll() is None:
         time.sleep(0.2)
-        if (tmp_path / "trace.txt").exists():
+        if trace(tmp_path).exists():
             trained = {row["hash"] for process, _, row in tasks(tmp_path) if process == "TRAIN"}
     engine.kill()
     engine.wait()
@@ -141,4 +146,4 @@ def test_a_killed_engine_loses_no_task_that_had_ended(
     assert run.status == 0, run.text
     assert {row["hash"] for process, _, row in tasks(tmp_path) if process == "TRAIN"} == trained
     assert assembled(tmp_path) == {"good", "bad", "pair"}
-    assert not [path for path in (project.launch / "results").rglob(".*") if path.is_file()]
+    assert not [path for path in (tmp_path / "results").rglob(".*") if path.is_file()]
