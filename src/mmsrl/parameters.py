@@ -109,8 +109,7 @@ PARAMETERS: tuple[Parameter, ...] = (
         "pipeline",
         "string",
         None,
-        "Gene sets (GMT: name, description and genes, with tabs between) that the markers of each domain are compared "
-        "with.",
+        "Gene sets (GMT: name, description, genes, with tabs between) that markers of domains are compared with.",
         format="file-path",
     ),
     Parameter(
@@ -443,11 +442,7 @@ PARAMETERS: tuple[Parameter, ...] = (
         hidden=True,
     ),
     Parameter("config_profile_name", "institutional_config", "string", None, "Name of the profile.", hidden=True),
-    Parameter(
-        "config_profile_description", "institutional_config", "string", None, "What the profile is for.", hidden=True
-    ),
-    Parameter(
-        "config_profile_contact", "institutional_config", "string", None, "Who looks after the profile.", hidden=True
-    ),
+    Parameter("config_profile_description", "institutional_config", "string", None, "What it is for.", hidden=True),
+    Parameter("config_profile_contact", "institutional_config", "string", None, "Who looks after it.", hidden=True),
     Parameter("config_profile_url", "institutional_config", "string", None, "More about the profile.", hidden=True),
 )

@@ -13,7 +13,7 @@ from mmsrl.check.cli import main
 PROJECT = Path(__file__).parents[2]
 STAGES = {
     *("ingest", "qc", "features", "train", "domains", "consensus"),
-    *("markers", "trajectory", "enhance", "evaluate", "assemble", "report"),
+    *("markers", "trajectory", "enhance", "evaluate", "assemble", "figures", "report", "index"),
 }
 
 
@@ -52,7 +52,7 @@ def test_plan_has_samples_units_parameters_and_code(here):
     result = check(here, sheet)
     assert result.exit_code == 0, result.output
     plan = plan_of(here)
-    empty = {"h5ad": None, "image": None, "alignment": None, "bin_size": None, "truth": None}
+    empty = {"h5ad": None, "spatialdata": None, "image": None, "alignment": None, "bin_size": None, "truth": None}
     assert plan["samples"] == [
         {"id": "a", "unit": "both", "spaceranger_dir": str(here / "a"), "n_domains": 2, "group": "both"} | empty,
         {"id": "b", "unit": "both", "spaceranger_dir": str(here / "b"), "n_domains": 2, "group": "both"} | empty,

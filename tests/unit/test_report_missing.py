@@ -11,7 +11,8 @@ from conftest import SmallRun
 
 from mmsrl._errors import InputError
 from mmsrl.report.cli import main as report
-from mmsrl.report.missing import NEEDED, Asked, missing_samples, read_asked
+from mmsrl.report.content import Asked, read_asked
+from mmsrl.report.missing import NEEDED, missing_samples
 
 SAMPLES = [
     {"sample": "A", "unit": "A", "labelled": True},

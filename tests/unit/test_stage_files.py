@@ -146,7 +146,7 @@ def test_table_keeps_names_that_look_like_numbers(tmp_path: Path) -> None:
 )
 def test_error_of_the_file_system_is_one_message(number: int, remedy: str) -> None:
     @stage_command("assemble")
-    def command() -> None:
+    def command(**_: object) -> None:
         raise OSError(number, os.strerror(number), "/results/a.h5ad")
 
     result = CliRunner().invoke(command, [])

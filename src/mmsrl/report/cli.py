@@ -43,10 +43,10 @@ def main(
     from mmsrl._files import write_json, write_text
     from mmsrl._palette import natural_order
     from mmsrl.report.api import read_sample
-    from mmsrl.report.content import read_outputs
+    from mmsrl.report.content import read_asked, read_outputs
     from mmsrl.report.genes import listed_genes, not_found
     from mmsrl.report.manifest import build_manifest
-    from mmsrl.report.missing import missing_samples, read_asked
+    from mmsrl.report.missing import missing_samples
     from mmsrl.report.multiqc import multiqc_files, multiqc_versions
     from mmsrl.report.pictures import pictures_by_sample
     from mmsrl.report.render import render

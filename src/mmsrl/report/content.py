@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypedDict
@@ -80,6 +80,21 @@ class Outputs:
         return {metric: float(value) for metric, value in values.items() if math.isfinite(value)}
 
 
+@dataclass(frozen=True)
+class Asked:
+    """What the run was to do, and what failed in it."""
+
+    samples: Sequence[Mapping[str, Any]]
+    """``sample``, ``unit``, and ``labelled``: whether it came with labels."""
+    failures: Sequence[Mapping[str, Any]]
+    """Tasks that failed for good: ``stage``, ``id`` of sample or unit, ``exit``, ``message``."""
+
+    def message(self, stage: str, id: str) -> str:
+        """Return what the task of a stage said; empty where that is not known."""
+        said = (task["message"] for task in self.failures if (task["stage"], task["id"]) == (stage, id))
+        return str(next(said, ""))
+
+
 def read_outputs(
     *,
     summaries: Iterable[Path],
@@ -116,6 +131,23 @@ def read_outputs(
     if params is not None:
         outputs.params = read_json(params)
     return outputs
+
+
+def read_asked(path: Path) -> Asked:
+    """Read the samples that were asked for and the tasks that failed.
+
+    Raises
+    ------
+    InputError
+        The file holds something else.
+    """
+    content = read_json(path)
+    keys = {"samples": {"sample", "unit", "labelled"}, "failures": {"stage", "id", "exit", "message"}}
+    for name, needed in keys.items():
+        entries = content.get(name) if isinstance(content, dict) else None
+        if not isinstance(entries, list) or not all(isinstance(e, dict) and needed <= e.keys() for e in entries):
+            raise InputError(f"{path.name}: has no list {name}, each with {', '.join(sorted(needed))}")
+    return Asked(**{name: content[name] for name in keys})
 
 
 def _read_versions(path: Path) -> dict[str, dict[str, str]]:

@@ -2,33 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
-from mmsrl._errors import InputError
-from mmsrl._files import read_json
 from mmsrl.parameters import STAGES
-from mmsrl.report.content import SAMPLE_STAGES
+from mmsrl.report.content import SAMPLE_STAGES, Asked
 
 NEEDED = ("ingest", "qc", "features", "train", "domains", "consensus", "markers", "trajectory", "enhance", "assemble")
 """Stages without which there are no results of a sample, in the order of the data."""
-
-
-@dataclass(frozen=True)
-class Asked:
-    """What the run was to do, and what failed in it."""
-
-    samples: Sequence[Mapping[str, Any]]
-    """``sample``, ``unit``, and ``labelled``: whether it came with labels."""
-    failures: Sequence[Mapping[str, Any]]
-    """Tasks that failed for good: ``stage``, ``id`` of sample or unit, ``exit``, ``message``."""
-
-    def message(self, stage: str, id: str) -> str:
-        """Return what the task of a stage said; empty where that is not known."""
-        said = (task["message"] for task in self.failures if (task["stage"], task["id"]) == (stage, id))
-        return str(next(said, ""))
 
 
 class Missing(NamedTuple):
@@ -41,23 +22,6 @@ class Missing(NamedTuple):
     """What is missing, and why."""
     message: str
     """What the stage said; empty where that is not known."""
-
-
-def read_asked(path: Path) -> Asked:
-    """Read the samples that were asked for and the tasks that failed.
-
-    Raises
-    ------
-    InputError
-        The file holds something else.
-    """
-    content = read_json(path)
-    keys = {"samples": {"sample", "unit", "labelled"}, "failures": {"stage", "id", "exit", "message"}}
-    for name, needed in keys.items():
-        entries = content.get(name) if isinstance(content, dict) else None
-        if not isinstance(entries, list) or not all(isinstance(e, dict) and needed <= e.keys() for e in entries):
-            raise InputError(f"{path.name}: has no list {name}, each with {', '.join(sorted(needed))}")
-    return Asked(**{name: content[name] for name in keys})
 
 
 def missing_samples(asked: Asked, found: Collection[str], summaries: Mapping[tuple[str, str], Any]) -> list[Missing]:
