@@ -10,7 +10,7 @@ SHEETS  ?= assets/demo/samplesheet_pair.csv
 SHEET   ?=
 ACCURACY := results/bench_accuracy
 
-.PHONY: help setup demo test test-unit test-modules test-pipeline lint lint-nf-core picture release-check test-containers tutorials lock bench-accuracy bench-train bench-joint bench-features bench-load bench-faults errors generate clean
+.PHONY: help setup demo test test-unit test-modules test-pipeline lint lint-nf-core picture release-check test-containers tutorials lock bench-accuracy bench-train bench-joint bench-features bench-load errors generate clean
 
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -t -s "$$(printf '\t')"
@@ -99,9 +99,6 @@ bench-load: setup ## 500 sections x 10 seeds as stubs through the engine, or the
 
 release-check: setup ## whether VERSION can be released: docs/release.md
 	RELEASE=$(VERSION) $(BIN)/python -m pytest tests/unit/test_release.py
-
-bench-faults: setup ## kill a task, and the engine, at every stage of a real run, and compare what comes out
-	$(BIN)/python benchmarks/bench_faults.py --output-dir results/benchmarks $(ARGS)
 
 generate: setup ## write nextflow_schema.json, conf/params.config and docs/parameters.md from the table of parameters
 	$(BIN)/python -m mmsrl.generate
