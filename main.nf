@@ -31,8 +31,8 @@ workflow {
     workflow.onComplete = {
         if (params.outdir && params.help.toString() != 'true') {
             def report = file("${params.outdir}/report/mmsrl_report.html")
-            def failed = failures(file("${params.outdir}/pipeline_info/execution_trace.txt"), workflow.workDir)
             if (workflow.success && workflow.stats.ignoredCount > 0) {
+                def failed = failures(file("${params.outdir}/pipeline_info/execution_trace.txt"), workflow.workDir)
                 def said = failed.collect { task -> "\n  ${task.stage} of ${task.id}, exit status ${task.exit}: ${task.message}" }
                 log.error("Not all sections could be analysed. Mend the cause and start the same command with -resume.${said.join('')}")
             }

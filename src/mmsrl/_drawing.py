@@ -11,6 +11,8 @@ from matplotlib.collections import PolyCollection
 from matplotlib.colors import LogNorm, Normalize
 from numpy.typing import NDArray
 
+from mmsrl._sections import finest_image
+
 MARGIN = 0.04
 """Tissue shown around the spots, as a share of their extent."""
 
@@ -31,12 +33,8 @@ class Background(NamedTuple):
 
 def background_of(library: Mapping[str, Any]) -> Background | None:
     """Return the finest tissue image of an entry of ``uns['spatial']``, ``None`` where there is none."""
-    for size in ("hires", "lowres"):
-        image = library.get("images", {}).get(size)
-        scale = library.get("scalefactors", {}).get(f"tissue_{size}_scalef")
-        if image is not None and scale is not None:
-            return Background(np.asarray(image), float(scale))
-    return None
+    found = finest_image(library)
+    return None if found is None else Background(*found)
 
 
 class Window(NamedTuple):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import anndata as ad
 import numpy as np
@@ -109,6 +110,22 @@ def spot_table(samples: Sequence[str], section: np.ndarray, barcodes: Sequence[s
     names = [f"{barcode}-{sample}" for barcode, sample in zip(barcodes, rows, strict=True)]
     index = pd.Index(names if len(samples) > 1 else list(barcodes), dtype=object)
     return pd.DataFrame({_keys.SAMPLE: rows, _keys.BARCODE: list(barcodes)}, index=index)
+
+
+def spot_diameter(about: Mapping[str, Any]) -> float:
+    """Return the width of a spot in full-resolution pixels by ``uns['mmsrl']``; four fifths of a pitch if not told."""
+    told = float(about.get(_keys.SPOT_DIAMETER_PX, np.nan))
+    return told if np.isfinite(told) else 0.8 * float(about.get(_keys.PITCH_PX, np.nan))
+
+
+def finest_image(library: Mapping[str, Any]) -> tuple[np.ndarray, float] | None:
+    """Return the finest tissue image of an entry of ``uns['spatial']`` and its scale, ``None`` where there is none."""
+    for size in ("hires", "lowres"):
+        image = library.get("images", {}).get(size)
+        scale = library.get("scalefactors", {}).get(f"tissue_{size}_scalef")
+        if image is not None and scale is not None:
+            return np.asarray(image), float(scale)
+    return None
 
 
 def in_pitches(adata: ad.AnnData) -> np.ndarray:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import anndata as ad
 import numpy as np
 
 from mmsrl import _keys
 from mmsrl._errors import InputError
+from mmsrl._sections import spot_diameter
 
 if TYPE_CHECKING:
     from spatialdata import SpatialData
@@ -55,7 +55,7 @@ def to_spatialdata(adata: ad.AnnData) -> SpatialData:
         shapes[sample] = ShapesModel.parse(
             np.asarray(adata.obsm[_keys.SPATIAL], dtype=np.float64)[own],
             geometry=0,
-            radius=_diameter(about.get("samples", {}).get(sample, about)) / 2,
+            radius=spot_diameter(about.get("samples", {}).get(sample, about)) / 2,
             index=adata.obs_names[own],
             transformations={sample: Identity()},
         )
@@ -73,9 +73,3 @@ def to_spatialdata(adata: ad.AnnData) -> SpatialData:
     table.obs[SPOT] = table.obs_names.to_numpy(dtype=object)
     parsed = TableModel.parse(table, region=list(shapes), region_key=_keys.SAMPLE, instance_key=SPOT)
     return spatialdata.SpatialData(images=images, shapes=shapes, tables={"table": parsed})
-
-
-def _diameter(about: dict[str, Any]) -> float:
-    """Return the width of a spot in pixels; where nothing tells, as the figures and the report draw it."""
-    diameter = float(about.get(_keys.SPOT_DIAMETER_PX, math.nan))
-    return diameter if math.isfinite(diameter) else 0.8 * float(about[_keys.PITCH_PX])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,7 +13,7 @@ from mmsrl import _keys
 from mmsrl._drawing import background_of
 from mmsrl._errors import InputError
 from mmsrl._palette import natural_order
-from mmsrl._sections import sample_of
+from mmsrl._sections import sample_of, spot_diameter
 from mmsrl.figures.draw import Spots, Values, connections, domains_on_tissue, layout, values_on_tissue
 
 QUALITY = {
@@ -74,10 +73,9 @@ def figures(adata: ad.AnnData, paga: Sequence[Mapping[str, Any]] = ()) -> dict[s
 
 def _spots(adata: ad.AnnData, name: str) -> Spots:
     about = adata.uns.get(_keys.UNS, {})
-    diameter = float(about.get(_keys.SPOT_DIAMETER_PX, math.nan))
     return Spots(
         np.asarray(adata.obsm[_keys.SPATIAL], dtype=np.float64),
-        diameter if math.isfinite(diameter) else 0.8 * float(about[_keys.PITCH_PX]),
+        spot_diameter(about),
         about.get(_keys.PLATFORM) == "visium_hd",
         background_of(adata.uns.get(_keys.UNS_SPATIAL, {}).get(name, {})),
     )

@@ -113,9 +113,8 @@ def layout(
         _coloured(figure, axis, drawn, panel._replace(values=panel.values[order]))
         axis.set_title(panel.title)
     for axis in axes:
-        axis.set(xticks=[], yticks=[], xlabel="UMAP 1", ylabel="UMAP 2")
-        axis.set_aspect("equal")
-        axis.spines[:].set_visible(False)
+        axis.set(xlabel="UMAP 1", ylabel="UMAP 2")
+        _empty_layout(axis)
     return figure
 
 
@@ -154,10 +153,9 @@ def connections(
         axis.annotate(label, centre[label], ha="center", va="center", fontweight="bold", zorder=3).set_bbox(
             {"boxstyle": "round,pad=0.1", "facecolor": "white", "edgecolor": "none", "alpha": 0.75}
         )
-    axis.set(xticks=[], yticks=[], title="Connections of domains")
+    axis.set_title("Connections of domains")
     axis.margins(0.08)
-    axis.set_aspect("equal")
-    axis.spines[:].set_visible(False)
+    _empty_layout(axis)
     return figure
 
 
@@ -175,6 +173,12 @@ def _panels(title: str, window: Window, n: int) -> tuple[Figure, list[Axes]]:
     for axis in axes[:n]:
         empty_tissue(axis, window)
     return figure, axes[:n]
+
+
+def _empty_layout(axis: Axes) -> None:
+    """Make axes those of a layout, where only distances mean something: no ticks."""
+    axis.set(xticks=[], yticks=[], aspect="equal")
+    axis.spines[:].set_visible(False)
 
 
 def _tissue(axis: Axes, section: Spots, window: Window) -> None:

@@ -15,6 +15,7 @@ from anndata.io import read_elem, sparse_dataset
 
 from mmsrl import _keys
 from mmsrl._hdf5 import open_stage_file
+from mmsrl._sections import finest_image, spot_diameter
 from mmsrl.report.sample import METRICS, Sample
 from mmsrl.report.tissue import Gene, Section
 
@@ -55,13 +56,11 @@ def read_sample(path: Path, genes_of: Callable[[str], Iterable[str]] = lambda un
         umap = np.asarray(read_elem(file["obsm"][_keys.UMAP]), np.float64) if _keys.UMAP in file["obsm"] else None
         genes = _genes(file, var, [gene for gene in genes_of(unit) if gene in var.index])
     image, scale = _image(library.get(name, {}))
-    pitch = float(facts.get(_keys.PITCH_PX, math.nan))
-    diameter = float(facts.get(_keys.SPOT_DIAMETER_PX, math.nan))
     section = Section(
         barcodes=obs.index.astype(str).tolist(),
         x=spatial[:, 0],
         y=spatial[:, 1],
-        diameter=diameter if math.isfinite(diameter) else 0.8 * pitch,
+        diameter=spot_diameter(facts),
         square=facts.get(_keys.PLATFORM) == "visium_hd",
         domains=domains.astype(str).tolist(),
         colors=dict(zip(domains.cat.categories.astype(str), colors, strict=True)),
@@ -102,13 +101,10 @@ def _values(obs: pd.DataFrame) -> dict[str, npt.NDArray[np.float64]]:
 
 def _image(library: dict[str, Any]) -> tuple[npt.NDArray[np.uint8] | None, float]:
     """Return the finest tissue image there is and its scale, or ``None``."""
-    for resolution in ("hires", "lowres"):
-        image = library.get("images", {}).get(resolution)
-        scale = library.get("scalefactors", {}).get(f"tissue_{resolution}_scalef")
-        if image is None or scale is None:
-            continue
-        pixels = np.asarray(image)
-        if pixels.dtype != np.uint8:  # scanpy's own reader keeps PNGs as floats in [0, 1]
-            pixels = np.round(np.clip(pixels, 0, 1) * 255).astype(np.uint8)
-        return np.ascontiguousarray(pixels[..., :3]), float(scale)
-    return None, math.nan
+    found = finest_image(library)
+    if found is None:
+        return None, math.nan
+    pixels, scale = found
+    if pixels.dtype != np.uint8:  # scanpy's own reader keeps PNGs as floats in [0, 1]
+        pixels = np.round(np.clip(pixels, 0, 1) * 255).astype(np.uint8)
+    return np.ascontiguousarray(pixels[..., :3]), scale

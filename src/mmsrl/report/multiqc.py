@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from mmsrl._palette import PALETTE
 from mmsrl.report.content import Outputs, package_versions
 from mmsrl.report.sample import METRICS, Sample
 
@@ -123,8 +124,8 @@ def _spots(outputs: Outputs, samples: Sequence[Sample]) -> dict[str, Any]:
         "plot_type": "bargraph",
         "pconfig": {"id": "mmsrl_spots_plot", "title": "mmsrl: spots", "ylab": "Spots"},
         "categories": {
-            "kept": {"name": "Kept", "color": "#0072B2"},
-            "removed": {"name": "Removed", "color": "#D55E00"},
+            "kept": {"name": "Kept", "color": PALETTE[0]},
+            "removed": {"name": "Removed", "color": PALETTE[5]},
         },
         "data": data,
     }

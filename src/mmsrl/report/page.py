@@ -86,11 +86,11 @@ def unit_content(
     time = np.concatenate(
         [s.section.values.get(METRICS[_keys.PSEUDOTIME], np.full(len(s.section.x), np.nan)) for s in samples]
     )
-    medians = {name: value for name, value in trajectory.get("median_pseudotime", {}).items() if value is not None}
+    found = outputs.result("domains", unit, unit)
+    points, chosen = choice_points(found), found.get("chosen") or {}
+    facts = trajectory_facts(trajectory)
     orders = series.pseudotime_order(labels, time)
     trend = series.gene_trends(trajectory)
-    points = choice_points(outputs.result("domains", unit, unit))
-    chosen = outputs.result("domains", unit, unit).get("chosen") or {}
     return {
         "id": unit,
         "colors": colors,
@@ -106,9 +106,9 @@ def unit_content(
         "markers": marker_rows(markers),
         "marker_table": store.table(f"{key}-markers", marker_table(markers, len(samples))),
         "gene_set_table": store.table(f"{key}-gene-sets", gene_set_table(markers)),
-        "trajectory": trajectory_facts(trajectory),
+        "trajectory": facts,
         "domain_map": store.figure(
-            f"{key}-paga", charts.domain_map(sizes, trajectory["paga"], medians, colors) if trajectory else None
+            f"{key}-paga", charts.domain_map(sizes, trajectory["paga"], dict(facts["order"]), colors) if facts else None
         ),
         "boxes": store.figure(f"{key}-boxes", charts.pseudotime_boxes(orders, colors) if orders else None),
         "trends": store.figure(f"{key}-trends", charts.trend_map(trend) if trend else None),
