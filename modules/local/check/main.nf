@@ -15,8 +15,19 @@ process CHECK {
     path 'plan.json', emit: plan
     path 'versions.yml', emit: versions, topic: versions
 
-    // The same in a stub run: it costs nothing, and what comes after needs the plan.
     script:
+    """
+    cat > params.json <<'END_PARAMS'
+    ${params_json}
+    END_PARAMS
+
+    mmsrl-check --input ${samplesheet} --params params.json --schema-dir schemas --no-check-files --output plan.json
+
+    mmsrl-versions --process "${task.process}" > versions.yml
+    """
+
+    // The same as in a real run: it costs nothing, and what comes after needs the plan.
+    stub:
     """
     cat > params.json <<'END_PARAMS'
     ${params_json}
