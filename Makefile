@@ -10,7 +10,7 @@ SHEETS  ?= assets/demo/samplesheet_pair.csv
 SHEET   ?=
 ACCURACY := results/bench_accuracy
 
-.PHONY: help setup demo test test-unit test-modules test-pipeline lint lint-nf-core picture release-check test-containers tutorials lock bench-accuracy bench-train bench-joint bench-features bench-load errors generate clean
+.PHONY: help setup demo test test-unit test-modules test-pipeline lint lint-nf-core picture release-check test-containers tutorials lock bench-accuracy bench-train bench-joint bench-features bench-load bench-faults errors generate clean
 
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -t -s "$$(printf '\t')"
@@ -96,6 +96,9 @@ bench-features: setup ## what image descriptors say of expression in the section
 
 bench-load: setup ## 500 sections x 10 seeds as stubs through the engine, or the sections of INPUT for real (ARGS: --samples, --seeds)
 	$(BIN)/python benchmarks/bench_load.py $(if $(INPUT),--input $(INPUT)) --output-dir results/benchmarks $(ARGS)
+
+bench-faults: setup ## kill a task and the engine at every stage of a real run, and compare what comes out
+	$(BIN)/python benchmarks/bench_faults.py $(if $(INPUT),--input $(INPUT)) --output-dir results/benchmarks $(ARGS)
 
 release-check: setup ## whether VERSION can be released: docs/release.md
 	RELEASE=$(VERSION) $(BIN)/python -m pytest tests/unit/test_release.py

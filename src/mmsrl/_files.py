@@ -23,10 +23,11 @@ def atomic_path(path: Path) -> Iterator[Path]:
     The block only writes: whatever cannot be written is raised as ``OSError`` that names ``path``.
     """
     path = Path(path)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
-    os.close(handle)
-    temporary = Path(name)
+    temporary = None
     try:
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
+        os.close(handle)
+        temporary = Path(name)
         yield temporary
         # mkstemp makes files private; published results follow the umask like any other file.
         umask = os.umask(0)
@@ -38,7 +39,8 @@ def atomic_path(path: Path) -> Iterator[Path]:
         number, text = getattr(error, "errno", None), " ".join(str(error).split())
         raise OSError(number, os.strerror(number) if number else text, str(path)) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        if temporary:
+            temporary.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import importlib
 import json
 import re
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -24,6 +25,8 @@ class Case:
     make: Callable[[Path], list[str]]
     """Makes the input in a folder and returns the command line: the stage, then its arguments without the outputs'."""
     status: int = 2
+    system: Callable[[Path], AbstractContextManager[None]] = nullcontext
+    """What the system is like while the command runs, of the folder."""
 
 
 class Said(NamedTuple):
@@ -68,7 +71,8 @@ def run(case: Case, folder: Path) -> Said:
     elif "--output-dir" not in arguments:
         arguments += ["--output-dir", str(out)]
     command = importlib.import_module(f"mmsrl.{stage}.cli").main
-    result = CliRunner().invoke(command, arguments, env={"CUDA_VISIBLE_DEVICES": ""})
+    with case.system(folder):
+        result = CliRunner().invoke(command, arguments, env={"CUDA_VISIBLE_DEVICES": ""})
     lines = result.output.splitlines()
     start = next((n for n, line in enumerate(lines) if re.match(rf"mmsrl-{stage}: error: |Error: ", line)), None)
     message = "\n".join(lines[start:]) if start is not None else result.output

@@ -6,7 +6,7 @@ import re
 import tempfile
 from pathlib import Path
 
-from bad_input import files, parameters, samplesheets, sections, stages
+from bad_input import files, parameters, samplesheets, sections, stages, system
 from bad_input.case import PROJECT, Case, Said, run
 
 DOCUMENT = PROJECT / "docs/errors.md"
@@ -17,6 +17,7 @@ CHAPTERS: dict[str, tuple[Case, ...]] = {
     "Files of the samplesheet": files.CASES,
     "Content of a section": sections.CASES,
     "Later stages": stages.CASES,
+    "The system": system.CASES,
 }
 
 _HEAD = """\
@@ -29,6 +30,11 @@ What is wrong with an input or a parameter ends in one message on standard error
 files: what it tells starts nothing. Each row is a test (`tests/unit/test_bad_input.py`) that compares the message with
 what the command says and sees that nothing was written; `…` stands for the words of a library, `/data` for the folder
 of the input.
+
+No errors, and read alike: byte order marks and line ends of Windows in samplesheets, labels and positions
+(`tests/unit/test_check_samplesheet.py`, `test_parsers.py`), labels in UTF-16 or the encoding of Western Windows, with
+commas, semicolons or tabs (`test_evaluate.py`, `test_check_files.py`), blanks, quotes and letters of any script in
+paths.
 
 Exit status 3 is a training that diverged, 140 a lack of memory (a task is then tried again with more).
 """

@@ -1,4 +1,4 @@
-"""What later stages are given: filters that leave nothing, sections too small, files of strangers, devices, disks."""
+"""What later stages are given: filters that leave nothing, sections too small, files of strangers, devices."""
 
 from __future__ import annotations
 
@@ -136,15 +136,6 @@ def _model_that_runs(folder: Path) -> list[str]:
     return [*command, "--embedding", _embedding(folder, np.zeros((30, 3))), "--model", str(model)]
 
 
-def _into(where: Callable[[Path], Path], **more: Any) -> Callable[[Path], list[str]]:
-    return lambda folder: [*_qc()(folder), "--output-dir", str(where(folder))]
-
-
-def _under_a_file(folder: Path) -> Path:
-    (folder / "file").write_text("")
-    return folder / "file/results"
-
-
 CASES = (
     Case("a filter of counts that removes all spots", _qc("--min-counts", "100000")),
     Case("a filter of genes that removes all genes", _qc("--min-spots", "31")),
@@ -177,5 +168,4 @@ CASES = (
     Case("two gene sets of one name", _markers(b"A\tx\tGAPDH\nA\tx\tACTB\n")),
     Case("no gene sets", _markers(b"\n")),
     Case("labels of other spots", _evaluate("barcode,label\nnone,L1\n")),
-    Case("a folder for results under a file", _into(_under_a_file), status=1),
 )
