@@ -67,7 +67,7 @@ test-containers: setup ## build the images and run the test profile in them, non
 	TEST_CONTAINERS=1 $(BIN)/python -m pytest tests/containers
 
 # For all platforms and Python versions that the package runs on: arm64 installs from the same files.
-COMPILE := uv --quiet pip compile --universal --python-version 3.11 --upgrade --generate-hashes --no-annotate --custom-compile-command 'make lock'
+COMPILE := uv --quiet pip compile --universal --python-version 3.11 --upgrade --generate-hashes --no-annotate --no-strip-extras --custom-compile-command 'make lock'
 lock: setup ## lock the versions in the images anew, with hashes
 	$(BIN)/python -m pip install --quiet uv
 	$(COMPILE) pyproject.toml --extra spatialdata -o containers/requirements-cpu.txt
