@@ -167,7 +167,33 @@ def test_number_of_domains_is_that_of_clear_groups_from_several_members_or_one(m
         assert chosen.stability > 0.8
         assert [point["n_domains"] for point in chosen.curve] == list(range(2, 10))
         assert chosen.peak
-        assert chosen.curve[3] == {"n_domains": 5, "stability": chosen.stability}
+        assert chosen.highest == 5
+        assert chosen.curve[3]["n_domains"] == 5 and chosen.curve[3]["stability"] == chosen.stability
+
+
+def test_of_numbers_that_are_as_stable_the_lowest_is_taken(monkeypatch):
+    stability = {2: 0.3, 3: 0.4, 4: 0.60, 5: 0.5, 6: 0.55, 7: 0.61, 8: 0.5, 9: 0.4}
+    for error, n_domains in ((0.02, 4), (0.005, 7)):
+        monkeypatch.setattr(number, "MOST", 8)
+        monkeypatch.setattr(number, "_stability", lambda labels, k, error=error: (stability[k], error))
+        chosen = choose_number([np.random.default_rng(0).normal(size=(60, 2))], seed=0)
+        assert (chosen.n_domains, chosen.highest, chosen.peak) == (n_domains, 7, True)
+
+
+def test_standard_error_is_that_of_the_jackknife():
+    rng = np.random.default_rng(0)
+    labels = {(i, k): rng.integers(0, k, 100) for i in range(number.LABELINGS) for k in (3, 4)}
+    everything, error = number._stability(labels, 3)
+    others = []
+    for left_out in range(number.LABELINGS):
+        kept = [i for i in range(number.LABELINGS) if i != left_out]
+        pairs = [(i, j) for i in kept for j in kept if i != j]
+        within = [adjusted_rand_score(labels[i, 3], labels[j, 3]) for i, j in pairs]
+        between = [adjusted_rand_score(labels[i, 3], labels[j, 4]) for i, j in pairs]
+        others.append((np.mean(within) + np.mean(between)) / 2)
+    n = number.LABELINGS
+    assert error == pytest.approx(np.sqrt((n - 1) / n * np.sum((np.array(others) - np.mean(others)) ** 2)))
+    assert everything == pytest.approx(np.mean(others))
 
 
 def test_sections_of_a_unit_share_their_domains_in_every_member():

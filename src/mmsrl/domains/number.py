@@ -32,8 +32,10 @@ class Number(NamedTuple):
     """Of the chosen number, see :func:`choose_number`."""
     peak: bool
     """Whether it is more stable than the numbers next to it; if not, the curve has no peak."""
+    highest: int
+    """The most stable number; another one than was chosen where fewer domains are as stable."""
     curve: list[dict[str, float]]
-    """``n_domains`` and ``stability`` of each number that was tried, in increasing order; for the report."""
+    """``n_domains``, ``stability`` and ``standard_error`` of each number that was tried, in increasing order."""
 
 
 def choose_number(members: Sequence[Points], seed: int, mapper: Mapper = map) -> Number:
@@ -47,7 +49,8 @@ def choose_number(members: Sequence[Points], seed: int, mapper: Mapper = map) ->
 
     The fewer domains, the coarser the contrasts of the tissue, and coarse ones are stable whether or not there are
     finer ones. So a number must be a peak, more stable than one fewer and no less than one more; where the curve has
-    none, the most stable is taken.
+    none, the most stable is taken. Of peaks that are within one standard error of the highest (jackknife over the
+    labelings) it is the one of fewest domains: what more domains do not make stabler is not said of the tissue.
 
     The labelings are mixtures of up to :data:`LABELINGS` members of the ensemble, each of another embedding. Where
     there are fewer members, each labeling is fitted to a random half of the spots; and to no more than
@@ -74,21 +77,35 @@ def choose_number(members: Sequence[Points], seed: int, mapper: Mapper = map) ->
         return np.asarray(found.posterior(points).argmax(axis=1))
 
     labels = dict(zip(jobs, mapper(label, jobs), strict=True))
-    stability = np.array([_stability(labels, k) for k in numbers[:-1]])
+    stability, error = np.array([_stability(labels, k) for k in numbers[:-1]]).T
     inner = stability[1:-1]
-    peaks = np.flatnonzero((inner > stability[:-2]) & (inner >= stability[2:]))
-    chosen = 1 + int(peaks[inner[peaks].argmax()] if peaks.size else inner.argmax())
-    curve = [{"n_domains": k, "stability": float(value)} for k, value in zip(numbers, stability, strict=False)]
-    return Number(numbers[chosen], float(stability[chosen]), bool(peaks.size), curve)
+    peaks = 1 + np.flatnonzero((inner > stability[:-2]) & (inner >= stability[2:]))
+    highest = int(peaks[stability[peaks].argmax()] if peaks.size else 1 + inner.argmax())
+    as_stable = peaks[stability[peaks] >= stability[highest] - error[highest]]
+    chosen = int(as_stable[0]) if peaks.size else highest
+    curve = [
+        {"n_domains": k, "stability": float(value), "standard_error": float(spread)}
+        for k, value, spread in zip(numbers, stability, error, strict=False)
+    ]
+    return Number(numbers[chosen], float(stability[chosen]), bool(peaks.size), numbers[highest], curve)
 
 
-def _stability(labels: Mapping[tuple[int, int], Labels], k: int) -> float:
+def _stability(labels: Mapping[tuple[int, int], Labels], k: int) -> tuple[float, float]:
+    """Return the stability of a number and its standard error."""
     from sklearn.metrics import adjusted_rand_score
 
-    members = range(LABELINGS)
-    within = [adjusted_rand_score(labels[i, k], labels[j, k]) for i, j in combinations(members, 2)]
-    between = [adjusted_rand_score(labels[i, k], labels[j, k + 1]) for i, j in permutations(members, 2)]
-    return float(np.mean(within) + np.mean(between)) / 2.0
+    agreement = np.zeros((LABELINGS, LABELINGS))
+    for i, j in combinations(range(LABELINGS), 2):
+        agreement[i, j] = agreement[j, i] = adjusted_rand_score(labels[i, k], labels[j, k]) / 2.0
+    for i, j in permutations(range(LABELINGS), 2):
+        agreement[i, j] += adjusted_rand_score(labels[i, k], labels[j, k + 1]) / 2.0
+
+    def without(*left_out: int) -> float:
+        kept = np.delete(np.arange(LABELINGS), left_out)
+        return float(agreement[np.ix_(kept, kept)].sum() / (len(kept) * (len(kept) - 1)))
+
+    jackknife = np.array([without(i) for i in range(LABELINGS)])
+    return without(), float(np.sqrt((LABELINGS - 1) * jackknife.var()))
 
 
 def _numbers(points: Points) -> list[int]:

@@ -258,7 +258,7 @@ def neighbourhood_map(adjoining: Adjoining) -> go.Figure:
             },
         )
     )
-    figure.update_layout(height=max(100 + 38 * len(names), 260), margin={"t": 8})
+    figure.update_layout(height=min(max(100 + 38 * len(names), 260), 400), margin={"t": 8})
     figure.update_xaxes(title="adjoins domain", type="category", showgrid=False, constrain="domain")
     figure.update_yaxes(title="Domain", type="category", autorange="reversed", showgrid=False)
     figure.update_yaxes(scaleanchor="x", constrain="domain", constraintoward="top")
