@@ -3,7 +3,7 @@
 Three runs of one samplesheet: undisturbed; one in which the first task of every stage is killed (SIGKILL) once; one in
 which the engine is killed as soon as a task of each stage runs, and the same command started again with ``-resume``.
 Results are the same where all published tables and arrays are equal to the last bit, no file is missing and none is
-left half-written; times and the engine's own records are left out. Writes ``faults.json`` and ``faults.md`` to
+left half-written; times, sizes of files and the engine's own records are left out. Writes ``faults.json`` and ``faults.md`` to
 ``--output-dir`` and ends with 1 where anything differs.
 """
 
@@ -32,8 +32,8 @@ STAGES = (
     *("assemble", "figures", "report", "index"),
 )
 POLL_S = 0.05
-TIMED = ("seconds", "timing", "date")
-"""Keys of JSON and columns of tables that hold times."""
+TIMED = ("seconds", "seconds_per_epoch", "date", "bytes")
+"""Keys of JSON and columns of tables that hold times, or sizes of files in which times stand."""
 EXACT = (".h5ad", ".csv", ".tsv", ".json", ".png")
 
 
@@ -143,7 +143,7 @@ def dataset(item: h5py.Group | h5py.Dataset) -> Any:
 
 
 def untimed(value: Any) -> Any:
-    """Leave out what says how long something took."""
+    """Leave out what says how long something took, or how long a file is that tells."""
     if isinstance(value, dict):
         return {key: untimed(item) for key, item in value.items() if key not in TIMED}
     return [untimed(item) for item in value] if isinstance(value, list) else value
