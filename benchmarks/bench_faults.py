@@ -3,8 +3,8 @@
 Three runs of one samplesheet: undisturbed; one in which the first task of every stage is killed (SIGKILL) once; one in
 which the engine is killed as soon as a task of each stage runs, and the same command started again with ``-resume``.
 Results are the same where all published tables and arrays are equal to the last bit, no file is missing and none is
-left half-written; times, sizes of files and the engine's own records are left out. Writes ``faults.json`` and ``faults.md`` to
-``--output-dir`` and ends with 1 where anything differs.
+left half-written; times, sizes of files and the engine's own records are left out. Writes ``faults.json`` and
+``faults.md`` to ``--output-dir`` and ends with 1 where anything differs.
 """
 
 from __future__ import annotations
