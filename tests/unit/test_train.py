@@ -159,6 +159,18 @@ def test_coordinates_are_in_spot_pitches_whatever_their_unit() -> None:
     np.testing.assert_allclose(far.obsp["measured"].toarray(), expected, atol=1e-9)
 
 
+@pytest.mark.parametrize(("pitch_um", "wide"), [(200.0, 2.0), (100.0, 1.0), (16.0, 1.0), (None, 1.0), (np.nan, 1.0)])
+def test_widths_are_pitches_but_no_more_than_those_of_visium(pitch_um: float | None, wide: float) -> None:
+    adata = section()
+    if pitch_um is not None:
+        adata.uns["mmsrl"]["pitch_um"] = pitch_um
+    unit = stack([adata], 50)
+    np.testing.assert_array_equal(unit.graph_coordinates[0], wide * unit.coordinates[0])
+    # Twice as far apart in its unit, a graph of a width is that of half the width in pitches.
+    half = train(section(), kernel_width=0.8 / wide, **QUICK).embedding
+    np.testing.assert_allclose(train(adata, kernel_width=0.8, **QUICK).embedding, half, atol=1e-5)
+
+
 def test_spots_without_array_coordinates_are_trained_in_pitches() -> None:
     adata = section()
     del adata.obs["array_row"]

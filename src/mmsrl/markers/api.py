@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.stats import false_discovery_control
 
 from mmsrl import _keys
-from mmsrl._sections import in_pitches, sample_names, section_index, stacked_counts, stacked_domains
+from mmsrl._sections import graph_places, in_pitches, sample_names, section_index, stacked_counts, stacked_domains
 from mmsrl._thinning import split_counts
 from mmsrl.expression import log_normalised
 from mmsrl.markers.expression import by_domain
@@ -97,7 +97,7 @@ def markers(
     counts, genes = stacked_counts(sections)
     domain, names = stacked_domains(sections)
     section = section_index(sections)
-    places = [in_pitches(adata) for adata in sections]
+    places = [graph_places(adata) for adata in sections]
     facts: dict[str, Any] = {"n_genes": len(genes), "domains": names}
     table = pd.DataFrame(columns=_COLUMNS)
     if len(names) > 1:

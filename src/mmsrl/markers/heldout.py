@@ -41,7 +41,7 @@ def domains_of(
     variable
         Columns of the highly variable genes.
     places
-        Of each section, (n, 2), in spot pitches.
+        Of each section, (n, 2), from :func:`mmsrl._sections.graph_places`.
     section
         (N,), ascending from 0.
     reference

@@ -19,7 +19,15 @@ from sklearn.utils.sparsefuncs import mean_variance_axis
 
 from mmsrl import _keys
 from mmsrl._errors import InputError
-from mmsrl._sections import common_genes, counts_of, in_pitches, sample_names, section_index, spot_table
+from mmsrl._sections import (
+    common_genes,
+    counts_of,
+    graph_places,
+    in_pitches,
+    sample_names,
+    section_index,
+    spot_table,
+)
 from mmsrl.expression import log_normalised
 from mmsrl.features.components import between_sections
 from mmsrl.features.components import principal_components as image_components
@@ -235,6 +243,7 @@ def stack(sections: Sequence[ad.AnnData], n_top_genes: int, genes: Sequence[str]
         expression,
         counts,
         [in_pitches(a) for a in sections],
+        [graph_places(a) for a in sections],
         [a.obs[[_keys.ARRAY_ROW, _keys.ARRAY_COL]].to_numpy(np.float64) for a in sections] if on_array else None,
         _image(sections, samples, section, messages),
         all(a.uns.get(_keys.UNS, {}).get(_keys.PLATFORM) == "visium_hd" for a in sections),

@@ -73,7 +73,8 @@ class Default:
     """Highly variable genes (``seurat_v3`` on raw counts). Each counts as much as any other: genes that are nothing but
     noise must stay out."""
     kernel_width: float | None = None
-    """Standard deviation of the Gaussian graph in spot pitches; ``None``: from the seed."""
+    """Standard deviation of the Gaussian graph in spot pitches, of 100 µm where spots lie further apart; ``None``: from
+    the seed."""
     components: int | None = None
     """Principal components of standardised expression; ``None``: from the seed."""
     epochs: int = 60

@@ -39,6 +39,8 @@ class Unit(NamedTuple):
     """(N, G) float32, raw."""
     coordinates: list[FloatArray]
     """Of each section, (n, 2), in spot pitches."""
+    graph_coordinates: list[FloatArray]
+    """The same in the unit of the default's graph, see :func:`mmsrl._sections.graph_places`."""
     array_coordinates: list[FloatArray] | None
     """Of each section, (n, 2), array row and column, where all sections have them."""
     image: FloatArray | None
@@ -128,7 +130,7 @@ def _default(
     assert settings.kernel_width is not None
     assert settings.components is not None
     adjacency = graph.block_diagonal(
-        [graph.default_graph(places, settings.kernel_width) for places in unit.coordinates]
+        [graph.default_graph(places, settings.kernel_width) for places in unit.graph_coordinates]
     )
     together = unit.section if correct else np.zeros_like(unit.section)
     scores, kept = standard_components(unit.expression, together, settings.components, seed)
