@@ -75,8 +75,8 @@ def plain_components(unit: Unit, seed: int) -> Array:
 
 
 def smoothed_components(unit: Unit, seed: int) -> Array:
-    """The same, averaged once over a Gaussian of one pitch."""
-    adjacency = graph.block_diagonal([graph.default_graph(places, 1.0) for places in unit.coordinates])
+    """The same, averaged once over a Gaussian as wide as the default's."""
+    adjacency = graph.block_diagonal([graph.default_graph(places, 1.0) for places in unit.graph_coordinates])
     return graph.smooth(adjacency, plain_components(unit, seed), 1)
 
 

@@ -20,9 +20,6 @@ from mmsrl._tables import read_domains, rows_of
 BLOCK_SPOTS = 20_000
 """Spots that are read at a time from a file that stays open."""
 
-WIDEST_UM = 100.0
-"""Most that a width of 1 of the default's graph is, in micrometres: the spot pitch of Visium."""
-
 
 def read_unit(counts: Sequence[Path], domains: Path, embedding: Path | None = None) -> list[ad.AnnData]:
     """Read the sections of a unit, sorted by sample, each with ``obs['domain']``.
@@ -153,11 +150,12 @@ def in_pitches(adata: ad.AnnData) -> np.ndarray:
 def graph_places(adata: ad.AnnData) -> np.ndarray:
     """Return the coordinates on which the default's graph is built, (n, 2) float64: its widths are in their unit.
 
-    That is a spot pitch, but :data:`WIDEST_UM` where spots lie further apart (legacy Spatial Transcriptomics: 200 µm):
-    tissue is as finely built beneath a coarse array. Bins keep their pitch, as their counts need all they can pool.
+    That is a spot pitch, but no more than that of Visium where spots lie further apart (legacy Spatial Transcriptomics:
+    200 µm): tissue is as finely built beneath a coarse array.
     """
     pitch_um = float(adata.uns.get(_keys.UNS, {}).get(_keys.PITCH_UM, np.nan))
-    return in_pitches(adata) * (pitch_um / WIDEST_UM if pitch_um > WIDEST_UM else 1.0)
+    widest = geometry.VISIUM_PITCH_UM
+    return in_pitches(adata) * (pitch_um / widest if pitch_um > widest else 1.0)
 
 
 def common_genes(sections: Sequence[ad.AnnData]) -> list[str]:

@@ -10,6 +10,9 @@ from scipy.spatial import cKDTree
 
 Lattice = Literal["hexagonal", "square", "none"]
 
+VISIUM_PITCH_UM = 100.0
+"""Distance of neighbouring Visium spots on the slide (10x Genomics, both slide sizes)."""
+
 FIRST_SHELL = 1.2
 """Pairs closer than this many pitches are neighbours: between 1 and √2, the next distance on a square lattice."""
 

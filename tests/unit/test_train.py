@@ -1,17 +1,15 @@
-"""Training on AnnData, from sections to embedding, and the command around it."""
+"""Training on AnnData, from sections to embedding."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import anndata as ad
 import numpy as np
-import pandas as pd
 import pytest
 import scipy.sparse as sp
 import torch
-from click.testing import CliRunner
+from halves import half, section
 from sklearn.metrics import silhouette_score
 
 from mmsrl import _sections
@@ -19,39 +17,11 @@ from mmsrl._errors import InputError
 from mmsrl.expression import standard_components
 from mmsrl.train import api
 from mmsrl.train.api import choose_settings, spatial_graph, stack, train
-from mmsrl.train.cli import main
 from mmsrl.train.default import DefaultInputs, DefaultModel, negative_binomial
 from mmsrl.train.presets import PRESETS
 from mmsrl.train.sections import harmonise, section_mixing
 
 PRESET_NAMES = list(PRESETS)
-
-
-def section(name: str = "s1", *, seed: int = 0, shift: float = 0.0, image: int = 0, n_genes: int = 60) -> ad.AnnData:
-    """A Visium-like section, 12 × 10 spots, whose left and right halves express different genes."""
-    rng = np.random.default_rng(seed)
-    places = np.array([(r, 2 * c + r % 2) for r in range(12) for c in range(10)])
-    right = places[:, 1] > 9
-    rate = np.full((120, n_genes), 2.0)
-    rate[right, : n_genes // 4] *= 3.0
-    rate[~right, n_genes // 4 : n_genes // 2] *= 3.0
-    rate[:, ::3] *= np.exp(shift)
-    adata = ad.AnnData(
-        sp.csr_matrix(rng.poisson(rate).astype(np.float32)),
-        obs=pd.DataFrame(index=[f"spot{i}" for i in range(120)]),
-        var=pd.DataFrame(index=[f"gene{i}" for i in range(n_genes)]),
-    )
-    adata.obs["array_row"], adata.obs["array_col"] = places.T
-    adata.obsm["spatial"] = places[:, ::-1] * [50.0, 50.0 * 3**0.5]
-    adata.uns["mmsrl"] = {"sample": name, "platform": "visium", "pitch_px": 100.0}
-    if image:
-        adata.obsm["X_image"] = rng.standard_normal((120, image)).astype(np.float32) + right[:, None]
-    return adata
-
-
-def half(adata: ad.AnnData) -> np.ndarray:
-    return adata.obs["array_col"].to_numpy() > 9
-
 
 QUICK = {"device": "cpu", "show_progress": False, "epochs": 3}
 
@@ -314,10 +284,10 @@ def test_standard_components_are_those_of_the_dense_standardised_matrix() -> Non
     rng = np.random.default_rng(0)
     x = np.log1p(rng.poisson(0.5, (80, 30))) * rng.uniform(0.1, 5.0, 30)
     x[0, 3], x[:, 7] = 200.0, 0.0  # an outlier beyond ten deviations, and a gene that never varies
-    for section in (np.zeros(80, int), np.repeat([0, 1], [30, 50])):
-        scores, kept = standard_components(sp.csr_matrix(x.astype(np.float32)), section, 6, seed=0)
+    for of in (np.zeros(80, int), np.repeat([0, 1], [30, 50])):
+        scores, kept = standard_components(sp.csr_matrix(x.astype(np.float32)), of, 6, seed=0)
         parts = []
-        for part in (x[section == s] for s in np.unique(section)):
+        for part in (x[of == s] for s in np.unique(of)):
             spread = part.std(axis=0, ddof=1)
             z = np.minimum((part - part.mean(axis=0)) / np.where(spread > 0, spread, 1.0), 10.0)
             parts.append(z - z.mean(axis=0))
@@ -363,95 +333,3 @@ def test_harmony_is_reproducible() -> None:
     first = harmonise(values, of, 0)
     assert first.shape == values.shape
     np.testing.assert_array_equal(first, harmonise(values, of, 0))
-
-
-def write_unit(folder: Path, names: list[str]) -> list[str]:
-    """Write counts and features of sections; return the command's arguments that name them."""
-    arguments = []
-    for k, name in enumerate(names):
-        adata = section(name, seed=k)
-        adata.uns["spatial"] = {name: {}}
-        adata.write_h5ad(folder / f"{name}.qc.h5ad")
-        rng = np.random.default_rng(k)
-        features = ad.AnnData(
-            rng.standard_normal((120, 8)).astype(np.float32),
-            obs=adata.obs[[]].iloc[::-1],
-            obsm={"X_image": rng.standard_normal((120, 4)).astype(np.float32)},
-            uns=adata.uns,
-        )
-        features.write_h5ad(folder / f"{name}.features.h5ad")
-        arguments += ["--counts", f"{folder / name}.qc.h5ad", "--features", f"{folder / name}.features.h5ad"]
-    return arguments
-
-
-def test_command_writes_embedding_losses_model_and_summary(tmp_path: Path) -> None:
-    arguments = [*write_unit(tmp_path, ["b", "a"]), "--id", "pair", "--output-dir", str(tmp_path), "--device", "cpu"]
-    done = CliRunner().invoke(main, [*arguments, "--preset", "mmsrl", "--epochs", "2"], catch_exceptions=False)
-    assert done.exit_code == 0, done.output
-    embedding = ad.read_h5ad(tmp_path / "pair.embedding.h5ad")
-    assert embedding.obs["sample"].tolist() == ["a"] * 120 + ["b"] * 120
-    assert embedding.obs["barcode"].tolist() == [f"spot{i}" for i in range(120)] * 2
-    assert embedding.obs_names[0] == "spot0-a"
-    assert embedding.obsm["X_mmsrl"].shape == (240, 20)
-    losses = pd.read_csv(tmp_path / "pair.training.tsv", sep="\t")
-    assert losses.columns.tolist() == [
-        "epoch", "seconds", "total", "zinb", "regularisation", "consistency", "masked"
-    ]  # fmt: skip
-    assert losses["epoch"].tolist() == [1, 2]
-    model = torch.load(tmp_path / "pair.model.pt", weights_only=True)
-    assert model["preset"] == "mmsrl"
-    assert len(model["genes"]) == 60
-    summary = json.loads((tmp_path / "pair.train.json").read_text())
-    assert summary["parameters"]["preset"] == "mmsrl"
-    assert summary["result"]["n_image_features"] == 8
-    assert "section_mixing" in summary["result"]
-    assert not list(tmp_path.glob("*checkpoint*"))
-
-
-@pytest.mark.parametrize("name", ["x.qc.h5ad", "x.features.h5ad"])
-@pytest.mark.parametrize(
-    ("damage", "message"),
-    [
-        (lambda path: path.write_bytes(b"no HDF5"), "not HDF5, or truncated"),
-        (lambda path: path.write_bytes(path.read_bytes()[:-4000]), "not HDF5, or truncated"),
-        (lambda path: ad.AnnData(np.ones((3, 2))).write_h5ad(path), "has no "),
-    ],
-)
-def test_command_names_damaged_and_foreign_files(tmp_path: Path, name: str, damage, message: str) -> None:
-    arguments = write_unit(tmp_path, ["x"])
-    damage(tmp_path / name)
-    done = CliRunner().invoke(main, [*arguments, "--id", "x", "--output-dir", str(tmp_path)])
-    assert done.exit_code == 2
-    assert f"{name}: {message}" in done.output
-    assert not (tmp_path / "x.embedding.h5ad").exists()
-
-
-def test_command_without_decoder_writes_losses_with_a_header_alone(tmp_path: Path) -> None:
-    arguments = [*write_unit(tmp_path, ["a"]), "--id", "a", "--output-dir", str(tmp_path), "--device", "cpu"]
-    done = CliRunner().invoke(main, [*arguments, "--seed", "1", "--decoder", "false"], catch_exceptions=False)
-    assert done.exit_code == 0, done.output
-    assert (tmp_path / "a.training.tsv").read_text() == "epoch\tseconds\ttotal\n"
-    result = json.loads((tmp_path / "a.train.json").read_text())["result"]
-    assert (result["epochs"], result["losses"], result["seconds_per_epoch"]) == (0, {}, None)
-    assert ad.read_h5ad(tmp_path / "a.embedding.h5ad").obsm["X_mmsrl"].shape[0] == 120
-    refused = CliRunner().invoke(main, [*arguments, "--preset", "mmsrl", "--decoder", "false"])
-    assert refused.exit_code == 2
-    assert "preset 'mmsrl' makes its embedding by training its decoder" in refused.output
-
-
-@pytest.mark.parametrize(
-    ("damage", "message"),
-    [
-        (lambda f: f.uns.clear(), "x.features.h5ad: has no uns/mmsrl/sample"),
-        (lambda f: f.uns["mmsrl"].update(sample="y"), "x.features.h5ad: sample y is not among the counts (x)"),
-        (lambda f: setattr(f, "obs_names", [f"z{i}" for i in range(120)]), "spot spot0 of sample x has no image"),
-    ],
-)
-def test_command_names_the_file_at_fault(tmp_path: Path, damage, message: str) -> None:
-    arguments = write_unit(tmp_path, ["x"])
-    features = ad.read_h5ad(tmp_path / "x.features.h5ad")
-    damage(features)
-    features.write_h5ad(tmp_path / "x.features.h5ad")
-    done = CliRunner().invoke(main, [*arguments, "--id", "x", "--output-dir", str(tmp_path)])
-    assert done.exit_code == 2
-    assert message in done.output

@@ -98,9 +98,12 @@ def _embedding(adata: ad.AnnData) -> Any:
 def _choose(points: Sequence[Any], seed: int, mapper: Mapper, facts: dict[str, Any], messages: list[Any]) -> int:
     number = choose_number(points, seed, mapper)
     tried = f"{number.curve[1]['n_domains']:.0f} to {number.curve[-2]['n_domains']:.0f}"
-    rule = f"the most stable peak of {tried}" if number.peak else f"the most stable of {tried}, which have no peak"
-    if number.n_domains < number.highest:
+    if not number.peak:
+        rule = f"the most stable of {tried}, which have no peak"
+    elif number.n_domains < number.highest:
         rule = f"of {tried} the first peak as stable as the highest, at {number.highest}, within its standard error"
+    else:
+        rule = f"the most stable peak of {tried}"
     facts["chosen"] = {
         "n_domains": number.n_domains,
         "stability": number.stability,

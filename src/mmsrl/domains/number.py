@@ -82,7 +82,7 @@ def choose_number(members: Sequence[Points], seed: int, mapper: Mapper = map) ->
     peaks = 1 + np.flatnonzero((inner > stability[:-2]) & (inner >= stability[2:]))
     highest = int(peaks[stability[peaks].argmax()] if peaks.size else 1 + inner.argmax())
     as_stable = peaks[stability[peaks] >= stability[highest] - error[highest]]
-    chosen = int(as_stable[0]) if peaks.size else highest
+    chosen = int(as_stable[0]) if as_stable.size else highest
     curve = [
         {"n_domains": k, "stability": float(value), "standard_error": float(spread)}
         for k, value, spread in zip(numbers, stability, error, strict=False)

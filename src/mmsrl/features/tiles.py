@@ -13,6 +13,7 @@ import scipy.sparse as sp
 
 from mmsrl._errors import InputError
 from mmsrl.features.rasters import RGB, Raster
+from mmsrl.geometry import VISIUM_PITCH_UM
 
 T = TypeVar("T")
 
@@ -20,8 +21,8 @@ SCALES = (1.0, 3.0)
 """Sides of the tiles around a spot in spot pitches: the spot with its gaps, and the tissue it lies in. Chosen by
 held-out R² of expression (``docs/features.md``)."""
 
-PITCH_UM = 100.0
-"""Of Visium: sides are in pitches of at least this many micrometres, as a bin of 2 um shows nothing by itself; and a
+PITCH_UM = VISIUM_PITCH_UM
+"""Sides are in pitches of at least this many micrometres, as a bin of 2 um shows nothing by itself; and a
 pitch that is not known is taken for one of these."""
 
 COLOUR_PITCHES = 2.0

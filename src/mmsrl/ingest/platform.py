@@ -7,12 +7,9 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
-from mmsrl.geometry import Lattice
+from mmsrl.geometry import VISIUM_PITCH_UM, Lattice
 
 Platform = Literal["visium", "visium_hd", "st", "other"]
-
-VISIUM_PITCH_UM = 100.0
-"""Distance of neighbouring Visium spots on the slide (10x Genomics, both slide sizes)."""
 
 VISIUM_DIAMETER_UM = 65.0
 """Diameter that `spot_diameter_fullres` of Visium stands for by its documentation (the spots themselves have 55 µm)."""
