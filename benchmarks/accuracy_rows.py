@@ -19,9 +19,10 @@ from sklearn.mixture import GaussianMixture
 
 from mmsrl import graph
 from mmsrl.domains.readouts import Readout, one_hot, read_out, reduce
+from mmsrl.expression import standard_components
 from mmsrl.train.fit import fit
-from mmsrl.train.presets import PRESETS, Published
-from mmsrl.train.sections import principal_components
+from mmsrl.train.presets import PRESETS, Default, Published
+from mmsrl.train.sections import harmonise, principal_components
 from mmsrl.train.unit import Unit, build
 
 Array = npt.NDArray[Any]
@@ -86,6 +87,17 @@ def default_member(unit: Unit, seed: int, *, image: bool = True, **changes: Any)
     unit = unit._replace(messages=[], image=unit.image if image else None)
     made = build(unit, settings, seed=seed, correct=True, decoder=False, block=512, device=torch.device("cpu"))
     return made.model.embedding().numpy()
+
+
+def gaussian_member(unit: Unit, seed: int) -> Array:
+    """The same without the image, smoothed by a plain Gaussian of the same width, which does not stop at borders."""
+    settings = Default().of_member(seed)
+    scores, _ = standard_components(unit.expression, unit.section, settings.components or 0, seed)
+    if len(unit.samples) > 1:
+        scores = harmonise(scores, unit.section, seed)
+    width = settings.kernel_width or 0.0
+    adjacency = graph.block_diagonal([graph.default_graph(places, width) for places in unit.graph_coordinates])
+    return graph.smooth(adjacency, scores, 1)
 
 
 def published(preset: str, device: str, *, train: bool = True, **changes: Any) -> Callable[..., Array]:
@@ -153,6 +165,7 @@ def rows(device: str, peer: Path | None, published_genes: int | None = None) -> 
         Row("mmsrl", published("mmsrl", device), "gmm", model, **trained),
         Row("default", default_member),
         Row("default, no image", lambda unit, seed: default_member(unit, seed, image=False), kind="ablation"),
+        Row("default, no image, Gaussian graph", gaussian_member, kind="ablation"),
         Row("default, no graph", lambda unit, seed: default_member(unit, seed, kernel_width=0.05), kind="ablation"),
         Row("default, one width and size", centre, kind="ablation"),
         Row("default, mixture of one start", default_member, "one start", "ablation"),

@@ -257,7 +257,7 @@ PARAMETERS: tuple[Parameter, ...] = (
         "train",
         "number",
         None,
-        "Width of the Gaussian spatial graph, in the preset's own unit (spot pitches for `default`, of 100 µm "
+        "Width of the spatial graph's Gaussian, in the preset's own unit (spot pitches for `default`, of 100 µm "
         "where spots lie further apart; array coordinates for `mmsrl` and `stmmr`); empty: what the preset says, for "
         "`default` 1, 0.75 or 1.5 by the seed.",
         minimum=0,

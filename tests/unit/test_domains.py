@@ -176,8 +176,14 @@ def test_of_numbers_that_are_as_stable_the_lowest_is_taken(monkeypatch):
     for error, n_domains in ((0.02, 4), (0.005, 7)):
         monkeypatch.setattr(number, "MOST", 8)
         monkeypatch.setattr(number, "_stability", lambda labels, k, error=error: (stability[k], error))
-        chosen = choose_number([np.random.default_rng(0).normal(size=(60, 2))], seed=0)
+        chosen = choose_number([np.random.default_rng(0).normal(size=(130, 2))], seed=0)
         assert (chosen.n_domains, chosen.highest, chosen.peak) == (n_domains, 7, True)
+
+
+@pytest.mark.parametrize(("spots", "most"), [(40, 4), (346, 13), (5_000, number.MOST)])
+def test_few_spots_are_not_tried_in_many_domains(spots: int, most: int):
+    numbers = number._numbers(np.random.default_rng(0).normal(size=(spots, 2)))
+    assert numbers == list(range(number.FEWEST - 1, most + 3))
 
 
 def test_standard_error_is_that_of_the_jackknife():

@@ -4,7 +4,7 @@ import dense
 import numpy as np
 import pytest
 
-from mmsrl.graph import CUT, block_diagonal, gaussian_graph, smooth
+from mmsrl.graph import CUT, block_diagonal, default_graph, edge_preserving_graph, gaussian_graph, smooth
 
 
 def hexagonal(rows: int, cols: int) -> np.ndarray:
@@ -58,3 +58,55 @@ def test_smoothing_keeps_precision_and_constants() -> None:
     smoothed = smooth(graph, np.full((36, 2), 3.0, np.float32), 2)
     assert smoothed.dtype == np.float32
     np.testing.assert_allclose(smoothed, 3.0, rtol=1e-6)
+
+
+def square(side: int) -> np.ndarray:
+    return np.array([(r, c) for r in range(side) for c in range(side)], dtype=float)
+
+
+def stripe(side: int, noise: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """A stripe of three spots across a section, in five noisy columns: what it is, and what is measured."""
+    truth = np.repeat((np.abs(square(side)[:, :1] - side // 2) <= 1).astype(np.float32), 5, axis=1)
+    return truth, truth + noise * np.random.default_rng(seed).standard_normal(truth.shape).astype(np.float32)
+
+
+def test_edge_preserving_graph_is_its_definition() -> None:
+    places, (_, values) = square(12), stripe(12, 0.5)
+    apart = ((places[:, None] - places[None]) ** 2).sum(axis=2)
+    space = np.where(np.exp(-apart / 8.0) >= 0.02, np.exp(-apart / 8.0), 0.0)
+    first = np.where(np.exp(-apart / 2.0) >= 1e-3, np.exp(-apart / 2.0), 0.0)
+    weights = first / first.sum(axis=1, keepdims=True)
+    for _ in range(2):
+        smoothed = weights @ values
+        unlike = ((smoothed[:, None] - smoothed[None]) ** 2).sum(axis=2)
+        weights = space * np.exp(-unlike / (2.0 * np.median(unlike[space > 0])))
+        weights /= weights.sum(axis=1, keepdims=True)
+    found = edge_preserving_graph([places], values, 1.0)
+    np.testing.assert_allclose(found.toarray(), weights, atol=2e-6)
+    np.testing.assert_allclose(found.sum(axis=1), 1.0, rtol=1e-6)
+
+
+def test_edges_are_kept_that_a_plain_gaussian_blurs() -> None:
+    places, (truth, values) = square(30), stripe(30, 0.4)
+    plain = smooth(default_graph(places, 1.0), values, 1)
+    kept = smooth(edge_preserving_graph([places], values, 1.0), values, 1)
+    assert ((kept - truth) ** 2).mean() < 0.4 * ((plain - truth) ** 2).mean()
+
+
+def test_where_all_values_are_alike_the_edge_preserving_graph_is_the_wide_gaussian() -> None:
+    places = square(9)
+    found = edge_preserving_graph([places], np.zeros((81, 3), np.float32), 1.0)
+    np.testing.assert_allclose(found.toarray(), gaussian_graph(places, 2.0, self_weight=1.0, cut=0.02).toarray(), 1e-5)
+
+
+def test_what_one_section_is_smoothed_by_does_not_depend_on_another() -> None:
+    (_, one), (_, other) = stripe(10, 0.5), stripe(8, 5.0)
+    joint = edge_preserving_graph([square(10), square(8)], np.concatenate([one, other]), 1.0)
+    np.testing.assert_array_equal(joint[:100, :100].toarray(), edge_preserving_graph([square(10)], one, 1.0).toarray())
+    assert joint[:100, 100:].nnz == 0
+
+
+def test_lone_spots_stay_as_they_are() -> None:
+    values = np.array([[1.0], [2.0]], np.float32)
+    found = edge_preserving_graph([np.array([[0.0, 0.0], [100.0, 0.0]])], values, 1.0)
+    np.testing.assert_array_equal(found.toarray(), np.eye(2))

@@ -109,6 +109,9 @@ def _stability(labels: Mapping[tuple[int, int], Labels], k: int) -> tuple[float,
 
 
 def _numbers(points: Points) -> list[int]:
-    """Return the numbers to try: those that can be chosen, the one before, and the two after that they need."""
+    """Return the numbers to try: those that can be chosen, the one before, and the two after that they need.
+
+    Of n spots no more than √(n/2), the rule of Mardia et al. (Multivariate Analysis, 1979): 13 for 346.
+    """
     different = len(np.unique(points, axis=0))
-    return list(range(FEWEST - 1, max(FEWEST, min(MOST, different // 4)) + 3))
+    return list(range(FEWEST - 1, max(FEWEST, min(MOST, int(np.sqrt(different / 2.0)))) + 3))

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from mmsrl.domains.average import matching
 from mmsrl.domains.readouts import one_hot, read_out, reduce
 from mmsrl.expression import log_normalised, standard_components
-from mmsrl.graph import block_diagonal, default_graph, smooth
+from mmsrl.graph import edge_preserving_graph, smooth
 from mmsrl.train.presets import Default
 from mmsrl.train.sections import harmonise
 
@@ -59,7 +59,7 @@ def domains_of(
     scores, _ = standard_components(values, section, COMPONENTS, seed)
     if section[-1] > 0:
         scores = harmonise(scores, section, seed)
-    graph = block_diagonal([default_graph(points, WIDTH) for points in places])
+    graph = edge_preserving_graph(places, scores, WIDTH)
     found = read_out(reduce(smooth(graph, scores, 1)), n_domains, "gmm", seed)
     pairing: NDArray[Any] = np.empty(n_domains, dtype=np.int64)
     pairing[matching(one_hot(reference, n_domains), found)] = np.arange(n_domains)

@@ -23,6 +23,7 @@ REFERENCES = {
     "PyTorch": "Paszke A. et al. PyTorch: An imperative style, high-performance deep learning library. NeurIPS (2019).",
     "harmony": "Korsunsky I. et al. Fast, sensitive and accurate integration of single-cell data with Harmony. "
     "Nature Methods 16, 1289–1296 (2019).",
+    "bilateral filter": "Tomasi C., Manduchi R. Bilateral filtering for gray and color images. ICCV, 839–846 (1998).",
     "scikit-learn": "Pedregosa F. et al. Scikit-learn: Machine learning in Python. JMLR 12, 2825–2830 (2011).",
     "Leiden": "Traag V. A., Waltman L., van Eck N. J. From Louvain to Leiden: guaranteeing well-connected communities. "
     "Scientific Reports 9, 5233 (2019).",
@@ -160,8 +161,8 @@ def _train(presets: Sequence[str], said: Any, summaries: Sequence[Mapping[str, A
         parts.append(
             f"The default embedding{seed} is in closed form: principal components of {genes} highly variable genes, "
             "each scaled to unit variance, averaged with what the image predicts of them in tissue held out, as far as "
-            "that adds to them, and smoothed on a Gaussian graph of neighbouring spots. A negative binomial decoder "
-            "was trained to predict their counts from it."
+            "that adds to them, and smoothed over neighbouring spots by a bilateral filter, which keeps borders sharp. "
+            "A negative binomial decoder was trained to predict their counts from it."
         )
     if published:
         parts.append(
@@ -177,7 +178,8 @@ def _train(presets: Sequence[str], said: Any, summaries: Sequence[Mapping[str, A
     if corrected:
         text += " Sections trained together were corrected for batch with Harmony."
     models = tuple(PUBLISHED[preset] for preset in presets if preset in PUBLISHED)
-    cites = (*models, "scikit-learn", "seurat_v3", "PyTorch", *(("harmony",) if corrected else ()))
+    filtered = ("bilateral filter",) if "default" in presets else ()
+    cites = (*models, *filtered, "scikit-learn", "seurat_v3", "PyTorch", *(("harmony",) if corrected else ()))
     return Paragraph("Embedding", text, cites)
 
 

@@ -2,9 +2,9 @@
 
 Shapes: N spots, G genes, B spots of a mini-batch, d embedding dimensions.
 
-The embedding is linear: principal components of standardised expression (the optimum of a linear autoencoder), and of
-the image, smoothed once on the spatial graph. What is trained is the decoder that predicts every spot's counts from
-the embedding, given its library size: de-noised expression.
+The embedding is principal components of standardised expression (the optimum of a linear autoencoder), and of the
+image, smoothed on a graph whose weights stop at borders. What is trained is the decoder that predicts every spot's
+counts from the embedding, given its library size: de-noised expression.
 """
 
 from __future__ import annotations

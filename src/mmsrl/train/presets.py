@@ -53,7 +53,7 @@ PUBLISHED: dict[str, Published] = {
 
 
 MEMBER_WIDTHS = (1.0, 0.75, 1.5)
-"""Widths of the Gaussian graph, in spot pitches, that the seed of the default preset goes through."""
+"""Widths of the spatial graph, in spot pitches, that the seed of the default preset goes through."""
 
 MEMBER_COMPONENTS = (30, 20, 15, 50)
 """Numbers of principal components that it goes through at the same time."""
@@ -73,8 +73,8 @@ class Default:
     """Highly variable genes (``seurat_v3`` on raw counts). Each counts as much as any other: genes that are nothing but
     noise must stay out."""
     kernel_width: float | None = None
-    """Standard deviation of the Gaussian graph in spot pitches, of 100 µm where spots lie further apart; ``None``: from
-    the seed."""
+    """Of the edge-preserving graph (:func:`mmsrl.graph.edge_preserving_graph`) in spot pitches, of 100 µm where spots
+    lie further apart; ``None``: from the seed."""
     components: int | None = None
     """Principal components of standardised expression; ``None``: from the seed."""
     epochs: int = 60

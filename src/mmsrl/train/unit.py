@@ -129,13 +129,11 @@ def _default(
     settings = settings.of_member(seed)
     assert settings.kernel_width is not None
     assert settings.components is not None
-    adjacency = graph.block_diagonal(
-        [graph.default_graph(places, settings.kernel_width) for places in unit.graph_coordinates]
-    )
     together = unit.section if correct else np.zeros_like(unit.section)
     scores, kept = standard_components(unit.expression, together, settings.components, seed)
     if correct:
         scores = harmonise(scores, unit.section, seed)
+    adjacency = graph.edge_preserving_graph(unit.graph_coordinates, scores, settings.kernel_width)
     z = torch.as_tensor(graph.smooth(adjacency, scores, 1))
     facts = {
         "kernel_width": settings.kernel_width,
