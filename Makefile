@@ -10,7 +10,7 @@ SHEETS  ?= assets/demo/samplesheet_pair.csv
 SHEET   ?=
 ACCURACY := results/bench_accuracy
 
-.PHONY: help setup demo test test-unit test-modules test-pipeline lint lint-nf-core picture release-check test-containers tutorials lock bench-accuracy bench-train bench-joint bench-features bench-load bench-faults errors generate clean
+.PHONY: help setup demo test test-unit test-modules test-pipeline lint lint-nf-core picture release-check test-containers tutorials lock bench-accuracy bench-smoothing bench-train bench-joint bench-features bench-load bench-faults errors generate clean
 
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -t -s "$$(printf '\t')"
@@ -83,6 +83,9 @@ $(ACCURACY)/peer/.installed:
 
 bench-accuracy: setup $(ACCURACY)/peer/.installed ## score the sections of SHEETS with every method (ARGS: --slow-seeds, --only, ...)
 	$(BIN)/python benchmarks/bench_accuracy.py --input $(SHEETS) --output-dir $(ACCURACY) --peer $(ACCURACY)/peer/bin/python $(ARGS)
+
+bench-smoothing: setup ## domains of simulated sections, smoothed across borders and not (ARGS: --seeds)
+	$(BIN)/python benchmarks/bench_smoothing.py $(ARGS)
 
 bench-train: setup ## what training costs: dense restatement, exact presets and default, as JSON and a table
 	$(BIN)/python benchmarks/bench_train.py --output-dir results/benchmarks

@@ -201,17 +201,19 @@ def consensus_runs(data: Data, runs: list[list[Array]]) -> dict[str, Any]:
     """Return the scores of independent consensus runs, how they agree, and what confidence and refinement are worth."""
     means = [average.consensus(run) for run in runs]
     labels = [mean.argmax(axis=1) for mean in means]
-    share = []
+    share, missed = [], []
     for mean, found in zip(means, labels, strict=True):
         wrong = data.errors(found)
         sure = confidence(mean, found, data.far_around)[data.truth != ""]
         half = np.argsort(-sure, kind="stable")[: len(sure) // 2]
         share.append(float(wrong[half].mean() / wrong.mean()))
+        missed.append(pd.Series(data.truth[data.truth != ""][half][wrong[half]]).value_counts().to_dict())
     decided = [refinement(run, data.around) for run in runs]
     return {
         "consensus": [data.score(found) for found in labels],
         "agreement": agreement(labels[0], labels[1])["ARI"],
         "error_of_confident_half": share,
+        "labels_of_its_errors": missed,
         "refined": [data.score(vote(found, data.around)) for found in labels],
         "refinement": [found._asdict() for found in decided],
     }
