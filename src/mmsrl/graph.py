@@ -21,6 +21,9 @@ REACH = 2.0
 REACH_CUT = 0.02
 """Weights of that Gaussian below this are left out: 2.8 widths, where no shell of a usual lattice lies either."""
 
+SCALE_REACH = 1.9
+"""Widths of that Gaussian within which two spots differ by what is typical; no shell of a usual lattice lies there."""
+
 PASSES = 2
 """Times that the edge-preserving graph is made, the second time from what the first has smoothed."""
 
@@ -77,8 +80,8 @@ def edge_preserving_graph(coordinates: Sequence[FloatArray], values: FloatArray,
 
     A plain Gaussian mixes what lies on both sides of a border: spots there look like a domain of their own, and what
     is thinner than the Gaussian is gone. Here the weight of two spots is multiplied by exp(−Dᵢⱼ / 2h²), with D the
-    squared distance of their smoothed values and h² its median over all pairs within reach: a bilateral filter (Tomasi
-    & Manduchi, ICCV 1998) with its range from the data, guided by the values that are smoothed already so that noise
+    squared distance of their smoothed values and h² its median over pairs that are near: a bilateral filter (Tomasi &
+    Manduchi, ICCV 1998) with its range from the data, guided by the values that are smoothed already so that noise
     does not choose the neighbours. As borders no longer blur, it may reach twice as far.
 
     Parameters
@@ -101,25 +104,27 @@ def edge_preserving_graph(coordinates: Sequence[FloatArray], values: FloatArray,
 
 def _edge_preserving(coordinates: FloatArray, values: FloatArray, width: float) -> sp.csr_matrix:
     near = gaussian_graph(coordinates, REACH * width, self_weight=1.0, cut=REACH_CUT).astype(np.float32)
+    rows = np.repeat(np.arange(near.shape[0], dtype=near.indices.dtype), np.diff(near.indptr))
+    typical = (near.indices != rows) & (
+        near.data >= np.float32(np.exp(-(SCALE_REACH**2) / 2.0)) * near.diagonal()[rows]
+    )
     graph, smoothed = near, smooth(default_graph(coordinates, width), values, 1)
     for _ in range(PASSES):
-        apart = _squared_differences(near, smoothed)
-        scale = float(np.median(apart)) or float(apart.mean()) or 1.0
-        weights = near.data * np.exp(apart / (-2.0 * scale))
-        graph = sp.csr_matrix((weights, near.indices, near.indptr), shape=near.shape)
+        apart = _squared_differences(rows, near.indices, smoothed)
+        scale = (float(np.median(apart[typical])) if typical.any() else 0.0) or float(apart.mean()) or 1.0
+        graph = sp.csr_matrix((near.data * np.exp(apart / (-2.0 * scale)), near.indices, near.indptr), shape=near.shape)
         graph = sp.csr_matrix(sp.diags(1.0 / np.asarray(graph.sum(axis=1)).ravel()) @ graph)
         smoothed = smooth(graph, values, 1)
     return graph
 
 
-def _squared_differences(graph: sp.csr_matrix, values: FloatArray) -> FloatArray:
-    """Return the squared distance of the values, (n, k), of the two spots of each entry of ``graph``."""
-    rows = np.repeat(np.arange(graph.shape[0], dtype=graph.indices.dtype), np.diff(graph.indptr))
-    result = np.empty(graph.nnz, dtype=values.dtype)
-    for start in range(0, graph.nnz, BLOCK):
-        here = slice(start, start + BLOCK)
-        apart = values[rows[here]] - values[graph.indices[here]]
-        np.einsum("ij,ij->i", apart, apart, out=result[here])
+def _squared_differences(rows: NDArray[Any], columns: NDArray[Any], values: FloatArray) -> FloatArray:
+    """Return the squared distance of the values, (n, k), of the spots of each pair."""
+    result = np.empty(len(rows), dtype=values.dtype)
+    for start in range(0, len(rows), BLOCK):
+        pairs = slice(start, start + BLOCK)
+        apart = values[rows[pairs]] - values[columns[pairs]]
+        np.einsum("ij,ij->i", apart, apart, out=result[pairs])
     return result
 
 
