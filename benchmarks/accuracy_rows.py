@@ -19,10 +19,9 @@ from sklearn.mixture import GaussianMixture
 
 from mmsrl import graph
 from mmsrl.domains.readouts import Readout, one_hot, read_out, reduce
-from mmsrl.expression import standard_components
 from mmsrl.train.fit import fit
 from mmsrl.train.presets import PRESETS, Default, Published
-from mmsrl.train.sections import harmonise, principal_components
+from mmsrl.train.sections import corrected_components, principal_components
 from mmsrl.train.unit import Unit, build
 
 Array = npt.NDArray[Any]
@@ -77,8 +76,13 @@ def plain_components(unit: Unit, seed: int) -> Array:
 
 def smoothed_components(unit: Unit, seed: int) -> Array:
     """The same, averaged once over a Gaussian as wide as the default's."""
-    adjacency = graph.block_diagonal([graph.default_graph(places, 1.0) for places in unit.graph_coordinates])
-    return graph.smooth(adjacency, plain_components(unit, seed), 1)
+    return over_gaussian(unit, plain_components(unit, seed), 1.0)
+
+
+def over_gaussian(unit: Unit, values: Array, width: float) -> Array:
+    """Return values averaged over a Gaussian by distance alone, in the unit of the default's widths."""
+    adjacency = graph.block_diagonal([graph.plain_graph(places, width) for places in unit.graph_coordinates])
+    return graph.smooth(adjacency, values, 1)
 
 
 def default_member(unit: Unit, seed: int, *, image: bool = True, **changes: Any) -> Array:
@@ -91,13 +95,8 @@ def default_member(unit: Unit, seed: int, *, image: bool = True, **changes: Any)
 
 def gaussian_member(unit: Unit, seed: int) -> Array:
     """The same without the image, smoothed by a plain Gaussian of the same width, which does not stop at borders."""
-    settings = Default().of_member(seed)
-    scores, _ = standard_components(unit.expression, unit.section, settings.components or 0, seed)
-    if len(unit.samples) > 1:
-        scores = harmonise(scores, unit.section, seed)
-    width = settings.kernel_width or 0.0
-    adjacency = graph.block_diagonal([graph.default_graph(places, width) for places in unit.graph_coordinates])
-    return graph.smooth(adjacency, scores, 1)
+    width, components = Default().constants(seed)
+    return over_gaussian(unit, corrected_components(unit.expression, unit.section, components, seed)[0], width)
 
 
 def published(preset: str, device: str, *, train: bool = True, **changes: Any) -> Callable[..., Array]:

@@ -201,13 +201,14 @@ def consensus_runs(data: Data, runs: list[list[Array]]) -> dict[str, Any]:
     """Return the scores of independent consensus runs, how they agree, and what confidence and refinement are worth."""
     means = [average.consensus(run) for run in runs]
     labels = [mean.argmax(axis=1) for mean in means]
+    known = data.truth != ""
     share, missed = [], []
     for mean, found in zip(means, labels, strict=True):
         wrong = data.errors(found)
-        sure = confidence(mean, found, data.far_around)[data.truth != ""]
+        sure = confidence(mean, found, data.far_around)[known]
         half = np.argsort(-sure, kind="stable")[: len(sure) // 2]
         share.append(float(wrong[half].mean() / wrong.mean()))
-        missed.append(pd.Series(data.truth[data.truth != ""][half][wrong[half]]).value_counts().to_dict())
+        missed.append(pd.Series(data.truth[known][half][wrong[half]]).value_counts().to_dict())
     decided = [refinement(run, data.around) for run in runs]
     return {
         "consensus": [data.score(found) for found in labels],

@@ -35,7 +35,7 @@ SPOT_NOISE = 0.3
 """Standard deviation of each spot's own log fold changes."""
 
 MEMBERS = (0, 4, 8, 1, 5)
-"""Seeds of the default that go through all of its widths and sizes."""
+"""Seeds of the default: each of its widths, with 30 components and two of them with 20."""
 
 
 def simulate(kind: str, depth: float, seed: int) -> tuple[Array, Array, sp.csr_matrix]:
@@ -64,11 +64,10 @@ def score(places: Array, domain: Array, counts: sp.csr_matrix) -> dict[str, floa
     values = log_normalised(counts.astype(np.float32), np.asarray(counts.sum(axis=1)).ravel())
     posteriors: dict[str, list[Array]] = {"gaussian": [], "edge_preserving": []}
     for seed in MEMBERS:
-        settings = Default().of_member(seed)
-        width, components = settings.kernel_width or 0.0, settings.components or 0
+        width, components = Default().constants(seed)
         scores, _ = standard_components(values, np.zeros(len(places), np.int64), components, seed)
         graphs = {
-            "gaussian": graph.default_graph(places, width),
+            "gaussian": graph.plain_graph(places, width),
             "edge_preserving": graph.edge_preserving_graph([places], scores, width),
         }
         for name, adjacency in graphs.items():

@@ -66,10 +66,10 @@ def gaussian_graph(
     return sp.csr_matrix(kernel)
 
 
-def default_graph(coordinates: ArrayLike, width: float) -> sp.csr_matrix:
-    """Return a plain Gaussian, as wide as it is told.
+def plain_graph(coordinates: ArrayLike, width: float) -> sp.csr_matrix:
+    """Return a Gaussian by distance alone, cut at a thousandth.
 
-    Cut at 1e-3, 3.7 widths: no shell of neighbours of a square or hexagonal lattice lies there at the usual widths, so
+    That is at 3.7 widths: no shell of neighbours of a square or hexagonal lattice lies there at the usual widths, so
     rounding of coordinates cannot take a neighbour in or out.
     """
     return gaussian_graph(coordinates, width, self_weight=1.0, cut=1e-3)
@@ -108,13 +108,13 @@ def _edge_preserving(coordinates: FloatArray, values: FloatArray, width: float) 
     typical = (near.indices != rows) & (
         near.data >= np.float32(np.exp(-(SCALE_REACH**2) / 2.0)) * near.diagonal()[rows]
     )
-    graph, smoothed = near, smooth(default_graph(coordinates, width), values, 1)
+    graph = plain_graph(coordinates, width)
     for _ in range(PASSES):
+        smoothed = smooth(graph, values, 1)
         apart = _squared_differences(rows, near.indices, smoothed)
         scale = (float(np.median(apart[typical])) if typical.any() else 0.0) or float(apart.mean()) or 1.0
         graph = sp.csr_matrix((near.data * np.exp(apart / (-2.0 * scale)), near.indices, near.indptr), shape=near.shape)
         graph = sp.csr_matrix(sp.diags(1.0 / np.asarray(graph.sum(axis=1)).ravel()) @ graph)
-        smoothed = smooth(graph, values, 1)
     return graph
 
 

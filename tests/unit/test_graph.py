@@ -4,7 +4,7 @@ import dense
 import numpy as np
 import pytest
 
-from mmsrl.graph import CUT, block_diagonal, default_graph, edge_preserving_graph, gaussian_graph, smooth
+from mmsrl.graph import CUT, block_diagonal, edge_preserving_graph, gaussian_graph, plain_graph, smooth
 
 
 def hexagonal(rows: int, cols: int) -> np.ndarray:
@@ -89,7 +89,7 @@ def test_edge_preserving_graph_is_its_definition() -> None:
 
 def test_edges_are_kept_that_a_plain_gaussian_blurs() -> None:
     places, (truth, values) = square(30), stripe(30, 0.4)
-    plain = smooth(default_graph(places, 1.0), values, 1)
+    plain = smooth(plain_graph(places, 1.0), values, 1)
     kept = smooth(edge_preserving_graph([places], values, 1.0), values, 1)
     assert ((kept - truth) ** 2).mean() < 0.5 * ((plain - truth) ** 2).mean()
 

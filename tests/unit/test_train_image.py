@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mmsrl.graph import default_graph, smooth
+from mmsrl.graph import plain_graph, smooth
 from mmsrl.heldout import predict_held_out, spatial_blocks
 from mmsrl.train.image import add_image, nugget
 
 SIDE = 40
 PLACES = np.array([(float(r), float(c)) for r in range(SIDE) for c in range(SIDE)])
-GRAPH = default_graph(PLACES, 1.0)
+GRAPH = plain_graph(PLACES, 1.0)
 DOMAIN = ((PLACES[:, 0] // 5 + PLACES[:, 1] // 8) % 2 * 2 - 1).astype(np.float32)
 """A chequerboard of -1 and 1."""
 
@@ -73,7 +73,7 @@ def test_an_image_of_noise_changes_nothing(seed: int) -> None:
 def test_too_little_tissue_to_hold_some_out_leaves_the_image_aside() -> None:
     few = np.array([(float(r), float(c)) for r in range(5) for c in range(5)])
     x = np.random.default_rng(0).standard_normal((25, 2)).astype(np.float32)
-    graph = default_graph(few, 1.0)
+    graph = plain_graph(few, 1.0)
     result = add_image(x, x.copy(), graph, [few], 0)
     np.testing.assert_array_equal(result.scores, smooth(graph, x, 1))
 

@@ -17,7 +17,7 @@ from mmsrl._sections import in_pitches, spot_table
 from mmsrl._thinning import split_counts
 from mmsrl.enhance.estimators import COMPONENTS, Decoder, components, mixed
 from mmsrl.enhance.evidence import BLOCK, COMPARED, SHARES, judge
-from mmsrl.graph import block_diagonal, default_graph
+from mmsrl.graph import block_diagonal, plain_graph
 from mmsrl.train.api import stack
 from mmsrl.train.fit import choose_device, fit, memory_errors
 from mmsrl.train.presets import Default
@@ -108,7 +108,7 @@ def enhance(
         settings = Default().of_member(seed)
         unit = stack(sections, n_top_genes or settings.n_top_genes)
         decoder = _trained(unit, settings, seed, batch_correction, place)
-    graph = block_diagonal([default_graph(in_pitches(adata), POOLED_WIDTH) for adata in sections])
+    graph = block_diagonal([plain_graph(in_pitches(adata), POOLED_WIDTH) for adata in sections])
 
     parts = [split_counts(sp.csr_matrix(adata.X), SHARES, seed + i) for i, adata in enumerate(sections)]
     halves = [_with_counts(adata, part[0]) for adata, part in zip(sections, parts, strict=True)]

@@ -11,16 +11,13 @@ from numpy.typing import NDArray
 
 from mmsrl.domains.average import matching
 from mmsrl.domains.readouts import one_hot, read_out, reduce
-from mmsrl.expression import log_normalised, standard_components
+from mmsrl.expression import log_normalised
 from mmsrl.graph import edge_preserving_graph, smooth
 from mmsrl.train.presets import Default
-from mmsrl.train.sections import harmonise
+from mmsrl.train.sections import corrected_components
 
-_MEMBER = Default().of_member(0)
-assert _MEMBER.components is not None
-assert _MEMBER.kernel_width is not None
-COMPONENTS, WIDTH = _MEMBER.components, _MEMBER.kernel_width
-"""Components of expression, and width of the graph in pitches, of the first member of the default ensemble."""
+WIDTH, COMPONENTS = Default().constants(0)
+"""Width of the graph in pitches, and components of expression, of the first member of the default ensemble."""
 
 
 def domains_of(
@@ -56,9 +53,7 @@ def domains_of(
     values = log_normalised(
         sp.csr_matrix(counts[:, variable]), np.asarray(counts.sum(axis=1), dtype=np.float64).ravel()
     )
-    scores, _ = standard_components(values, section, COMPONENTS, seed)
-    if section[-1] > 0:
-        scores = harmonise(scores, section, seed)
+    scores, _ = corrected_components(values, section, COMPONENTS, seed)
     graph = edge_preserving_graph(places, scores, WIDTH)
     found = read_out(reduce(smooth(graph, scores, 1)), n_domains, "gmm", seed)
     pairing: NDArray[Any] = np.empty(n_domains, dtype=np.int64)

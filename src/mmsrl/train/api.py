@@ -31,7 +31,7 @@ from mmsrl._sections import (
 from mmsrl.expression import log_normalised
 from mmsrl.features.components import between_sections
 from mmsrl.features.components import principal_components as image_components
-from mmsrl.graph import default_graph
+from mmsrl.graph import plain_graph
 from mmsrl.train.checkpoint import Checkpoint, fingerprint
 from mmsrl.train.fit import Row, Trainable, choose_device, fit, memory_errors
 from mmsrl.train.presets import PRESETS, Published, Settings
@@ -69,7 +69,7 @@ def spatial_graph(adata: ad.AnnData, *, width: float = 1.0, key: str = "spatial_
     width
         The kernel's standard deviation in spot pitches.
     """
-    adata.obsp[key] = default_graph(in_pitches(adata), width)
+    adata.obsp[key] = plain_graph(in_pitches(adata), width)
 
 
 def train(

@@ -89,12 +89,14 @@ class Default:
 
     def of_member(self, seed: int) -> Default:
         """Return these settings with what is left to the seed filled in."""
-        width, components = self.kernel_width, self.components
-        return replace(
-            self,
-            kernel_width=MEMBER_WIDTHS[seed % len(MEMBER_WIDTHS)] if width is None else width,
-            components=MEMBER_COMPONENTS[seed % len(MEMBER_COMPONENTS)] if components is None else components,
-        )
+        width, components = self.constants(seed)
+        return replace(self, kernel_width=width, components=components)
+
+    def constants(self, seed: int) -> tuple[float, int]:
+        """Return the width and the number of components of a member."""
+        width = MEMBER_WIDTHS[seed % len(MEMBER_WIDTHS)] if self.kernel_width is None else self.kernel_width
+        components = MEMBER_COMPONENTS[seed % len(MEMBER_COMPONENTS)] if self.components is None else self.components
+        return width, components
 
 
 Settings = Published | Default

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 from sklearn.neighbors import NearestNeighbors
 
+from mmsrl.expression import standard_components
+
 FloatArray = NDArray[np.floating[Any]]
 
 MIXING_SPOTS = 20_000
@@ -37,6 +39,14 @@ def harmonise(values: FloatArray, section: NDArray[np.integer[Any]], seed: int) 
         values.astype(np.float64), meta, "section", random_state=seed, verbose=False, ncores=1
     )
     return np.asarray(result.Z_corr, dtype=values.dtype)
+
+
+def corrected_components(
+    expression: sp.csr_matrix, section: NDArray[np.integer[Any]], k: int, seed: int
+) -> tuple[FloatArray, float]:
+    """Return :func:`mmsrl.expression.standard_components`, corrected for the section where there are several."""
+    scores, kept = standard_components(expression, section, k, seed)
+    return (harmonise(scores, section, seed) if section[-1] > 0 else scores), kept
 
 
 def correct_rows(

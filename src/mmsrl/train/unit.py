@@ -12,13 +12,12 @@ from torch import Tensor
 
 from mmsrl import graph
 from mmsrl._errors import InputError
-from mmsrl.expression import standard_components
 from mmsrl.train.default import ClosedForm, DefaultInputs, DefaultModel
 from mmsrl.train.fit import Trainable
 from mmsrl.train.image import add_image
 from mmsrl.train.presets import Default, Published, Settings
 from mmsrl.train.published import Inputs, PublishedModel
-from mmsrl.train.sections import correct_rows, harmonise, principal_components
+from mmsrl.train.sections import correct_rows, corrected_components, harmonise, principal_components
 
 FloatArray = NDArray[np.floating[Any]]
 Message = dict[str, str]
@@ -127,16 +126,13 @@ def _default(
     device: torch.device,
 ) -> Built:
     settings = settings.of_member(seed)
-    assert settings.kernel_width is not None
-    assert settings.components is not None
+    width, components = settings.constants(seed)
     together = unit.section if correct else np.zeros_like(unit.section)
-    scores, kept = standard_components(unit.expression, together, settings.components, seed)
-    if correct:
-        scores = harmonise(scores, unit.section, seed)
-    adjacency = graph.edge_preserving_graph(unit.graph_coordinates, scores, settings.kernel_width)
+    scores, kept = corrected_components(unit.expression, together, components, seed)
+    adjacency = graph.edge_preserving_graph(unit.graph_coordinates, scores, width)
     z = torch.as_tensor(graph.smooth(adjacency, scores, 1))
     facts = {
-        "kernel_width": settings.kernel_width,
+        "kernel_width": width,
         "components": scores.shape[1],
         "graph_entries_per_spot": _density(adjacency),
         "variance_kept": kept,
