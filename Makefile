@@ -15,12 +15,16 @@ ACCURACY := results/bench_accuracy
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -t -s "$$(printf '\t')"
 
+# Some wheels are half a gigabyte: a network that breaks off is given time to come back.
+RETRIED     := again() { "$$@" || { sleep 15; "$$@"; } || { sleep 60; "$$@"; }; }; again
+PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
+
 # A virtual environment is made anew when what it is made from has changed.
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit("mmsrl needs Python >= 3.11, this is " + sys.version.split()[0] + "; say make PYTHON=python3.x") if sys.version_info < (3, 11) else 0'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --group dev --editable '.[torch,engine,spatialdata]'
+	$(RETRIED) $(BIN)/python $(PIP_INSTALL) --upgrade 'pip>=25.1'
+	$(RETRIED) $(BIN)/python $(PIP_INSTALL) --group dev --editable '.[torch,engine,spatialdata]'
 	touch $@
 
 setup: $(VENV)/.installed ## install the package, the engine and the tools for development into .venv
@@ -43,7 +47,7 @@ lint: setup ## ruff, mypy, the strict Nextflow linter, generated files up to dat
 # nf-core's linter, in an environment of its own. .nf-core.yml says what is left out, and why.
 build/nf-core/.installed:
 	$(PYTHON) -m venv build/nf-core
-	build/nf-core/bin/python -m pip install --quiet --disable-pip-version-check nf-core==4.2.1
+	$(RETRIED) build/nf-core/bin/python $(PIP_INSTALL) nf-core==4.2.1
 	touch $@
 
 lint-nf-core: setup build/nf-core/.installed ## nf-core's linter
@@ -69,7 +73,7 @@ test-containers: setup ## build the images and run the test profile in them, non
 # For all platforms and Python versions that the package runs on: arm64 installs from the same files.
 COMPILE := uv --quiet pip compile --universal --python-version 3.11 --upgrade --generate-hashes --no-annotate --no-strip-extras --custom-compile-command 'make lock'
 lock: setup ## lock the versions in the images anew, with hashes
-	$(BIN)/python -m pip install --quiet uv
+	$(RETRIED) $(BIN)/python $(PIP_INSTALL) uv
 	$(COMPILE) pyproject.toml --extra spatialdata -o containers/requirements-cpu.txt
 	$(COMPILE) pyproject.toml --extra torch --extra timm --extra spatialdata -c containers/requirements-cpu.txt -o containers/requirements-cuda.txt
 	echo awscli | $(COMPILE) - -o containers/requirements-aws.txt
@@ -78,7 +82,7 @@ lock: setup ## lock the versions in the images anew, with hashes
 # BANKSY, to compare with, in an environment of its own.
 $(ACCURACY)/peer/.installed:
 	$(PYTHON) -m venv $(ACCURACY)/peer
-	$(ACCURACY)/peer/bin/python -m pip install --quiet --disable-pip-version-check pybanksy==1.3.5
+	$(RETRIED) $(ACCURACY)/peer/bin/python $(PIP_INSTALL) pybanksy==1.3.5
 	touch $@
 
 bench-accuracy: setup $(ACCURACY)/peer/.installed ## score the sections of SHEETS with every method (ARGS: --slow-seeds, --only, ...)

@@ -175,6 +175,7 @@ def test_ps_refuses_what_it_does_not_know() -> None:
 def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> jars.Program:
     """A program of two jars, ``g:a:1`` and ``g:b:1``, whose contents are their names."""
     monkeypatch.setenv("MMSRL_ENGINE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(jars, "DOWNLOAD_PAUSES_S", (0, 0, 0))
     lines = [f"{hashlib.sha256(name.encode()).hexdigest()} g:{name}:1\n" for name in ("a", "b")]
     lock = tmp_path / "program.lock"
     lock.write_text("".join(lines))

@@ -12,6 +12,7 @@ import logging
 import os
 import ssl
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -22,7 +23,8 @@ from typing import Any
 from mmsrl._errors import MmsrlError
 from mmsrl._files import sha256, write_text
 
-DOWNLOAD_ATTEMPTS = 3
+DOWNLOAD_PAUSES_S = (0, 2, 10, 30)
+"""Before each attempt: a network that breaks off is seldom back at once."""
 DOWNLOAD_TIMEOUT_S = 30
 
 # What Nextflow's own launcher opens for Groovy's reflection.
@@ -194,7 +196,8 @@ def _download(pinned: list[list[str]], name: str) -> list[str]:
     def fetch(expected: str, coordinates: str) -> str:
         artifact = maven.create_dependency(coordinates).artifact
         problem = ""
-        for _ in range(DOWNLOAD_ATTEMPTS):
+        for pause in DOWNLOAD_PAUSES_S:
+            time.sleep(pause)
             try:
                 path: Path = artifact.resolve()
                 if sha256(path) == expected:
