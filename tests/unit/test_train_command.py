@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import anndata as ad
@@ -57,6 +60,15 @@ def test_command_writes_embedding_losses_model_and_summary(tmp_path: Path) -> No
     assert summary["result"]["n_image_features"] == 8
     assert "section_mixing" in summary["result"]
     assert not list(tmp_path.glob("*checkpoint*"))
+
+
+def test_command_keeps_to_its_threads_when_numba_starts_with_others(tmp_path: Path) -> None:
+    arguments = [*write_unit(tmp_path, ["x"]), "--id", "x", "--output-dir", str(tmp_path)]
+    code = f"from mmsrl.train.cli import main; main({[*arguments, '--n-top-genes', '50']!r})"
+    threads = {"OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "3"}
+    # In a process of its own: numba starts once.
+    subprocess.run([sys.executable, "-c", code], env={**os.environ, **threads}, check=True)
+    assert json.loads((tmp_path / "x.train.json").read_text())["result"]["threads"] == 1
 
 
 @pytest.mark.parametrize("name", ["x.qc.h5ad", "x.features.h5ad"])

@@ -25,6 +25,7 @@ process ASSEMBLE {
     def sections = [counts: counts, features: features, summaries: summaries]
         .collectMany { option, files -> [files].flatten().collect { file -> "--${option} ${file}" } }
     """
+    export NUMBA_NUM_THREADS=${task.cpus}
     mmsrl-assemble --id ${meta.id} ${sections.join(' ')} --embedding ${embedding} --domains ${domains} ${found.join(' ')} ${args}
 
     mmsrl-versions --process "${task.process}" anndata > versions.yml

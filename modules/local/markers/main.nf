@@ -22,7 +22,7 @@ process MARKERS {
     def sections = [counts].flatten().collect { file -> "--counts ${file}" }
     def sets = gene_sets ? "--gene-sets ${gene_sets}" : ''
     """
-    export OMP_NUM_THREADS=${task.cpus}
+    export OMP_NUM_THREADS=${task.cpus} NUMBA_NUM_THREADS=${task.cpus}
     mmsrl-markers --id ${meta.id} ${sections.join(' ')} --domains ${domains} ${sets} ${args}
 
     mmsrl-versions --process "${task.process}" anndata scikit-learn scipy > versions.yml

@@ -19,6 +19,7 @@ process QC {
     script:
     def args = task.ext.args ?: ''
     """
+    export NUMBA_NUM_THREADS=${task.cpus}
     mmsrl-qc --id ${meta.id} --counts ${counts} ${args}
 
     mmsrl-versions --process "${task.process}" anndata scanpy matplotlib > versions.yml

@@ -23,7 +23,7 @@ process TRAIN {
     def seed = meta.seed == null ? '' : "--seed ${meta.seed}"
     def sections = [counts].flatten().collect { file -> "--counts ${file}" } + [features].flatten().collect { file -> "--features ${file}" }
     """
-    export OMP_NUM_THREADS=${task.cpus}
+    export OMP_NUM_THREADS=${task.cpus} NUMBA_NUM_THREADS=${task.cpus}
     mmsrl-train --id ${meta.id} ${sections.join(' ')} ${args} ${seed} --attempt ${task.ext.tries ?: task.attempt}
 
     mmsrl-versions --process "${task.process}" anndata scanpy torch harmonypy > versions.yml

@@ -21,7 +21,7 @@ process TRAJECTORY {
     def args = task.ext.args ?: ''
     def sections = [counts].flatten().collect { file -> "--counts ${file}" }
     """
-    export OMP_NUM_THREADS=${task.cpus}
+    export OMP_NUM_THREADS=${task.cpus} NUMBA_NUM_THREADS=${task.cpus}
     mmsrl-trajectory --id ${meta.id} ${sections.join(' ')} --embedding ${embedding} --domains ${domains} ${args}
 
     mmsrl-versions --process "${task.process}" anndata scanpy scipy umap-learn > versions.yml

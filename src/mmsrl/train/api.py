@@ -276,6 +276,7 @@ def _variable_genes(
         return [genes[g] for g in seen]
     import scanpy as sc  # takes seconds
 
+    threads = torch.get_num_threads()
     joint = ad.AnnData(
         counts if n_genes == len(genes) else sp.csr_matrix(counts[:, seen]),
         obs=pd.DataFrame({"section": section.astype(str)}, index=np.arange(len(section)).astype(str)),
@@ -289,6 +290,8 @@ def _variable_genes(
         except ValueError as error:  # loess finds too few distinct means in its window
             reason = str(error)
             continue
+        # scanpy's numba, when it first starts, makes OpenMP take all cores of the machine, and torch with it.
+        torch.set_num_threads(threads)
         if span > 0.3:
             messages.append(info(f"variable genes: the mean-variance trend needed a window of {span:g} of the genes"))
         return [genes[g] for g in seen[found["highly_variable"].to_numpy()]]
