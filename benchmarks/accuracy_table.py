@@ -115,7 +115,9 @@ def ensemble_table(results: list[Result]) -> list[str]:
         if result["row"] == "default" and "consensus" in result:
             sizes = [spread(result["ensembles"].get(size, [])) for size in (1, 5, 12, 20)]
             decided = " / ".join("vote" if found["pays"] else "no vote" for found in result["refinement"])
-            share = " / ".join(f"{value:.2f}" for value in result["error_of_confident_half"])
+            share = " / ".join(
+                f"{half['share']:.2f} ± {half['standard_error']:.2f}" for half in result["error_of_confident_half"]
+            )
             refined = spread(overall(result["refined"], "ARI"))
             lines.append(f"| {result['unit']} | {' | '.join(sizes)} | {refined} | {decided} | {share} |")
     return lines

@@ -207,7 +207,10 @@ def consensus_runs(data: Data, runs: list[list[Array]]) -> dict[str, Any]:
         wrong = data.errors(found)
         sure = confidence(mean, found, data.far_around)[known]
         half = np.argsort(-sure, kind="stable")[: len(sure) // 2]
-        share.append(float(wrong[half].mean() / wrong.mean()))
+        rate, rate_of_half = wrong.mean(), wrong[half].mean()
+        # Of a draw of independent spots: errors come in patches, so that it is a lower bound.
+        error = np.sqrt(rate_of_half * (1.0 - rate_of_half) / len(half)) / rate
+        share.append({"share": float(rate_of_half / rate), "standard_error": float(error)})
         missed.append(pd.Series(data.truth[known][half][wrong[half]]).value_counts().to_dict())
     decided = [refinement(run, data.around) for run in runs]
     return {
