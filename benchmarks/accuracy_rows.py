@@ -190,4 +190,5 @@ def rows(device: str, peer: Path | None, published_genes: int | None = None) -> 
 
 def centre(unit: Unit, seed: int) -> Array:
     """The default with the constants of seed 0, whatever the seed."""
-    return default_member(unit, seed, kernel_width=1.0, components=30)
+    width, components = Default().constants(0)
+    return default_member(unit, seed, kernel_width=width, components=components)

@@ -60,10 +60,14 @@ def gaussian_graph(
     pairs = cKDTree(points).query_pairs(radius, output_type="ndarray")
     squared = ((points[pairs[:, 0]] - points[pairs[:, 1]]) ** 2).sum(axis=1)
     upper = sp.coo_matrix((np.exp(-squared / (2.0 * width**2)), (pairs[:, 0], pairs[:, 1])), shape=(n, n))
-    kernel = (upper + upper.T + self_weight * sp.identity(n)).tocsr()
-    kernel = sp.diags(1.0 / np.asarray(kernel.sum(axis=1)).ravel()) @ kernel
+    kernel = _normalised((upper + upper.T + self_weight * sp.identity(n)).tocsr())
     kernel.sort_indices()
-    return sp.csr_matrix(kernel)
+    return kernel
+
+
+def _normalised(weights: sp.csr_matrix) -> sp.csr_matrix:
+    """Return the weights with every row divided by its sum."""
+    return sp.csr_matrix(sp.diags(1.0 / np.asarray(weights.sum(axis=1)).ravel()) @ weights)
 
 
 def plain_graph(coordinates: ArrayLike, width: float) -> sp.csr_matrix:
@@ -113,8 +117,8 @@ def _edge_preserving(coordinates: FloatArray, values: FloatArray, width: float) 
         smoothed = smooth(graph, values, 1)
         apart = _squared_differences(rows, near.indices, smoothed)
         scale = (float(np.median(apart[typical])) if typical.any() else 0.0) or float(apart.mean()) or 1.0
-        graph = sp.csr_matrix((near.data * np.exp(apart / (-2.0 * scale)), near.indices, near.indptr), shape=near.shape)
-        graph = sp.csr_matrix(sp.diags(1.0 / np.asarray(graph.sum(axis=1)).ravel()) @ graph)
+        weights = near.data * np.exp(apart / (-2.0 * scale))
+        graph = _normalised(sp.csr_matrix((weights, near.indices, near.indptr), shape=near.shape))
     return graph
 
 

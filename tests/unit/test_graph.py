@@ -91,7 +91,7 @@ def test_edges_are_kept_that_a_plain_gaussian_blurs() -> None:
     places, (truth, values) = square(30), stripe(30, 0.4)
     plain = smooth(plain_graph(places, 1.0), values, 1)
     kept = smooth(edge_preserving_graph([places], values, 1.0), values, 1)
-    assert ((kept - truth) ** 2).mean() < 0.5 * ((plain - truth) ** 2).mean()
+    assert ((kept - truth) ** 2).mean() < 0.45 * ((plain - truth) ** 2).mean()
 
 
 def test_where_all_values_are_alike_the_edge_preserving_graph_is_the_wide_gaussian() -> None:
