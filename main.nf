@@ -7,6 +7,7 @@ include { helpText } from './subworkflows/local/help/main'
 
 workflow {
     main:
+    reports = [] // of this run: where no section is left there is none, though an earlier run may have left one
     if (params.help.toString() == 'true') {
         println(helpText(file("${projectDir}/nextflow_schema.json")))
     }
@@ -18,27 +19,31 @@ workflow {
         params_json = groovy.json.JsonOutput.toJson(params)
         samplesheet = file(params.input, checkIfExists: true)
 
-        PLAN(samplesheet, params_json, projectDir, checkCommand(workflow.containerEngine, projectDir))
+        PLAN(samplesheet, params_json, projectDir, checkCommand(workflow.containerEngine, samplesheet, projectDir))
         weights = params.backbone_weights ? file(params.backbone_weights, checkIfExists: true) : []
         // The default's members are all combinations of its constants (src/mmsrl/train/presets.py), each a matter of
         // seconds; the published models are trained once unless more is asked for.
         n_seeds = (params.n_seeds ?: (params.preset == 'default' ? 12 : 1)).toInteger()
         seeds = (0..<n_seeds).collect { member -> params.seed.toInteger() + member }
         gene_sets = params.gene_sets ? file(params.gene_sets, checkIfExists: true) : []
-        MMSRL(PLAN.out.sections, weights, channel.value(gene_sets), seeds, PLAN.out.code, channel.value(params_json), trace, workflow.workDir)
+        MMSRL(PLAN.out.sections, weights, channel.value(gene_sets), seeds, PLAN.out.code, channel.value(params_json), trace, workflow.start.toInstant().toEpochMilli(), workflow.workDir)
+        MMSRL.out.report.subscribe { file -> reports << file }
     }
 
     workflow.onComplete = {
         if (params.outdir && params.help.toString() != 'true') {
+            def began = workflow.start.toInstant().toEpochMilli()
             def report = file("${params.outdir}/report/mmsrl_report.html")
-            if (workflow.success && workflow.stats.ignoredCount > 0) {
-                def failed = failures(file("${params.outdir}/pipeline_info/execution_trace.txt"), workflow.workDir)
+            // Some releases call a run that left out a section a failed one (workflow.failOnIgnore), others a success.
+            def finished = workflow.success || (workflow.stats.ignoredCount > 0 && !workflow.errorReport)
+            if (workflow.stats.ignoredCount > 0) {
+                def failed = failures(file("${params.outdir}/pipeline_info/execution_trace.txt"), began, workflow.workDir)
                 def said = failed.collect { task -> "\n  ${task.stage} of ${task.id}, exit status ${task.exit}: ${task.message}" }
                 log.error("Not all sections could be analysed. Mend the cause and start the same command with -resume.${said.join('')}")
             }
             log.info(
-                workflow.success
-                    ? "Report:  ${report.toUriString()}\nResults: ${file(params.outdir).toUriString()}"
+                finished
+                    ? (reports ? "Report:  ${report.toUriString()}\n" : "There is no report: no section could be analysed.\n") + "Results: ${file(params.outdir).toUriString()}"
                     : "The run stopped; what was computed is kept. Mend the cause and start the same command with -resume."
             )
         }

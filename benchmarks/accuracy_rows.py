@@ -41,14 +41,17 @@ class Row:
     name: str
     embed: Callable[..., Array]
     """Takes unit and seed; of a slow row also where to put embeddings by epoch."""
-    readout: Readout | str = "gmm"
+    readout: Readout | Callable[[Array, int, int], Array] = "gmm"
+    """One of the pipeline's, or what takes points, number of domains and seed."""
     kind: str = "model"
-    """``baseline``, ``peer``, ``model`` or ``ablation``."""
+    """``baseline``, ``peer``, ``model``, ``ablation`` or ``trial``."""
     slow: bool = False
     """Whether a seed takes minutes to hours rather than seconds."""
     random: bool = True
     """Whether the embedding depends on the seed; if not, it is made once."""
     n_top_genes: int = N_TOP_GENES
+    number: bool = False
+    """Whether the number of domains is chosen as well."""
 
     @property
     def folder(self) -> str:
@@ -58,13 +61,17 @@ class Row:
     def read(self, embedding: Array, n_domains: int, seed: int) -> Array:
         """Return memberships, (n, K)."""
         points = reduce(embedding)
-        if self.readout == "one start":
-            # What a user of scikit-learn gets: one start from k-means, and its tolerance.
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                found = GaussianMixture(n_domains, covariance_type="tied", random_state=seed).fit_predict(points)
-            return one_hot(found, n_domains)
-        return read_out(points, n_domains, self.readout, seed)  # type: ignore[arg-type]
+        if isinstance(self.readout, str):
+            return read_out(points, n_domains, self.readout, seed)
+        return self.readout(points, n_domains, seed)
+
+
+def one_start(points: Array, n_domains: int, seed: int) -> Array:
+    """Read out as a user of scikit-learn does: a tied mixture of one start from k-means, at its tolerance."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = GaussianMixture(n_domains, covariance_type="tied", random_state=seed).fit_predict(points)
+    return one_hot(found, n_domains)
 
 
 def plain_components(unit: Unit, seed: int) -> Array:
@@ -93,9 +100,9 @@ def default_member(unit: Unit, seed: int, *, image: bool = True, **changes: Any)
     return made.model.embedding().numpy()
 
 
-def gaussian_member(unit: Unit, seed: int) -> Array:
+def gaussian_member(unit: Unit, seed: int, width: float | None = None) -> Array:
     """The same without the image, smoothed by a plain Gaussian of the same width, which does not stop at borders."""
-    width, components = Default().constants(seed)
+    width, components = Default(kernel_width=width).constants(seed)
     return over_gaussian(unit, corrected_components(unit.expression, unit.section, components, seed)[0], width)
 
 
@@ -156,18 +163,18 @@ def rows(device: str, peer: Path | None, published_genes: int | None = None) -> 
         Row("PCA, k-means", plain_components, "kmeans", "baseline", random=False),
         Row("PCA, Leiden", plain_components, "leiden", "baseline", random=False),
         Row("smoothed PCA, k-means", smoothed_components, "kmeans", "baseline", random=False),
-        Row("smoothed PCA, mixture of one start", smoothed_components, "one start", "baseline", random=False),
+        Row("smoothed PCA, mixture of one start", smoothed_components, one_start, "baseline", random=False),
         Row("smoothed PCA, averaged mixture", smoothed_components, "gmm", "baseline", random=False),
         Row("mmsrl, untrained weights", published("mmsrl", device, train=False), "gmm", "baseline", **genes),
         # As wide as it has genes: 3,000 of both as published.
         Row("stmmr", published("stmmr", device, hidden_dim=genes["n_top_genes"]), "gmm", model, **trained),
         Row("mmsrl", published("mmsrl", device), "gmm", model, **trained),
-        Row("default", default_member),
+        Row("default", default_member, number=True),
         Row("default, no image", lambda unit, seed: default_member(unit, seed, image=False), kind="ablation"),
-        Row("default, no image, Gaussian graph", gaussian_member, kind="ablation"),
+        Row("default, no image, Gaussian graph", gaussian_member, kind="ablation", number=True),
         Row("default, no graph", lambda unit, seed: default_member(unit, seed, kernel_width=0.05), kind="ablation"),
         Row("default, one width and size", centre, kind="ablation"),
-        Row("default, mixture of one start", default_member, "one start", "ablation"),
+        Row("default, mixture of one start", default_member, one_start, "ablation"),
         Row("default, covariance of its own", default_member, "gmm_full", "ablation"),
         Row("default, k-means", default_member, "kmeans", "ablation"),
         Row("default, Leiden", default_member, "leiden", "ablation"),

@@ -123,13 +123,31 @@ def ensemble_table(results: list[Result]) -> list[str]:
     return lines
 
 
+def confidence_table(results: list[Result]) -> list[str]:
+    """Errors of the confident half by the neighbourhood that confidence is the mean of, of ``default`` and trials."""
+    compared = [r for r in results if "consensus" in r and (r["row"] == "default" or r["kind"] == "trial")]
+    sizes = next((list(r["error_of_confident_half"][0]["by_spots"]) for r in compared), [])
+    lines = [f"| row | unit | {' | '.join(f'{spots} spots' for spots in sizes)} |", "|---" * (len(sizes) + 2) + "|"]
+    for result in compared:
+        runs = [half["by_spots"] for half in result["error_of_confident_half"]]
+        cells = [", ".join(f"{run[spots]:.2f}" for run in runs) for spots in sizes]
+        lines.append(f"| {result['row']} | {result['unit']} | {' | '.join(cells)} |")
+    return lines
+
+
 def number_table(numbers: list[Result]) -> list[str]:
-    lines = ["| unit | annotated | chosen | stability | curve |", "|---|---|---|---|---|"]
+    lines = ["| row | unit | annotated | chosen | stability | curve |", "|---|---|---|---|---|---|"]
     for found in numbers:
         curve = ", ".join(f"{point['n_domains']:.0f}: {point['stability']:.2f}" for point in found["curve"])
-        lines.append(
-            f"| {found['unit']} | {found['annotated']} | {found['n_domains']} | {found['stability']:.2f} | {curve} |"
-        )
+        cells = [
+            found["row"],
+            found["unit"],
+            found["annotated"],
+            found["n_domains"],
+            f"{found['stability']:.2f}",
+            curve,
+        ]
+        lines.append(f"| {' | '.join(map(str, cells))} |")
     return lines
 
 
@@ -140,14 +158,17 @@ def write_report(folder: Path, results: list[Result], numbers: list[Result]) -> 
     )
     report = {"machine": machine, "results": results, "numbers": numbers}
     (folder / "bench_accuracy.json").write_text(json.dumps(report, indent=1) + "\n")
-    compared = [result for result in results if result["kind"] != "ablation"]
+    compared = [result for result in results if result["kind"] not in ("ablation", "trial")]
     ablated = [result for result in results if result["kind"] == "ablation" or result["row"] in ("default", "mmsrl")]
+    tried = [result for result in results if result["kind"] == "trial" or result["row"] == "default"]
     parts = [
         [f"Measured {machine}. ARI, mean ± standard deviation over seeds (single) or two runs (consensus)."],
         ["### Methods", "", *main_table(compared)],
         ["### Ablation", "", *main_table(ablated)],
+        *([["### Trials", "", *main_table(tried)]] if len(tried) > len(units_of(results)) else []),
         ["### The epoch that labels would pick (not a result)", "", *oracle_table(results)],
         ["### Ensemble, refinement, confidence", "", *ensemble_table(results)],
+        ["### Confidence by its neighbourhood", "", *confidence_table(results)],
         ["### Number of domains", "", *number_table(numbers)],
         ["### All scores, single seeds, mean over units", "", *metric_table(compared, "single")],
         ["### All scores, consensus, mean over units", "", *metric_table(compared, "consensus")],

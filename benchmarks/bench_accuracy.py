@@ -2,6 +2,7 @@
 
     make bench-accuracy                                   the two sections in assets/demo, all that takes seconds a seed
     make bench-accuracy ARGS='--input sheet.csv --slow-seeds 10 --device cuda'    and the published models
+    make bench-accuracy ARGS='--seeds 10 --trials'        and what was tried on the way to the default
 
 Sections of one group are scored each on its own, and jointly. What was computed is kept in the output folder and not
 computed again: runs may be interrupted, and done in pieces (``--only``). Labels are read here to score, and by nothing
@@ -26,11 +27,12 @@ import numpy.typing as npt
 import pandas as pd
 from accuracy_rows import N_TOP_GENES, Row, rows
 from accuracy_table import write_report
+from accuracy_trials import trials
 from threadpoolctl import threadpool_limits
 
 from mmsrl.consensus.neighbourhood import CONFIDENCE_SPOTS, confidence, neighbourhood, refinement, vote
 from mmsrl.domains import average
-from mmsrl.domains.number import choose_number
+from mmsrl.domains.number import LABELINGS, choose_number
 from mmsrl.domains.readouts import reduce
 from mmsrl.evaluate.metrics import agreement, chaos, confusion, match, pas, spatial_silhouette
 from mmsrl.evaluate.truth import read_truth
@@ -44,6 +46,9 @@ MEMBERS = 12
 
 ENSEMBLES = (1, 5, 12, 20)
 
+CONFIDENT_OF = (1, 7, 19, CONFIDENCE_SPOTS, 61)
+"""Spots of a neighbourhood that confidence could be the mean of."""
+
 
 class Data:
     """A unit with its labels; ``unit`` has all its spots, and ``stacked`` them with as many genes as a row wants."""
@@ -54,7 +59,7 @@ class Data:
         self.section = np.array(unit.samples)[unit.section]
         self.places = np.concatenate(unit.coordinates)
         self.around = neighbourhood(self.places, self.section)
-        self.far_around = neighbourhood(self.places, self.section, CONFIDENCE_SPOTS)
+        self.far_around = {spots: neighbourhood(self.places, self.section, spots) for spots in CONFIDENT_OF}
         barcodes = np.array(unit.barcodes)
         self.truth = np.full(len(barcodes), "", dtype=object)
         for sample, known in labels.items():
@@ -205,12 +210,16 @@ def consensus_runs(data: Data, runs: list[list[Array]]) -> dict[str, Any]:
     share, missed = [], []
     for mean, found in zip(means, labels, strict=True):
         wrong = data.errors(found)
-        sure = confidence(mean, found, data.far_around)[known]
-        half = np.argsort(-sure, kind="stable")[: len(sure) // 2]
-        rate, rate_of_half = wrong.mean(), wrong[half].mean()
+        halves = {}
+        for spots, around in data.far_around.items():
+            sure = confidence(mean, found, around)[known]
+            halves[spots] = np.argsort(-sure, kind="stable")[: len(sure) // 2]
+        half, rate = halves[CONFIDENCE_SPOTS], wrong.mean()
+        rate_of_half = wrong[half].mean()
         # Of a draw of independent spots: errors come in patches, so that it is a lower bound.
         error = np.sqrt(rate_of_half * (1.0 - rate_of_half) / len(half)) / rate
-        share.append({"share": float(rate_of_half / rate), "standard_error": float(error)})
+        by_spots = {spots: float(wrong[chosen].mean() / rate) for spots, chosen in halves.items()}
+        share.append({"share": float(rate_of_half / rate), "standard_error": float(error), "by_spots": by_spots})
         missed.append(pd.Series(data.truth[known][half][wrong[half]]).value_counts().to_dict())
     decided = [refinement(run, data.around) for run in runs]
     return {
@@ -224,15 +233,15 @@ def consensus_runs(data: Data, runs: list[list[Array]]) -> dict[str, Any]:
 
 
 def number_of_domains(data: Data, row: Row, folder: Path) -> dict[str, Any]:
-    """Return the number of domains chosen from the first members, beside that of the labels."""
+    """Return the number of domains chosen from the first members of a row, beside that of the labels."""
     place = folder / "rows" / data.name / row.folder
     kept = place / "number_of_domains.txt"
     if not kept.exists():
-        members = [np.load(place / f"{seed}.npz")["points"] for seed in range(MEMBERS)]
+        members = [np.load(place / f"{seed}.npz")["points"] for seed in range(LABELINGS)]
         with threadpool_limits(1):
             kept.write_text(json.dumps(choose_number(members, 0)._asdict()))
     chosen = json.loads(kept.read_text())
-    return {"unit": data.name, "annotated": len(set(data.truth) - {""}), **chosen}
+    return {"unit": data.name, "row": row.name, "annotated": len(set(data.truth) - {""}), **chosen}
 
 
 def parse() -> argparse.Namespace:
@@ -242,6 +251,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, default=2 * MEMBERS, help="of rows that take seconds a seed")
     parser.add_argument("--slow-seeds", type=int, default=0, help="of rows that train for minutes to hours a seed")
     parser.add_argument("--published-genes", type=int, help="for the published models, in place of their 3000")
+    parser.add_argument("--trials", action="store_true", help="what was tried on the way to the default, as well")
     parser.add_argument("--only", nargs="+", help="rows to compute; all that was computed is in the table")
     parser.add_argument("--units", nargs="+", help="units to compute")
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
@@ -253,7 +263,7 @@ def main() -> None:
     arguments = parse()
     folder = arguments.output_dir
     units = [data for sheet in arguments.input for data in read_units(sheet.resolve(), folder)]
-    listed = rows(arguments.device, arguments.peer, arguments.published_genes)
+    listed = rows(arguments.device, arguments.peer, arguments.published_genes) + (trials() if arguments.trials else [])
     unknown = set(arguments.only or []) - {row.name for row in listed}
     if unknown:
         sys.exit(f"no row {', '.join(sorted(unknown))}; there are: {', '.join(row.name for row in listed)}")
@@ -266,11 +276,11 @@ def main() -> None:
                 for seed in range(arguments.slow_seeds if row.slow else arguments.seeds):
                     compute(data, row, seed, folder)
     results = [found for row in listed for data in units if (found := gather(data, row, folder))]
-    default = next(row for row in listed if row.name == "default")
     numbers = [
-        number_of_domains(data, default, folder)
+        number_of_domains(data, row, folder)
+        for row in listed
         for data in units
-        if (folder / "rows" / data.name / "default" / f"{MEMBERS - 1}.npz").exists()
+        if row.number and (folder / "rows" / data.name / row.folder / f"{LABELINGS - 1}.npz").exists()
     ]
     write_report(folder, results, numbers)
 

@@ -2,7 +2,8 @@
 
 ``python benchmarks/bench_joint.py samplesheet.csv`` takes a samplesheet of the pipeline whose rows have ``truth`` and
 ``n_domains``, prepares them by the console commands, trains, reads domains out, and writes ``bench_joint.json`` and
-``bench_joint.md`` to ``--output-dir``. Labels are read for the score alone.
+``bench_joint.md`` to ``--output-dir``. Labels are read for the score alone. Beside it: how well components mix the
+sections, standardised in each or over all of them, before Harmony and after.
 """
 
 from __future__ import annotations
@@ -21,9 +22,11 @@ import torch
 from bench_accuracy import Data, labels_of, prepare
 
 from mmsrl.domains.readouts import read_out, reduce
-from mmsrl.train.api import train
+from mmsrl.expression import standard_components
+from mmsrl.train.api import stack, train
 from mmsrl.train.files import read_sections
-from mmsrl.train.presets import PRESETS, PUBLISHED
+from mmsrl.train.presets import PRESETS, PUBLISHED, Default
+from mmsrl.train.sections import harmonise, section_mixing
 
 Rows = list[dict[str, str]]
 
@@ -59,8 +62,21 @@ def measure(sections: list[ad.AnnData], rows: Rows, sheet: Path, arguments: argp
     }
 
 
-def table(results: list[dict[str, Any]], machine: dict[str, str]) -> str:
-    """Write the results as a Markdown table."""
+def components_mix(sections: list[ad.AnnData], arguments: argparse.Namespace) -> list[dict[str, Any]]:
+    """Return how well principal components of expression mix the sections, in four forms."""
+    unit = stack(sections, arguments.n_top_genes)
+    components = Default().constants(0)[1]
+    found = []
+    for standardised, section in (("over all", np.zeros_like(unit.section)), ("in each", unit.section)):
+        scores, _ = standard_components(unit.expression, section, components, arguments.seed)
+        corrected = harmonise(scores, unit.section, arguments.seed)
+        for harmony, values in ((False, scores), (True, corrected)):
+            found.append({"standardised": standardised, "harmony": harmony, **section_mixing(values, unit.section)})
+    return found
+
+
+def table(results: list[dict[str, Any]], mixing: list[dict[str, Any]], machine: dict[str, str]) -> str:
+    """Write the results as Markdown tables."""
     samples = list(results[0]["ari"])
     heads = ["preset", "epochs", "s/epoch", *(f"ARI {sample}" for sample in samples), "iLISI", "scaled"]
     lines = [f"- {key}: {value}" for key, value in machine.items()]
@@ -69,6 +85,10 @@ def table(results: list[dict[str, Any]], machine: dict[str, str]) -> str:
         cells = [r["preset"], str(r["epochs"]), f"{r['seconds_per_epoch']:.2f}"]
         cells += [*(f"{r['ari'][sample]:.3f}" for sample in samples), f"{r['ilisi']:.2f}", f"{r['ilisi_scaled']:.2f}"]
         lines.append(f"| {' | '.join(cells)} |")
+    lines += ["", "| genes standardised | Harmony | iLISI of components | scaled |", "|---|---|---|---|"]
+    for r in mixing:
+        harmony = "yes" if r["harmony"] else "no"
+        lines.append(f"| {r['standardised']} | {harmony} | {r['ilisi']:.2f} | {r['ilisi_scaled']:.2f} |")
     return "\n".join(lines) + "\n"
 
 
@@ -93,15 +113,16 @@ def main() -> None:
         "device": torch.cuda.get_device_name() if on_gpu else f"{torch.get_num_threads()} CPU threads",
         "versions": f"Python {platform.python_version()}, torch {torch.__version__}, numpy {np.__version__}",
     }
+    mixing = components_mix(sections, arguments)
     results = []
     for preset in arguments.presets:
         results.append(measure(sections, rows, sheet, arguments, preset))
         first = results[0]
         machine["data"] = f"{', '.join(first['ari'])}: {first['n_spots']} spots, {first['n_genes']} genes modelled"
-        report = json.dumps({"machine": machine, "results": results}, indent=2)
+        report = json.dumps({"machine": machine, "results": results, "components": mixing}, indent=2)
         (arguments.output_dir / "bench_joint.json").write_text(report + "\n")
-        (arguments.output_dir / "bench_joint.md").write_text(table(results, machine))
-    print(f"\n{table(results, machine)}")
+        (arguments.output_dir / "bench_joint.md").write_text(table(results, mixing, machine))
+    print(f"\n{table(results, mixing, machine)}")
 
 
 if __name__ == "__main__":

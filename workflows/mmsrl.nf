@@ -24,6 +24,7 @@ workflow MMSRL {
     code // value channel: map of stage to fingerprint of its code; [:] where the container's version tells
     params_json // value channel: text, the parameters for report and manifest
     trace // file: trace of this run, for why tasks failed
+    began // integer: when this run began, in milliseconds
     work_dir // folder of the tasks
 
     main:
@@ -46,7 +47,7 @@ workflow MMSRL {
         params_json,
         asked
             .map { samples -> [samples] }
-            .combine(filesOf(found.summaries).map { _files -> [failures(trace, work_dir)] })
+            .combine(filesOf(found.summaries).map { _files -> [failures(trace, began, work_dir)] })
             .map { samples, failed -> groovy.json.JsonOutput.toJson([samples: samples, failures: failed]) },
         code.map { c -> c.report ?: '' },
     )

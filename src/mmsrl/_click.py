@@ -40,7 +40,8 @@ def _option(parameter: Parameter) -> Callable[[Any], Any]:
     elif parameter.type == "integer":
         kind = click.IntRange(parameter.minimum, parameter.maximum)  # type: ignore[arg-type]
     elif parameter.type == "number":
-        kind = click.FloatRange(parameter.minimum, parameter.maximum)
+        low = parameter.minimum if parameter.above is None else parameter.above
+        kind = click.FloatRange(low, parameter.maximum, min_open=parameter.above is not None)
     return click.option(
         f"--{parameter.name.replace('_', '-')}",
         parameter.name,

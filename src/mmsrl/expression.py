@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
@@ -16,6 +16,68 @@ FloatArray = NDArray[np.floating[Any]]
 
 CLIP = 10.0
 """Standard deviations from the mean at which a standardised value is cut."""
+
+MIN_SPOTS = 3
+"""Genes seen in fewer spots are not modelled, as published."""
+
+SPANS = (0.3, 0.6, 1.0)
+"""Shares of the genes that the trend of variance is fitted to at a time: the next where one has too few means."""
+
+
+class VariableGenes(NamedTuple):
+    """Which genes are most variable."""
+
+    columns: NDArray[np.int64]
+    """Ascending; all that are seen where these are no more than asked for."""
+    n_seen: int
+    """Genes seen in :data:`MIN_SPOTS` spots or more."""
+    span: float
+    """That of :data:`SPANS` the trend was found with."""
+
+
+def variable_genes(counts: sp.csr_matrix, n_top: int, section: NDArray[np.integer[Any]] | None = None) -> VariableGenes:
+    """Find highly variable genes (``seurat_v3``), in each section where there are several.
+
+    Parameters
+    ----------
+    counts
+        (n, m), raw.
+    n_top
+        Genes to find.
+    section
+        (n,), ascending from 0.
+
+    Raises
+    ------
+    ValueError
+        If no trend of the variance with the mean can be fitted.
+    """
+    seen = np.flatnonzero(counts.getnnz(axis=0) >= MIN_SPOTS)
+    if len(seen) <= n_top:
+        return VariableGenes(seen, len(seen), SPANS[0])
+    import anndata as ad
+    import pandas as pd
+    import scanpy as sc  # takes seconds
+
+    joint = ad.AnnData(counts if len(seen) == counts.shape[1] else sp.csr_matrix(counts[:, seen]))
+    batch = None
+    if section is not None and section[-1] > 0:
+        batch = "section"
+        joint.obs[batch] = pd.Categorical(section.astype(str))
+    for span in SPANS:
+        try:
+            found = sc.pp.highly_variable_genes(
+                joint,
+                flavor="seurat_v3",
+                n_top_genes=n_top,
+                span=span,
+                batch_key=batch,
+                inplace=False,
+            )
+            return VariableGenes(seen[found["highly_variable"].to_numpy()], len(seen), span)
+        except ValueError as error:  # loess finds too few distinct means in its window
+            reason = str(error)
+    raise ValueError(reason)
 
 
 def log_normalised(counts: sp.csr_matrix, library: NDArray[np.floating[Any]]) -> sp.csr_matrix:

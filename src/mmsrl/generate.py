@@ -102,6 +102,7 @@ def _property(parameter: Parameter) -> dict[str, Any]:
         "pattern": parameter.pattern,
         "errorMessage": parameter.pattern_words,
         "minimum": parameter.minimum,
+        "exclusiveMinimum": parameter.above,
         "maximum": parameter.maximum,
         "hidden": parameter.hidden or None,
     }
@@ -130,6 +131,8 @@ def _row(parameter: Parameter) -> str:
         allowed = ", ".join(f"`{choice}`" for choice in parameter.choices)
     elif parameter.minimum is not None and parameter.maximum is not None:
         allowed = f"{parameter.minimum} to {parameter.maximum}"
+    elif parameter.above is not None:
+        allowed = f"more than {parameter.above}"
     elif parameter.minimum is not None:
         allowed = f"at least {parameter.minimum}"
     else:

@@ -25,6 +25,8 @@ class Parameter:
     help: str
     choices: tuple[str, ...] = ()
     minimum: float | None = None
+    above: float | None = None
+    """What a number must be greater than."""
     maximum: float | None = None
     format: str | None = None
     """What a string stands for, in nf-schema's words: ``file-path``, ``directory-path``."""
@@ -242,14 +244,14 @@ PARAMETERS: tuple[Parameter, ...] = (
     ),
     Parameter("epochs", "train", "integer", None, "Training epochs; empty: what the preset says.", minimum=1),
     Parameter(
-        "learning_rate", "train", "number", None, "Step size of the optimiser; empty: what the preset says.", minimum=0
+        "learning_rate", "train", "number", None, "Step size of the optimiser; empty: what the preset says.", above=0
     ),
     Parameter(
         "hidden_dim",
         "train",
         "integer",
         None,
-        "Width of the hidden layers; empty: what the preset says.",
+        "Width of the hidden layers of `mmsrl` and `stmmr`; empty: what the preset says.",
         minimum=1,
     ),
     Parameter(
@@ -260,7 +262,7 @@ PARAMETERS: tuple[Parameter, ...] = (
         "Width of the spatial graph's Gaussian, in the preset's own unit (spot pitches for `default`, of 100 µm "
         "where spots lie further apart; array coordinates for `mmsrl` and `stmmr`); empty: what the preset says, for "
         "`default` 1, 0.75 or 1.5 by the seed.",
-        minimum=0,
+        above=0,
     ),
     Parameter(
         "reconstruction_weight",
@@ -410,6 +412,13 @@ PARAMETERS: tuple[Parameter, ...] = (
         "queue", "execution", "string", None, "Queue, partition or pool for tasks; empty: what the scheduler says."
     ),
     Parameter("gpu_queue", "execution", "string", None, "The same for tasks that ask for a GPU."),
+    Parameter(
+        "cluster_options",
+        "execution",
+        "string",
+        None,
+        "What else Slurm is told of every task, such as `--account=tissue`; GPUs are asked for beside it.",
+    ),
     Parameter(
         "container_registry",
         "execution",

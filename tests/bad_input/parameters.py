@@ -35,4 +35,8 @@ CASES = (
     Case("a space in a folder that is passed on", _given(image_cache="/my cache")),
     Case("a root of another form", _given(root="L1")),
     Case("parameters that are no JSON", _not_json),
+    Case("a step of zero", _given(learning_rate=0)),
+    Case("settings of another preset", _given(hidden_dim=100, consistency_loss="contrastive")),
+    Case("a published preset without decoder, before it starts", _given(preset="mmsrl", decoder=False)),
+    Case("masking in another number of values than genes", _given(preset="mmsrl", hidden_dim=100)),
 )

@@ -43,7 +43,7 @@ def answer(config, asked) {
             resourceLimits: config.process.resourceLimits?.collectEntries { name, value -> [name, value.toString()] },
         ],
         engine: engine,
-        config: config.subMap(ENGINES + ['aws', 'google', 'azure', 'conda', 'params', 'executor', 'dumpHashes']),
+        config: config.subMap(ENGINES + ['aws', 'google', 'azure', 'conda', 'params', 'executor', 'dumpHashes', 'env']),
         task: [
             cpus: task.getCpus(),
             memory_gb: task.getMemory()?.toGiga(),
@@ -56,6 +56,7 @@ def answer(config, asked) {
             errorStrategy: task.getErrorStrategy().toString(),
             maxRetries: task.getMaxRetries(),
             tries: task.ext.tries,
+            device: task.ext.device,
         ],
     ]
 }

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import os
+import threading
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -72,6 +75,22 @@ def test_all_faults_are_said_in_one_go(project: Project, tmp_path: Path) -> None
 
     assert run.status != 0
     for part in ("--epochs", "a b", "row 2", "row 3", "n_domains"):
+        assert part in run.text
+
+
+def test_remote_samplesheet_is_checked_by_a_task(project: Project, tmp_path: Path) -> None:
+    (tmp_path / "sheet.csv").write_text(
+        f"sample,spaceranger_dir,n_domains\ntiny,{project.root}/tests/data/tiny,seven\n"
+    )
+    handler = functools.partial(SimpleHTTPRequestHandler, directory=tmp_path)
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        run = project.run("--input", f"http://127.0.0.1:{server.server_port}/sheet.csv")
+        server.shutdown()
+
+    assert run.status != 0
+    assert set(run.tasks.values()) == {"FAILED"}, run.text
+    for part in ("sheet.csv", "row 2", "n_domains", "seven"):
         assert part in run.text
 
 

@@ -107,6 +107,12 @@ QUESTIONS: dict[str, dict[str, Any]] = {
     "one queue": ask("TRAIN", "awsbatch,gpu", params={"queue": "long"}),
     "docker on arm64": ask("TRAIN", "docker,arm64"),
     "member published": ask("TRAIN", "docker,gpu", meta={"id": "a", "first": False}, params={"preset": "mmsrl"}),
+    "cuda": ask("TRAIN", "docker,test_gpu"),
+    "cuda member": ask("TRAIN", "docker,test_gpu", meta={"id": "a", "first": False}),
+    "cuda enhance": ask("ENHANCE", "docker,test_gpu"),
+    "cuda third oom": ask("TRAIN", "docker,test_gpu", 3, OOM),
+    "cuda without a scheduler": ask("ENHANCE", "local", params={"device": "cuda"}),
+    "slurm account": ask("TRAIN", "slurm,gpu", params={"cluster_options": "--account=tissue"}),
     "text false": ask("TRAIN", "docker", params={"use_gpu": "false"}),
     "institution": ask("TRAIN", "facility,awsbatch,gpu", params={"custom_config_base": "INSTITUTION"}),
     "no network": ask("TRAIN", "docker", params={"custom_config_base": "https://configs.invalid"}),
@@ -185,6 +191,7 @@ def test_one_queue_is_enough(answers: dict[str, Any]) -> None:
 def test_schedulers_that_do_not_know_accelerators_are_told_in_their_own_words(answers: dict[str, Any]) -> None:
     assert answers["TRAIN slurm"]["task"]["clusterOptions"] == "--gres=gpu:1"
     assert answers["plain slurm"]["task"]["clusterOptions"] is None
+    assert answers["slurm account"]["task"]["clusterOptions"] == "--account=tissue --gres=gpu:1"
     google = answers["TRAIN google-batch"]["task"]
     assert (google["machineType"], google["accelerator"]["type"]) == ("g2-standard-16", "nvidia-l4")
     assert answers["TRAIN k8s"]["process"]["pod"] == [{"emptyDir": {"medium": "Memory"}, "mountPath": "/dev/shm"}]
@@ -229,6 +236,16 @@ def test_further_members_of_the_default_are_small(answers: dict[str, Any]) -> No
     assert answers["member published"]["task"]["memory_gb"] == 24
 
 
+def test_cuda_is_demanded_where_a_gpu_was_asked_for_alone(answers: dict[str, Any]) -> None:
+    assert answers["cuda"]["task"]["accelerator"]["request"] == 1
+    assert answers["cuda"]["task"]["device"] == "cuda"
+    for name in ("cuda member", "cuda enhance", "cuda third oom"):
+        assert answers[name]["task"]["accelerator"] is None
+        assert answers[name]["task"]["device"] == "auto"
+    # Where nothing is asked for, as on one's own machine, every task sees what there is.
+    assert answers["cuda without a scheduler"]["task"]["device"] == "cuda"
+
+
 def test_false_as_text_asks_for_no_gpu(answers: dict[str, Any]) -> None:
     assert answers["text false"]["task"]["accelerator"] is None
 
@@ -257,6 +274,7 @@ def test_architecture_and_environments(answers: dict[str, Any]) -> None:
     for profile in ("conda", "mamba"):
         assert Path(answers[f"QC {profile}"]["process"]["conda"]).is_file()
         assert answers[f"QC {profile}"]["config"]["conda"]["enabled"]
+        assert answers[f"QC {profile}"]["config"]["env"]["PYTHONPATH"] == str(ROOT / "src")
     assert answers["QC mamba"]["config"]["conda"]["useMamba"]
 
 

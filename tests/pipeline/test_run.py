@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import anndata as ad
 import jsonschema
@@ -51,12 +52,33 @@ def test_index_names_every_file_that_is_published(project: Project, first: Run) 
     assert index["units"] == [{"id": name, "samples": [name]} for name in ("tiny", "tiny_hd")]
 
 
-def test_same_command_with_resume_runs_nothing_again(project: Project, first: Run) -> None:
+def test_same_command_with_resume_runs_nothing_again_and_mends_what_lies_there(project: Project, first: Run) -> None:
+    """Half of a file, of a run that was killed while it copied, or that of a run with other parameters in between."""
+    results = project.launch / "results"
+    mended = [results / name for name in ("train/tiny.embedding.h5ad", "report/mmsrl_report.html", "index.json")]
+    whole = [file.read_bytes() for file in mended]
+    for file in mended:
+        file.write_bytes(b"half")
+
     again = project.run("-resume")
 
     assert again.status == 0, again.text
     assert set(again.tasks) == set(first.tasks)
     assert set(again.tasks.values()) == {"CACHED"}, again.tasks
+    assert [file.read_bytes() for file in mended] == whole
+
+
+def test_another_number_of_domains_trains_nothing_again(project: Project, first: Run, tmp_path: Path) -> None:
+    sheet = (project.root / "tests/data/samplesheet_tiny.csv").read_text()
+    changed = sheet.replace("tiny/truth.csv,3", "tiny/truth.csv,4").replace(",tiny", f",{project.root}/tests/data/tiny")
+    (tmp_path / "sheet.csv").write_text(changed)
+
+    run = project.run("-resume", "--input", tmp_path / "sheet.csv")
+
+    assert run.status == 0, run.text
+    ran = {name.split(" ")[0] for name, status in run.tasks.items() if status == "COMPLETED"}
+    assert "DOMAINS" in ran
+    assert not ran & {"INGEST", "QC", "FEATURES", "TRAIN", "ENHANCE"}, run.tasks
 
 
 def test_editing_the_core_runs_exactly_the_stages_that_use_it(project: Project, first: Run) -> None:

@@ -7,11 +7,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmsrl.check.params import check_params
+from mmsrl.check.params import check_params, preset_problems
 from mmsrl.parameters import PARAMETERS
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "nextflow_schema.json").read_text(encoding="utf-8"))
 NEEDED = {"input": "sheet.csv", "outdir": "results"}
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"kernel_width": 1.5, "n_top_genes": 3000},
+        {"preset": "mmsrl", "hidden_dim": 500, "n_top_genes": 500},
+        {"preset": "mmsrl", "hidden_dim": 100, "masked_weight": 0},
+        {"preset": "stmmr", "hidden_dim": 100, "consistency_loss": "contrastive"},
+    ],
+)
+def test_settings_of_the_preset_are_no_problem(params):
+    assert preset_problems(checked(**params)[0]) == []
 
 
 def checked(**given: object) -> tuple[dict, list[str]]:
@@ -99,7 +112,7 @@ def test_a_misspelt_parameter_is_told_beside_an_institutional_profile(name):
         ("seed", "-1", "--seed must be a whole number from 0 to 4294967295, not '-1'"),
         ("max_pct_mt", "101", "--max_pct_mt must be a number from 0 to 100, not '101'"),
         ("max_pct_mt", "NaN", "--max_pct_mt must be a number from 0 to 100, not 'NaN'"),
-        ("learning_rate", "1e999", "--learning_rate must be a number, at least 0, not '1e999'"),
+        ("learning_rate", "1e999", "--learning_rate must be a number, more than 0, not '1e999'"),
         ("use_image", "nope", "--use_image must be true or false, not 'nope'"),
         ("use_image", 1, "--use_image must be true or false, not '1'"),
         ("outdir", None, "--outdir is needed: Folder for the results."),

@@ -228,6 +228,19 @@ def svs(path: Path, um_per_px: float) -> None:
             tiff.write(level, photometric="rgb", tile=(64, 64), compression="jpeg", description=about, metadata=None)
 
 
+def test_slides_of_several_files_are_found_beside_the_file_that_a_task_links_to(tmp_path: Path) -> None:
+    """MIRAX: an index, and a folder of its name. This one lacks what only OpenSlide's reader of MIRAX misses."""
+    (tmp_path / "x.mrxs").touch()
+    (tmp_path / "x").mkdir()
+    (tmp_path / "x/Slidedat.ini").write_text("[GENERAL]\nSLIDE_ID=1\n")
+    (tmp_path / "task").mkdir()
+    (tmp_path / "task/x.mrxs").symlink_to(tmp_path / "x.mrxs")
+
+    with pytest.raises(InputError, match=r"sample s: image .*task/x.mrxs cannot be read .*IMAGENUMBER_X"):
+        with open_rasters(tmp_path / "task/x.mrxs", sample="s"):
+            pass
+
+
 def test_a_scanner_s_file_is_read_by_openslide_and_its_scale_compared(tmp_path: Path, reference: ImageFeatures) -> None:
     svs(tmp_path / "right.svs", 100 / PITCH)
     with open_rasters(tmp_path / "right.svs", sample="s") as levels:

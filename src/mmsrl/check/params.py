@@ -11,6 +11,7 @@ import jsonschema
 from jsonschema.exceptions import ValidationError
 
 from mmsrl.check.problems import listed, nearest, printable, shown
+from mmsrl.train.presets import PRESETS, Published
 
 _INTEGER = re.compile(r"[+-]?[0-9]{1,18}")
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3})?")
@@ -74,6 +75,34 @@ def check_params(given: Mapping[str, Any], schema: Mapping[str, Any]) -> tuple[d
     return params, problems
 
 
+def preset_problems(params: Mapping[str, Any]) -> list[str]:
+    """Return one line for each parameter that does not go with the preset.
+
+    Parameters
+    ----------
+    params
+        Typed, from :func:`check_params`.
+    """
+    chosen = params["preset"]
+    settings = PRESETS[chosen]
+    problems = []
+    for name, value in params.items():
+        owners = [preset for preset, those in PRESETS.items() if hasattr(those, name)]
+        if value is not None and owners and chosen not in owners:
+            problems.append(f"--{name} is a setting of {listed(owners)}, not of --preset {chosen}: leave it out")
+    if isinstance(settings, Published):
+        if params["decoder"] is False:
+            problems.append(f"--decoder false: --preset {chosen} makes its embedding by training its decoder")
+        hidden, genes = params["hidden_dim"], params["n_top_genes"] or settings.n_top_genes
+        masked = settings.masked_weight if params["masked_weight"] is None else params["masked_weight"]
+        if settings.mask_fraction and masked and hidden not in (None, genes):
+            problems.append(
+                f"--hidden_dim {hidden}: masked reconstruction compares so many hidden values with {genes} genes; "
+                "leave it out, or give --masked_weight 0"
+            )
+    return problems
+
+
 def _is_twin(name: str, given: Mapping[str, Any]) -> bool:
     """Tell whether Nextflow made ``name`` itself: some releases add ``nTopGenes`` beside a given ``n-top-genes``."""
     return any(re.sub(r"-(\w)", lambda m: m[1].upper(), other) == name for other in given if "-" in other)
@@ -105,6 +134,8 @@ def _allowed(rule: Mapping[str, Any]) -> str:
         return str(rule["errorMessage"])
     kind = _KINDS[rule["type"]]
     low, high = rule.get("minimum"), rule.get("maximum")
+    if "exclusiveMinimum" in rule:
+        return f"{kind}, more than {rule['exclusiveMinimum']}"
     if low is not None and high is not None:
         return f"{kind} from {low} to {high}"
     if low is not None:

@@ -125,10 +125,12 @@ def _slide(path: Path, sample: str, stack: ExitStack) -> list[Raster] | None:
     """Open the file of a slide scanner; ``None`` if it is none."""
     import openslide
 
-    vendor = openslide.OpenSlide.detect_format(path)
+    # What belongs to a slide of several files lies beside the file itself, not beside a task's link to it.
+    there = path.resolve()
+    vendor = openslide.OpenSlide.detect_format(there)
     if vendor in (None, "generic-tiff"):
         return None
-    slide = stack.enter_context(openslide.OpenSlide(path))
+    slide = stack.enter_context(openslide.OpenSlide(there))
     um = slide.properties.get(openslide.PROPERTY_NAME_MPP_X)
     rasters = []
     for level, ((width, height), shrink) in enumerate(
@@ -204,11 +206,13 @@ def _streamed(path: Path, target: Path) -> Path:
 @contextmanager
 def _named(path: Path, sample: str) -> Iterator[None]:
     """Turn whatever a decoder raises into an error that names sample and file."""
+    import openslide
+
     try:
         yield
     except InputError as error:
         raise InputError(f"sample {sample}: image {path}: {error}") from error
-    except _BROKEN as error:
+    except (*_BROKEN, openslide.OpenSlideError) as error:
         raise InputError(
             f"sample {sample}: image {path} cannot be read ({type(error).__name__}: {error}); "
             "it is truncated, damaged or not an image: copy it again or leave the column 'image' empty"

@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 import anndata as ad
 import numpy as np
 import pandas as pd
-import scanpy as sc
 import scipy.sparse as sp
 from numpy.typing import NDArray
 from scipy.stats import false_discovery_control
@@ -17,7 +16,8 @@ from scipy.stats import false_discovery_control
 from mmsrl import _keys
 from mmsrl._sections import graph_places, in_pitches, sample_names, section_index, stacked_counts, stacked_domains
 from mmsrl._thinning import split_counts
-from mmsrl.expression import log_normalised
+from mmsrl.expression import MIN_SPOTS as SEEN_SPOTS
+from mmsrl.expression import log_normalised, variable_genes
 from mmsrl.markers.expression import by_domain
 from mmsrl.markers.gene_sets import over_represented
 from mmsrl.markers.heldout import domains_of, recovered
@@ -34,10 +34,6 @@ SPECIFIC_FOLD = 0.5
 
 MIN_SPOTS = 10
 """Genes seen in fewer spots of the tested half are not tested."""
-
-MIN_SEEN = 3
-VARIABLE_GENES = Default().n_top_genes
-"""Genes seen in three spots or more, so many at most, that domains are found anew from."""
 
 TESTED_SPOTS = 10_000
 """Spots that genes are tested on, at most: ranks of more would add time and no information that matters."""
@@ -152,7 +148,7 @@ def _test(
 ) -> pd.DataFrame:
     """Return ``domain``, ``gene``, ``score``, ``p_value``, ``p_adjusted`` from counts that the domains did not see."""
     one, other = split_counts(counts, (0.5, 0.5), seed)
-    found = domains_of(one, _variable(one), places, section, domain, len(names), seed)
+    found = domains_of(one, _variable(one, section), places, section, domain, len(names), seed)
     shares = recovered(domain, found, len(names))
     facts["recovered"] = dict(zip(names, shares, strict=True))
     poor = [name for name, share in facts["recovered"].items() if share < RECOVERED]
@@ -182,20 +178,14 @@ def _test(
     return table
 
 
-def _variable(counts: sp.csr_matrix) -> NDArray[np.int64]:
+def _variable(counts: sp.csr_matrix, section: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return the columns of the highly variable genes, as training takes them; all that are seen where no trend is."""
-    seen = np.flatnonzero(np.bincount(counts.indices, minlength=counts.shape[1]) >= MIN_SEEN)
-    if len(seen) <= VARIABLE_GENES:
-        return seen
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that parts of counts are no whole counts, which they are
         try:
-            found = sc.pp.highly_variable_genes(
-                ad.AnnData(counts[:, seen]), flavor="seurat_v3", n_top_genes=VARIABLE_GENES, inplace=False
-            )
+            return variable_genes(counts, Default().n_top_genes, section).columns
         except ValueError:  # too few distinct means for a trend
-            return seen
-    return np.asarray(seen[found["highly_variable"].to_numpy()])
+            return np.flatnonzero(counts.getnnz(axis=0) >= SEEN_SPOTS)
 
 
 def _test_spots(domain: NDArray[np.int64], n_domains: int, seed: int) -> NDArray[np.int64]:

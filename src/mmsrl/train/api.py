@@ -11,8 +11,6 @@ from typing import Any, NamedTuple
 
 import anndata as ad
 import numpy as np
-import pandas as pd
-import scipy.sparse as sp
 import torch
 from numpy.typing import NDArray
 from sklearn.utils.sparsefuncs import mean_variance_axis
@@ -28,7 +26,7 @@ from mmsrl._sections import (
     section_index,
     spot_table,
 )
-from mmsrl.expression import log_normalised
+from mmsrl.expression import MIN_SPOTS, SPANS, log_normalised, variable_genes
 from mmsrl.features.components import between_sections
 from mmsrl.features.components import principal_components as image_components
 from mmsrl.graph import plain_graph
@@ -37,9 +35,6 @@ from mmsrl.train.fit import Row, Trainable, choose_device, fit, memory_errors
 from mmsrl.train.presets import PRESETS, Published, Settings
 from mmsrl.train.sections import principal_components, section_mixing
 from mmsrl.train.unit import FloatArray, Message, Unit, build, info, warning
-
-MIN_SPOTS = 3
-"""Genes seen in fewer spots are not modelled, as published."""
 
 VARIABLE_SPOTS = 50_000
 """Spots that variable genes are found on; of more, so many are drawn."""
@@ -266,36 +261,22 @@ def _variable_genes(
         spots = np.concatenate([np.sort(rng.choice(rows, min(len(rows), most), replace=False)) for rows in own])
         section = section[spots]
     counts, _ = counts_of(sections, genes, spots)
-    seen = np.flatnonzero(counts.getnnz(axis=0) >= MIN_SPOTS)
-    n_genes = len(seen)
-    if n_genes == 0:
-        raise InputError(f"no gene is seen in {MIN_SPOTS} or more spots; the data are too sparse to train on")
-    if n_genes <= n_top:
-        if n_genes < n_top:
-            messages.append(info(f"all {n_genes} genes are modelled; n_top_genes asks for {n_top}"))
-        return [genes[g] for g in seen]
-    import scanpy as sc  # takes seconds
-
     threads = torch.get_num_threads()
-    joint = ad.AnnData(
-        counts if n_genes == len(genes) else sp.csr_matrix(counts[:, seen]),
-        obs=pd.DataFrame({"section": section.astype(str)}, index=np.arange(len(section)).astype(str)),
-    )
-    batch = "section" if section[-1] > 0 else None
-    for span in (0.3, 0.6, 1.0):
-        try:
-            found = sc.pp.highly_variable_genes(
-                joint, flavor="seurat_v3", n_top_genes=n_top, span=span, batch_key=batch, inplace=False
-            )
-        except ValueError as error:  # loess finds too few distinct means in its window
-            reason = str(error)
-            continue
-        # scanpy's numba, when it first starts, makes OpenMP take all cores of the machine, and torch with it.
-        torch.set_num_threads(threads)
-        if span > 0.3:
-            messages.append(info(f"variable genes: the mean-variance trend needed a window of {span:g} of the genes"))
-        return [genes[g] for g in seen[found["highly_variable"].to_numpy()]]
-    raise InputError(f"variable genes: the mean-variance trend cannot be fitted ({reason}); are the counts raw?")
+    try:
+        found = variable_genes(counts, n_top, section)
+    except ValueError as error:
+        raise InputError(
+            f"variable genes: the mean-variance trend cannot be fitted ({error}); are the counts raw?"
+        ) from error
+    # scanpy's numba, when it first starts, makes OpenMP take all cores of the machine, and torch with it.
+    torch.set_num_threads(threads)
+    if found.n_seen == 0:
+        raise InputError(f"no gene is seen in {MIN_SPOTS} or more spots; the data are too sparse to train on")
+    if found.n_seen < n_top:
+        messages.append(info(f"all {found.n_seen} genes are modelled; n_top_genes asks for {n_top}"))
+    if found.span > SPANS[0]:
+        messages.append(info(f"variable genes: the mean-variance trend needed a window of {found.span:g} of the genes"))
+    return [genes[g] for g in found.columns]
 
 
 def _image(

@@ -6,9 +6,9 @@ def messageOf(java.nio.file.Path folder) {
 }
 
 // Tasks that failed for good, of the trace of the run as far as it is written: stage, id of the sample or unit, exit status and
-// message. Of a trace that is written to a bucket nothing is to be seen before the run has ended.
-def failures(java.nio.file.Path trace, java.nio.file.Path work_dir) {
-    def lines = trace.exists() ? trace.readLines().collect { line -> line.tokenize('\t') } : []
+// message. Of a trace that is written to a bucket nothing is to be seen before the run has ended, but the one of an earlier run.
+def failures(java.nio.file.Path trace, long began, java.nio.file.Path work_dir) {
+    def lines = trace.exists() && trace.lastModified() >= began ? trace.readLines().collect { line -> line.tokenize('\t') } : []
     def rows = lines ? lines.tail().collect { row -> [lines.head(), row].transpose().collectEntries() } : []
     def mended = rows.findAll { row -> row.status in ['COMPLETED', 'CACHED'] }.collect { row -> row.name }
     return rows

@@ -1,10 +1,12 @@
 include { CHECK } from '../../../modules/local/check/main'
 
-// The command of the core that checks, where tasks run without containers and it is installed on this machine.
-def checkCommand(String container_engine, java.nio.file.Path project_dir) {
+// The command of the core that checks, where tasks run without containers, it is installed on this machine and the samplesheet
+// is here; null where a task has to check.
+def checkCommand(String container_engine, java.nio.file.Path samplesheet, java.nio.file.Path project_dir) {
+    def here = samplesheet.fileSystem == java.nio.file.FileSystems.default
     def folders = ["${project_dir}/.venv/bin"] + (System.getenv('PATH') ?: '').tokenize(':')
     def found = folders.collect { folder -> file("${folder}/mmsrl-check") }.find { command -> command.exists() }
-    return container_engine ? null : found
+    return container_engine || !here ? null : found
 }
 
 // Run the check here, before any task, and return its plan; stop with its message where something is wrong.

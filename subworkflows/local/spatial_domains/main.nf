@@ -40,22 +40,23 @@ workflow SPATIAL_DOMAINS {
     code // value channel: map of stage to fingerprint of its code; [:] where the container's version tells
 
     main:
-    INGEST(sections.map { meta, source, _image, _alignment, _truth -> [meta, folderOf(source), meta.bin_size ?: []] }, code.map { c -> c.ingest ?: '' })
+    // Of what is said of a section its tasks know the id alone: on -resume nothing else can make them run again.
+    INGEST(sections.map { meta, source, _image, _alignment, _truth -> [meta.subMap('id'), folderOf(source), meta.bin_size ?: []] }, code.map { c -> c.ingest ?: '' })
 
     QC(INGEST.out.h5ad, code.map { c -> c.qc ?: '' })
 
-    images = sections.map { meta, _source, image, alignment, _truth -> [meta, image, alignment] }
+    images = sections.map { meta, _source, image, alignment, _truth -> [meta.subMap('id'), image, alignment] }
     FEATURES(QC.out.h5ad.join(images), weights, code.map { c -> c.features ?: '' })
 
     // A unit is what is trained together. Its sections are sorted, so that the order in which they arrive changes nothing.
-    truths = sections.map { meta, _source, _image, _alignment, truth -> [meta, truth] }
+    about = sections.map { meta, _source, _image, _alignment, truth -> [meta.subMap('id'), meta, truth] }
     units = QC.out.h5ad
         .join(FEATURES.out.h5ad)
-        .join(truths)
+        .join(about)
         .join(INGEST.out.summary)
         .join(QC.out.summary)
         .join(FEATURES.out.summary)
-        .map { meta, counts, features, truth, ingest, qc, image ->
+        .map { _id, counts, features, meta, truth, ingest, qc, image ->
             def unit = meta.group ?: meta.id
             def size = meta.group ? meta.group_size : 1
             [size ? groupKey(unit, size) : unit, [meta: meta, counts: counts, features: features, truth: truth, summaries: [ingest, qc, image]]]
@@ -161,10 +162,10 @@ workflow SPATIAL_DOMAINS {
     markers = MARKERS.out.tables // [ unit, files ]
     scores = EVALUATE.out.scores // [ unit, file ]
     training = firstOf(TRAIN.out.log) // [ unit, file ]
-    tiles = FEATURES.out.tiles // [ meta, file ]
-    summaries = summaries // [ meta or unit, file ]
+    tiles = FEATURES.out.tiles // [ section, file ]
+    summaries = summaries // [ section or unit, file ]
     figures = FIGURES.out.figures // [ unit, files ]
-    units = units.map { unit, _members -> unit } // map: id, samples
+    units = units.map { unit, _members -> unit } // map: id, samples; a section: id
     files = files // [ folder, file ]: all that is worth keeping
     versions = versions // file
 }
