@@ -124,14 +124,14 @@ def ensemble_table(results: list[Result]) -> list[str]:
 
 
 def confidence_table(results: list[Result]) -> list[str]:
-    """Errors of the confident half by the neighbourhood that confidence is the mean of, of ``default`` and trials."""
-    compared = [r for r in results if "consensus" in r and (r["row"] == "default" or r["kind"] == "trial")]
-    sizes = next((list(r["error_of_confident_half"][0]["by_spots"]) for r in compared), [])
-    lines = [f"| row | unit | {' | '.join(f'{spots} spots' for spots in sizes)} |", "|---" * (len(sizes) + 2) + "|"]
+    """Errors of the confident half of ``default`` by the neighbourhood that confidence is the mean of."""
+    compared = [result for result in results if "consensus" in result and result["row"] == "default"]
+    sizes = next((list(result["error_of_confident_half"][0]["by_spots"]) for result in compared), [])
+    lines = [f"| unit | {' | '.join(f'{spots} spots' for spots in sizes)} |", "|---" * (len(sizes) + 1) + "|"]
     for result in compared:
         runs = [half["by_spots"] for half in result["error_of_confident_half"]]
         cells = [", ".join(f"{run[spots]:.2f}" for run in runs) for spots in sizes]
-        lines.append(f"| {result['row']} | {result['unit']} | {' | '.join(cells)} |")
+        lines.append(f"| {result['unit']} | {' | '.join(cells)} |")
     return lines
 
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-import anndata
 import h5py
 
 from mmsrl import _keys
 from mmsrl._errors import InputError, MmsrlError
+
+if TYPE_CHECKING:
+    from anndata import AnnData
 
 _ABOUT = (f"uns/{_keys.UNS}/{_keys.SAMPLE}",)
 _SECTION = ("X", "obs", "var", f"obsm/{_keys.SPATIAL}", f"uns/{_keys.UNS_SPATIAL}", *_ABOUT)
@@ -91,7 +93,7 @@ def open_stage_file(path: Path, stage: str) -> Iterator[h5py.File]:
         yield file
 
 
-def read_stage_file(path: Path, stage: str, *, backed: Literal["r"] | None = None) -> anndata.AnnData:
+def read_stage_file(path: Path, stage: str, *, backed: Literal["r"] | None = None) -> AnnData:
     """Read the `.h5ad` of a stage; with ``backed="r"`` its ``X`` stays on disk.
 
     Raises
@@ -99,8 +101,34 @@ def read_stage_file(path: Path, stage: str, *, backed: Literal["r"] | None = Non
     InputError
         The file is damaged, or not what ``stage`` writes.
     """
+    import anndata  # here, as `check` opens files too and is to start fast
+
     with open_stage_file(path, stage):
         return anndata.read_h5ad(path, backed=backed)
+
+
+def index_of(table: h5py.Group) -> h5py.Dataset:
+    """Return the index of a DataFrame as anndata writes it."""
+    index = table[table.attrs["_index"]]
+    return index["values"] if isinstance(index, h5py.Group) else index  # nullable strings have a mask beside them
+
+
+def coordinates_fault(file: h5py.File) -> str | None:
+    """Say why `check` and `ingest` refuse `obsm['spatial']` of AnnData; ``None`` where it can be coordinates."""
+    place = f"obsm/{_keys.SPATIAL}"
+    if place not in file:
+        there = ", ".join(file["obsm"]) if "obsm" in file else ""
+        return (
+            f"has no obsm['spatial'] (obsm has {there or 'nothing'}); put x and y of the spots there, "
+            "in pixels of the full-resolution image"
+        )
+    element = file[place]
+    shape: tuple[int, ...] = getattr(element, "shape", ())
+    if "column-order" in element.attrs:  # a DataFrame
+        shape = (len(index_of(element)), len(element.attrs["column-order"]))
+    if len(shape) != 2 or shape[1] != 2:
+        return f"obsm['spatial'] is of shape {shape}; (spots, 2) is needed: x, y"
+    return None
 
 
 def _line(error: Exception) -> str:

@@ -17,6 +17,9 @@ from mmsrl._hdf5 import read_stage_file
 from mmsrl._palette import natural_order
 from mmsrl._tables import read_domains, rows_of
 
+CHECKED_VALUES = 100_000
+"""Values of a block that are looked at for whether they are counts; normalised ones show among far fewer."""
+
 BLOCK_SPOTS = 20_000
 """Spots that are read at a time from a file that stays open."""
 
@@ -164,8 +167,11 @@ def common_genes(sections: Sequence[ad.AnnData]) -> list[str]:
     Raises
     ------
     InputError
-        If there are none.
+        If there are none, or names are not unique.
     """
+    for name, adata in zip(sample_names(sections), sections, strict=True):
+        if not adata.var_names.is_unique:
+            raise InputError(f"sample {name}: gene names are not unique; var_names_make_unique() makes them so")
     shared = set.intersection(*(set(adata.var_names) for adata in sections))
     genes = [gene for gene in sections[0].var_names if gene in shared]
     if not genes:
@@ -200,13 +206,19 @@ def counts_of(
         All sections have them.
     spots
         (N,), which of the stacked spots, ascending; all if not given.
+
+    Raises
+    ------
+    InputError
+        If values are no counts.
     """
     counts, totals = [], []
     first = 0
-    for adata in sections:
+    for name, adata in zip(sample_names(sections), sections, strict=True):
         columns = adata.var_names.get_indexer(pd.Index(genes))
         whole = np.array_equal(columns, np.arange(adata.n_vars))
         for start, block in _blocks(adata):
+            _must_be_counts(block.data[:CHECKED_VALUES], name, adata)
             if spots is not None:
                 low, high = np.searchsorted(spots, [first + start, first + start + block.shape[0]])
                 block = block[spots[low:high] - first - start]
@@ -218,6 +230,13 @@ def counts_of(
         stacked = stacked.copy()
         stacked.eliminate_zeros()
     return stacked, np.concatenate(totals)
+
+
+def _must_be_counts(values: np.ndarray, sample: str, adata: ad.AnnData) -> None:
+    wrong = values[(values < 0) | (values != np.rint(values))]
+    if wrong.size:
+        hint = "; layers['counts'] has some" if "counts" in adata.layers else ""
+        raise InputError(f"sample {sample}: X must hold raw counts, but a value is {wrong[0]:g}{hint}")
 
 
 def _blocks(adata: ad.AnnData) -> Iterator[tuple[int, sp.csr_matrix]]:

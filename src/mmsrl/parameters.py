@@ -247,12 +247,7 @@ PARAMETERS: tuple[Parameter, ...] = (
         "learning_rate", "train", "number", None, "Step size of the optimiser; empty: what the preset says.", above=0
     ),
     Parameter(
-        "hidden_dim",
-        "train",
-        "integer",
-        None,
-        "Width of the hidden layers of `mmsrl` and `stmmr`; empty: what the preset says.",
-        minimum=1,
+        "hidden_dim", "train", "integer", None, "Width of the layers of `mmsrl` and `stmmr`; empty: theirs.", minimum=1
     ),
     Parameter(
         "kernel_width",
@@ -413,11 +408,7 @@ PARAMETERS: tuple[Parameter, ...] = (
     ),
     Parameter("gpu_queue", "execution", "string", None, "The same for tasks that ask for a GPU."),
     Parameter(
-        "cluster_options",
-        "execution",
-        "string",
-        None,
-        "What else Slurm is told of every task, such as `--account=tissue`; GPUs are asked for beside it.",
+        "cluster_options", "execution", "string", None, "What else Slurm is told of every task: `--account=tissue`."
     ),
     Parameter(
         "container_registry",

@@ -178,6 +178,7 @@ CASES = (
     Case("a file for SpatialData", _file("spatialdata", "s.zarr", b"PK\x03\x04")),
     Case("a folder that is no Zarr", _zarr()),
     Case("Zarr without a table", _zarr("zarr.json")),
+    Case("an h5ad with x, y and z", _h5ad(lambda a: a.obsm.update({"spatial": np.zeros((3, 3))}))),
     Case("an h5ad with one coordinate", _h5ad(lambda a: a.obsm.update({"spatial": np.zeros((3, 1))}))),
     Case("a link that leads to itself", _row(_loop)),
     Case("a link that leads nowhere", _row(_dangling)),

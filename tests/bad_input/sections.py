@@ -97,6 +97,10 @@ def _dense(adata: ad.AnnData, change: Callable[[Any], Any]) -> None:
     adata.X = change(adata.X.toarray())
 
 
+def _array_row(adata: ad.AnnData, rows: list[float]) -> None:
+    adata.obs["array_row"], adata.obs["array_col"] = rows, 1
+
+
 CASES = (
     Case("HDF5 of AnnData for a matrix", _spoilt(lambda o: ad.AnnData(np.ones((3, 2))).write_h5ad(o / MATRIX))),
     Case("a matrix without spots", _spoilt(lambda o: write_h5_v3(o / MATRIX, counts_of(0), []))),
@@ -141,6 +145,7 @@ CASES = (
     Case("an h5ad with a spot twice", _h5ad(lambda a: setattr(a, "obs_names", ["a"] * N))),
     Case("SpatialData that cannot be read", _not_zarr),
     Case("an h5ad with three coordinates", _h5ad(lambda a: a.obsm.update(spatial=np.zeros((N, 3))))),
+    Case("an h5ad with the array row of some spots", _h5ad(lambda a: _array_row(a, [1.0] * (N - 1) + [np.nan]))),
     Case("an h5ad of several sections", _h5ad(lambda a: ad.concat([a, a, a, a], index_unique="-"))),
     Case("an h5ad without spots", _h5ad(lambda a: a[:0].copy())),
 )

@@ -145,11 +145,12 @@ def test_what_all_share_knows_no_stage(path):
     assert facade or not {name for name in imports_of(path) if name.split(".")[1:2] and name.split(".")[1] in STAGES}
 
 
-def test_check_knows_no_more_of_the_stages_than_how_files_are_laid_out():
+def test_check_knows_no_more_of_the_stages_than_how_files_are_laid_out_and_what_presets_have():
     known = {name for path in (PACKAGE / "check").glob("*.py") for name in imports_of(path)}
     assert {name for name in known if name.split(".")[1:2] and name.split(".")[1] in STAGES} <= {
         "mmsrl.ingest.archive",
         "mmsrl.ingest.layout",
+        "mmsrl.train.presets",
     }
 
 

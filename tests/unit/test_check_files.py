@@ -2,15 +2,22 @@
 
 import gzip
 import io
+import lzma
 import os
+import subprocess
+import sys
 import tarfile
 from pathlib import Path
 
+import anndata as ad
 import h5py
 import numpy as np
+import pandas as pd
 import pytest
 
+from mmsrl._errors import InputError
 from mmsrl.check.files import absolute, check_files, is_remote
+from mmsrl.ingest.api import read_h5ad
 
 BARCODES = [f"AAAC{n}-1" for n in range(9)]
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -166,6 +173,57 @@ def test_nothing_of_an_archive_is_unpacked_beside_it_or_outside(tmp_path):
     before = sorted(tmp_path.rglob("*"))
     told(tmp_path, spaceranger_dir=archive)
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_links_of_an_archive_count_as_in_ingest(tmp_path):
+    outs = spaceranger(tmp_path / "outs")
+    (outs / "spatial/tissue_positions.csv").rename(outs / "positions.csv")
+    (outs / "spatial/tissue_positions.csv").symlink_to("../positions.csv")
+    assert told(tmp_path, spaceranger_dir=packed(outs, "outs.tar")) == []
+    (outs / "positions.csv").unlink()
+    (message,) = told(tmp_path, spaceranger_dir=packed(outs, "outs.tar"))
+    assert "has none of tissue_positions.parquet" in message
+
+
+def test_an_archive_damaged_within_its_compression_is_told(tmp_path):
+    outs = spaceranger(tmp_path / "outs")
+    (outs / "alignments.bam").write_bytes(os.urandom(100_000))
+    content = lzma.compress(packed(outs, "outs.tar").read_bytes())
+    (tmp_path / "outs.tar").write_bytes(content[:50_000] + bytes(100) + content[50_100:])
+    (message,) = told(tmp_path, spaceranger_dir="outs.tar")
+    assert "not a tar archive, or a damaged one" in message
+
+
+def as_frame(values: np.ndarray) -> pd.DataFrame:
+    return pd.DataFrame(values, columns=[f"x{n}" for n in range(values.shape[1])], index=BARCODES)
+
+
+@pytest.mark.parametrize("form", [np.asarray, as_frame])
+@pytest.mark.parametrize("columns", [1, 2, 3])
+def test_check_and_ingest_agree_on_coordinates(tmp_path, form, columns):
+    adata = ad.AnnData(np.ones((9, 2), np.float32), obs=pd.DataFrame(index=BARCODES))
+    adata.obsm["spatial"] = form(np.arange(9.0 * columns).reshape(9, columns))
+    adata.write_h5ad(tmp_path / "a.h5ad")
+    told_by_check = told(tmp_path, h5ad="a.h5ad")
+    told_by_ingest = []
+    try:
+        read_h5ad(tmp_path / "a.h5ad", "s")
+    except InputError as error:
+        told_by_ingest = [str(error).replace("sample s: a.h5ad", "h5ad")]
+    assert told_by_check == told_by_ingest
+    assert bool(told_by_check) == (columns != 2)
+
+
+def test_looking_at_files_needs_no_library_that_takes_long_to_start(tmp_path):
+    path = h5ad(tmp_path / "a.h5ad", obs___index=np.array(BARCODES, "S"), var__a=1, obsm__spatial=np.zeros((9, 2)))
+    section = {"row": 2, "h5ad": str(path), "spaceranger_dir": str(packed(spaceranger(tmp_path / "outs"), "outs.tar"))}
+    code = (
+        "import sys; from pathlib import Path; from mmsrl.check.files import check_files\n"
+        f"assert list(check_files({section!r}, Path())) == []\n"
+        "print(*{'anndata', 'pandas', 'scipy', 'torch'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""
 
 
 def test_h5ad_is_compared_with_truth_and_number_of_domains(tmp_path):

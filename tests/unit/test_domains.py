@@ -1,6 +1,9 @@
 """Read-outs find planted groups, whatever the number of spots, and number them the same way each time."""
 
 import json
+import os
+import subprocess
+import sys
 
 import anndata
 import numpy as np
@@ -219,6 +222,38 @@ def test_threads_change_nothing(method):
     ensemble = [embedding_of(planted(distance=1.0, seed=seed)[0]) for seed in range(3)]
     one, three = (domains(ensemble, 4, readout=method, threads=threads).members for threads in (1, 3))
     assert all(np.array_equal(one.obsm[key], three.obsm[key]) for key in one.obsm)
+
+
+def test_every_read_out_has_one_core_and_the_process_its_own_number_after():
+    script = """
+import anndata
+import numpy as np
+from mmsrl.domains import api
+
+cores = []
+
+def read_out(points, n_domains, method, seed):
+    from sklearn.utils._openmp_helpers import _openmp_effective_n_threads
+    from threadpoolctl import threadpool_info
+    blas = max(pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas")
+    cores.append((_openmp_effective_n_threads(), blas))
+    return np.eye(n_domains)[np.arange(len(points)) % n_domains]
+
+values = np.random.default_rng(0).normal(size=(40, 5))
+adata = anndata.AnnData(obsm={"X_mmsrl": values, "spatial": values[:, :2]})
+adata.obs = adata.obs.assign(sample="a", barcode=adata.obs_names)
+api.read_out = read_out
+read_out(values, 4, "", 0)
+for method in ("kmeans", "leiden"):
+    api.domains([adata] * 3, 4, readout=method, threads=2)
+read_out(values, 4, "", 0)
+assert cores[0] == cores[-1], cores
+print(cores[0][0], set(cores[1:-1]))
+"""
+    # What a thread starts with can only be set before the process does.
+    three = {**os.environ, "OMP_NUM_THREADS": "3"}
+    done = subprocess.run([sys.executable, "-c", script], env=three, capture_output=True, text=True)
+    assert done.stdout.split(maxsplit=1) == ["3", "{(1, 1)}\n"], done.stderr
 
 
 def test_a_number_that_was_chosen_is_told_and_doubted_where_nothing_is_stable(monkeypatch):

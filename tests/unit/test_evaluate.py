@@ -196,11 +196,11 @@ def test_truth_in_usual_encodings_and_delimiters(tmp_path, encoding, delimiter):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "has no column barcode and no column label"),
-        ("barcode,region\nA,1\n", "has no column label.*names barcode, region"),
-        ("barcode,label\nA,L1\nB\n", "line 3: 1 of 2 columns"),
-        ("barcode,label\nA,L1\nA,L2\n", "line 3: barcode A is labelled 'L2' here and 'L1' above"),
-        ("barcode,label\nA,\n", "labels no spot"),
+        ("", "no column barcode and no column label"),
+        ("barcode,region\nA,1\n", "no column label.*is 'barcode,region'"),
+        ("barcode,label\nA,L1\nB\n", "line 3 has 1 of 2 columns"),
+        ("barcode,label\nA,L1\nA,L2\n", "line 3: barcode 'A' is labelled 'L2' here and 'L1' above"),
+        ("barcode,label\nA,\n", "no barcode has a label"),
     ],
 )
 def test_faulty_truth_is_named(tmp_path, text, message):

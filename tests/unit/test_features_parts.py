@@ -23,7 +23,14 @@ from mmsrl.features.api import image_features
 from mmsrl.features.cache import remembered
 from mmsrl.features.cli import main
 from mmsrl.features.components import between_sections, principal_components, smoothed
-from mmsrl.features.descriptors import CPU_BATCH, colour_texture, efficientnet_lite0, make_descriptors, read_options
+from mmsrl.features.descriptors import (
+    CPU_BATCH,
+    _written,
+    colour_texture,
+    efficientnet_lite0,
+    make_descriptors,
+    read_options,
+)
 from mmsrl.features.gallery import Gallery, read_gallery, write_gallery
 from mmsrl.features.rasters import RGB
 from mmsrl.features.tiles import ahead
@@ -168,6 +175,41 @@ def test_a_second_run_takes_descriptors_from_the_cache_and_says_so(tmp_path: Pat
     for found, computed in ((first, 64), (again, 0), (other, 64)):
         assert [part["computed"] for part in found.facts["tiles"]] == [computed, computed]
     np.testing.assert_array_equal(again.features.X, first.features.X[:30])
+
+
+def test_a_network_with_other_options_is_another_one_in_the_cache(tmp_path: Path) -> None:
+    import timm
+
+    torch.manual_seed(0)
+    name, adata = "vit_tiny_patch16_224", section(4)
+    torch.save(timm.create_model(name, pretrained=False, img_size=32).state_dict(), tmp_path / "vit.pt")
+
+    def described(options: str) -> tuple[int, np.ndarray]:
+        found = image_features(
+            adata,
+            backbone=f"timm/{name}",
+            backbone_weights=tmp_path / "vit.pt",
+            backbone_options=read_options(options),
+            cache=tmp_path / "cache",
+            device="cpu",
+        )
+        return sum(part["computed"] for part in found.facts["tiles"]), np.asarray(found.features.X)
+
+    first, values = described("img_size=32,act_layer=torch.nn.SiLU")
+    other, of_other = described("img_size=32,act_layer=torch.nn.ReLU")
+    again, kept = described("act_layer=torch.nn.SiLU,img_size=32")
+    assert (first, other, again) == (32, 32, 0)
+    assert not np.allclose(values, of_other)
+    np.testing.assert_array_equal(kept, values)
+
+
+def test_options_are_told_apart_the_same_way_in_every_run() -> None:
+    from timm.layers import SwiGLUPacked, gelu
+
+    written = [_written(value) for value in (1e-5, True, "True", torch.nn.SiLU, gelu, SwiGLUPacked)]
+    assert written[:4] == ["1e-05", "True", "'True'", "torch.nn.modules.activation.SiLU"]
+    assert written[4].endswith(".gelu") and "GluMlp" in written[5]
+    assert not [text for text in written if " at 0x" in text]
 
 
 def test_components_stop_at_the_variance_asked_for() -> None:

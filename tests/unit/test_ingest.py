@@ -162,6 +162,46 @@ def test_bins_and_resolution_that_disagree_are_reported(hd):
     assert "50.00 µm apart by their coordinates, but 16 µm by their name" in messages_of(ingested)
 
 
+def images_once(outs: Path, kind: str) -> None:
+    """Lay images as Space Ranger does since 3.0.1: in `outs/spatial`, with links to them or nothing in the bins."""
+    found = list(outs.glob("binned_outputs/*/spatial/tissue_lowres_image.png"))
+    (outs / "spatial").mkdir()
+    shutil.copy(found[0], outs / "spatial")
+    for image in found:
+        image.unlink()
+        if kind == "symbolic link":
+            image.symlink_to(f"../../../spatial/{image.name}")
+        elif kind == "hard link":
+            image.hardlink_to(outs / "spatial" / image.name)
+        elif kind == "lost link":
+            image.symlink_to(f"../../gone/{image.name}")
+
+
+@pytest.mark.parametrize("kind", ["symbolic link", "hard link", "lost link", "nothing"])
+@pytest.mark.parametrize("given", ["", "binned_outputs", "binned_outputs/square_016um", "hd.tar", "hd.tar.gz"])
+def test_images_of_visium_hd_that_lie_once_for_all_bins(hd, tmp_path, kind, given):
+    images_once(hd, kind)
+    path = hd / given
+    if ".tar" in given:
+        path = tmp_path / given
+        with tarfile.open(path, "w:gz" if given.endswith("gz") else "w") as tar:
+            tar.add(hd, arcname="outs")
+    ingested = read_spaceranger(path, "s", bin_size=16)
+    assert tuple(ingested.adata.uns["spatial"]["s"]["images"]["lowres"][0, 0]) == (200, 100, 150)
+    if given == "" and kind == "nothing":
+        assert "spatial/tissue_lowres_image.png" in {entry["file"] for entry in ingested.inputs}
+
+
+def test_an_image_beside_bins_that_are_not_of_space_ranger_is_not_theirs(hd, tmp_path):
+    images_once(hd, "nothing")
+    shutil.copytree(hd / "binned_outputs" / "square_016um", tmp_path / "mine" / "bins" / "square_016um")
+    shutil.copytree(hd / "spatial", tmp_path / "mine" / "spatial")
+    messages = read_spaceranger(tmp_path / "mine" / "bins" / "square_016um", "s").messages
+    lost = [message for message in messages if "no tissue image" in message["text"]]
+    assert [message["level"] for message in lost] == ["warning"]
+    assert "though the scale factors have tissue_lowres_scalef; copy it too" in lost[0]["text"]
+
+
 def test_legacy_square_grid(outs):
     row, col = (index.ravel() for index in np.mgrid[:5, :6])
     jitter = np.random.default_rng(0).normal(0, 8, (2, 30))
@@ -211,7 +251,7 @@ def test_without_any_image_or_scale_factors(outs, tmp_path):
     (outs / "spatial" / "scalefactors_json.json").unlink()
     ingested = read_spaceranger(outs, "s")
     assert "scalefactors_json.json is missing" in messages_of(ingested)
-    assert "no tissue image" in messages_of(ingested)
+    assert {"level": "info", "text": "no tissue image (hires or lowres)"} in ingested.messages
     ingested.adata.write_h5ad(tmp_path / "s.h5ad")
     back = anndata.read_h5ad(tmp_path / "s.h5ad")
     assert back.uns["spatial"]["s"]["images"] == {}
@@ -290,6 +330,53 @@ def test_link_out_of_the_archive_is_refused(outs, tmp_path):
         read_spaceranger(tmp_path / "s.tar", "s", scratch=tmp_path)
 
 
+def packed(outs: Path, archive: Path, *links: tuple[str, bytes, str]) -> Path:
+    """Pack `outs` behind links: name, kind and where it leads."""
+    with tarfile.open(archive, "w") as tar:
+        for name, kind, to in links:
+            link = tarfile.TarInfo(name)
+            link.type, link.linkname = kind, to
+            tar.addfile(link)
+        tar.add(outs, arcname="outs")
+    return archive
+
+
+def test_links_in_an_archive_are_followed_to_what_is_in_it(outs, tmp_path):
+    (outs / "pictures").mkdir()
+    (outs / "spatial" / "tissue_lowres_image.png").rename(outs / "pictures" / "small.png")
+    archive.extract(
+        packed(
+            outs,
+            tmp_path / "s.tar",
+            ("outs/spatial/tissue_lowres_image.png", tarfile.SYMTYPE, "../pictures/link"),
+            ("outs/pictures/link", tarfile.LNKTYPE, "outs/pictures/small.png"),
+            ("outs/spatial/tissue_hires_image.png", tarfile.SYMTYPE, "tissue_hires_image.png"),
+            ("outs/spatial/tissue_positions.csv", tarfile.SYMTYPE, "../nothing.csv"),
+            ("outs/spatial/tissue_positions.parquet", tarfile.SYMTYPE, "../pictures"),
+        ),
+        tmp_path / "out",
+    )
+    files = {path.name: path for path in (tmp_path / "out").rglob("*") if not path.is_dir()}
+    assert set(files) == {
+        "filtered_feature_bc_matrix.h5",
+        "scalefactors_json.json",
+        "tissue_lowres_image.png",
+        "tissue_positions_list.csv",
+    }
+    assert files["tissue_lowres_image.png"].read_bytes() == (outs / "pictures" / "small.png").read_bytes()
+    assert not any(path.is_symlink() for path in files.values())
+
+
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE])
+@pytest.mark.parametrize("to", ["/etc/passwd", "../../../../../etc/passwd"])
+@pytest.mark.parametrize("name", ["outs/spatial/tissue_positions.csv", "outs/link"])
+def test_a_link_out_of_the_archive_is_refused_with_what_to_do(outs, tmp_path, kind, to, name):
+    path = packed(outs, tmp_path / "s.tar", (name, kind, to))
+    with pytest.raises(InputError, match=r"s\.tar: refused, .* is a link out of .* with what it leads to \(tar -h\)"):
+        archive.extract(path, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_archive_damaged_or_foreign(outs, tmp_path):
     whole = tmp_path / "s.tar.gz"
     with tarfile.open(whole, "w:gz") as tar:
@@ -298,7 +385,7 @@ def test_archive_damaged_or_foreign(outs, tmp_path):
     (tmp_path / "text.tar").write_text("this is no archive")
     with tarfile.open(tmp_path / "other.tar", "w") as tar:
         tar.add(outs / "spatial" / "scalefactors_json.json", arcname="notes.txt")
-    for name, message in (("cut.tar.gz", "damaged"), ("text.tar", "not a tar file"), ("other.tar", "neither")):
+    for name, message in (("cut.tar.gz", "damaged"), ("text.tar", "not a tar archive"), ("other.tar", "neither")):
         with pytest.raises(InputError, match=message):
             read_spaceranger(tmp_path / name, "s", scratch=tmp_path)
     with pytest.raises(InputError, match="no such file"):

@@ -106,6 +106,22 @@ def test_images_of_the_sample(tmp_path):
     assert read_h5ad(written(adata, tmp_path), "other").adata.uns["spatial"]["other"]["images"]
 
 
+def test_coordinates_in_a_data_frame(tmp_path):
+    adata = section()
+    expected = adata.obsm["spatial"]
+    adata.obsm["spatial"] = pd.DataFrame(expected, columns=["x", "y"], index=adata.obs_names)
+    np.testing.assert_array_equal(read_h5ad(written(adata, tmp_path), "s").adata.obsm["spatial"], expected)
+
+
+def test_columns_without_any_value_are_left_out_and_said(tmp_path):
+    adata = section()
+    adata.obs[["in_tissue", "array_row", "array_col"]] = np.nan
+    ingested = read_h5ad(written(adata, tmp_path), "s")
+    assert list(ingested.adata.obs) == ["in_tissue"] and (ingested.adata.obs["in_tissue"] == 1).all()
+    text = "obs['in_tissue'] and obs['array_row'] and obs['array_col'] left out: no spot has a value"
+    assert {"level": "info", "text": text} in ingested.messages
+
+
 def test_few_cells_at_one_place_are_a_warning_many_an_error(tmp_path):
     adata = anndata.concat([section() for _ in range(5)], index_unique="_")
     adata.obsm["spatial"] = np.random.default_rng(0).random((5 * N, 2))
@@ -141,6 +157,15 @@ def same_names(adata):
     adata.obs_names = ["a"] * N
 
 
+def three_columns(adata):
+    adata.obsm["spatial"] = pd.DataFrame(np.zeros((N, 3)), columns=["x", "y", "z"], index=adata.obs_names)
+
+
+def half_array(adata):
+    adata.obs["array_row"] = [1.0] * (N - 1) + [np.nan]
+    adata.obs["array_col"] = 1
+
+
 def odd_array(adata):
     adata.obs["array_row"] = "x"
     adata.obs["array_col"] = 1
@@ -151,6 +176,8 @@ def odd_array(adata):
     [
         (without_spatial, r"no obsm\['spatial'\] \(obsm has X_umap\)"),
         (three_dimensional, r"shape \(40, 3\)"),
+        (three_columns, r"shape \(40, 3\)"),
+        (half_array, r"obs\['array_row'\] of 'cell39' is 'nan', not whole; give all spots a whole number, or remove"),
         (lost, "1 of 40 spots have no finite coordinates, e.g. 'cell3'"),
         (scaled, r"no raw counts \(X: .* values are negative, e.g. -1\); put the counts"),
         (normalised, r"no raw counts \(X: .* not whole numbers, e.g. \d"),

@@ -90,8 +90,29 @@ def test_rates_are_of_molecules_and_not_of_spots():
     found = by_domain(counts, np.array([0, 0, 1, 1]), 2)
     np.testing.assert_allclose(found.rate, [[7500, 2500], [1e4 * 2 / 12, 1e4 * 10 / 12]])
     np.testing.assert_allclose(found.share, [[0.5, 1.0], [1.0, 1.0]])
-    np.testing.assert_allclose(found.fold, found.fold_next)  # of two domains, the other is the next
-    assert found.fold[0, 0] == pytest.approx(np.log2((9.5 / 12) / (2.5 / 12)))
+    overall = (11 + 0.5) / (24 + 1)
+    elsewhere = (2 + overall) / (12 + 1)
+    assert found.fold[0, 0] == pytest.approx(np.log2((9 + elsewhere) / (12 + 1) / elsewhere))
+
+
+def test_a_domain_of_a_few_shallow_spots_takes_no_gene_from_the_others_and_gets_none():
+    """Half a molecule of every gene alike would be more than most genes have in the domains that are there."""
+    random = np.random.default_rng(0)
+    share = random.lognormal(0, 1.6, 2_000)
+    marked = random.permutation(2_000)[:200].reshape(4, 50)
+    rate = np.tile(share, (5, 1))
+    for k in range(4):
+        rate[k, marked[k]] *= 4
+    domain = np.repeat(np.arange(5), [200, 200, 200, 200, 3])
+    depth = np.where(domain < 4, 5_000, 300)[:, None]
+    counts = sp.csr_matrix(random.poisson(depth * (rate / rate.sum(axis=1, keepdims=True))[domain]).astype(np.float32))
+
+    found = by_domain(counts, domain, 5)
+
+    for k in range(4):
+        assert (found.fold_next[k, marked[k]] >= 0.5).mean() > 0.9
+    unseen = np.asarray(counts[domain == 4].sum(axis=0)).ravel() == 0
+    assert unseen.sum() > 1_000 and (found.fold[4, unseen] < 0).all()
 
 
 def test_planted_genes_are_found_and_noise_is_not():
@@ -120,6 +141,46 @@ def test_sections_of_a_group_are_described_together_and_apart():
     own = found.genes[found.genes["marker"] & found.genes["gene"].str.startswith("B1")]
     assert (own["samples_up"] == 2).all()
     assert set(found.spatial["sample"]) == set(found.neighbours["sample"]) == {"a", "b"}
+
+
+def test_a_section_without_a_domain_has_no_gene_up_in_it():
+    one, other = section("a", 0), section("b", 1)
+    other = other[other.obs["domain"] != "1"].copy()
+    found = markers([one, other], seed=0)
+    own = found.genes[found.genes["marker"] & (found.genes["domain"] == "1")]
+    assert len(own) and (own["samples_up"] == 1).all()
+    assert "1" not in set(found.neighbours["domain"][found.neighbours["sample"] == "b"])
+
+
+def test_domains_of_uncorrected_sections_are_found_again_uncorrected():
+    """A batch effect makes each section a domain: genes are tested between these, not between others of their names."""
+    one, other = section("a", 0), section("b", 1)
+    other.X = sp.csr_matrix(other.X.multiply(np.exp(np.random.default_rng(2).normal(0, 1.5, other.n_vars))).rint())
+    for adata, domain in ((one, "1"), (other, "2")):
+        adata.obs["domain"] = domain
+    found = markers([one, other], batch_correction=False)
+    assert found.facts["recovered"] == {"1": 1.0, "2": 1.0}
+    assert max(markers([one, other]).facts["recovered"].values()) < 0.6
+
+
+def test_counts_may_be_dense_and_names_of_domains_numbers():
+    adata = section()
+    expected = markers(adata, seed=0).genes
+    adata.X = adata.X.toarray()
+    adata.obs["domain"] = adata.obs["domain"].astype(int)
+    pd.testing.assert_frame_equal(markers(adata, seed=0).genes, expected)
+
+
+def test_what_is_no_count_or_has_no_name_of_its_own_is_said():
+    adata = section()
+    adata.layers["counts"] = adata.X.copy()
+    adata.X = adata.X.log1p()
+    with pytest.raises(InputError, match=r"sample S: X must hold raw counts.*layers\['counts'\]"):
+        markers(adata)
+    twice = section()
+    twice.var_names = ["gene"] * twice.n_vars
+    with pytest.raises(InputError, match="sample S: gene names are not unique"):
+        markers(twice)
 
 
 def test_one_domain_has_no_markers_and_that_is_said():

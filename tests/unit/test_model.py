@@ -165,14 +165,6 @@ def test_block_size_changes_nothing_but_the_draw_of_dropout() -> None:
     torch.testing.assert_close(whole.embedding(), pieces.embedding(), rtol=1e-12, atol=1e-12)
 
 
-def test_enhanced_expression_is_the_mean_over_its_maximum() -> None:
-    model = build(CASES["mmsrl"], sections(ONE, G, D))
-    enhanced = model.enhanced(model.embedding())
-    assert enhanced.shape == (90, G)
-    assert torch.all(enhanced > 0)
-    assert torch.equal(enhanced.amax(dim=1), torch.ones(90, dtype=torch.float64))
-
-
 def test_training_steps_each_weight_on_the_way_back_as_one_step_at_its_end_would() -> None:
     data = sections(ONE, G, D)
     trained, plain = build(CASES["mmsrl"], data), build(CASES["mmsrl"], data)

@@ -33,7 +33,9 @@ def passed_to(stage: str) -> set[str]:
     """Return the names of the parameters that a process passes to its command."""
     block = block_of(stage)
     listed = re.search(r"\[([^\[\]]*)\]\s*\.findAll", block)
-    return set(re.findall(r"'(\w+)'", listed[1])) if listed else set(re.findall(r"params\.(\w+)", block))
+    named = re.findall(r"'(\w+)'", listed[1]) if listed else re.findall(r"params\.(\w+)", block)
+    # Whose value depends on what the task got (conf/resources.config).
+    return {*named, *re.findall(r"--(\w+) \$\{task\.ext\.\1\}", block)}
 
 
 def command_of(stage: str) -> click.Command:

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import anndata as ad
 import numpy as np
+import pandas as pd
 import pytest
 from biology import GAINING, LOSING, add_to_assembled, write_findings
 from click.testing import CliRunner
 
+from mmsrl.assemble.cli import main as assemble
 from mmsrl.features.gallery import Gallery, write_gallery
 from mmsrl.report.cli import main as report
 from mmsrl.report.content import show
@@ -108,6 +110,30 @@ def test_markers_trajectory_and_enhancement_are_shown(biology: SmallRun) -> None
         # Once in the page, whatever the number of samples that show it.
         assert html.count(f'id="unit-pair-{kind}"') == 1, kind
         assert html.count(f'data-figure="unit-pair-{kind}"') + html.count(f'data-table="unit-pair-{kind}"') == 2
+
+
+def test_a_unit_of_one_domain_is_reported_with_all_others(small_run: SmallRun) -> None:
+    folder = small_run.folder
+    path = folder / "unit" / "pair.domains.csv"
+    pd.read_csv(path, dtype=str).assign(domain="1").to_csv(path, index=False)
+    for unit in ("pair", "lone"):
+        assert CliRunner().invoke(assemble, small_run.assemble_arguments(unit)).exit_code == 0
+    for sample in ("S1", "S2"):
+        add_to_assembled(folder / f"{sample}.mmsrl.h5ad")
+    write_findings(folder, "pair", ("S1", "S2"))
+    # Nothing is tested, so that there is nothing to find again.
+    untested = {"n_markers": {"1": 0}, "n_specific": {"1": 0}, "markers": {"1": []}, "recovered": {}, "gene_sets": []}
+    alone = {"paga": [], "median_pseudotime": {"1": 0.5}}
+    for stage, result in (("markers", untested), ("trajectory", alone)):
+        summary = json.loads((folder / f"pair.{stage}.json").read_text())
+        summary["result"] |= result
+        (folder / f"pair.{stage}.json").write_text(json.dumps(summary))
+    html, manifest = make_report(small_run)
+    assert [entry["sample"] for entry in manifest["samples"]] == ["S1", "S2", "lone"]
+    text = Page(html).text
+    assert "Found again" in text and "Pseudotime starts in domain 1" in text
+    assert 'id="unit-pair-boxes"' in html
+    assert 'id="unit-pair-paga"' not in html and "How domains connect" not in text
 
 
 def test_tables_hold_what_is_searched(biology: SmallRun) -> None:

@@ -72,6 +72,19 @@ def test_spots_that_are_not_connected_have_no_pseudotime_and_that_is_said() -> N
     assert adata.obs["pseudotime"][apart].notna().all()
 
 
+def test_one_domain_has_an_order_and_no_connections() -> None:
+    adata = embedded()
+    adata.obs["domain"] = pd.Categorical(["1"] * adata.n_obs)
+    found = trajectory(adata)
+    assert abs(spearmanr(adata.obs["pseudotime"], adata.obs["depth"]).statistic) > 0.97
+    assert found.facts["paga"] == [] and list(found.facts["median_pseudotime"]) == ["1"]
+    assert adata.obsm["X_umap"].shape == (adata.n_obs, 2)
+    paga = found.spots.uns["paga"]
+    assert paga["groups"] == "domain"
+    assert paga["connectivities"].shape == paga["connectivities_tree"].shape == (1, 1)
+    assert paga["connectivities"].nnz == 0
+
+
 def test_sections_of_a_group_are_on_one_scale() -> None:
     sections = [embedded("a", 0), embedded("b", 1)]
     found = trajectory(sections, root="domain:1")

@@ -140,9 +140,11 @@ def assemble_group(unit: str, samples: Mapping[str, ad.AnnData]) -> ad.AnnData:
     """Concatenate the assembled samples of a group.
 
     Genes are those that all samples have; spots are named ``<barcode>-<sample>``; ``obs['sample']`` is the library key
-    of ``uns['spatial']``, as squidpy takes it.
+    of ``uns['spatial']``, as squidpy takes it. ``X_image`` stays in the files of the samples.
     """
     joint = ad.concat(samples, join="inner", merge="same", uns_merge="unique", label=_keys.SAMPLE, index_unique="-")
+    # Every sample has components of its own: a column of one says nothing of the same column of another.
+    joint.obsm.pop(_keys.IMAGE, None)
     colors: dict[str, str] = {}
     for adata in samples.values():
         present = adata.obs[_keys.DOMAIN].cat.categories

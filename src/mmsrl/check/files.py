@@ -7,11 +7,10 @@ import errno
 import gzip
 import os
 import re
-import tarfile
 import tempfile
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,15 +19,13 @@ from mmsrl._errors import InputError
 from mmsrl.check.problems import Problem, listed, shown
 from mmsrl.check.rows import Section
 from mmsrl.check.truth import check_truth
-from mmsrl.ingest.archive import unsafe
+from mmsrl.ingest.archive import ENDINGS, is_archive, opened, wanted
 from mmsrl.ingest.layout import BinSizeError, find_section
 
 if TYPE_CHECKING:
     import h5py
 
 PATH_COLUMNS = ("spaceranger_dir", "h5ad", "spatialdata", "image", "alignment", "truth")
-
-_ARCHIVES = (".tar", ".tar.gz", ".tgz")
 
 _LISTED_AT_MOST = 256 * 2**20
 """Bytes: the members of a larger archive are not listed here, which would mean reading all of it; ``ingest`` does."""
@@ -43,9 +40,6 @@ _SLIDES = (".mrxs", ".dcm", ".vms", ".vmu", ".czi")
 """Slide scanners' files that begin otherwise; ``features`` finds out."""
 
 _HDF5 = b"\x89HDF\r\n\x1a\n"
-
-_WANTED = re.compile(r"(^|/)(spatial/[^/]+|(filtered|raw)_feature_bc_matrix(\.h5|/[^/]+))$")
-"""Members of an archive that tell its layout."""
 
 
 class _Spots:
@@ -147,8 +141,8 @@ def _spaceranger(path: Path, bin_size: int | None) -> _Spots | None:
     if path.is_dir():
         matrix = _matrix(path, bin_size)
         return _Spots(_text_barcodes(matrix)) if matrix.is_dir() else _h5_matrix(matrix)
-    if not path.name.lower().endswith(_ARCHIVES):
-        raise InputError(f"neither a folder nor an archive; the name of an archive ends with {listed(_ARCHIVES)}")
+    if not is_archive(path):
+        raise InputError(f"neither a folder nor an archive; the name of an archive ends with {listed(ENDINGS)}")
     if path.stat().st_size <= _LISTED_AT_MOST:
         with tempfile.TemporaryDirectory(prefix="mmsrl-check-") as scratch:
             listing = Path(scratch, path.name)  # the name that messages say
@@ -171,21 +165,12 @@ def _matrix(folder: Path, bin_size: int | None) -> Path:
 
 
 def _list_archive(path: Path, listing: Path) -> None:
-    """Make empty files of the names in an archive, nothing of which is unpacked; refuse unsafe members."""
-    try:
-        with tarfile.open(path, "r:*") as archive:
-            for member in archive:
-                if member.name.startswith("/"):
-                    raise InputError(f"refused, as its member {member.name!r} has an absolute path; pack it anew")
-                name = tarfile.data_filter(member, str(listing)).name
-                if member.isfile() and _WANTED.search(name):
-                    target = listing / name
-                    target.parent.mkdir(parents=True, exist_ok=True)
-                    target.touch()
-    except tarfile.FilterError as error:
-        raise InputError(f"{unsafe(error)}; pack it anew") from error
-    except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
-        raise InputError(f"not a tar archive, or a damaged one ({error}); copy it anew") from error
+    """Make empty files of what ``ingest`` reads from an archive, of which nothing is unpacked; refuse an unsafe one."""
+    with opened(path) as archive:
+        for name, _ in wanted(archive, listing):
+            target = listing / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.touch()
 
 
 def _text_barcodes(matrix: Path) -> list[str]:
@@ -197,24 +182,18 @@ def _text_barcodes(matrix: Path) -> list[str]:
     return content.decode("utf-8", "replace").split()
 
 
-@contextmanager
-def _open_hdf5(path: Path) -> Iterator[h5py.File]:
-    import h5py
+def _open_hdf5(path: Path, kind: str, remedy: str = "copy it anew") -> AbstractContextManager[h5py.File]:
+    from mmsrl._hdf5 import open_hdf5
 
     with path.open("rb") as handle:
         if handle.read(len(_HDF5)) != _HDF5:
             raise InputError(f"{path.name} is not HDF5, whatever its name says; give the right file")
-    try:
-        with h5py.File(path, "r") as file:
-            yield file
-    # What h5py raises for a damaged file depends on where the damage is.
-    except (OSError, RuntimeError, LookupError, ValueError, TypeError, AttributeError) as error:
-        raise InputError(f"{path.name} is damaged HDF5; was its copy or download cut short?") from error
+    return open_hdf5(path, kind, remedy)
 
 
 def _h5_matrix(path: Path) -> _Spots:
     """Check that a file is a 10x feature-barcode matrix (version 3: group `matrix`; 2: a group for each genome)."""
-    with _open_hdf5(path) as file:
+    with _open_hdf5(path, "10x feature-barcode matrix") as file:
         for group in file.values():
             if hasattr(group, "keys") and "barcodes" in group:
                 return _Spots(group["barcodes"])
@@ -223,21 +202,16 @@ def _h5_matrix(path: Path) -> _Spots:
 
 def _h5ad(path: Path) -> _Spots:
     """Check that a file is AnnData with coordinates."""
-    with _open_hdf5(path) as file:
+    from mmsrl._hdf5 import coordinates_fault, index_of
+
+    with _open_hdf5(path, "AnnData", "write it anew with anndata >= 0.8") as file:
         missing = [name for name in ("obs", "var") if name not in file]
         if missing:
             raise InputError(f"HDF5, but not AnnData: no {listed(missing)} in it")
-        if "obsm/spatial" not in file:
-            there = listed(file["obsm"]) if "obsm" in file else ""
-            raise InputError(f"no coordinates in obsm['spatial'] ({f'obsm has {there}' if there else 'obsm is empty'})")
-        shape: tuple[int, ...] = getattr(file["obsm/spatial"], "shape", ())
-        if len(shape) != 2 or shape[1] < 2:
-            raise InputError(f"obsm['spatial'] must have two columns (x, y), but its shape is {tuple(shape)}")
-        obs = file["obs"]
-        index = obs.get(obs.attrs.get("_index", "_index")) if hasattr(obs, "get") else None
-        if index is None:  # written by an anndata of long ago
-            return _Spots([""] * shape[0])
-        return _Spots(index["values"] if hasattr(index, "keys") else index)
+        fault = coordinates_fault(file)
+        if fault is not None:
+            raise InputError(fault)
+        return _Spots(index_of(file["obs"]))
 
 
 def _spatialdata(path: Path) -> None:

@@ -123,11 +123,13 @@ def _at_once(threads: int) -> Iterator[Mapper]:
     """Give a ``map`` that runs so many calls at once, each on one core.
 
     The matrices are small: more threads within a call take no less time, and many times more on a busy machine.
+    Limits of BLAS are the process's, those of OpenMP each thread's own, which it starts without.
     """
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
     def several(function: Callable[[Any], Any], items: Iterable[Any]) -> Iterable[Any]:
         return pool.map(function, items)
 
-    with threadpool_limits(1), ThreadPoolExecutor(threads) as pool:
+    # The outer one gives the process its limits back, once no worker is left that sets them.
+    with threadpool_limits(1), ThreadPoolExecutor(threads, initializer=threadpool_limits, initargs=(1,)) as pool:
         yield several

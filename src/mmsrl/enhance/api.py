@@ -69,7 +69,8 @@ def enhance(
     Parameters
     ----------
     data
-        Sections of one unit, as :func:`mmsrl.train.api.train` takes them; with ``model`` also ``obsm['X_mmsrl']``.
+        Sections of one unit, as :func:`mmsrl.train.api.train` takes them, in memory; with ``model`` also
+        ``obsm['X_mmsrl']``.
     model
         :attr:`mmsrl.train.api.Training.model` of the preset ``default``. Without it, or with the model of another
         preset, which has no decoder of counts, ``default`` is trained here.

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from mmsrl._errors import InputError
-from mmsrl._labels import COLUMNS, label_of, read_label_table
+from mmsrl._labels import read_labels
 
 
 def read_truth(path: Path, *, sample: str) -> pd.Series[str]:
@@ -16,8 +16,7 @@ def read_truth(path: Path, *, sample: str) -> pd.Series[str]:
     Parameters
     ----------
     path
-        Text table with the columns ``barcode`` and ``label`` (others are ignored), see
-        :func:`mmsrl._labels.read_label_table`.
+        Text table with the columns ``barcode`` and ``label``, see :func:`mmsrl._labels.read_labels`.
     sample
         For messages.
 
@@ -35,27 +34,7 @@ def read_truth(path: Path, *, sample: str) -> pd.Series[str]:
     if not path.is_file():
         raise InputError(f"{where} does not exist")
     try:
-        _, columns, rows = read_label_table(path)
+        labels = read_labels(path)
     except InputError as error:
         raise InputError(f"{where}: {error}") from error
-    missing = [name for name in COLUMNS if name not in columns]
-    if missing:
-        raise InputError(
-            f"{where} has no column {' and no column '.join(missing)}; "
-            f"its first line must name barcode and label, but names {', '.join(columns) or 'nothing'}"
-        )
-    barcode_at, label_at = (columns.index(name) for name in COLUMNS)
-    labels: dict[str, str] = {}
-    for number, row in rows:
-        if len(row) <= max(barcode_at, label_at):
-            raise InputError(f"{where}, line {number}: {len(row)} of {len(columns)} columns; complete the line")
-        barcode, label = row[barcode_at].strip(), label_of(row, label_at)
-        if labels.setdefault(barcode, label) != label:
-            raise InputError(
-                f"{where}, line {number}: barcode {barcode} is labelled '{label}' here and '{labels[barcode]}' above; "
-                "a spot has one label"
-            )
-    labelled = {barcode: label for barcode, label in labels.items() if label}
-    if not labelled:
-        raise InputError(f"{where} labels no spot; leave the column 'truth' empty if there are no labels")
-    return pd.Series(labelled, dtype=str)
+    return pd.Series({barcode: label for barcode, label in labels.items() if label}, dtype=str)

@@ -104,7 +104,7 @@ def image_features(
     n_image_components, image_variance
         The fewest principal components are kept that hold this share of the variance, but no more than so many.
     cache
-        Folder in which descriptors are kept by image, tile and weights.
+        Folder in which descriptors are kept by image, tile, network and weights.
     device
         ``cpu``, ``cuda`` or ``auto``.
 

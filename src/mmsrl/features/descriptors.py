@@ -33,6 +33,8 @@ class Descriptor(NamedTuple):
     input_px: int
     """Side that tiles are brought to; coarser tiles are enlarged, finer ones reduced."""
     weights_sha256: str | None
+    settings: Mapping[str, Any]
+    """What else a network's descriptors depend on, as JSON takes it: they are kept by it."""
 
 
 def make_descriptors(
@@ -112,12 +114,12 @@ def colour() -> Descriptor:
         return np.concatenate([pixels.mean(axis=1), pixels.std(axis=1)], axis=1)
 
     columns = [f"{channel}_{what}" for what in ("mean", "sd") for channel in ("red", "green", "blue")]
-    return Descriptor("colour", describe, columns, texture.SIDE, None)
+    return Descriptor("colour", describe, columns, texture.SIDE, None, {})
 
 
 def colour_texture() -> Descriptor:
     """Describe a tile by colour, stain and texture; see :func:`mmsrl.features.texture.describe`."""
-    return Descriptor("texture", texture.describe, list(texture.COLUMNS), texture.SIDE, None)
+    return Descriptor("texture", texture.describe, list(texture.COLUMNS), texture.SIDE, None, {})
 
 
 def efficientnet_lite0(device: str = "cpu") -> Descriptor:
@@ -146,7 +148,7 @@ def efficientnet_lite0(device: str = "cpu") -> Descriptor:
         device=device,
     )
     columns = [f"efficientnet_lite0_{number:04d}" for number in range(1280)]
-    return Descriptor("efficientnet_lite0", describe, columns, 224, sha256(weights))
+    return Descriptor("efficientnet_lite0", describe, columns, 224, sha256(weights), {})
 
 
 def timm_model(name: str, device: str, weights: str | None, options: Mapping[str, Any]) -> Descriptor:
@@ -196,7 +198,20 @@ def timm_model(name: str, device: str, weights: str | None, options: Mapping[str
     width = describe(np.zeros((1, side, side, 3), np.uint8)).shape[1]
     checksum = sha256(weights) if weights is not None else _checksum(network)
     short = "timm_" + name.replace("hf-hub:", "").replace("/", "_")
-    return Descriptor(f"timm/{name}", describe, [f"{short}_{number:04d}" for number in range(width)], side, checksum)
+    columns = [f"{short}_{number:04d}" for number in range(width)]
+    settings = {
+        "options": {option: _written(value) for option, value in options.items()},
+        "mean": list(config["mean"]),
+        "sd": list(config["std"]),
+        "timm": timm.__version__,
+    }
+    return Descriptor(f"timm/{name}", describe, columns, side, checksum, settings)
+
+
+def _written(value: Any) -> str:
+    """Return the value of an option as text that is the same in every run: a function's own text has its address."""
+    name = getattr(value, "__qualname__", None)
+    return repr(value) if name is None else f"{value.__module__}.{name}"
 
 
 def _load(network: Any, name: str, weights: str) -> None:

@@ -91,7 +91,9 @@ def describe(
                 "side": round(side, 3),
                 "scale": raster.scale,
                 "descriptor": descriptor.name,
+                "input": descriptor.input_px,
                 "weights": descriptor.weights_sha256,
+                "settings": descriptor.settings,
                 "stain": None if stain is None else [*stain.lab_mean.round(3), *stain.lab_sd.round(3)],
             }
             found, places, computed = _at_spots(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -113,7 +114,7 @@ def _ingested(content: h5ad.Content, sample: str, source: str, inputs: list[dict
     messages = [_info(f"raw counts from {content.counts_from}"), *map(_warning, content.notes)]
     parts = _Parts(
         counts=content.counts,
-        obs=_array_obs(content.obs, source),
+        obs=_array_obs(content.obs, source, messages),
         spatial=content.spatial,
         pictures=content.pictures,
         scalefactors=content.scalefactors,
@@ -282,14 +283,26 @@ def _placed(
             messages.append(_warning(f"no tissue_{size}_scalef: the {size} image cannot be placed and is not used"))
     missing = [size for size in ("hires", "lowres") if size not in placed]
     if len(missing) == 2:
-        messages.append(_info("no tissue image (hires or lowres)"))
+        named = [factor for size in missing if (factor := f"tissue_{size}_scalef") in scalefactors]
+        if named:
+            text = f"no tissue image (hires or lowres), though the scale factors have {' and '.join(named)}"
+            messages.append(_warning(f"{text}; copy it too, or give the full-resolution image"))
+        else:
+            messages.append(_info("no tissue image (hires or lowres)"))
     elif missing:
         messages.append(_info(f"no {missing[0]} image; {next(iter(placed))} is used"))
     return placed
 
 
-def _array_obs(obs: pd.DataFrame, source: str) -> pd.DataFrame:
+def _array_obs(obs: pd.DataFrame, source: str, messages: list[dict[str, str]]) -> pd.DataFrame:
     """Return in-tissue flag and array position as far as the file has them; those of `XxY` barcodes are in the name."""
+    # Sections that were joined with others of another platform have such columns.
+    places = (_keys.IN_TISSUE, _keys.ARRAY_ROW, _keys.ARRAY_COL)
+    empty = [column for column in places if column in obs and obs[column].isna().all()]
+    if empty:
+        named = " and ".join(f"obs[{column!r}]" for column in empty)
+        messages.append(_info(f"{named} left out: no spot has a value"))
+        obs = obs.drop(columns=empty)
     columns: dict[str, Any] = {_keys.IN_TISSUE: _whole(obs, _keys.IN_TISSUE, source, default=1)}
     if {_keys.ARRAY_ROW, _keys.ARRAY_COL} <= set(obs):
         columns[_keys.ARRAY_ROW] = _whole(obs, _keys.ARRAY_ROW, source)
@@ -309,14 +322,15 @@ def _whole(obs: pd.DataFrame, column: str, source: str, default: int | None = No
     bad = ~np.isfinite(values) | (values != np.round(values))
     if bad.any():
         raise InputError(
-            f"{source}: obs[{column!r}] of {obs.index[bad][0]!r} is {obs[column][bad].iloc[0]!r}, not whole"
+            f"{source}: obs[{column!r}] of {obs.index[bad][0]!r} is '{obs[column][bad].iloc[0]}', not whole; "
+            "give all spots a whole number, or remove the column"
         )
     return values.to_numpy(dtype=np.int64)
 
 
 def _checksums(files: Sequence[Path], root: Path) -> list[dict[str, Any]]:
     return [
-        {"file": str(file.relative_to(root)), "bytes": file.stat().st_size, "sha256": sha256(file)}
+        {"file": os.path.normpath(file.relative_to(root)), "bytes": file.stat().st_size, "sha256": sha256(file)}
         for file in sorted(files)
     ]
 

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import lzma
+import posixpath
 import re
+import shutil
 import tarfile
 import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from mmsrl._errors import InputError
+
+ENDINGS = (".tar", ".tar.gz", ".tgz")
+"""Of the names of tar files."""
 
 _WANTED = re.compile(
     r"(^|/)((filtered|raw)_feature_bc_matrix(\.h5|/[^/]+)"
@@ -19,14 +26,62 @@ _WANTED = re.compile(
 
 def is_archive(path: Path) -> bool:
     """Tell whether a name is that of a tar file, compressed or not."""
-    return path.name.lower().endswith((".tar", ".tar.gz", ".tgz"))
+    return path.name.lower().endswith(ENDINGS)
 
 
-def extract(archive: Path, destination: Path) -> None:
-    """Extract what ingest reads from a tar file into ``destination``.
+@contextmanager
+def opened(archive: Path) -> Iterator[tarfile.TarFile]:
+    """Open a tar file; what is wrong with it becomes an InputError, which does not name it.
+
+    Raises
+    ------
+    InputError
+        The archive is damaged, not a tar file, or reaches outside its folder.
+    """
+    try:
+        with tarfile.open(archive, "r:*") as tar:
+            yield tar
+    except tarfile.FilterError as error:
+        raise InputError(_unsafe(error)) from error
+    except (tarfile.TarError, EOFError, OSError, zlib.error, lzma.LZMAError) as error:
+        raise InputError(f"not a tar archive, or a damaged one ({error}); copy it anew") from error
+
+
+def wanted(tar: tarfile.TarFile, destination: Path) -> Iterator[tuple[str, tarfile.TarInfo]]:
+    """Yield the path below ``destination`` of every file that ingest reads, and the member that has its content.
+
+    That is another one where the file is a link: Visium HD has one image for all bin sizes. Links are followed by the
+    names in the archive, never on the disk, and come last, as what they lead to may stand behind them; one that leads
+    to nothing in the archive is left out.
 
     Every member is checked with the `data` filter of :mod:`tarfile`, wanted or not: an archive with members that lie
     outside of its folder was made to harm, or by accident holds somebody's absolute paths, and is refused whole.
+
+    Raises
+    ------
+    InputError
+        A member has an absolute path.
+    tarfile.FilterError
+        A member is not safe to unpack; :func:`opened` says why.
+    """
+    members = {}
+    for member in tar:
+        if member.name.startswith("/"):
+            raise InputError(f"refused, as its member {member.name!r} has an absolute path; pack it anew")
+        tarfile.data_filter(member, str(destination))
+        name = posixpath.normpath(member.name)
+        members[name] = member  # of several with one name the last counts
+        if member.isfile() and _WANTED.search(name):
+            yield name, member
+    for name, member in members.items():
+        if not member.isfile() and _WANTED.search(name):
+            content = _followed(member, members)
+            if content is not None:
+                yield name, content
+
+
+def extract(archive: Path, destination: Path) -> None:
+    """Extract what ingest reads from a tar file into ``destination``; of links the content.
 
     Raises
     ------
@@ -35,32 +90,50 @@ def extract(archive: Path, destination: Path) -> None:
     """
     n_extracted = 0
     try:
-        with tarfile.open(archive, "r:*") as tar:
-            for member in tar:
-                if member.name.startswith("/"):
-                    raise InputError(
-                        f"{archive.name}: refused, as its member {member.name!r} has an absolute path; pack it anew"
-                    )
-                checked = tarfile.data_filter(member, str(destination))
-                if checked.isfile() and _WANTED.search(checked.name):
-                    tar.extract(checked, destination, filter="data")
-                    n_extracted += 1
-    except tarfile.FilterError as error:
-        raise InputError(f"{archive.name}: {unsafe(error)}; pack it anew") from error
-    except (tarfile.TarError, EOFError, OSError, zlib.error, lzma.LZMAError) as error:
-        raise InputError(f"{archive.name}: not a tar file, or damaged ({error}); copy it anew") from error
+        with opened(archive) as tar:
+            for name, member in wanted(tar, destination):
+                _write(tar, member, destination, name)
+                n_extracted += 1
+    except InputError as error:
+        raise InputError(f"{archive.name}: {error}") from error
     if n_extracted == 0:
         raise InputError(
             f"{archive.name}: holds neither a feature-barcode matrix nor a `spatial` folder; pack Space Ranger's `outs`"
         )
 
 
-def unsafe(error: tarfile.FilterError) -> str:
-    """Say what makes a member unsafe to unpack."""
+def _followed(member: tarfile.TarInfo, members: Mapping[str, tarfile.TarInfo]) -> tarfile.TarInfo | None:
+    """Return the file that a link leads to, over other links; ``None`` where there is none, or they lead in circles."""
+    seen = set()
+    found: tarfile.TarInfo | None = member
+    while found is not None and (found.issym() or found.islnk()) and found.name not in seen:
+        seen.add(found.name)
+        # A symbolic link starts at its own folder, a hard link at that of the archive.
+        start = posixpath.dirname(found.name) if found.issym() else ""
+        found = members.get(posixpath.normpath(posixpath.join(start, found.linkname)))
+    return found if found is not None and found.isfile() else None
+
+
+def _write(tar: tarfile.TarFile, member: tarfile.TarInfo, destination: Path, name: str) -> None:
+    path, own = destination / name, destination / posixpath.normpath(member.name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if own != path and own.is_file():  # a link to what is there: going back in a compressed archive takes long
+        shutil.copyfile(own, path)
+        return
+    source = tar.extractfile(member)
+    assert source is not None, f"{member.name} is a file"
+    with source, path.open("wb") as target:
+        shutil.copyfileobj(source, target)
+
+
+def _unsafe(error: tarfile.FilterError) -> str:
+    """Say what makes a member unsafe to unpack, and what to do."""
+    remedy = "pack it anew"
     if isinstance(error, tarfile.SpecialFileError):
         what = "is a device or a pipe"
     elif isinstance(error, tarfile.AbsoluteLinkError | tarfile.LinkOutsideDestinationError):
         what = f"is a link out of the archive's folder, to {error.tarinfo.linkname!r}"
+        remedy += " with what it leads to (tar -h)"
     else:
         what = "lies outside the archive's folder"
-    return f"refused, as its member {error.tarinfo.name!r} {what}"
+    return f"refused, as its member {error.tarinfo.name!r} {what}; {remedy}"

@@ -17,7 +17,7 @@ from scipy import sparse
 
 from mmsrl import _keys
 from mmsrl._errors import InputError
-from mmsrl._hdf5 import open_hdf5
+from mmsrl._hdf5 import coordinates_fault, open_hdf5
 from mmsrl.ingest.images import to_rgb
 from mmsrl.ingest.matrix import Counts, checked, not_counts
 
@@ -127,16 +127,10 @@ def _csr(element: h5py.Group | h5py.Dataset) -> sparse.csr_matrix:
 
 
 def _spatial(file: h5py.File, name: str) -> NDArray[np.float64]:
-    if f"obsm/{_keys.SPATIAL}" not in file:
-        there = ", ".join(file["obsm"]) if "obsm" in file else ""
-        raise InputError(
-            f"{name}: has no obsm['spatial'] (obsm has {there or 'nothing'}); put x and y of the spots there, "
-            "in pixels of the full-resolution image"
-        )
-    spatial = np.asarray(read_elem(file[f"obsm/{_keys.SPATIAL}"]), dtype=np.float64)
-    if spatial.ndim != 2 or spatial.shape[1] != 2:
-        raise InputError(f"{name}: obsm['spatial'] is of shape {spatial.shape}; (spots, 2) is needed: x, y")
-    return spatial
+    fault = coordinates_fault(file)
+    if fault is not None:
+        raise InputError(f"{name}: {fault}")
+    return np.asarray(read_elem(file[f"obsm/{_keys.SPATIAL}"]), dtype=np.float64)
 
 
 def _library(file: h5py.File, sample: str) -> tuple[dict[str, Any], list[str]]:

@@ -149,11 +149,21 @@ def _section(folder: Path, bin_um: int | None) -> Section:
     if positions is None:
         raise InputError(f"{folder.name}/spatial: has none of {', '.join(_POSITIONS)}")
     scalefactors = spatial / "scalefactors_json.json"
-    images = {size: spatial / f"tissue_{size}_image.png" for size in ("hires", "lowres")}
-    return Section(
-        *matrix,
-        positions,
-        scalefactors if scalefactors.is_file() else None,
-        {size: path for size, path in images.items() if path.is_file()},
-        bin_um,
-    )
+    return Section(*matrix, positions, scalefactors if scalefactors.is_file() else None, _images(folder), bin_um)
+
+
+def _images(folder: Path) -> dict[str, Path]:
+    """Return the images of a section, by their size.
+
+    Since Space Ranger 3.0.1 those of Visium HD lie in `outs/spatial`, once for all bin sizes, and the folders of these
+    have links to them, which get lost in copies, or nothing.
+    """
+    places = [folder / "spatial"]
+    if folder.resolve().parent.name == "binned_outputs":
+        places.append(folder / ".." / ".." / "spatial")
+    found = {}
+    for size in ("hires", "lowres"):
+        path = next((path for place in places if (path := place / f"tissue_{size}_image.png").is_file()), None)
+        if path is not None:
+            found[size] = path
+    return found

@@ -66,6 +66,7 @@ def markers(
     data: ad.AnnData | Sequence[ad.AnnData],
     *,
     gene_sets: Mapping[str, Sequence[str]] | None = None,
+    batch_correction: bool = True,
     seed: int = 0,
 ) -> Markers:
     """Find the genes of each domain, genes that follow the tissue, gene sets, and which domains adjoin.
@@ -77,9 +78,11 @@ def markers(
     Parameters
     ----------
     data
-        Sections of one unit: raw counts in ``X``, ``obs['domain']``, ``obsm['spatial']``.
+        Sections of one unit: raw counts in ``X``, ``obs['domain']``, ``obsm['spatial']``; in memory.
     gene_sets
         Genes by name of the set.
+    batch_correction
+        As in the training that the domains are of.
     seed
         Of the split and the permutations.
 
@@ -97,15 +100,15 @@ def markers(
     facts: dict[str, Any] = {"n_genes": len(genes), "domains": names}
     table = pd.DataFrame(columns=_COLUMNS)
     if len(names) > 1:
-        tested = _test(counts, places, section, domain, names, genes, seed, facts, messages)
+        tested = _test(counts, places, section, domain, names, genes, batch_correction, seed, facts, messages)
         table = _describe(tested, counts, section, domain, names, genes)
     else:
         messages.append({"level": "info", "text": "there is one domain only: it has no markers"})
     spatial, neighbours = [], []
-    for name, adata in zip(sample_names(sections), sections, strict=True):
+    for i, (name, adata) in enumerate(zip(sample_names(sections), sections, strict=True)):
         graph = _graph(adata)
         spatial.append(_spatial_genes(adata, graph).assign(sample=name))
-        neighbours.append(_neighbours(adata, graph, seed).assign(sample=name))
+        neighbours.append(_neighbours(domain[section == i], names, graph, seed).assign(sample=name))
     result = Markers(
         table,
         pd.concat(spatial, ignore_index=True)[["sample", "gene", "morans_i", "p_value", "p_adjusted"]],
@@ -142,13 +145,15 @@ def _test(
     domain: NDArray[np.int64],
     names: list[str],
     genes: list[str],
+    batch_correction: bool,
     seed: int,
     facts: dict[str, Any],
     messages: list[dict[str, str]],
 ) -> pd.DataFrame:
     """Return ``domain``, ``gene``, ``score``, ``p_value``, ``p_adjusted`` from counts that the domains did not see."""
     one, other = split_counts(counts, (0.5, 0.5), seed)
-    found = domains_of(one, _variable(one, section), places, section, domain, len(names), seed)
+    variable = _variable(one, section)
+    found = domains_of(one, variable, places, section, domain, len(names), seed, batch_correction=batch_correction)
     shares = recovered(domain, found, len(names))
     facts["recovered"] = dict(zip(names, shares, strict=True))
     poor = [name for name, share in facts["recovered"].items() if share < RECOVERED]
@@ -214,7 +219,8 @@ def _describe(
     up = np.zeros((len(names), len(genes)), dtype=np.int64)
     for s in range(section[-1] + 1):
         here = section == s
-        up += by_domain(counts[here], domain[here], len(names)).fold > 0
+        there = np.bincount(domain[here], minlength=len(names))[:, None] > 0
+        up += there & (by_domain(counts[here], domain[here], len(names)).fold > 0)
     table = tested.assign(
         log2_fold_change=found.fold[k, g],
         log2_fold_change_next=found.fold_next[k, g],
@@ -236,22 +242,23 @@ def _graph(adata: ad.AnnData) -> sp.csr_matrix:
 
 def _spatial_genes(adata: ad.AnnData, graph: sp.csr_matrix) -> pd.DataFrame:
     """Return Moran's I of the logarithm of every gene seen in enough spots, the highest first."""
-    seen = np.flatnonzero(adata.X.getnnz(axis=0) >= MIN_SPOTS)
-    library = np.asarray(adata.X.sum(axis=1)).ravel()
-    index, p = morans_i(log_normalised(sp.csr_matrix(adata.X[:, seen]), library), graph)
+    counts = sp.csr_matrix(adata.X)
+    seen = np.flatnonzero(counts.getnnz(axis=0) >= MIN_SPOTS)
+    library = np.asarray(counts.sum(axis=1), dtype=np.float64).ravel()
+    index, p = morans_i(log_normalised(sp.csr_matrix(counts[:, seen]), library), graph)
     told = np.isfinite(index)
     table = pd.DataFrame({"gene": adata.var_names[seen[told]], "morans_i": index[told], "p_value": p[told]})
     table["p_adjusted"] = false_discovery_control(table["p_value"]) if len(table) else []
     return table.sort_values(["morans_i", "gene"], ascending=[False, True], ignore_index=True)
 
 
-def _neighbours(adata: ad.AnnData, graph: sp.csr_matrix, seed: int) -> pd.DataFrame:
-    domains = adata.obs[_keys.DOMAIN].cat.remove_unused_categories()
-    names = np.asarray(domains.cat.categories, dtype=str)
-    found = contacts(domains.cat.codes.to_numpy(np.int64), graph, len(names), seed)
+def _neighbours(domain: NDArray[np.int64], names: list[str], graph: sp.csr_matrix, seed: int) -> pd.DataFrame:
+    present, codes = np.unique(domain, return_inverse=True)
+    found = contacts(codes, graph, len(present), seed)
+    here = np.asarray(names)[present]
     one, other = (index.ravel() for index in np.indices(found.z.shape))
     values = {"contacts": found.observed.ravel(), "expected": found.expected.ravel(), "z": found.z.ravel()}
-    return pd.DataFrame({"domain": names[one], "neighbour": names[other], **values})
+    return pd.DataFrame({"domain": here[one], "neighbour": here[other], **values})
 
 
 def _gene_sets(table: pd.DataFrame, sets: Mapping[str, Sequence[str]], messages: list[dict[str, str]]) -> pd.DataFrame:

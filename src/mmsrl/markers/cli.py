@@ -15,9 +15,18 @@ from mmsrl._click import INPUT_FILE, log_messages, output_dir_option, parameter_
 @click.option("--counts", type=INPUT_FILE, multiple=True, required=True, help="<sample>.qc.h5ad; once a sample.")
 @click.option("--domains", type=INPUT_FILE, required=True, help="<unit>.domains.csv.")
 @click.option("--gene-sets", type=INPUT_FILE, help="Gene sets in GMT format to compare the markers with.")
+@parameter_option("batch_correction")
 @parameter_option("seed")
 @output_dir_option("the tables and <unit>.markers.json")
-def main(id: str, counts: tuple[Path, ...], domains: Path, gene_sets: Path | None, seed: int, output_dir: Path) -> None:
+def main(
+    id: str,
+    counts: tuple[Path, ...],
+    domains: Path,
+    gene_sets: Path | None,
+    batch_correction: bool,
+    seed: int,
+    output_dir: Path,
+) -> None:
     """Find the genes of each domain, genes that follow the tissue, gene sets, and which domains adjoin."""
     from mmsrl._errors import InputError
     from mmsrl._files import write_summary, write_text
@@ -27,7 +36,7 @@ def main(id: str, counts: tuple[Path, ...], domains: Path, gene_sets: Path | Non
 
     sets = read_gmt(gene_sets) if gene_sets else None
     try:
-        found = markers(read_unit(counts, domains), gene_sets=sets, seed=seed)
+        found = markers(read_unit(counts, domains), gene_sets=sets, batch_correction=batch_correction, seed=seed)
     except InputError as error:
         raise InputError(f"unit {id}: {error}") from error
     log = logging.getLogger(__name__)
@@ -43,7 +52,11 @@ def main(id: str, counts: tuple[Path, ...], domains: Path, gene_sets: Path | Non
         output_dir / f"{id}.markers.json",
         stage="markers",
         id=id,
-        parameters={"gene_sets": gene_sets.name if gene_sets else None, "seed": seed},
+        parameters={
+            "gene_sets": gene_sets.name if gene_sets else None,
+            "batch_correction": batch_correction,
+            "seed": seed,
+        },
         result=found.facts,
         messages=found.messages,
     )

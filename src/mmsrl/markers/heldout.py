@@ -28,6 +28,8 @@ def domains_of(
     reference: NDArray[np.int64],
     n_domains: int,
     seed: int,
+    *,
+    batch_correction: bool = True,
 ) -> NDArray[np.int64]:
     """Find domains in a part of the counts as one member of the default ensemble does, without the image.
 
@@ -45,6 +47,8 @@ def domains_of(
         (N,) domains of all counts, from 0: the new ones are numbered so that most spots agree with these.
     n_domains
         K.
+    batch_correction
+        As in training.
 
     Returns
     -------
@@ -53,7 +57,8 @@ def domains_of(
     values = log_normalised(
         sp.csr_matrix(counts[:, variable]), np.asarray(counts.sum(axis=1), dtype=np.float64).ravel()
     )
-    scores, _ = corrected_components(values, section, COMPONENTS, seed)
+    together = section if batch_correction else np.zeros_like(section)
+    scores, _ = corrected_components(values, together, COMPONENTS, seed)
     graph = edge_preserving_graph(places, scores, WIDTH)
     found = read_out(reduce(smooth(graph, scores, 1)), n_domains, "gmm", seed)
     pairing: NDArray[Any] = np.empty(n_domains, dtype=np.int64)

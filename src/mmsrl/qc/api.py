@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import scanpy as sc
+import scipy.sparse as sp
 from anndata import AnnData
 from numpy.typing import NDArray
 
@@ -73,6 +74,7 @@ def quality_control(
         species = adata.uns.get(_keys.UNS, {}).get(_keys.SPECIES, "unknown")
     masks = gene_sets.gene_set_masks(adata.var_names.tolist(), species)  # type: ignore[arg-type]
     adata = adata.copy()
+    adata.X = sp.csr_matrix(adata.X)
     for name, mask in masks.items():
         adata.var[name] = mask
     with warnings.catch_warnings():

@@ -202,9 +202,9 @@ def show(value: Any) -> str:
             return str(value)
 
 
-def brief(value: float) -> str:
+def brief(value: float | None) -> str:
     """Write a number for a narrow column: whole from 100 on, else three significant digits, two below 1."""
-    if not math.isfinite(value):
+    if value is None or not math.isfinite(value):
         return "–"
     return (
         f"{value:,.0f}"

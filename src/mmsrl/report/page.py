@@ -89,6 +89,7 @@ def unit_content(
     found = outputs.result("domains", unit, unit)
     points, chosen = choice_points(found), found.get("chosen") or {}
     facts = trajectory_facts(trajectory)
+    connects = bool(facts) and len(sizes) > 1
     orders = series.pseudotime_order(labels, time)
     trend = series.gene_trends(trajectory)
     return {
@@ -108,7 +109,8 @@ def unit_content(
         "gene_set_table": store.table(f"{key}-gene-sets", gene_set_table(markers)),
         "trajectory": facts,
         "domain_map": store.figure(
-            f"{key}-paga", charts.domain_map(sizes, trajectory["paga"], dict(facts["order"]), colors) if facts else None
+            f"{key}-paga",
+            charts.domain_map(sizes, trajectory["paga"], dict(facts["order"]), colors) if connects else None,
         ),
         "boxes": store.figure(f"{key}-boxes", charts.pseudotime_boxes(orders, colors) if orders else None),
         "trends": store.figure(f"{key}-trends", charts.trend_map(trend) if trend else None),

@@ -21,7 +21,7 @@ from mmsrl.train.autograd import relu_dropout_
 from mmsrl.train.fit import Row, Trainable
 from mmsrl.train.losses import PairEntries
 from mmsrl.train.presets import Published
-from mmsrl.train.zinb import Entries, zinb_loss, zinb_mean
+from mmsrl.train.zinb import Entries, zinb_loss
 
 
 class Inputs(NamedTuple):
@@ -38,15 +38,12 @@ class Inputs(NamedTuple):
 
 
 class Views(NamedTuple):
-    """Everything the encoder makes of the spots, each (N, h); the image's are ``None`` where there is none."""
+    """What the encoder makes of the spots, each (N, h)."""
 
-    e_x: Tensor
-    e_i: Tensor | None
-    attended_x: Tensor
-    attended_i: Tensor | None
     q_x: Tensor
+    """Projected expression."""
     q_i: Tensor | None
-    consensus: Tensor
+    """Projected image; ``None`` where there is none."""
     z: Tensor
 
 
@@ -125,8 +122,8 @@ class PublishedModel(Trainable):
         E_i = T M with T = [Â²I, 1] and M = [V₁V₂; c₁V₂ + c₂]: its attention and its projection cost D + 1 columns
         instead of h.
         """
-        s, training = self.settings, self.training
-        dropout, mlp_dropout = (s.attention_dropout, s.mlp_dropout) if training else (0.0, 0.0)
+        s = self.settings
+        dropout, mlp_dropout = (s.attention_dropout, s.mlp_dropout) if self.training else (0.0, 0.0)
         encoder = self.expression_encoder
         e_x = encoder(self.smooth_expression)
         if masked is not None and self.token is not None:
@@ -136,7 +133,7 @@ class PublishedModel(Trainable):
         q_x = relu_dropout_(self.projection(e_x), mlp_dropout)
         left, right = self.consensus.weight.chunk(2, dim=1)
         consensus = F.linear(q_x, left, self.consensus.bias)
-        e_i = attended_i = q_i = None
+        q_i = None
         z = s.fuse_expression * attended_x
         if self.image_encoder is not None and self.smooth_image is not None:
             t = self.smooth_image
@@ -147,7 +144,6 @@ class PublishedModel(Trainable):
                 )
                 attended_i = attended_t @ m
                 q_i = torch.addmm(self.projection.bias, t, m @ self.projection.weight.T)
-                e_i = t @ m if not training else None
             else:
                 e_i = t @ m
                 attended_i = self_attention(e_i, block=self.block, scale=scale, dropout=dropout, seed=_draw_seed())
@@ -156,7 +152,7 @@ class PublishedModel(Trainable):
             consensus = consensus.add_(F.linear(q_i, right))
             z = z.add_(attended_i, alpha=s.fuse_image)
         z = z.add_(consensus, alpha=s.fuse_consistency)
-        return Views(e_x, e_i, attended_x, attended_i, q_x, q_i, consensus, z)
+        return Views(q_x, q_i, z)
 
     def decode(self, z: Tensor) -> Tensor:
         """Return r = ReLU(BatchNorm(Linear(z))), (N, h)."""
@@ -173,9 +169,7 @@ class PublishedModel(Trainable):
     def losses(self) -> dict[str, Tensor]:
         """Return the loss terms, unweighted, and their weighted ``total``, under a fresh mask."""
         s, masked = self.settings, self.draw_mask()
-        views = self.encode(masked)
-        z, q_x, q_i = views.z, views.q_x, views.q_i
-        del views  # of the others, what is not needed for the gradient can go
+        q_x, q_i, z = self.encode(masked)
         # What needs the most memory comes last, the decoder's three heads: their gradients alone are as large as they.
         terms: dict[str, Tensor] = {}
         if q_i is not None:
@@ -205,12 +199,6 @@ class PublishedModel(Trainable):
         """Return z, (N, h), in evaluation mode and unmasked: no dropout, no noise."""
         self.eval()
         return self.encode().z
-
-    @torch.no_grad()
-    def enhanced(self, z: Tensor) -> Tensor:
-        """Return the decoder's μ, each spot's row divided by its maximum, (N, G)."""
-        mean = zinb_mean(self.decode(z), self.mu.weight, self.mu.bias)
-        return mean / mean.amax(dim=1, keepdim=True)
 
     def _smooth_mask(self, masked: Tensor) -> Tensor:
         """Return Â²m, (N,)."""

@@ -146,9 +146,3 @@ def _heads_pass(
             d_weights[k].addmm_(d_head.T, r[rows])
             d_biases[k] += d_head.sum(dim=0)
     return (total * each).to(r.dtype), [d_r, *d_weights, *d_biases]
-
-
-@torch.no_grad()
-def zinb_mean(r: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """Return μ, (n, G), from the decoder's output, (n, h)."""
-    return torch.addmm(bias, r, weight.T).exp_().clamp_(*MU_RANGE)

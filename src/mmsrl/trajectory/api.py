@@ -151,9 +151,18 @@ def _graph(
         warnings.simplefilter("ignore")  # umap says that a seed means one thread
         neighbours = min(n_neighbors, spots.n_obs - 1)
         sc.pp.neighbors(spots, n_neighbors=neighbours, use_rep=_keys.EMBEDDING, random_state=seed)
-        sc.tl.paga(spots, _keys.DOMAIN)
+        _connect(spots, names)
         sc.tl.umap(spots, random_state=seed)
     return spots
+
+
+def _connect(spots: ad.AnnData, names: list[str]) -> None:
+    """Write how strongly domains connect to ``uns['paga']``; scanpy fails on one domain, which connects to none."""
+    if len(names) > 1:
+        sc.tl.paga(spots, _keys.DOMAIN)
+    else:
+        none = {kind: sp.csr_matrix((1, 1)) for kind in ("connectivities", "connectivities_tree")}
+        spots.uns["paga"] = {**none, "groups": _keys.DOMAIN}
 
 
 def _asked(
