@@ -18,6 +18,7 @@ from scipy import sparse
 
 from mmsrl._errors import InputError
 from mmsrl._files import sha256
+from mmsrl.features import descriptors
 from mmsrl.features import gallery as gallery_module
 from mmsrl.features.api import image_features
 from mmsrl.features.cache import remembered
@@ -177,7 +178,9 @@ def test_a_second_run_takes_descriptors_from_the_cache_and_says_so(tmp_path: Pat
     np.testing.assert_array_equal(again.features.X, first.features.X[:30])
 
 
-def test_a_network_with_other_options_is_another_one_in_the_cache(tmp_path: Path) -> None:
+def test_a_network_with_other_options_is_another_one_in_the_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import timm
 
     torch.manual_seed(0)
@@ -201,6 +204,11 @@ def test_a_network_with_other_options_is_another_one_in_the_cache(tmp_path: Path
     assert (first, other, again) == (32, 32, 0)
     assert not np.allclose(values, of_other)
     np.testing.assert_array_equal(kept, values)
+
+    monkeypatch.setattr(descriptors, "_precision", lambda device: "bfloat16")  # as on a GPU
+    coarse, of_coarse = described("img_size=32,act_layer=torch.nn.SiLU")
+    assert coarse == 32
+    assert np.abs(of_coarse - values).max() > 0
 
 
 def test_options_are_told_apart_the_same_way_in_every_run() -> None:

@@ -148,7 +148,7 @@ def efficientnet_lite0(device: str = "cpu") -> Descriptor:
         device=device,
     )
     columns = [f"efficientnet_lite0_{number:04d}" for number in range(1280)]
-    return Descriptor("efficientnet_lite0", describe, columns, 224, sha256(weights), {})
+    return Descriptor("efficientnet_lite0", describe, columns, 224, sha256(weights), {"precision": _precision(device)})
 
 
 def timm_model(name: str, device: str, weights: str | None, options: Mapping[str, Any]) -> Descriptor:
@@ -204,6 +204,7 @@ def timm_model(name: str, device: str, weights: str | None, options: Mapping[str
         "mean": list(config["mean"]),
         "sd": list(config["std"]),
         "timm": timm.__version__,
+        "precision": _precision(device),
     }
     return Descriptor(f"timm/{name}", describe, columns, side, checksum, settings)
 
@@ -306,5 +307,10 @@ def _by_core(describe: Describe) -> Describe:
 def _half_precision(device: str) -> Iterator[None]:
     import torch
 
-    with torch.autocast(device, dtype=torch.bfloat16, enabled=device == "cuda"):
+    with torch.autocast(device, dtype=torch.bfloat16, enabled=_precision(device) == "bfloat16"):
         yield
+
+
+def _precision(device: str) -> str:
+    """Return the type of numbers that a network multiplies."""
+    return "bfloat16" if device == "cuda" else "float32"
