@@ -13,13 +13,14 @@ import torch
 from numpy.typing import NDArray
 
 from mmsrl import _keys
+from mmsrl._device import choose_device
 from mmsrl._sections import in_pitches, spot_table
 from mmsrl._thinning import split_counts
 from mmsrl.enhance.estimators import COMPONENTS, Decoder, components, mixed
 from mmsrl.enhance.evidence import BLOCK, COMPARED, SHARES, judge
 from mmsrl.graph import block_diagonal, plain_graph
 from mmsrl.train.api import stack
-from mmsrl.train.fit import choose_device, fit, memory_errors
+from mmsrl.train.fit import fit, memory_errors
 from mmsrl.train.presets import Default
 from mmsrl.train.unit import Unit, build
 
@@ -93,7 +94,7 @@ def enhance(
         If the sections do not belong to the model.
     """
     sections = [data] if isinstance(data, ad.AnnData) else list(data)
-    place = choose_device(device)
+    place = torch.device(choose_device(device))
     messages: list[dict[str, str]] = []
     ours = model is not None and model["preset"] == "default" and "decoder.weight" in model["state"]
     if model is not None and not ours:

@@ -14,6 +14,7 @@ import pandas as pd
 
 from mmsrl import _keys
 from mmsrl._alignment import read_alignment
+from mmsrl._device import choose_device
 from mmsrl._errors import InputError
 from mmsrl._files import sha256
 from mmsrl.expression import log_normalised, standard_components
@@ -152,7 +153,7 @@ def image_features(
         else:
             sides = _visible(tile_sides(pitch_um, tile_um), um, finest.name, messages)
             weights = None if backbone_weights is None else str(backbone_weights)
-            descriptors = make_descriptors(backbone, _device(device), weights, backbone_options)
+            descriptors = make_descriptors(backbone, choose_device(device), weights, backbone_options)
         of_section = slide.Slide(rasters, checksum, placed.centres, off, placed.pitch, full_um)
         look = slide.appearance(of_section)
         described = slide.describe(
@@ -318,13 +319,3 @@ def _result(
         uns={_keys.UNS: {_keys.SAMPLE: str(adata.uns[_keys.UNS][_keys.SAMPLE])}},
     )
     return ImageFeatures(features, facts, messages, gallery)
-
-
-def _device(asked: str) -> str:
-    import torch
-
-    if asked == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if asked == "cuda" and not torch.cuda.is_available():
-        raise InputError("device 'cuda' was asked for, but there is no CUDA device; use 'auto' or 'cpu'")
-    return asked

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from sklearn.utils.sparsefuncs import mean_variance_axis
 
 from mmsrl import _keys
+from mmsrl._device import choose_device
 from mmsrl._errors import InputError
 from mmsrl._sections import (
     common_genes,
@@ -31,7 +32,7 @@ from mmsrl.features.components import between_sections
 from mmsrl.features.components import principal_components as image_components
 from mmsrl.graph import plain_graph
 from mmsrl.train.checkpoint import Checkpoint, fingerprint
-from mmsrl.train.fit import Row, Trainable, choose_device, fit, memory_errors
+from mmsrl.train.fit import Row, Trainable, fit, memory_errors
 from mmsrl.train.presets import PRESETS, Published, Settings
 from mmsrl.train.sections import principal_components, section_mixing
 from mmsrl.train.unit import FloatArray, Message, Unit, build, info, warning
@@ -132,7 +133,7 @@ def train(
     chosen = choose_settings(preset, settings)
     if isinstance(chosen, Published) and not decoder:
         raise InputError(f"preset '{preset}' makes its embedding by training its decoder: leave decoder true")
-    place = choose_device("cpu" if device == "auto" and attempt > 2 else device)
+    place = torch.device(choose_device("cpu" if device == "auto" and attempt > 2 else device))
     block = max((block_size or (4096 if place.type == "cuda" else 512)) // 4 ** (attempt - 1), 1)
     unit = stack(sections, chosen.n_top_genes)
     if attempt > 1:

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mmsrl._errors import InputError, NonFiniteLossError, OutOfMemoryError
+from mmsrl._errors import NonFiniteLossError, OutOfMemoryError
 from mmsrl.train.checkpoint import Checkpoint
 from mmsrl.train.progress import Progress
 
@@ -45,13 +45,6 @@ class Trainable(torch.nn.Module, ABC):
     @abstractmethod
     def fixed(self) -> list[NDArray[Any]]:
         """Return the arrays that identify the data."""
-
-
-def choose_device(name: str) -> torch.device:
-    """Return the device for ``auto``, ``cpu`` or ``cuda``; raise InputError where there is no GPU to be had."""
-    if name == "cuda" and not torch.cuda.is_available():
-        raise InputError("--device cuda: no CUDA device is available here; use --device auto or cpu")
-    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
 
 
 def fit(
