@@ -7,6 +7,7 @@ include { helpText } from './subworkflows/local/help/main'
 
 workflow {
     main:
+    began = workflow.start.toInstant().toEpochMilli()
     reports = [] // of this run: where no section is left there is none, though an earlier run may have left one
     if (params.help.toString() == 'true') {
         println(helpText(file("${projectDir}/nextflow_schema.json")))
@@ -26,13 +27,12 @@ workflow {
         n_seeds = (params.n_seeds ?: (params.preset == 'default' ? 12 : 1)).toInteger()
         seeds = (0..<n_seeds).collect { member -> params.seed.toInteger() + member }
         gene_sets = params.gene_sets ? file(params.gene_sets, checkIfExists: true) : []
-        MMSRL(PLAN.out.sections, weights, channel.value(gene_sets), seeds, PLAN.out.code, channel.value(params_json), trace, workflow.start.toInstant().toEpochMilli(), workflow.workDir)
+        MMSRL(PLAN.out.sections, weights, channel.value(gene_sets), seeds, PLAN.out.code, channel.value(params_json), trace, began, workflow.workDir)
         MMSRL.out.report.subscribe { file -> reports << file }
     }
 
     workflow.onComplete = {
         if (params.outdir && params.help.toString() != 'true') {
-            def began = workflow.start.toInstant().toEpochMilli()
             def report = file("${params.outdir}/report/mmsrl_report.html")
             // Some releases call a run that left out a section a failed one (workflow.failOnIgnore), others a success.
             def finished = workflow.success || (workflow.stats.ignoredCount > 0 && !workflow.errorReport)

@@ -9,7 +9,6 @@ from unittest import mock
 import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
-import torch
 from accuracy_rows import Row, default_member, gaussian_member, over_gaussian
 from sklearn.decomposition import PCA
 
@@ -113,9 +112,7 @@ def with_noise(n_top_genes: int) -> Callable[[Unit, int], Array]:
         depth = NOISE_MOLECULES * library / np.median(library)
         noise = [sp.csr_matrix(random.poisson(spot * rate / rate.sum()).astype(np.float32)) for spot in depth]
         counts = sp.hstack([unit.counts, sp.vstack(noise)], format="csr")
-        threads = torch.get_num_threads()
         kept = variable_genes(counts, n_top_genes).columns
-        torch.set_num_threads(threads)
         return default_member(unit._replace(expression=sp.csr_matrix(normalised(counts)[:, kept])), seed)
 
     return embed

@@ -215,11 +215,10 @@ def consensus_runs(data: Data, runs: list[list[Array]]) -> dict[str, Any]:
             sure = confidence(mean, found, around)[known]
             halves[spots] = np.argsort(-sure, kind="stable")[: len(sure) // 2]
         half, rate = halves[CONFIDENCE_SPOTS], wrong.mean()
-        rate_of_half = wrong[half].mean()
         # Of a draw of independent spots: errors come in patches, so that it is a lower bound.
-        error = np.sqrt(rate_of_half * (1.0 - rate_of_half) / len(half)) / rate
+        error = float(wrong[half].std() / np.sqrt(len(half)) / rate)
         by_spots = {spots: float(wrong[chosen].mean() / rate) for spots, chosen in halves.items()}
-        share.append({"share": float(rate_of_half / rate), "standard_error": float(error), "by_spots": by_spots})
+        share.append({"share": by_spots[CONFIDENCE_SPOTS], "standard_error": error, "by_spots": by_spots})
         missed.append(pd.Series(data.truth[known][half][wrong[half]]).value_counts().to_dict())
     decided = [refinement(run, data.around) for run in runs]
     return {

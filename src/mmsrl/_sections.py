@@ -12,6 +12,7 @@ import pandas as pd
 import scipy.sparse as sp
 
 from mmsrl import _keys, geometry
+from mmsrl._counts import not_counts
 from mmsrl._errors import InputError
 from mmsrl._hdf5 import read_stage_file
 from mmsrl._palette import natural_order
@@ -233,10 +234,10 @@ def counts_of(
 
 
 def _must_be_counts(values: np.ndarray, sample: str, adata: ad.AnnData) -> None:
-    wrong = values[(values < 0) | (values != np.rint(values))]
-    if wrong.size:
+    fault = not_counts(values)
+    if fault is not None:
         hint = "; layers['counts'] has some" if "counts" in adata.layers else ""
-        raise InputError(f"sample {sample}: X must hold raw counts, but a value is {wrong[0]:g}{hint}")
+        raise InputError(f"sample {sample}: X must hold raw counts, but {fault}{hint}")
 
 
 def _blocks(adata: ad.AnnData) -> Iterator[tuple[int, sp.csr_matrix]]:

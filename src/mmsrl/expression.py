@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -66,18 +69,26 @@ def variable_genes(counts: sp.csr_matrix, n_top: int, section: NDArray[np.intege
         joint.obs[batch] = pd.Categorical(section.astype(str))
     for span in SPANS:
         try:
-            found = sc.pp.highly_variable_genes(
-                joint,
-                flavor="seurat_v3",
-                n_top_genes=n_top,
-                span=span,
-                batch_key=batch,
-                inplace=False,
-            )
+            with _torch_threads():
+                found = sc.pp.highly_variable_genes(
+                    joint, flavor="seurat_v3", n_top_genes=n_top, span=span, batch_key=batch, inplace=False
+                )
             return VariableGenes(seen[found["highly_variable"].to_numpy()], len(seen), span)
         except ValueError as error:  # loess finds too few distinct means in its window
             reason = str(error)
     raise ValueError(reason)
+
+
+@contextmanager
+def _torch_threads() -> Iterator[None]:
+    """Keep PyTorch's number of threads: scanpy's numba, when it first starts, makes OpenMP take all cores."""
+    torch = sys.modules.get("torch")
+    threads = torch.get_num_threads() if torch else None
+    try:
+        yield
+    finally:
+        if torch:
+            torch.set_num_threads(threads)
 
 
 def log_normalised(counts: sp.csr_matrix, library: NDArray[np.floating[Any]]) -> sp.csr_matrix:

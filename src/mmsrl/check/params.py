@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import jsonschema
@@ -84,21 +85,24 @@ def preset_problems(params: Mapping[str, Any]) -> list[str]:
         Typed, from :func:`check_params`.
     """
     chosen = params["preset"]
-    settings = PRESETS[chosen]
     problems = []
+    given = {}
     for name, value in params.items():
-        owners = [preset for preset, those in PRESETS.items() if hasattr(those, name)]
-        if value is not None and owners and chosen not in owners:
+        owners = [preset for preset, settings in PRESETS.items() if hasattr(settings, name)]
+        if value is None or not owners:
+            continue
+        if chosen in owners:
+            given[name] = value
+        else:
             problems.append(f"--{name} is a setting of {listed(owners)}, not of --preset {chosen}: leave it out")
-    if isinstance(settings, Published):
+    asked = replace(PRESETS[chosen], **given)
+    if isinstance(asked, Published):
         if params["decoder"] is False:
             problems.append(f"--decoder false: --preset {chosen} makes its embedding by training its decoder")
-        hidden, genes = params["hidden_dim"], params["n_top_genes"] or settings.n_top_genes
-        masked = settings.masked_weight if params["masked_weight"] is None else params["masked_weight"]
-        if settings.mask_fraction and masked and hidden not in (None, genes):
+        if not asked.can_mask(asked.n_top_genes):
             problems.append(
-                f"--hidden_dim {hidden}: masked reconstruction compares so many hidden values with {genes} genes; "
-                "leave it out, or give --masked_weight 0"
+                f"--hidden_dim {asked.hidden_dim}: masked reconstruction compares so many hidden values with "
+                f"{asked.n_top_genes} genes; leave it out, or give --masked_weight 0"
             )
     return problems
 

@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from mmsrl import _keys
+from mmsrl._counts import not_counts
 from mmsrl._errors import InputError
 from mmsrl._hdf5 import coordinates_fault, open_hdf5
 from mmsrl.ingest.images import to_rgb
-from mmsrl.ingest.matrix import Counts, checked, not_counts
+from mmsrl.ingest.matrix import Counts, checked
 
 ROWS_AT_ONCE = 4096
 """Rows of a dense matrix read at a time."""

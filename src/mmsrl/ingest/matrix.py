@@ -13,6 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import io, sparse
 
+from mmsrl._counts import not_counts
 from mmsrl._errors import InputError
 from mmsrl._hdf5 import open_hdf5
 
@@ -184,20 +185,6 @@ def checked(counts: Counts, name: str) -> Counts:
             "make them unique"
         )
     return counts
-
-
-def not_counts(values: NDArray[Any]) -> str | None:
-    """Say why ``values`` cannot be counts, or return ``None`` if they can."""
-    bad = ~np.isfinite(values)
-    if bad.any():
-        return f"{bad.sum()} values are NaN or infinite"
-    bad = values < 0
-    if bad.any():
-        return f"{bad.sum()} values are negative, e.g. {values[bad][0]:g}"
-    bad = values != np.round(values)
-    if bad.any():
-        return f"{bad.sum()} values are not whole numbers, e.g. {values[bad][0]:g}"
-    return None
 
 
 def _text(dataset: h5py.Dataset) -> NDArray[Any]:

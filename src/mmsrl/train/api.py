@@ -262,15 +262,12 @@ def _variable_genes(
         spots = np.concatenate([np.sort(rng.choice(rows, min(len(rows), most), replace=False)) for rows in own])
         section = section[spots]
     counts, _ = counts_of(sections, genes, spots)
-    threads = torch.get_num_threads()
     try:
         found = variable_genes(counts, n_top, section)
     except ValueError as error:
         raise InputError(
             f"variable genes: the mean-variance trend cannot be fitted ({error}); are the counts raw?"
         ) from error
-    # scanpy's numba, when it first starts, makes OpenMP take all cores of the machine, and torch with it.
-    torch.set_num_threads(threads)
     if found.n_seen == 0:
         raise InputError(f"no gene is seen in {MIN_SPOTS} or more spots; the data are too sparse to train on")
     if found.n_seen < n_top:

@@ -45,6 +45,10 @@ class Published:
     components: int = 20
     """Principal components of z that are the embedding (the published ``emb_pca``)."""
 
+    def can_mask(self, n_genes: int) -> bool:
+        """Tell whether masked reconstruction, where there is one, has a hidden value to compare with each gene."""
+        return not (self.mask_fraction and self.masked_weight) or self.hidden_dim in (None, n_genes)
+
 
 PUBLISHED: dict[str, Published] = {
     "mmsrl": Published(mask_fraction=0.8, hidden_dim=None),

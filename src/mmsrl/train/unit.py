@@ -87,7 +87,7 @@ def _published(
     device: torch.device,
 ) -> Built:
     n_genes = len(unit.genes)
-    if settings.mask_fraction and settings.masked_weight and settings.hidden_dim not in (None, n_genes):
+    if not settings.can_mask(n_genes):
         raise InputError(
             f"masked reconstruction compares {settings.hidden_dim} hidden values with {n_genes} genes: "
             "leave hidden_dim empty, or set masked_weight to 0"
