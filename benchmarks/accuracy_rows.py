@@ -55,8 +55,9 @@ class Row:
 
     @property
     def folder(self) -> str:
-        """Return the name as that of a folder."""
-        return self.name.replace(", ", "-").replace(" ", "_")
+        """Return the name as that of a folder, with the number of genes where it is a choice."""
+        name = self.name if self.n_top_genes == N_TOP_GENES else f"{self.name}, {self.n_top_genes} genes"
+        return name.replace(", ", "-").replace(" ", "_")
 
     def read(self, embedding: Array, n_domains: int, seed: int) -> Array:
         """Return memberships, (n, K)."""

@@ -15,6 +15,7 @@ import argparse
 import csv
 import functools
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -163,7 +164,8 @@ def compute(data: Data, row: Row, seed: int, folder: Path) -> None:
     with threadpool_limits(1):
         posterior = row.read(embedding, data.n_domains, seed)
         oracle = {epoch: data.ari(row.read(z, data.n_domains, seed).argmax(axis=1)) for epoch, z in snapshots.items()}
-    np.savez_compressed(place / f"{seed}.npz", posterior=posterior.astype(np.float16), points=reduce(embedding))
+    kept = {"posterior": posterior.astype(np.float16)} | ({"points": reduce(embedding)} if row.number else {})
+    np.savez_compressed(place / f"{seed}.npz", **kept)
     result = {"scores": data.score(posterior.argmax(axis=1)), "seconds": time.perf_counter() - began, "oracle": oracle}
     done.write_text(json.dumps(result) + "\n")
     print(f"{data.name}: {row.name}, seed {seed}: {result['seconds']:.0f} s", flush=True)
@@ -251,6 +253,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--slow-seeds", type=int, default=0, help="of rows that train for minutes to hours a seed")
     parser.add_argument("--published-genes", type=int, help="for the published models, in place of their 3000")
     parser.add_argument("--trials", action="store_true", help="what was tried on the way to the default, as well")
+    parser.add_argument(
+        "--start-from", type=Path, nargs="+", default=[], help="rows/ of other runs: not computed again"
+    )
     parser.add_argument("--only", nargs="+", help="rows to compute; all that was computed is in the table")
     parser.add_argument("--units", nargs="+", help="units to compute")
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
@@ -261,6 +266,8 @@ def parse() -> argparse.Namespace:
 def main() -> None:
     arguments = parse()
     folder = arguments.output_dir
+    for rows_before in arguments.start_from:
+        shutil.copytree(rows_before, folder / "rows", dirs_exist_ok=True)
     units = [data for sheet in arguments.input for data in read_units(sheet.resolve(), folder)]
     listed = rows(arguments.device, arguments.peer, arguments.published_genes) + (trials() if arguments.trials else [])
     unknown = set(arguments.only or []) - {row.name for row in listed}

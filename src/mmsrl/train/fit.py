@@ -7,7 +7,7 @@ import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any, Literal
 
 import torch
@@ -16,6 +16,7 @@ from torch import Tensor
 
 from mmsrl._errors import NonFiniteLossError, OutOfMemoryError
 from mmsrl.train.checkpoint import Checkpoint
+from mmsrl.train.products import fast_products
 from mmsrl.train.progress import Progress
 
 logger = logging.getLogger(__name__)
@@ -29,6 +30,8 @@ class Trainable(torch.nn.Module, ABC):
 
     matmul_precision: Literal["highest", "high"] = "highest"
     """Of products of single-precision matrices on a GPU; ``high`` (TF32) keeps 11 of their 24 bits and is faster."""
+    large_products: bool = False
+    """Whether the time goes into large products of matrices, for which :mod:`mmsrl.train.products` is made."""
 
     @abstractmethod
     def steps(self) -> Iterator[dict[str, Tensor]]:
@@ -82,6 +85,7 @@ def fit(
 
     with (
         flushed_denormals(),
+        fast_products() if model.large_products else nullcontext(),
         stepping_as_gradients_arrive(weights, optimiser),
         matmul_precision(model, device),
         Progress(epochs, len(history), show=show_progress) as progress,

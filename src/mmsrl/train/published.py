@@ -75,6 +75,8 @@ class GraphConvolutions(nn.Module):
 class PublishedModel(Trainable):
     """The published networks with their data, losses and read-out."""
 
+    large_products = True
+
     def __init__(self, inputs: Inputs, settings: Published, *, block: int, device: torch.device | str = "cpu") -> None:
         super().__init__()
         n_genes = inputs.expression.shape[1]
