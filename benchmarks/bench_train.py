@@ -19,9 +19,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext
 from datetime import date
 from pathlib import Path
 from typing import Any, Literal
+from unittest import mock
 
 import numpy as np
 import scipy.sparse as sp
@@ -32,6 +34,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 import dense
 
 from mmsrl import graph
+from mmsrl.train import products
 from mmsrl.train.fit import fit, matmul_precision
 from mmsrl.train.losses import GRAMS_FROM
 from mmsrl.train.presets import PRESETS, Published
@@ -41,6 +44,9 @@ from mmsrl.train.unit import Unit, build
 GENES, IMAGE_FEATURES, DOMAINS = 3000, 128, 7
 DENSE = ("dense", "dense-flushed")
 """The restatement, and the same with denormal numbers flushed to zero."""
+
+MKL = "mmsrl-mkl"
+"""``mmsrl`` with products by MKL, whatever the processor."""
 
 SIDE_BY_SIDE = (1_000, 2_000, 4_000)
 LARGE = (8_000, 34_000, 100_000)
@@ -268,7 +274,9 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     elif form in DENSE:
         result = measure_dense(n, arguments.epochs, flush=form == "dense-flushed")
     else:
-        result = measure_preset(form, n, arguments.epochs, device, arguments.block, arguments.tf32)
+        with mock.patch.object(products, "mkl_is_slow", lambda: False) if form == MKL else nullcontext():
+            preset = form.removesuffix("-mkl")
+            result = measure_preset(preset, n, arguments.epochs, device, arguments.block, arguments.tf32)
     # Kilobytes on Linux, bytes on macOS.
     unit = 1 if sys.platform == "darwin" else 1024
     return {"form": form, "n": n, "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit, **result}
@@ -348,7 +356,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     parser.add_argument("--epochs", type=int, default=1, help="epochs to time, after one that is not")
     parser.add_argument("--block", type=int, default=0, help="rows of a block; 0: 512, on a GPU 4096")
-    parser.add_argument("--forms", nargs="+", default=[*DENSE, "mmsrl", "stmmr", "default"])
+    parser.add_argument("--forms", nargs="+", default=[*DENSE, "mmsrl", MKL, "stmmr", "default"])
     parser.add_argument("--sizes", nargs="+", type=int, help="other sizes than 1k, 2k, 4k, 8k, 34k, 100k")
     parser.add_argument("--largest-exact", type=int, default=8_000, help="largest size for the published presets")
     parser.add_argument("--tf32", action="store_true", help="let the published presets multiply in TF32 on a GPU")
@@ -379,7 +387,7 @@ def measure_all(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
     if on_gpu:
         report["precision"] = run("precision", 2000, arguments)
     sizes = arguments.sizes or [*SIDE_BY_SIDE, *LARGE, *(HUGE if on_gpu else ())]
-    largest = {"default": max(sizes), **dict.fromkeys(DENSE, 0 if on_gpu else SIDE_BY_SIDE[-1])}
+    largest = {"default": max(sizes), **dict.fromkeys((*DENSE, MKL), 0 if on_gpu else SIDE_BY_SIDE[-1])}
     wanted = [(f, n) for f in arguments.forms for n in sizes if n <= largest.get(f, arguments.largest_exact)]
     report["results"] = []
     for form, n in wanted:
@@ -391,7 +399,7 @@ def merged(paths: list[Path]) -> dict[str, Any]:
     """Return several measurements on one machine as one."""
     reports = [json.loads(path.read_text()) for path in paths]
     results = [result for report in reports for result in report["results"]]
-    order = {form: i for i, form in enumerate((*DENSE, *PRESETS))}
+    order = {form: i for i, form in enumerate((*DENSE, MKL, *PRESETS))}
     return {**reports[0], "results": sorted(results, key=lambda r: (order[r["form"]], r["n"]))}
 
 
