@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -18,7 +19,7 @@ from scipy import sparse
 
 from mmsrl._errors import InputError
 from mmsrl._files import sha256
-from mmsrl.features import descriptors
+from mmsrl.features import cache, descriptors
 from mmsrl.features import gallery as gallery_module
 from mmsrl.features.api import image_features
 from mmsrl.features.cache import remembered
@@ -166,6 +167,24 @@ def test_cache_computes_each_tile_once(tmp_path: Path) -> None:
     for path in tmp_path.glob("*.npz"):
         path.write_bytes(path.read_bytes()[:50])
     assert remembered(tmp_path, {"image": "a"}, places, 1, compute)[1] == 20
+
+
+def test_descriptors_of_other_code_are_not_taken_from_the_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "features"
+    shutil.copytree(Path(cache.__file__).parent, package)
+    assert cache.code_checksum(package) == cache.code_checksum()
+    with (package / "tiles.py").open("a") as handle:
+        handle.write("SIDE = 3\n")
+    changed = cache.code_checksum(package)
+    assert changed != cache.code_checksum()
+
+    adata, kept = section(), tmp_path / "cache"
+    first = image_features(adata, backbone="texture", cache=kept)
+    monkeypatch.setattr(cache, "code_checksum", lambda: changed)
+    again = image_features(adata, backbone="texture", cache=kept)
+    assert [sum(part["computed"] for part in found.facts["tiles"]) for found in (first, again)] == [128, 128]
 
 
 def test_a_second_run_takes_descriptors_from_the_cache_and_says_so(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from mmsrl import _device
 from mmsrl.train import products
 
 M, K, N = 300, 257, 280
@@ -90,11 +91,11 @@ def test_mkl_is_slow_where_avx512_is_not_of_intel(
 ) -> None:
     cpuinfo = tmp_path / "cpuinfo"
     cpuinfo.write_text(f"processor\t: 0\nvendor_id\t: {vendor}\n")
-    monkeypatch.setattr(products, "CPUINFO", cpuinfo)
+    monkeypatch.setattr(_device, "CPUINFO", cpuinfo)
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
-    products.mkl_is_slow.cache_clear()
+    _device.mkl_is_slow.cache_clear()
     try:
-        assert products.mkl_is_slow() is slow
+        assert _device.mkl_is_slow() is slow
         assert isinstance(products.fast_products(), products.OneDNN if slow else nullcontext)
     finally:
-        products.mkl_is_slow.cache_clear()
+        _device.mkl_is_slow.cache_clear()

@@ -20,6 +20,9 @@ Values = npt.NDArray[np.float32]
 
 log = logging.getLogger(__name__)
 
+MODULES = ("descriptors", "rasters", "texture", "tiles", "tissue")
+"""Those of this package that read, cut, stain and describe tiles: other code, other descriptors."""
+
 
 def remembered(
     folder: Path | None, key: Mapping[str, Any], places: Places, width: int, compute: Callable[[Places], Values]
@@ -31,7 +34,8 @@ def remembered(
     folder
         Where they are kept; ``None`` keeps nothing. Two runs that write at once leave the file of the later one.
     key
-        All that descriptors depend on beside the place: image, side and resolution of the tile, network and weights.
+        All that descriptors depend on beside the place and our own code: image, side and resolution of the tile,
+        network and weights.
     places
         (n, 2), centres of the tiles.
     width
@@ -49,7 +53,7 @@ def remembered(
     if folder is None:
         return compute(places), len(places)
     folder.mkdir(parents=True, exist_ok=True)
-    name = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
+    name = hashlib.sha256(json.dumps({**key, "code": code_checksum()}, sort_keys=True).encode()).hexdigest()
     path = folder / f"{name}.npz"
     known_places, known_values = _read(path, width)
     index = {place.tobytes(): number for number, place in enumerate(known_places)}
@@ -66,6 +70,11 @@ def remembered(
                 values=np.concatenate([known_values, values[new]]),
             )
     return values, int(new.sum())
+
+
+def code_checksum(folder: Path = Path(__file__).parent) -> str:
+    """Return the SHA-256 of the code in :data:`MODULES`."""
+    return hashlib.sha256(b"".join((folder / f"{module}.py").read_bytes() for module in MODULES)).hexdigest()
 
 
 def _read(path: Path, width: int) -> tuple[Places, Values]:

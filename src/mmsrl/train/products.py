@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from mmsrl._device import mkl_is_slow
+
 SMALLEST = 2**24
 """Multiplications from which on a product goes to oneDNN; smaller ones take no time."""
-
-CPUINFO = Path("/proc/cpuinfo")
 
 
 def _packed(a: Tensor) -> Tensor:
@@ -66,14 +64,6 @@ class OneDNN(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 def _is_large(a: Tensor, b: Tensor) -> bool:
     return a.dtype == torch.float32 and a.device.type == "cpu" and a.numel() * b.shape[1] >= SMALLEST
-
-
-@functools.cache
-def mkl_is_slow() -> bool:
-    """Return whether this processor has AVX-512 and is not Intel's."""
-    if torch.backends.cpu.get_cpu_capability() != "AVX512" or not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
-        return False
-    return CPUINFO.exists() and "GenuineIntel" not in CPUINFO.read_text()
 
 
 def fast_products() -> AbstractContextManager[Any]:
