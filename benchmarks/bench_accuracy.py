@@ -5,8 +5,9 @@
     make bench-accuracy ARGS='--seeds 10 --trials'        and what was tried on the way to the default
 
 Sections of one group are scored each on its own, and jointly. What was computed is kept in the output folder and not
-computed again: runs may be interrupted, and done in pieces (``--only``). Labels are read here to score, and by nothing
-that is scored, but for the column that says so.
+computed again: runs may be interrupted, done in pieces (``--only``), and go on from those of another machine or day
+(``--start-from``; ``benchmarks/trained`` holds seeds of the published models that took hours). Labels are read here to
+score, and by nothing that is scored, but for the column that says so.
 """
 
 from __future__ import annotations
