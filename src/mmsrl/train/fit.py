@@ -85,7 +85,7 @@ def fit(
 
     with (
         flushed_denormals(),
-        fast_products() if model.large_products else nullcontext(),
+        fast_products(device) if model.large_products else nullcontext(),
         stepping_as_gradients_arrive(weights, optimiser),
         matmul_precision(model, device),
         Progress(epochs, len(history), show=show_progress) as progress,

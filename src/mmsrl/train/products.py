@@ -48,7 +48,7 @@ PRODUCTS: dict[Any, Callable[..., Tensor]] = {
 
 
 class OneDNN(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Within this context, products of large single-precision matrices on the CPU are oneDNN's, backward ones too.
+    """Within this context, products of large single-precision matrices on a CPU are oneDNN's, backward ones too.
 
     PyTorch multiplies by MKL, which takes the AVX-512 units of Intel's processors alone. oneDNN, which PyTorch has as
     well, takes those of every maker: the same sums in single precision, in half the time on an AMD EPYC of 2024. What
@@ -63,9 +63,9 @@ class OneDNN(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 def _is_large(a: Tensor, b: Tensor) -> bool:
-    return a.dtype == torch.float32 and a.device.type == "cpu" and a.numel() * b.shape[1] >= SMALLEST
+    return a.dtype == torch.float32 and a.numel() * b.shape[1] >= SMALLEST
 
 
-def fast_products() -> AbstractContextManager[Any]:
-    """Return a context in which large products are taken by the library that is fast on this processor."""
-    return OneDNN() if mkl_is_slow() else nullcontext()  # type: ignore[no-untyped-call]
+def fast_products(device: torch.device) -> AbstractContextManager[Any]:
+    """Return a context in which large products on ``device`` are taken by the library that is fast there."""
+    return OneDNN() if device.type == "cpu" and mkl_is_slow() else nullcontext()  # type: ignore[no-untyped-call]
