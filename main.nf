@@ -18,15 +18,15 @@ workflow {
     else {
         trace = file("${params.outdir}/pipeline_info/execution_trace.txt")
         params_json = groovy.json.JsonOutput.toJson(params)
-        samplesheet = file(params.input, checkIfExists: true)
+        samplesheet = file(params.input, checkIfExists: true, glob: false)
 
         PLAN(samplesheet, params_json, projectDir, checkCommand(workflow.containerEngine, samplesheet, projectDir))
-        weights = params.backbone_weights ? file(params.backbone_weights, checkIfExists: true) : []
+        weights = params.backbone_weights ? file(params.backbone_weights, checkIfExists: true, glob: false) : []
         // The default's members are all combinations of its constants (src/mmsrl/train/presets.py), each a matter of
         // seconds; the published models are trained once unless more is asked for.
         n_seeds = (params.n_seeds ?: (params.preset == 'default' ? 12 : 1)).toInteger()
-        seeds = (0..<n_seeds).collect { member -> params.seed.toInteger() + member }
-        gene_sets = params.gene_sets ? file(params.gene_sets, checkIfExists: true) : []
+        seeds = (0..<n_seeds).collect { member -> params.seed.toLong() + member }
+        gene_sets = params.gene_sets ? file(params.gene_sets, checkIfExists: true, glob: false) : []
         MMSRL(PLAN.out.sections, weights, channel.value(gene_sets), seeds, PLAN.out.code, channel.value(params_json), trace, began, workflow.workDir)
         MMSRL.out.report.subscribe { file -> reports << file }
     }

@@ -12,7 +12,7 @@ import pandas as pd
 import scipy.sparse as sp
 
 DOMAINS = ("1", "2", "10")
-GAINING, LOSING = "G3", "G5"
+GAINING, LOSING, FLAT = "G3", "G5", "G9"
 
 
 def add_to_assembled(path: Path, *, enhanced: tuple[str, ...] = (GAINING, LOSING)) -> None:
@@ -49,6 +49,8 @@ def write_findings(folder: Path, unit: str, samples: tuple[str, ...], *, seed: i
     table.loc[table["gene"] == GAINING, "deviance_smoothed"] = 200.0
     table.loc[table["gene"] == LOSING, "deviance_smoothed"] = 80.0
     table["gain"] = 1 - 100 / table[["deviance_normalised", "deviance_smoothed"]].min(axis=1)
+    table["structure"] = np.where(table["gene"] == FLAT, -0.01, 0.1)
+    table["helped"] = (table["gain"] > 0) & (table["structure"] > 0)
     table.loc[7, "held_out"] = 0
     table.to_csv(folder / f"{unit}.enhanced_genes.tsv", sep="\t", index=False)
 
@@ -97,6 +99,7 @@ def _trajectory(samples: tuple[str, ...]) -> dict[str, Any]:
     curves = {"G0": grid, "G1": grid[::-1], "G2": [1 - abs(2 * t - 1) for t in grid]}
     return {
         "root": {"rule": "the spot of domain 1", "domain": "1", "sample": samples[0], "barcode": "<b>0-1"},
+        "n_neighbors": 15,
         "components": 1,
         "spots_without": 3,
         "median_pseudotime": {"1": 0.125, "2": 0.5, "10": None},

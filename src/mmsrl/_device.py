@@ -16,10 +16,12 @@ def choose_device(name: str) -> str:
     Raises
     ------
     InputError
-        If ``cuda`` is asked for and there is no GPU to be had.
+        If ``cuda`` is asked for and there is no GPU to be had, or there is no such kind of device.
     """
     import torch
 
+    if name not in ("auto", "cpu", "cuda"):
+        raise InputError(f"device {name!r} is not one of auto, cpu, cuda")
     if name == "cuda" and not torch.cuda.is_available():
         raise InputError("--device cuda: no CUDA device is available here; use --device auto or cpu")
     return "cuda" if name != "cpu" and torch.cuda.is_available() else "cpu"

@@ -18,8 +18,8 @@ from mmsrl._hdf5 import read_stage_file
 from mmsrl._palette import natural_order
 from mmsrl._tables import read_domains, rows_of
 
-CHECKED_VALUES = 100_000
-"""Values of a block that are looked at for whether they are counts; normalised ones show among far fewer."""
+CHECKED_VALUES = 1_000_000
+"""Values that are looked at at a time for whether they are counts."""
 
 BLOCK_SPOTS = 20_000
 """Spots that are read at a time from a file that stays open."""
@@ -138,16 +138,22 @@ def in_pitches(adata: ad.AnnData) -> np.ndarray:
     Raises
     ------
     InputError
-        If there are none, or all spots lie at one place.
+        If there are none, some are not finite, or no two spots have places of their own.
     """
     if _keys.SPATIAL not in adata.obsm:
         raise InputError(f"obsm['{_keys.SPATIAL}'] is missing: the spots' coordinates are needed")
     points = np.asarray(adata.obsm[_keys.SPATIAL], dtype=np.float64)
+    if points.ndim != 2 or points.shape[1] != 2:
+        raise InputError(f"obsm['{_keys.SPATIAL}'] has shape {points.shape}: x and y of every spot are needed")
+    lost = ~np.isfinite(points).all(axis=1)
+    if lost.any():
+        first = adata.obs_names[int(lost.argmax())]
+        raise InputError(f"obsm['{_keys.SPATIAL}']: {lost.sum()} spots have no coordinates, such as {first}")
     pitch = float(adata.uns.get(_keys.UNS, {}).get(_keys.PITCH_PX, np.nan))
     if not np.isfinite(pitch):
         pitch = geometry.measure(points).pitch
     if not np.isfinite(pitch):
-        raise InputError(f"obsm['{_keys.SPATIAL}']: all spots lie at one place")
+        raise InputError(f"obsm['{_keys.SPATIAL}']: no spot lies at a place of its own")
     return points / pitch
 
 
@@ -219,7 +225,7 @@ def counts_of(
         columns = adata.var_names.get_indexer(pd.Index(genes))
         whole = np.array_equal(columns, np.arange(adata.n_vars))
         for start, block in _blocks(adata):
-            _must_be_counts(block.data[:CHECKED_VALUES], name, adata)
+            must_be_counts(block.data, name, adata)
             if spots is not None:
                 low, high = np.searchsorted(spots, [first + start, first + start + block.shape[0]])
                 block = block[spots[low:high] - first - start]
@@ -233,11 +239,12 @@ def counts_of(
     return stacked, np.concatenate(totals)
 
 
-def _must_be_counts(values: np.ndarray, sample: str, adata: ad.AnnData) -> None:
-    fault = not_counts(values)
-    if fault is not None:
+def must_be_counts(values: np.ndarray, sample: str, adata: ad.AnnData) -> None:
+    """Raise InputError where ``values``, of ``X``, are no counts."""
+    parts = (values[start : start + CHECKED_VALUES] for start in range(0, len(values), CHECKED_VALUES))
+    if any(not_counts(part) for part in parts):
         hint = "; layers['counts'] has some" if "counts" in adata.layers else ""
-        raise InputError(f"sample {sample}: X must hold raw counts, but {fault}{hint}")
+        raise InputError(f"sample {sample}: X must hold raw counts, but {not_counts(values)}{hint}")
 
 
 def _blocks(adata: ad.AnnData) -> Iterator[tuple[int, sp.csr_matrix]]:

@@ -12,6 +12,9 @@ from typing import Literal
 
 PRESETS = ("default", "mmsrl", "stmmr")
 
+LAST_SEED = 2**32 - 1
+"""What NumPy's generators take at most."""
+
 
 @dataclass(frozen=True)
 class Parameter:
@@ -86,7 +89,7 @@ PARAMETERS: tuple[Parameter, ...] = (
         "string",
         "copy",
         "How results get from the work directory to `outdir`.",
-        choices=("copy", "symlink", "link", "rellink", "move", "copyNoFollow"),
+        choices=("copy", "symlink", "link", "rellink", "copyNoFollow"),
         hidden=True,
     ),
     Parameter(
@@ -317,7 +320,7 @@ PARAMETERS: tuple[Parameter, ...] = (
         0,
         "Seed of everything random; in `default`, also of the width of the graph and the number of components.",
         minimum=0,
-        maximum=2**32 - 1,
+        maximum=LAST_SEED,
     ),
     Parameter(
         "device",

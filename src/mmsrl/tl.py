@@ -58,7 +58,7 @@ def domains(
     Returns
     -------
     Consensus
-        The table of domains, how they were found, and what is worth knowing of it.
+        The table of domains, how they were found, and what is worth knowing of it and of the first seed's training.
 
     Raises
     ------
@@ -69,19 +69,27 @@ def domains(
     import pandas as pd
 
     from mmsrl import _keys
+    from mmsrl._errors import InputError
     from mmsrl.consensus.api import consensus
+    from mmsrl.domains.api import check_readout
     from mmsrl.domains.api import domains as read_out
     from mmsrl.train.api import as_anndata, train
 
     sections = [data] if isinstance(data, ad.AnnData) else list(data)
+    check_readout(n_domains, readout)
+    if n_seeds < 1 or seed < 0:
+        raise InputError(f"n_seeds {n_seeds}, seed {seed}: must be 1 or more, and 0 or more")
     if preset == "default":
         training.setdefault("decoder", False)
     # The first seed comes last, so that it is its embedding that stays with the sections.
     seeds = range(seed, seed + n_seeds)
-    members = [as_anndata(train(sections, preset=preset, seed=s, **training)) for s in reversed(seeds)][::-1]
+    members: list[ad.AnnData] = []
+    for s in reversed(seeds):
+        trained = train(sections, preset=preset, seed=s, **training)
+        members.insert(0, as_anndata(trained))
     found = read_out(members, n_domains, readout=readout, seed=seed, threads=threads)  # type: ignore[arg-type]
     result = consensus(found.members)
-    result.messages[:0] = found.messages
+    result.messages[:0] = [*trained.messages, *found.messages]
     result.facts["chosen"] = found.facts["chosen"]
     categories = [str(k) for k in range(1, result.facts["n_domains"] + 1)]
     first = 0

@@ -168,13 +168,13 @@ def test_training_and_image_features_keep_their_gpu_in_every_profile(answers: di
         ("apptainer", "--nv"),
         ("charliecloud", None),
         ("awsbatch", "--shm-size 8g"),
-        ("googlebatch", "--shm-size 8g"),
+        ("googlebatch", "--user root --shm-size 8g"),
     ],
 )
 def test_containers_get_the_gpu_and_shared_memory(answers: dict[str, Any], profile: str, options: str | None) -> None:
     for process in ("TRAIN", "FEATURES"):
         assert answers[f"{process} {profile}"]["task"]["containerOptions"] == options
-    assert answers[f"QC {profile}"]["task"]["containerOptions"] is None
+    assert answers[f"QC {profile}"]["task"]["containerOptions"] == ("--user root" if "google" in profile else None)
 
 
 @pytest.mark.parametrize("profile", [profile for profile in CLOUDS if "oogle" not in profile and profile != "k8s"])
@@ -194,7 +194,7 @@ def test_schedulers_that_do_not_know_accelerators_are_told_in_their_own_words(an
     assert answers["slurm account"]["task"]["clusterOptions"] == "--account=tissue --gres=gpu:1"
     google = answers["TRAIN google-batch"]["task"]
     assert (google["machineType"], google["accelerator"]["type"]) == ("g2-standard-16", "nvidia-l4")
-    assert answers["TRAIN k8s"]["process"]["pod"] == [{"emptyDir": {"medium": "Memory"}, "mountPath": "/dev/shm"}]
+    assert {"emptyDir": {"medium": "Memory"}, "mountPath": "/dev/shm"} in answers["TRAIN k8s"]["process"]["pod"]
 
 
 @pytest.mark.parametrize("profile", ["docker", *CLOUDS])
@@ -278,6 +278,11 @@ def test_architecture_and_environments(answers: dict[str, Any]) -> None:
     assert answers["QC mamba"]["config"]["conda"]["useMamba"]
 
 
+def test_tasks_can_write_their_folder_whoever_the_user_of_the_image_is(answers: dict[str, Any]) -> None:
+    assert "--user 0:0" in answers["QC podman"]["config"]["podman"]["runOptions"]
+    assert {"runAsUser": 0} in answers["QC k8s"]["process"]["pod"]
+
+
 def test_images_come_from_the_registry_of_the_site(answers: dict[str, Any]) -> None:
     for engine in ENGINES:
         assert answers["QC docker"]["config"][engine]["registry"] == "docker.io"
@@ -298,6 +303,25 @@ def test_nextflow_itself_shows_the_same(tmp_path: Path) -> None:
     assert "use_gpu = true" in done.stdout
     train = re.search(r"^   withName:TRAIN \{$(.*?)^   \}$", done.stdout, flags=re.MULTILINE | re.DOTALL)
     assert "accelerator = {" in train[1]
+
+
+@pytest.mark.parametrize("offline", [False, True])
+def test_the_folder_is_run_as_well_as_its_main_script(tmp_path: Path, offline: bool) -> None:
+    # Of a folder or repository Nextflow reads the configuration once by itself, without what it includes.
+    (tmp_path / "nfcore_custom.config").write_text(INSTITUTION)
+    own = ["-profile", "facility", "--custom_config_base", str(tmp_path)] if offline else []
+    env = {name: value for name, value in os.environ.items() if name != "NXF_OFFLINE"}
+    done = subprocess.run(
+        [str(ROOT / "engine/nextflow"), "run", str(ROOT), *own, "--help", "true", "-ansi-log", "false"],
+        cwd=tmp_path,
+        env=env | ({"NXF_OFFLINE": "true"} if offline else {}),
+        text=True,
+        capture_output=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "--n_top_genes" in done.stdout
 
 
 def test_profiles_of_institutions_are_read_and_give_way_to_our_own(answers: dict[str, Any]) -> None:

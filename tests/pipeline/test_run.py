@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import anndata as ad
@@ -106,3 +107,22 @@ def test_editing_a_function_runs_its_stage_and_what_comes_after(project: Project
     # The index is of names and sizes: where these are the same, so is it.
     assert ran - {"INDEX"} == {"EVALUATE", "REPORT"}, run.tasks
     assert set(run.tasks) == set(first.tasks)
+
+
+def test_a_file_that_changes_within_a_section_is_read_again(project: Project, tmp_path: Path) -> None:
+    # A path may hold what a shell would take for a pattern.
+    section = tmp_path / "run[1] {a}" / "tiny"
+    shutil.copytree(project.root / "tests/data/tiny", section)
+    row = f"tiny,{section},{section}/truth.csv,3"
+    (tmp_path / "sheet.csv").write_text(f"sample,spaceranger_dir,truth,n_domains\n{row}\n")
+
+    def tasks() -> dict[str, str]:
+        run = project.run("-stub", "-resume", "--input", tmp_path / "sheet.csv")
+        assert run.status == 0, run.text
+        return {name.split(" ")[0]: status for name, status in run.tasks.items()}
+
+    assert {"FEATURES", "EVALUATE"} <= tasks().keys()
+    assert tasks()["INGEST"] == "CACHED"
+    positions = next(section.glob("spatial/tissue_positions*"))
+    positions.write_bytes(positions.read_bytes())
+    assert tasks()["INGEST"] == "COMPLETED"

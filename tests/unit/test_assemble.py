@@ -3,6 +3,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import anndata as ad
+import h5py
 import matplotlib
 import numpy as np
 import pandas as pd
@@ -61,7 +62,7 @@ def test_pseudotime_and_enhanced_expression_go_to_their_spots(small_run: SmallRu
     order.obs.iloc[0, order.obs.columns.get_loc("pseudotime")] = np.nan
     order.write_h5ad(folder / "pair.trajectory.h5ad")
     rates = np.column_stack([number, 2 * number]).astype(np.float32)
-    genes = pd.DataFrame(index=["G7", "G2"])
+    genes = pd.DataFrame({"helped": [False, True]}, index=["G7", "G2"])
     ad.AnnData(rates, obs=located.obs, var=genes).write_h5ad(folder / "pair.enhanced.h5ad")
     arguments = [*small_run.assemble_arguments("pair"), "--trajectory", str(folder / "pair.trajectory.h5ad")]
     result = CliRunner().invoke(main, [*arguments, "--enhanced", str(folder / "pair.enhanced.h5ad")])
@@ -71,6 +72,7 @@ def test_pseudotime_and_enhanced_expression_go_to_their_spots(small_run: SmallRu
     pseudotime = adata.obs["pseudotime"].to_numpy()
     np.testing.assert_allclose(pseudotime[np.isfinite(pseudotime)], (own / 200)[np.isfinite(pseudotime)], rtol=1e-6)
     assert adata.var_names[adata.var["enhanced"]].tolist() == ["G2", "G7"]
+    assert adata.var_names[adata.var["enhanced_helped"]].tolist() == ["G2"]
     scale = adata.uns["mmsrl"]["target_sum"] / 1e4
     np.testing.assert_allclose(
         adata[:, "G2"].layers["enhanced"].toarray().ravel(), np.log1p(2 * own * scale), rtol=1e-5
@@ -79,6 +81,14 @@ def test_pseudotime_and_enhanced_expression_go_to_their_spots(small_run: SmallRu
     assert adata[:, "G3"].layers["enhanced"].nnz == 0
     assert "enhanced" in ad.read_h5ad(folder / "pair.mmsrl.h5ad").layers
     assert "pseudotime" in pd.read_csv(folder / "S2.domains.csv").columns
+
+
+def test_files_hold_nothing_that_older_readers_do_not_know(small_run: SmallRun) -> None:
+    assemble(small_run, "pair")
+    kinds: set[str] = set()
+    with h5py.File(small_run.folder / "S1.mmsrl.h5ad") as file:
+        file.visititems(lambda _name, item: kinds.add(str(item.attrs.get("encoding-type"))))
+    assert "array" in kinds and "null" not in kinds
 
 
 def test_target_ignores_spots_without_counts() -> None:

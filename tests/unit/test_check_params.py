@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmsrl.check.params import check_params, preset_problems
+from mmsrl.check.params import check_params, preset_problems, seed_problems
 from mmsrl.parameters import PARAMETERS
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "nextflow_schema.json").read_text(encoding="utf-8"))
@@ -122,6 +122,17 @@ def test_a_misspelt_parameter_is_told_beside_an_institutional_profile(name):
 )
 def test_wrong_parameter_is_one_line_with_what_is_allowed(name, value, message):
     assert checked(**{name: value})[1] == [message]
+
+
+def test_the_last_member_has_a_seed_too():
+    last = 2**32 - 1
+    assert seed_problems(checked(seed=last - 11)[0]) == []
+    (problem,) = seed_problems(checked(seed=last - 10)[0])
+    assert (
+        problem == f"--seed {last - 10}: the last member of the ensemble would have {last + 1}, and {last} is the last"
+    )
+    assert seed_problems(checked(seed=last, preset="mmsrl")[0]) == []
+    assert seed_problems(checked(seed=last, n_seeds=2)[0])
 
 
 def test_spellings_that_nextflow_adds_are_not_told_twice():

@@ -20,7 +20,7 @@ from mmsrl.domains import mixture, number, readouts
 from mmsrl.domains.api import domains
 from mmsrl.domains.cli import main
 from mmsrl.domains.number import choose_number
-from mmsrl.domains.readouts import by_size, leiden, leiden_with_n, neighbour_graph, ordered, read_out, reduce
+from mmsrl.domains.readouts import by_size, leiden, leiden_with_n, neighbour_graph, one_hot, ordered, read_out, reduce
 
 SIZES = (120, 90, 60, 30)
 METHODS = ("gmm", "gmm_full", "kmeans", "leiden")
@@ -264,6 +264,25 @@ def test_a_number_that_was_chosen_is_told_and_doubted_where_nothing_is_stable(mo
     noise = domains(embedding_of(np.random.default_rng(0).normal(size=(200, 5))))
     assert [message["level"] for message in noise.messages] == ["info", "warning"]
     assert "no number of domains is stable" in noise.messages[1]["text"]
+
+
+def test_few_spots_have_no_number_of_domains_to_be_found():
+    with pytest.raises(InputError, match="9 spots are too few to find a number of domains; give n_domains"):
+        domains(embedding_of(np.random.default_rng(0).normal(size=(9, 3))))
+
+
+def test_a_member_that_finds_fewer_domains_is_told_and_most_of_them_are_a_warning(monkeypatch):
+    def found(points, n_domains, method, seed):
+        return one_hot(np.arange(len(points)) % (n_domains - (seed in fewer)), n_domains)
+
+    monkeypatch.setattr("mmsrl.domains.api.read_out", found)
+    members = [embedding_of(planted()[0])] * 3
+    for fewer, level in (({1}, "info"), ({0, 1}, "warning")):
+        (message,) = domains(members, 4).messages
+        assert message["level"] == level
+        assert (
+            f"4 domains were wanted; gmm finds fewer (at least 3) in {len(fewer)} of the 3 members" in message["text"]
+        )
 
 
 def test_members_of_other_spots_are_refused():

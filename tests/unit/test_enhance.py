@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from planted import section
 
 from mmsrl._errors import InputError
-from mmsrl.enhance.api import enhance
+from mmsrl.enhance.api import _decoder, enhance
 from mmsrl.enhance.cli import main
 from mmsrl.enhance.estimators import Decoder, correlation, deviance, mixed, mixing_weights
 from mmsrl.train.api import as_anndata, train
@@ -132,6 +132,23 @@ def test_model_of_other_genes_is_an_error(trained):
     adata, model = trained
     with pytest.raises(InputError, match="genes that the counts lack"):
         enhance(adata[:, :50].copy(), model, device="cpu")
+
+
+def test_a_part_of_a_unit_keeps_the_scale_of_the_whole(trained):
+    adata, model = trained
+    low = np.flatnonzero((adata.obs["depth"] < 0.5).to_numpy())
+    z = np.asarray(adata.obsm["X_mmsrl"])
+    whole = _decoder(torch.as_tensor(z), model["state"]).share(slice(0, 20))
+    part = _decoder(torch.as_tensor(z[low]), model["state"]).share(slice(0, 20))
+    np.testing.assert_allclose(part, whole[low], rtol=1e-5)
+
+
+def test_model_without_its_embedding_is_an_error(trained):
+    adata, model = trained
+    other = adata.copy()
+    other.obsm["X_mmsrl"] = other.obsm["X_mmsrl"][:, :3]
+    with pytest.raises(InputError, match="sample S: the model goes with obsm\\['X_mmsrl'\\] of 30 columns"):
+        enhance(other, model, device="cpu")
 
 
 def test_command_writes_tables_and_refuses_other_files(tmp_path):

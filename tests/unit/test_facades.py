@@ -11,6 +11,7 @@ import scipy.sparse as sp
 from sklearn.metrics import adjusted_rand_score
 
 from mmsrl import pp, tl
+from mmsrl._errors import InputError
 
 
 @pytest.mark.parametrize(("module", "name"), [(module, name) for module in (pp, tl) for name in dir(module)])
@@ -52,6 +53,7 @@ def test_domains_of_sections_in_a_notebook() -> None:
     result = tl.domains(sections, 2, n_seeds=3, device="cpu", show_progress=False)
 
     assert result.facts["members"] == 3
+    assert any("no image features" in message["text"] for message in result.messages)
     for adata in sections:
         assert adjusted_rand_score(adata.obs["half"], adata.obs["domain"]) > 0.9
         assert adata.obs["domain_confidence"].between(0, 1).all()
@@ -61,3 +63,20 @@ def test_domains_of_sections_in_a_notebook() -> None:
     alone = [section("one", 0), section("two", 1)]
     tl.train(alone, seed=0, decoder=False, device="cpu", show_progress=False)
     np.testing.assert_array_equal(sections[0].obsm["X_mmsrl"], alone[0].obsm["X_mmsrl"])
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"readout": "mclust"}, "readout 'mclust' is not one of gmm, gmm_full, kmeans, leiden"),
+        ({"n_domains": 0}, "n_domains 0: must be a whole number from 1 on"),
+        ({"n_domains": 7.0}, "n_domains 7.0: must be a whole number"),
+        ({"n_seeds": 0}, "n_seeds 0, seed 0: must be 1 or more, and 0 or more"),
+        ({"seed": -1}, "seed -1"),
+    ],
+)
+def test_what_cannot_be_is_said_before_anything_is_trained(settings: dict[str, object], message: str) -> None:
+    adata = section("one", 0)
+    with pytest.raises(InputError, match=message):
+        tl.domains(adata, **({"n_domains": 2} | settings))
+    assert not adata.obsm.get("X_mmsrl", np.empty(0)).size

@@ -177,6 +177,14 @@ def test_a_grey_image_has_texture_and_tissue(tmp_path: Path, inverted: bool) -> 
     assert found.features.obs["image_tissue"].mean() > 0.9
 
 
+def test_a_few_black_pixels_are_no_background(tmp_path: Path) -> None:
+    path = tmp_path / "dim.png"
+    dim = (SLIDE * 0.7).astype(np.uint8)  # glass is grey
+    dim[:20, :20] = 0
+    Image.fromarray(dim).save(path)
+    assert described(path).facts["stain"]["background"] == "white"
+
+
 def test_an_image_of_nothing_is_left_aside(tmp_path: Path) -> None:
     path = tmp_path / "white.png"
     Image.fromarray(np.full((SIDE, SIDE, 3), 255, np.uint8)).save(path)

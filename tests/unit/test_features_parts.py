@@ -16,6 +16,7 @@ import tifffile
 import torch
 from click.testing import CliRunner
 from scipy import sparse
+from skimage.color import rgb_from_hed
 
 from mmsrl._errors import InputError
 from mmsrl._files import sha256
@@ -36,9 +37,29 @@ from mmsrl.features.descriptors import (
 from mmsrl.features.gallery import Gallery, read_gallery, write_gallery
 from mmsrl.features.rasters import RGB
 from mmsrl.features.tiles import ahead
+from mmsrl.features.tissue import Appearance, quality
 from mmsrl.heldout import explained
 
 rng = np.random.default_rng(0)
+
+
+def test_stains_are_decadic_optical_densities() -> None:
+    density = np.array([0.3, 0.2])
+    vectors = rgb_from_hed[:2]
+    tile = np.rint(255 * 10 ** -(density @ vectors)).astype(np.uint8) * np.ones((4, 4, 1), np.uint8)
+    appearance = Appearance("white", False, 5.0, np.zeros(3), np.ones(3))
+    assert quality(tile[None], appearance)[0, 2:] == pytest.approx(density, abs=0.01)
+
+
+def test_an_image_is_found_under_an_earlier_name_of_the_section_and_a_stranger_is_told() -> None:
+    adata = section()
+    adata.uns["mmsrl"]["sample"] = "renamed"
+    assert image_features(adata, backbone="texture", cache=None).features.n_vars
+    with pytest.raises(InputError, match="stain_normalisation 'macenko' is not one of none, reinhard"):
+        image_features(adata, stain_normalisation="macenko")
+    del adata.uns["mmsrl"]["pitch_um"]
+    with pytest.raises(InputError, match=r"uns\['mmsrl'\] has no pitch_um"):
+        image_features(adata)
 
 
 def section(n_side: int = 8, pitch: float = 40.0) -> ad.AnnData:

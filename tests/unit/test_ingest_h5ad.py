@@ -231,3 +231,12 @@ def test_what_ingest_wrote_reads_back_the_same(tmp_path):
 def test_bin_size_is_not_for_h5ad(tmp_path):
     done = CliRunner().invoke(main, ["--id", "s", "--h5ad", "s.h5ad", "--bin-size", "8"])
     assert done.exit_code == 2 and "--bin-size is for --spaceranger-dir" in done.stderr
+
+
+def test_genes_of_no_stated_type_are_genes(tmp_path):
+    adata = section()
+    kinds = ["Gene Expression", "gene expression", None, "Antibody Capture"]
+    adata.var["feature_types"] = (kinds * adata.n_vars)[: adata.n_vars]
+    found = read_h5ad(written(adata, tmp_path), "s")
+    kept = adata.var_names[adata.var["feature_types"] != "Antibody Capture"]
+    assert found.adata.var_names.tolist() == kept.tolist()

@@ -13,7 +13,7 @@ from planted import BANDS, MARKERS, domains_csv, section
 
 from mmsrl._errors import InputError
 from mmsrl._thinning import split_counts
-from mmsrl.markers.api import markers
+from mmsrl.markers.api import _first, markers
 from mmsrl.markers.cli import main
 from mmsrl.markers.expression import by_domain
 from mmsrl.markers.gene_sets import over_represented, read_gmt
@@ -235,3 +235,8 @@ def test_section_without_domains_is_an_error_that_names_it():
     del adata.obs["domain"]
     with pytest.raises(InputError, match="sample S: every spot must have a domain"):
         markers(adata)
+
+
+def test_specific_markers_are_listed_wherever_they_stand():
+    marked = pd.DataFrame({"gene": range(100), "specific": [g >= 40 for g in range(100)]})
+    assert _first(marked)["gene"].tolist() == [*range(30), *range(40, 55)]

@@ -274,3 +274,19 @@ def test_kept_and_removed_spots_are_where_they_belong(tmp_path):
     assert where["kept"].size and where["removed"].size
     assert where["kept"].max() < where["removed"].min()
     assert where["kept"].size == pytest.approx(where["removed"].size, rel=0.03)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "species", "message"),
+    [
+        (lambda a: a.X.data.__imul__(0.5), "auto", "sample s: X must hold raw counts, but .* not whole"),
+        (lambda a: a.obs.__setitem__("in_tissue", ["True"] * 60), "auto", "must be 0 or 1 .* of spot b0 it is not"),
+        (lambda a: a.obs.__setitem__("in_tissue", [1.0] * 59 + [np.nan]), "auto", "of spot b59 it is not"),
+        (lambda a: None, "chicken", "species 'chicken' is not one of human, mouse, unknown"),
+    ],
+)
+def test_what_is_no_section_is_said(spoil, species, message):
+    adata = section()
+    spoil(adata)
+    with pytest.raises(InputError, match=message):
+        quality_control(adata, species=species)

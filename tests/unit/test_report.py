@@ -12,7 +12,7 @@ import anndata as ad
 import numpy as np
 import pandas as pd
 import pytest
-from biology import GAINING, LOSING, add_to_assembled, write_findings
+from biology import FLAT, GAINING, LOSING, add_to_assembled, write_findings
 from click.testing import CliRunner
 
 from mmsrl.assemble.cli import main as assemble
@@ -101,10 +101,12 @@ def test_markers_trajectory_and_enhancement_are_shown(biology: SmallRun) -> None
     assert "1 (0.12) → 2 (0.5)" in page.text
     assert "3 spots cannot be reached" in page.text
     assert "rising: G0; falling: G1, G2" in page.text
-    assert "7 of 19 genes change" in page.text
+    assert "Of 19 genes, it explains 5 % or more of the variance over spots of 7" in page.text
     assert "G2 (0.625)" in page.text
     assert page.text.count("81 %") == 2 * 4  # of both samples of the unit, and not of the third
-    assert "For 1 of 39 genes de-noising does not help" in page.text  # one gene has no held-out molecule
+    # One gene has no held-out molecule.
+    assert "Of 39 genes, de-noising helps 37. 1 show no pattern" in page.text
+    assert "For 1 it does not help" in page.text
     assert "Neufeld" in page.text
     for kind in ("paga", "boxes", "trends", "over-normalised", "over-smoothed", "training", "markers", "judged"):
         # Once in the page, whatever the number of samples that show it.
@@ -146,6 +148,7 @@ def test_tables_hold_what_is_searched(biology: SmallRun) -> None:
     judged = {column["title"]: column["cells"] for column in payloads["unit-pair-judged"]}
     assert judged["Gene"][0] == GAINING and judged["Gene"][-1] == LOSING and len(judged["Gene"]) == 39
     assert judged["De-noising"].count("does not help") == 1
+    assert judged["De-noising"][judged["Gene"].index(FLAT)] == "no pattern"
     assert judged["Saved over the neighbourhood"][0] == 0.5
     assert {column["title"]: column["cells"] for column in payloads["unit-pair-gene-sets"]}["Gene set"] == [
         "<ribosomal>"

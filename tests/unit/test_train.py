@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import anndata as ad
 import numpy as np
@@ -243,6 +244,34 @@ def test_facts_tell_what_the_seed_chose() -> None:
     assert (facts["kernel_width"], facts["components"]) == (1.5, 20)
 
 
+@pytest.mark.parametrize(
+    ("preset", "settings", "message"),
+    [
+        ("default", {"components": 0}, "components 0: must be greater than 0"),
+        ("mmsrl", {"consistency_loss": "foo"}, "consistency_loss 'foo' is not one of consistency, contrastive"),
+        ("default", {"device": "gpu"}, "device 'gpu' is not one of auto, cpu, cuda"),
+    ],
+)
+def test_settings_that_do_not_exist_are_refused(preset: str, settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        train(section(), preset=preset, **(QUICK | settings))
+
+
+def test_array_coordinates_that_are_no_numbers_are_not_taken() -> None:
+    adata = section()
+    adata.obs["array_row"], adata.obs["array_col"] = "A1", 1
+    assert stack([adata], 50).array_coordinates is None
+
+
+def test_components_of_each_sections_own_image_are_not_taken_and_that_is_said() -> None:
+    sections = [section("one", image=5), section("two", image=5)]
+    for adata in sections:
+        adata.obsm.pop("X_image_descriptor", None)
+    unit = stack(sections, 50)
+    assert unit.image is None
+    assert any("obsm['X_image_descriptor']" in message["text"] for message in unit.messages)
+
+
 def test_width_must_be_positive() -> None:
     with pytest.raises(InputError, match="kernel_width 0.0: must be greater than 0"):
         train(section(), kernel_width=0.0, **QUICK)
@@ -270,7 +299,10 @@ def test_masked_reconstruction_needs_as_many_hidden_values_as_genes() -> None:
         (lambda a, b: b.uns["mmsrl"].update(sample="one"), "different names"),
         (lambda a, b: setattr(b, "var_names", [f"other{i}" for i in range(60)]), "no gene in common"),
         (lambda a, b: b.obsm.pop("spatial"), r"obsm\['spatial'\] is missing"),
-        (lambda a, b: (b.uns.clear(), b.obsm.update(spatial=np.ones((120, 2)))), "all spots lie at one place"),
+        (lambda a, b: b.obsm.update(spatial=np.ones((120, 3))), r"shape \(120, 3\): x and y"),
+        (lambda a, b: b.obsm["spatial"].__setitem__((7, 0), np.nan), "1 spots have no coordinates, such as .*7"),
+        (lambda a, b: b.X.data.__setitem__(-1, 0.5), "X must hold raw counts, but 1 values are not whole"),
+        (lambda a, b: (b.uns.clear(), b.obsm.update(spatial=np.ones((120, 2)))), "no spot lies at a place of its own"),
     ],
 )
 def test_bad_sections_are_named(change, message: str) -> None:
@@ -324,6 +356,11 @@ def test_further_attempts_take_smaller_blocks() -> None:
         result = train(section(), attempt=attempt, **{**QUICK, "epochs": 1})
         assert result.facts["block_size"] == block
         assert any("to save memory" in message["text"] for message in result.messages) == (attempt > 1)
+
+
+def test_harmony_takes_a_group_of_few_spots() -> None:
+    values = np.random.default_rng(0).normal(size=(12, 3)).astype(np.float32)
+    assert np.isfinite(harmonise(values, np.repeat([0, 1], 6), 0)).all()
 
 
 def test_harmony_is_reproducible() -> None:

@@ -37,6 +37,7 @@ process ASSEMBLE {
         sample=\${counts%.qc.h5ad}
         touch \$sample.mmsrl.h5ad \$sample.domains.csv \$sample.coordinates.csv.gz
     done
-    touch ${meta.id}.assemble.json versions.yml
+    touch ${meta.id}.mmsrl.h5ad ${meta.id}.assemble.json
+    printf '"%s":\\n    mmsrl: stub\\n' '${task.process}' > versions.yml
     """
 }

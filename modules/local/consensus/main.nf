@@ -26,6 +26,7 @@ process CONSENSUS {
 
     stub:
     """
-    touch ${meta.id}.domains.csv ${meta.id}.consensus.json versions.yml
+    touch ${meta.id}.domains.csv ${meta.id}.consensus.json
+    printf '"%s":\\n    mmsrl: stub\\n' '${task.process}' > versions.yml
     """
 }

@@ -29,6 +29,7 @@ process DOMAINS {
 
     stub:
     """
-    touch ${meta.id}.domains.h5ad ${meta.id}.domains.json versions.yml
+    touch ${meta.id}.domains.h5ad ${meta.id}.domains.json
+    printf '"%s":\\n    mmsrl: stub\\n' '${task.process}' > versions.yml
     """
 }

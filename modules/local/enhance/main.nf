@@ -30,6 +30,7 @@ process ENHANCE {
 
     stub:
     """
-    touch ${meta.id}.enhanced.h5ad ${meta.id}.enhanced_genes.tsv ${meta.id}.enhance.json versions.yml
+    touch ${meta.id}.enhanced.h5ad ${meta.id}.enhanced_genes.tsv ${meta.id}.enhance.json
+    printf '"%s":\\n    mmsrl: stub\\n' '${task.process}' > versions.yml
     """
 }

@@ -28,6 +28,7 @@ process EVALUATE {
 
     stub:
     """
-    touch ${meta.id}.scores.csv ${meta.id}.evaluate.json versions.yml
+    touch ${meta.id}.scores.csv ${meta.id}.evaluate.json
+    printf '"%s":\\n    mmsrl: stub\\n' '${task.process}' > versions.yml
     """
 }

@@ -33,6 +33,7 @@ process FEATURES {
 
     stub:
     """
-    touch ${meta.id}.features.h5ad ${meta.id}.features.json ${meta.id}.tiles.tif versions.yml
+    touch ${meta.id}.features.h5ad ${meta.id}.features.json ${meta.id}.tiles.tif
+    printf '"%s":\\n    mmsrl: stub\\n' '${task.process}' > versions.yml
     """
 }

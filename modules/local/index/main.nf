@@ -27,6 +27,7 @@ process INDEX {
 
     stub:
     """
-    touch index.json versions.yml
+    touch index.json
+    printf '"%s":\\n    mmsrl: stub\\n' '${task.process}' > versions.yml
     """
 }

@@ -5,7 +5,7 @@ process INGEST {
 
     input:
     tuple val(meta), path(source, stageAs: 'source/*'), val(bin_size) // Space Ranger outs, a tar of it, .h5ad or .zarr; [] or µm
-    val code // fingerprint of the stage's code; it only has to be part of the task's hash
+    val code // fingerprint of the stage's code and of the files in a folder; it only has to be part of the task's hash
 
     output:
     tuple val(meta), path("${meta.id}.ingest.h5ad"), emit: h5ad
@@ -27,6 +27,7 @@ process INGEST {
 
     stub:
     """
-    touch ${meta.id}.ingest.h5ad ${meta.id}.ingest.json versions.yml
+    touch ${meta.id}.ingest.h5ad ${meta.id}.ingest.json
+    printf '"%s":\\n    mmsrl: stub\\n' '${task.process}' > versions.yml
     """
 }

@@ -30,6 +30,7 @@ process MARKERS {
 
     stub:
     """
-    touch ${meta.id}.markers.tsv ${meta.id}.spatial_genes.tsv ${meta.id}.neighbours.tsv ${meta.id}.markers.json versions.yml
+    touch ${meta.id}.markers.tsv ${meta.id}.spatial_genes.tsv ${meta.id}.neighbours.tsv ${meta.id}.markers.json
+    printf '"%s":\\n    mmsrl: stub\\n' '${task.process}' > versions.yml
     """
 }

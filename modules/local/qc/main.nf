@@ -27,6 +27,7 @@ process QC {
 
     stub:
     """
-    touch ${meta.id}.qc.h5ad ${meta.id}.qc.json ${meta.id}.qc.png versions.yml
+    touch ${meta.id}.qc.h5ad ${meta.id}.qc.json ${meta.id}.qc.png
+    printf '"%s":\\n    mmsrl: stub\\n' '${task.process}' > versions.yml
     """
 }

@@ -42,6 +42,7 @@ process REPORT {
 
     stub:
     """
-    touch mmsrl_report.html manifest.json mmsrl_general_mqc.json mmsrl_mqc_versions.yml versions.yml
+    touch mmsrl_report.html manifest.json mmsrl_general_mqc.json mmsrl_mqc_versions.yml
+    printf '"%s":\\n    mmsrl: stub\\n' '${task.process}' > versions.yml
     """
 }

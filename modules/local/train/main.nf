@@ -31,6 +31,7 @@ process TRAIN {
 
     stub:
     """
-    touch ${meta.id}.embedding.h5ad ${meta.id}.training.tsv ${meta.id}.model.pt ${meta.id}.train.json versions.yml
+    touch ${meta.id}.embedding.h5ad ${meta.id}.training.tsv ${meta.id}.model.pt ${meta.id}.train.json
+    printf '"%s":\\n    mmsrl: stub\\n' '${task.process}' > versions.yml
     """
 }

@@ -29,6 +29,7 @@ process TRAJECTORY {
 
     stub:
     """
-    touch ${meta.id}.trajectory.h5ad ${meta.id}.trends.tsv ${meta.id}.trajectory.json versions.yml
+    touch ${meta.id}.trajectory.h5ad ${meta.id}.trends.tsv ${meta.id}.trajectory.json
+    printf '"%s":\\n    mmsrl: stub\\n' '${task.process}' > versions.yml
     """
 }

@@ -75,6 +75,8 @@ def assemble_sample(
     adata.layers[_keys.COUNTS] = adata.X.copy()
     sc.pp.normalize_total(adata, target_sum=target_sum)
     sc.pp.log1p(adata)
+    # Its base is None, which AnnData before 0.11 cannot read; uns['mmsrl'] says what X is.
+    del adata.uns["log1p"]
 
     located = embedding.obs[[_keys.SAMPLE, _keys.BARCODE]]
     adata.obsm[_keys.EMBEDDING] = np.asarray(embedding.obsm[_keys.EMBEDDING])[
@@ -117,6 +119,8 @@ def assemble_sample(
 def _add_enhanced(adata: ad.AnnData, enhanced: ad.AnnData, rows: npt.NDArray[np.int64], target_sum: float) -> None:
     """Write de-noised expression on the scale of ``X`` to a layer; ``var['enhanced']`` says which genes have it.
 
+    ``var['enhanced_helped']``: of which it predicts molecules held out better than simpler estimates do.
+
     The layer is as wide as the counts, as AnnData wants it, but sparse: genes that were not de-noised take no room.
     """
     column = adata.var_names.get_indexer(enhanced.var_names)
@@ -127,6 +131,9 @@ def _add_enhanced(adata: ad.AnnData, enhanced: ad.AnnData, rows: npt.NDArray[np.
     starts = np.arange(len(values) + 1) * len(known)
     adata.layers[_keys.ENHANCED] = sp.csr_matrix((values.ravel(), indices, starts), shape=adata.shape)
     adata.var[_keys.ENHANCED] = np.isin(np.arange(adata.n_vars), column)
+    helped = np.zeros(adata.n_vars, dtype=bool)
+    helped[column[known]] = enhanced.var["helped"].to_numpy(bool)[known]
+    adata.var[_keys.ENHANCED_HELPED] = helped
 
 
 def add_domains(adata: ad.AnnData, labels: Sequence[str], colors: Mapping[str, str]) -> None:

@@ -12,7 +12,8 @@ import jsonschema
 from jsonschema.exceptions import ValidationError
 
 from mmsrl.check.problems import listed, nearest, printable, shown
-from mmsrl.train.presets import PRESETS, Published
+from mmsrl.parameters import LAST_SEED
+from mmsrl.train.presets import MEMBER_COMPONENTS, MEMBER_WIDTHS, PRESETS, Published
 
 _INTEGER = re.compile(r"[+-]?[0-9]{1,18}")
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3})?")
@@ -105,6 +106,14 @@ def preset_problems(params: Mapping[str, Any]) -> list[str]:
                 f"{asked.n_top_genes} genes; leave it out, or give --masked_weight 0"
             )
     return problems
+
+
+def seed_problems(params: Mapping[str, Any]) -> list[str]:
+    """Return a line where a member of the ensemble would have a seed that random generators do not take."""
+    members = len(MEMBER_WIDTHS) * len(MEMBER_COMPONENTS) if params["preset"] == "default" else 1
+    last = params["seed"] + (params["n_seeds"] or members) - 1
+    text = f"--seed {params['seed']}: the last member of the ensemble would have {last}, and {LAST_SEED} is the last"
+    return [text] if last > LAST_SEED else []
 
 
 def _is_twin(name: str, given: Mapping[str, Any]) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 from mmsrl._errors import InputError
 from mmsrl.check.files import PATH_COLUMNS, absolute, check_files
 from mmsrl.check.fingerprint import fingerprints
-from mmsrl.check.params import check_params, preset_problems
+from mmsrl.check.params import check_params, preset_problems, seed_problems
 from mmsrl.check.problems import report
 from mmsrl.check.rows import Section, check_rows
 from mmsrl.check.table import read_table
@@ -45,7 +45,7 @@ def make_plan(sheet: Path, given: Mapping[str, Any], schema_dir: Path, *, look_a
         With every fault that was found, one line each.
     """
     params, complaints = check_params(given, _schema(schema_dir, "nextflow_schema.json"))
-    complaints = complaints or preset_problems(params)
+    complaints = complaints or preset_problems(params) + seed_problems(params)
     messages = []
     if complaints:
         headline = f"{len(complaints)} wrong parameter{'s' if len(complaints) > 1 else ''}"

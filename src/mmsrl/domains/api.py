@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import anndata as ad
 import numpy as np
@@ -62,6 +62,7 @@ def domains(
         If an embedding is missing, not finite or constant, the members are not of the same spots, or ``n_domains``
         exceeds the number of different spots.
     """
+    check_readout(n_domains, readout)
     ensemble = [embeddings] if isinstance(embeddings, ad.AnnData) else list(embeddings)
     points = [reduce(_embedding(adata)) for adata in ensemble]
     first = ensemble[0].obs[[_keys.SAMPLE, _keys.BARCODE]].astype(str)
@@ -80,13 +81,25 @@ def domains(
         # igraph draws from one random stream a process.
         posteriors = list((map if readout == "leiden" else at_once)(read, range(len(points))))
     found = [int((posterior.argmax(axis=1).max()) + 1) for posterior in posteriors]
-    if min(found) < n_domains:
-        text = f"{n_domains} domains were wanted, {readout} finds {min(found)} in an embedding"
-        messages.append({"level": "warning", "text": text})
+    fewer = [number for number in found if number < n_domains]
+    if fewer:
+        text = (
+            f"{n_domains} domains were wanted; {readout} finds fewer (at least {min(fewer)}) in {len(fewer)} of the "
+            f"{len(found)} members"
+        )
+        messages.append({"level": "warning" if len(fewer) > len(found) / 2 else "info", "text": text})
     facts |= {"n_domains": n_domains, "members": len(posteriors)}
     obsm = {f"{_keys.POSTERIOR}{i}": posterior for i, posterior in enumerate(posteriors)}
     obsm[_keys.SPATIAL] = np.asarray(ensemble[0].obsm[_keys.SPATIAL])
     return Domains(ad.AnnData(obs=first, obsm=obsm), facts, messages)
+
+
+def check_readout(n_domains: Any, readout: str) -> None:
+    """Raise InputError where there is no such read-out, or ``n_domains`` is no number of domains or ``None``."""
+    if readout not in get_args(Readout):
+        raise InputError(f"readout {readout!r} is not one of {', '.join(get_args(Readout))}")
+    if n_domains is not None and not (isinstance(n_domains, (int, np.integer)) and n_domains >= 1):
+        raise InputError(f"n_domains {n_domains!r}: must be a whole number from 1 on, or None to have it chosen")
 
 
 def _embedding(adata: ad.AnnData) -> Any:

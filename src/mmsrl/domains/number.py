@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from mmsrl._errors import InputError
 from mmsrl.domains import mixture
 from mmsrl.domains.readouts import Labels, Points, subset
 
@@ -64,9 +65,16 @@ def choose_number(members: Sequence[Points], seed: int, mapper: Mapper = map) ->
         Seed of everything random.
     mapper
         ``map``, or one that runs several at once.
+
+    Raises
+    ------
+    InputError
+        If there are too few spots.
     """
     numbers = _numbers(members[0])
     share = min(HALF if len(members) < LABELINGS else 1.0, CHOICE_SPOTS / len(members[0]))
+    if share * len(members[0]) < 2 * numbers[-1]:
+        raise InputError(f"{len(members[0])} spots are too few to find a number of domains; give n_domains")
     jobs = [(i, k) for k in numbers for i in range(LABELINGS)]
 
     def label(job: tuple[int, int]) -> Labels:

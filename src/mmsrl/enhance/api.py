@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from mmsrl import _keys
 from mmsrl._device import choose_device
-from mmsrl._sections import in_pitches, spot_table
+from mmsrl._errors import InputError
+from mmsrl._sections import in_pitches, sample_names, spot_table
 from mmsrl._thinning import split_counts
 from mmsrl.enhance.estimators import COMPONENTS, Decoder, components, mixed
 from mmsrl.enhance.evidence import BLOCK, COMPARED, SHARES, judge
@@ -41,10 +42,12 @@ class Enhancement(NamedTuple):
     """De-noised expression of a unit."""
 
     spots: ad.AnnData
-    """``X``: float32, spots × genes, expected molecules per 10,000 of the spot's; ``obs``: ``sample``, ``barcode``."""
+    """``X``: float32, spots × genes, expected molecules per 10,000 of the spot's; ``obs``: ``sample``,
+    ``barcode``; ``var``: ``gain``, ``helped``."""
     genes: pd.DataFrame
     """:attr:`mmsrl.enhance.evidence.Evidence.table` with ``gene``, ``gain`` (share of the deviance that the better of
-    normalised and smoothed expression leaves, and that enhanced expression does not), ``helped`` and ``written``."""
+    normalised and smoothed expression leaves, and that enhanced expression does not), ``structure`` (the same over the
+    gene's mean), ``helped`` (both above 0) and ``written``."""
     facts: dict[str, Any]
     messages: list[dict[str, str]]
 
@@ -55,7 +58,7 @@ def enhance(
     *,
     n_top_genes: int | None = None,
     n_enhanced_genes: int | None = None,
-    enhanced_genes: Sequence[str] | None = None,
+    enhanced_genes: str | Sequence[str] | None = None,
     batch_correction: bool = True,
     seed: int = 0,
     device: str = "auto",
@@ -80,7 +83,7 @@ def enhance(
     n_enhanced_genes
         Genes to return, those that gain most over their mean first; as many as :data:`MAX_VALUES` hold if not given.
     enhanced_genes
-        Genes to return instead; those that were not modelled are said in a message.
+        Genes, or one gene, to return instead; those that were not modelled are said in a message.
     batch_correction
         As in training.
     seed
@@ -91,12 +94,12 @@ def enhance(
     Raises
     ------
     InputError
-        If the sections do not belong to the model.
+        If the sections do not belong to the model, or lack its embedding.
     """
     sections = [data] if isinstance(data, ad.AnnData) else list(data)
     place = torch.device(choose_device(device))
     messages: list[dict[str, str]] = []
-    ours = model is not None and model["preset"] == "default" and "decoder.weight" in model["state"]
+    ours = model is not None and model["preset"] == "default" and "scale" in model["state"]
     if model is not None and not ours:
         text = f"preset {model['preset']} has no decoder of counts here: expression is de-noised by that of default"
         messages.append({"level": "info", "text": text})
@@ -104,7 +107,7 @@ def enhance(
         assert model is not None
         settings = Default(**model["settings"])
         unit = stack(sections, settings.n_top_genes, model["genes"])
-        z = np.concatenate([np.asarray(adata.obsm[_keys.EMBEDDING]) for adata in sections])
+        z = _embedding(sections, model["state"]["scale"].shape[0])
         decoder = _decoder(torch.as_tensor(z), model["state"])
     else:
         settings = Default().of_member(seed)
@@ -120,12 +123,14 @@ def enhance(
     evidence = judge(of_half, half.counts, choose, held, graph)
     table = _table(evidence.table.assign(gene=half.genes), unit.genes)
 
+    asked = [enhanced_genes] if isinstance(enhanced_genes, str) else enhanced_genes or ()
     number = n_enhanced_genes or max(MAX_VALUES // len(unit.section), 1)
-    table["written"] = table["gene"].isin(_written(table, number, enhanced_genes or (), messages))
+    table["written"] = table["gene"].isin(_written(table, number, asked, messages))
     total = np.concatenate([np.asarray(adata.X.sum(axis=1), dtype=np.float64).ravel() for adata in sections])
     values = _estimate(decoder, unit, total, graph, table)
     obs = spot_table(unit.samples, unit.section, unit.barcodes)
-    spots = ad.AnnData(values, obs=obs, var=pd.DataFrame(index=table["gene"][table["written"]].to_numpy()))
+    spots = ad.AnnData(values, obs=obs, var=table[table["written"]].set_index("gene")[["gain", "helped"]])
+    spots.var_names.name = None
     facts = _facts(table, evidence.shrinkage, values, messages)
     return Enhancement(spots, table, facts, messages)
 
@@ -167,10 +172,20 @@ def _trained(unit: Unit, settings: Default, seed: int, correct: bool, device: to
     return _decoder(model.embedding().float().cpu(), model.state_dict())
 
 
+def _embedding(sections: Sequence[ad.AnnData], width: int) -> NDArray[np.float32]:
+    """Return the embedding of the stacked spots, (N, d), which must be as wide as the model's."""
+    for name, adata in zip(sample_names(sections), sections, strict=True):
+        if _keys.EMBEDDING not in adata.obsm or adata.obsm[_keys.EMBEDDING].shape[1] != width:
+            raise InputError(
+                f"sample {name}: the model goes with obsm['{_keys.EMBEDDING}'] of {width} columns, as its training "
+                "wrote it"
+            )
+    return np.concatenate([np.asarray(adata.obsm[_keys.EMBEDDING], dtype=np.float32) for adata in sections])
+
+
 def _decoder(z: torch.Tensor, state: Mapping[str, torch.Tensor]) -> Decoder:
-    unit_z = z / z.std(dim=0).clamp(min=1e-6)
-    weight, bias = (state[f"decoder.{name}"].float().cpu().numpy() for name in ("weight", "bias"))
-    return Decoder.of(unit_z.numpy(), weight, bias)
+    weight, bias, scale = (state[name].float().cpu() for name in ("decoder.weight", "decoder.bias", "scale"))
+    return Decoder.of((z / scale).numpy(), weight.numpy(), bias.numpy())
 
 
 def _with_counts(adata: ad.AnnData, counts: sp.csr_matrix) -> ad.AnnData:
@@ -188,9 +203,8 @@ def _table(found: pd.DataFrame, genes: list[str]) -> pd.DataFrame:
     compared = np.minimum(table["deviance_normalised"], table["deviance_smoothed"])
     table["gain"] = 1 - table["deviance_enhanced"] / np.maximum(compared, 1e-12)
     table["structure"] = 1 - table["deviance_enhanced"] / np.maximum(table["deviance_mean"], 1e-12)
-    table["helped"] = table["gain"] > 0
-    told = table["held_out"] > 0
-    table.loc[~told, ["gain", "structure"]] = 0.0
+    table.loc[table["held_out"] == 0, ["gain", "structure"]] = 0.0
+    table["helped"] = (table["gain"] > 0) & (table["structure"] > 0)
     return table
 
 

@@ -86,7 +86,8 @@ def score(
         _order(spots, pseudotime, label_order, [name for name in names if name in truth], rows, facts, messages)
     if len(names) > 1:
         by_section = [row for row in rows if row[1] in SPATIAL_METRICS]
-        _compare(unit, spots, rows, facts)
+        if (spots["label"] != "").any():
+            _compare(unit, spots, rows, facts)
         for name in SPATIAL_METRICS:
             # Coordinates of different sections have nothing in common: the unit's value is the mean over spots.
             values, weights = zip(*[(row[2], row[3]) for row in by_section if row[1] == name], strict=True)
@@ -149,7 +150,7 @@ def _labels(sample: str, barcodes: pd.Series[str], labels: pd.Series[str], messa
             f"quality control (such as '{unknown[0]}')"
         )
         messages.append({"level": "info", "text": text})
-    found = barcodes.map(labels).fillna("")
+    found = barcodes.map(labels.astype(object)).fillna("")
     if (unlabelled := int((found == "").sum())) > 0:
         text = f"sample {sample}: {unlabelled} of {len(barcodes)} spots have no label and are left out of the scores"
         messages.append({"level": "info", "text": text})

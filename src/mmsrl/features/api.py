@@ -60,9 +60,9 @@ class ImageFeatures(NamedTuple):
 
 def image_features(
     adata: AnnData,
-    image: Path | None = None,
+    image: str | Path | None = None,
     *,
-    alignment: Path | None = None,
+    alignment: str | Path | None = None,
     use_image: bool = True,
     backbone: str = "efficientnet_lite0+texture",
     backbone_weights: Path | None = None,
@@ -72,7 +72,7 @@ def image_features(
     image_smoothing: float = 0.0,
     n_image_components: int = 50,
     image_variance: float = 0.99,
-    cache: Path | None = None,
+    cache: str | Path | None = None,
     device: str = "auto",
 ) -> ImageFeatures:
     """Describe the histology around every spot.
@@ -120,7 +120,13 @@ def image_features(
     InputError
         If an image, alignment or network cannot be read, or most spots lie outside the image.
     """
-    about = adata.uns[_keys.UNS]
+    about = adata.uns.get(_keys.UNS, {})
+    lacking = [key for key in (_keys.SAMPLE, _keys.PITCH_PX, _keys.PITCH_UM) if key not in about]
+    if lacking:
+        raise InputError(f"uns['{_keys.UNS}'] has no {', '.join(lacking)}: read the section by mmsrl.pp first")
+    if stain_normalisation not in ("none", "reinhard"):
+        raise InputError(f"stain_normalisation {stain_normalisation!r} is not one of none, reinhard")
+    image, alignment, cache = (None if path is None else Path(path) for path in (image, alignment, cache))
     sample = str(about[_keys.SAMPLE])
     pitch_px, pitch_um = float(about[_keys.PITCH_PX]), float(about[_keys.PITCH_UM])
     if not use_image:
@@ -204,7 +210,9 @@ def _best_image(adata: AnnData, image: Path | None, sample: str) -> Iterator[tup
         with open_rasters(image, sample=sample) as rasters:
             yield rasters, sha256(image)
         return
-    stored = adata.uns.get(_keys.UNS_SPATIAL, {}).get(sample, {})
+    libraries = adata.uns.get(_keys.UNS_SPATIAL, {})
+    only = next(iter(libraries.values())) if len(libraries) == 1 else {}
+    stored = libraries.get(sample, only)  # a section that was given another name has its library under the old one
     images, factors = stored.get("images", {}), stored.get("scalefactors", {})
     found = [
         from_array(images[name], name=name, scale=float(factors[f"tissue_{name}_scalef"]))

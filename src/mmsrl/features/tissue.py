@@ -17,12 +17,18 @@ WINDOWS, WINDOW_PX = 12, 48
 
 SAMPLED_SPOTS = 200
 
+HED_UNIT = 6.0
+"""Decadic optical density that is 1 in scikit-image, whose stains are logarithms to the base of a millionth."""
+
 BLACK, WHITE = 30, 190
 """Pixels all of whose channels are below or above are taken for black paint or glass, where they have no colour."""
 
 LEAST_CHROMA, MOST_CHROMA = 12.0, 30.0
 """Between these, the spread of a pixel's channels from which it is tissue is chosen by Otsu's method: where no
 glass is in sight there is nothing to split, and Otsu would part pale stroma from nuclei."""
+
+LEAST_BLACK = 0.05
+"""Share of an image from which black is its background, where there is more of it than of glass; less is dirt."""
 
 GREY = 10.0
 """An image of which 95 % of pixels have less chroma has no colour."""
@@ -80,7 +86,8 @@ def look_at(raster: Raster, centres: npt.NDArray[np.float64]) -> Appearance:
     grey = bool(np.quantile(chroma, 0.95) < GREY)
     bright = (low > WHITE) & (chroma < LEAST_CHROMA)
     black = high[: len(everywhere)] < BLACK
-    background = "black" if black.sum() > bright[: len(everywhere)].sum() else "white"
+    is_black = black.mean() >= max(LEAST_BLACK, bright[: len(everywhere)].mean())
+    background = "black" if is_black else "white"
     split = chroma[high >= BLACK]
     if grey and background == "white":
         threshold = float(np.quantile(high[: len(everywhere)], 0.98)) - LEAST_CONTRAST
@@ -112,8 +119,8 @@ def quality(tiles: RGB, appearance: Appearance) -> npt.NDArray[np.float32]:
     """Measure tiles, (b, side, side, 3); returns (b, 4).
 
     Share of tissue; sharpness, the variance of the Laplacian of brightness over the variance of brightness (in tiles
-    of one image lower where it is out of focus); mean optical density of haematoxylin and of eosin in the tissue
-    (Ruifrok and Johnston 2001, as scikit-image has it), NaN where there is none.
+    of one image lower where it is out of focus); mean decadic optical density of haematoxylin and of eosin in the
+    tissue (Ruifrok and Johnston 2001, as scikit-image has it), NaN where there is none.
     """
     from scipy.ndimage import laplace
     from skimage.color import rgb2hed
@@ -125,7 +132,7 @@ def quality(tiles: RGB, appearance: Appearance) -> npt.NDArray[np.float32]:
         row[0] = tissue.mean()
         row[1] = laplace(light).var() / light.var() if light.var() > 0 else np.nan
         if tissue.any():
-            row[2:] = rgb2hed(tile)[tissue][:, :2].mean(axis=0)
+            row[2:] = HED_UNIT * rgb2hed(tile)[tissue][:, :2].mean(axis=0)
     return result
 
 

@@ -245,12 +245,13 @@ def _assemble(sample: str, parts: _Parts, messages: list[dict[str, str]]) -> Ann
 
 def _gene_expression(counts: matrix.Counts, messages: list[dict[str, str]]) -> matrix.Counts:
     types = counts.features["feature_types"]
-    keep = (types == GENE_EXPRESSION).to_numpy()
+    # Blank where tables were joined of which one did not say.
+    keep = types.str.strip().str.lower().isin(("", GENE_EXPRESSION.lower())).to_numpy()
     if keep.all():
         return counts
     others = ", ".join(f"{n} {name}" for name, n in types[~keep].value_counts().items())
     if not keep.any():
-        raise InputError(f"no features of type {GENE_EXPRESSION!r}, only {others}")
+        raise InputError(f"no features of type {GENE_EXPRESSION!r}, only {others}; mend feature_types")
     messages.append(_info(f"features of other types left out: {others}"))
     return matrix.Counts(counts.matrix[:, keep], counts.barcodes, counts.features[keep])
 

@@ -41,8 +41,8 @@ TESTED_SPOTS = 10_000
 RECOVERED = 1 / 3
 """Jaccard index below which a domain is not found again in half of the counts, and its genes cannot be tested."""
 
-LISTED = 30
-"""Genes of each domain, or section, that go into the summary."""
+LISTED, LISTED_SPECIFIC = 30, 15
+"""Genes of each domain, or section, that go into the summary; the first that are specific do, wherever they stand."""
 
 
 class Markers(NamedTuple):
@@ -275,6 +275,12 @@ def _gene_sets(table: pd.DataFrame, sets: Mapping[str, Sequence[str]], messages:
     return result
 
 
+def _first(marked: pd.DataFrame) -> pd.DataFrame:
+    """Return the most significant markers of a domain, and of those specific to it the first even if they are not."""
+    specific = marked["specific"].astype(bool)
+    return marked[(np.arange(len(marked)) < LISTED) | (specific & (specific.cumsum() <= LISTED_SPECIFIC))]
+
+
 def _summarised(found: Markers) -> dict[str, Any]:
     """Return what the report shows: numbers, and the first genes of each domain and section."""
     genes = found.genes
@@ -287,7 +293,7 @@ def _summarised(found: Markers) -> dict[str, Any]:
             name: int(marked["specific"][marked["domain"] == name].sum()) for name in found.facts["domains"]
         },
         "markers": {
-            name: marked[marked["domain"] == name][columns].head(LISTED).to_dict("records")
+            name: _first(marked[marked["domain"] == name])[columns].to_dict("records")
             for name in found.facts["domains"]
         },
         "n_spatial": {sample: int((own["p_adjusted"] < FDR).sum()) for sample, own in found.spatial.groupby("sample")},

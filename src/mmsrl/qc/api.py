@@ -6,6 +6,7 @@ import warnings
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 import scanpy as sc
 import scipy.sparse as sp
 from anndata import AnnData
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from mmsrl import _keys
 from mmsrl._errors import InputError
+from mmsrl._sections import must_be_counts, sample_of
 from mmsrl.qc import filters, gene_sets
 
 METRICS = ("total_counts", "n_genes_by_counts", "pct_counts_mt", "pct_counts_ribo", "pct_counts_hb")
@@ -67,14 +69,17 @@ def quality_control(
     Raises
     ------
     InputError
-        No spot or no gene is left.
+        ``X`` holds no counts, `in_tissue` or `species` is unknown, or no spot or no gene is left.
     """
     messages: list[dict[str, str]] = []
     if species == "auto":
         species = adata.uns.get(_keys.UNS, {}).get(_keys.SPECIES, "unknown")
+    if species not in ("human", "mouse", "unknown"):
+        raise InputError(f"species {species!r} is not one of human, mouse, unknown (or auto, as the data say)")
     masks = gene_sets.gene_set_masks(adata.var_names.tolist(), species)  # type: ignore[arg-type]
     adata = adata.copy()
     adata.X = sp.csr_matrix(adata.X)
+    must_be_counts(adata.X.data, sample_of(adata), adata)
     for name, mask in masks.items():
         adata.var[name] = mask
     with warnings.catch_warnings():
@@ -153,7 +158,11 @@ def _fixed_filters(
 ) -> list[filters.Filter]:
     fixed = []
     if _keys.IN_TISSUE in adata.obs:
-        metrics[_keys.IN_TISSUE] = adata.obs[_keys.IN_TISSUE].to_numpy(dtype=np.float64)
+        inside = pd.to_numeric(adata.obs[_keys.IN_TISSUE], errors="coerce")
+        if inside.isna().any():
+            spot = adata.obs_names[int(inside.isna().to_numpy().argmax())]
+            raise InputError(f"obs['{_keys.IN_TISSUE}'] must be 0 or 1 (or False, True); of spot {spot} it is not")
+        metrics[_keys.IN_TISSUE] = inside.to_numpy(dtype=np.float64)
         fixed.append(filters.Filter("", None, _keys.IN_TISSUE, "below", 1))
     fixed.append(filters.Filter("min_counts", min_counts, "total_counts", "below", min_counts))
     fixed.append(filters.Filter("min_genes", min_genes, "n_genes_by_counts", "below", min_genes))

@@ -21,7 +21,10 @@ from mmsrl.report.series import judged_genes
 SAMPLE_STAGES = ("ingest", "qc", "features")
 """Stages that run once a sample; the others run once a unit."""
 
-EVIDENCE = ("gene", "held_out", "deviance_enhanced", "deviance_normalised", "deviance_smoothed", "gain", "written")
+EVIDENCE = (
+    *("gene", "held_out", "deviance_enhanced", "deviance_normalised", "deviance_smoothed"),
+    *("gain", "structure", "helped", "written"),
+)
 """Columns of ``<unit>.enhanced_genes.tsv`` that are shown."""
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from mmsrl.report.content import show
+from mmsrl.report.series import FLAT
 
 SHOWN = 12
 """Genes named in a cell."""
@@ -46,14 +47,18 @@ def listed_genes(
     by_domain = markers.get("markers", {}).values()
     each = max(min(BY_DOMAIN, (MOST_GENES - BY_GAIN) // max(len(by_domain), 1)), 1)
     for rows in by_domain:
-        ordered = sorted(rows, key=lambda row: not row["specific"])  # else by significance, as they come
-        chosen[MARKERS] += [row["gene"] for row in ordered[:each]]
+        chosen[MARKERS] += [row["gene"] for row in specific_first(rows)[:each]]
     chosen[GAINS] = [row["gene"] for row in enhancement.get("most", [])[:BY_GAIN]]
     seen: set[str] = set()
     for reason, genes in chosen.items():
         chosen[reason] = [gene for gene in dict.fromkeys(genes) if gene not in seen][:MOST_GENES]
         seen |= set(chosen[reason])
     return {reason: genes for reason, genes in chosen.items() if genes}
+
+
+def specific_first(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Return markers of a domain, those specific to it before the others, each by significance, as they come."""
+    return sorted(rows, key=lambda row: not row["specific"])
 
 
 def marker_rows(result: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -64,7 +69,7 @@ def marker_rows(result: Mapping[str, Any]) -> list[dict[str, Any]]:
             "markers": result["n_markers"][domain],
             "specific": result["n_specific"][domain],
             "recovered": result.get("recovered", {}).get(domain),
-            "genes": ", ".join(row["gene"] for row in genes[:SHOWN]) or "–",
+            "genes": ", ".join(row["gene"] for row in specific_first(genes)[:SHOWN]) or "–",
         }
         for domain, genes in result.get("markers", {}).items()
     ]
@@ -109,7 +114,7 @@ def enhancement_rows(result: Mapping[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def gene_words(denoised: Mapping[str, bool], judged: Mapping[str, float]) -> dict[str, str]:
+def gene_words(denoised: Mapping[str, bool], judged: Mapping[str, tuple[float, str]]) -> dict[str, str]:
     """Say of each gene whether de-noising it helps.
 
     Parameters
@@ -118,15 +123,20 @@ def gene_words(denoised: Mapping[str, bool], judged: Mapping[str, float]) -> dic
         Whether there is de-noised expression of the gene.
     judged
         What de-noising gains over the better of two simpler estimates, as a share of the deviance of held-out
-        molecules, of the genes of which any were held out.
+        molecules, and the verdict (:func:`mmsrl.report.series.judged_genes`), of the genes of which any were held out.
     """
     words = {}
     for gene, written in denoised.items():
-        gain = judged.get(gene)
+        gain, verdict = judged.get(gene, (None, ""))
         if not written:
             words[gene] = f"{gene} was not de-noised here: it is not among the genes that were modelled and written."
         elif gain is None:
             words[gene] = f"No molecules of {gene} were held out to judge de-noising by."
+        elif verdict == FLAT:
+            words[gene] = (
+                f"No pattern of {gene} is seen: its mean predicts molecules held out as well as its de-noised "
+                "expression does."
+            )
         else:
             verb = "saves" if gain > 0 else "does not help: it adds"
             words[gene] = (

@@ -37,6 +37,8 @@ REFERENCES = {
     "Nextflow": "Di Tommaso P. et al. Nextflow enables reproducible computational workflows. Nature Biotechnology 35, "
     "316–319 (2017).",
     "plotly": "Plotly Technologies Inc. Plotly: the interactive graphing library. plotly.com (2015).",
+    "matplotlib": "Hunter J. D. Matplotlib: a 2D graphics environment. Computing in Science & Engineering 9, 90–95 "
+    "(2007).",
     "palette": "Okabe M., Ito K. Color universal design: how to make figures and presentations that are friendly to "
     "colorblind people. jfly.uni-koeln.de/color (2008).",
 }
@@ -79,14 +81,17 @@ def paragraphs(summaries: Sequence[Mapping[str, Any]]) -> list[Paragraph]:
         _qc(said) if "qc" in by_stage else None,
         _features(by_stage["features"]) if "features" in by_stage else None,
         _train(asked("train", "preset"), said, by_stage["train"]) if "train" in by_stage else None,
-        _domains(asked("domains", "readout"), found("consensus", "members")) if "domains" in by_stage else None,
+        _domains(asked("domains", "readout"), found("consensus", "members"), by_stage["domains"])
+        if "domains" in by_stage
+        else None,
+        _trajectory(by_stage["trajectory"]) if "trajectory" in by_stage else None,
         *(_FURTHER[stage] for stage in _FURTHER if stage in by_stage),
         _evaluate() if "evaluate" in by_stage else None,
         Paragraph(
             "Workflow and figures",
-            "All steps ran as a Nextflow pipeline. Figures were drawn with plotly; the colours of domains begin with "
-            "those of Okabe and Ito.",
-            ("Nextflow", "plotly", "palette"),
+            "All steps ran as a Nextflow pipeline. Figures of this report were drawn with Plotly, those in files "
+            "of their own with Matplotlib; the colours of domains begin with those of Okabe and Ito.",
+            ("Nextflow", "plotly", "matplotlib", "palette"),
         ),
     ]
     return [step for step in steps if step is not None]
@@ -99,13 +104,6 @@ _FURTHER = {
         "them in the other (Wilcoxon rank sum against all other spots, Benjamini-Hochberg). Genes that follow the "
         "tissue were found by Moran's I over adjoining spots.",
         ("count splitting",),
-    ),
-    "trajectory": Paragraph(
-        "Trajectory",
-        "Spots were ordered by diffusion pseudotime on the nearest neighbours in the embedding; connections of domains "
-        "are those of PAGA. Genes were fitted by natural cubic splines of the rank of pseudotime and compared with a "
-        "constant.",
-        ("scanpy", "DPT", "PAGA"),
     ),
     "enhance": Paragraph(
         "De-noised expression",
@@ -158,11 +156,11 @@ def _train(presets: Sequence[str], said: Any, summaries: Sequence[Mapping[str, A
     published = " and ".join(f"the {PUBLISHED[preset]} model as published" for preset in presets if preset in PUBLISHED)
     parts = []
     if "default" in presets:
+        image = _image([summary for summary in summaries if summary["parameters"]["preset"] == "default"])
         parts.append(
             f"The default embedding{seed} is in closed form: principal components of {genes} highly variable genes, "
-            "each scaled to unit variance, averaged with what the image predicts of them in tissue held out, as far as "
-            "that adds to them, and smoothed over neighbouring spots by a bilateral filter, which keeps borders sharp. "
-            "A negative binomial decoder was trained to predict their counts from it."
+            "each scaled to unit variance, smoothed over neighbouring spots by a bilateral filter, which keeps borders "
+            f"sharp{image}. A negative binomial decoder was trained to predict their counts from it."
         )
     if published:
         parts.append(
@@ -183,7 +181,17 @@ def _train(presets: Sequence[str], said: Any, summaries: Sequence[Mapping[str, A
     return Paragraph("Embedding", text, cites)
 
 
-def _domains(readouts: Sequence[str], members: Sequence[int]) -> Paragraph:
+def _image(summaries: Sequence[Mapping[str, Any]]) -> str:
+    """Say what the image had to do with the default's components, as the end of a sentence about them."""
+    weights = [image["mean_weight"] for summary in summaries if (image := summary["result"].get("image"))]
+    if not any(weights):
+        return "; the image added nothing to them in tissue held out" if weights else ""
+    used = sum(weight > 0 for weight in weights)
+    where = f" (in {used} of {len(summaries)} trainings)" if used < len(summaries) else ""
+    return f", and averaged with what the image predicts of them in tissue held out, as far as that adds to them{where}"
+
+
+def _domains(readouts: Sequence[str], members: Sequence[int], summaries: Sequence[Mapping[str, Any]]) -> Paragraph:
     ways = {
         "gmm": "a Gaussian mixture with one covariance shared by all domains",
         "gmm_full": "a Gaussian mixture with a covariance for each domain",
@@ -194,11 +202,26 @@ def _domains(readouts: Sequence[str], members: Sequence[int]) -> Paragraph:
     cites = tuple(dict.fromkeys("Leiden" if readout == "leiden" else "scikit-learn" for readout in readouts))
     text = f"Spots were grouped into domains on the embedding by {used}."
     if any(number > 1 for number in members):
+        kept = [number for summary in summaries for number in summary["result"].get("components", [])]
+        differing = f" with {min(kept)} to {max(kept)} components" if len(set(kept)) > 1 else ""
         text += (
-            f" This was done for {' or '.join(map(str, members))} members of an ensemble; matching domains were paired "
-            "and their probabilities averaged."
+            f" This was done for {' or '.join(map(str, members))} members of an ensemble, embeddings of seeds of their "
+            f"own{differing}; matching domains were paired and their probabilities averaged."
         )
     return Paragraph("Spatial domains", text, cites)
+
+
+def _trajectory(summaries: Sequence[Mapping[str, Any]]) -> Paragraph:
+    rules = list(dict.fromkeys(summary["result"]["root"]["rule"] for summary in summaries))
+    root = f" from {rules[0]}" if len(rules) == 1 else " from the root that each page names"
+    numbers = " or ".join(str(number) for number in dict.fromkeys(s["result"]["n_neighbors"] for s in summaries))
+    return Paragraph(
+        "Trajectory",
+        f"Spots were ordered by diffusion pseudotime{root}, on the graph of the {numbers} nearest neighbours in the "
+        "embedding; connections of domains are those of PAGA. Genes were fitted by natural cubic splines of the rank "
+        "of pseudotime and compared with a constant.",
+        ("scanpy", "DPT", "PAGA"),
+    )
 
 
 def _evaluate() -> Paragraph:

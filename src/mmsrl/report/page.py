@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -96,7 +97,9 @@ def unit_content(
         "id": unit,
         "colors": colors,
         "genes": genes,
-        "gains": {} if judged is None else dict(zip(judged["gene"], judged["gain"], strict=True)),
+        "judgement": {}
+        if judged is None
+        else dict(zip(judged["gene"], zip(judged["gain"], judged["verdict"], strict=True), strict=True)),
         "training": store.figure(
             f"{key}-training", charts.training_curves(log) if log is not None and len(log) else None
         ),
@@ -124,7 +127,7 @@ def unit_content(
         "judged": judged is not None
         and {
             "genes": len(judged),
-            "losing": int((judged["gain"] <= 0).sum()),
+            "verdicts": judged["verdict"].value_counts().to_dict(),
             "drawn": len(series.drawn_genes(judged)),
         },
         "judged_table": store.table(
@@ -196,7 +199,7 @@ def sample_content(
         "results": [title for title in section.values if title not in QUALITY],
         "genes": {reason: [gene for gene in genes if gene in section.genes] for reason, genes in unit["genes"].items()},
         "lacking": [gene for gene in unit["genes"].get(ASKED, ()) if gene not in section.genes],
-        "payload": tissue_payload(section, gene_words(denoised, unit["gains"]), n_sections),
+        "payload": tissue_payload(section, gene_words(denoised, unit["judgement"]), n_sections),
         "messages": messages,
         "warnings": sum(message["level"] == "warning" for message in messages),
         "flags": list(
@@ -212,7 +215,7 @@ def sample_content(
         ],
         "image": image_facts(outputs.result("features", name, sample.unit)),
         "train": train_facts(outputs.result("train", name, sample.unit), outputs.parameters("train", sample.unit)),
-        "domains": _domain_sizes(sample),
+        **_domains(sample),
         "spatial_genes": spatial_genes(markers, name),
         "neighbours": store.figure(f"{key}-neighbours", charts.neighbourhood_map(adjoining) if adjoining else None),
         "pseudotime": _pseudotime_picture(sample),
@@ -268,17 +271,20 @@ def _layout_pictures(sample: Sample, samples: Sequence[Sample]) -> list[dict[str
     ]
 
 
-def _domain_sizes(sample: Sample) -> list[dict[str, Any]]:
-    """Return every domain with its colour, size and what its spots are like."""
+def _domains(sample: Sample) -> dict[str, Any]:
+    """Return every domain with its colour, size and what its spots are like, by what not all domains have alike."""
     section = sample.section
-    table = pd.DataFrame({"domain": section.domains, **section.values})
-    return [
+    medians = pd.DataFrame(section.values).groupby(np.asarray(section.domains)).median().reindex(list(section.colors))
+    medians = medians.loc[:, medians.nunique() > (1 if len(medians) > 1 else 0)]
+    sizes = Counter(section.domains)
+    rows = [
         {
             "label": label,
             "color": color,
-            "n": int((own := table[table["domain"] == label]).shape[0]),
-            "share": len(own) / len(table),
-            "medians": [float(own[title].median()) for title in section.values],
+            "n": sizes[label],
+            "share": sizes[label] / len(section.domains),
+            "medians": own,
         }
-        for label, color in section.colors.items()
+        for (label, color), own in zip(section.colors.items(), medians.to_numpy().tolist(), strict=True)
     ]
+    return {"domains": rows, "domain_medians": medians.columns.tolist()}

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 from plotly.offline import get_plotlyjs
 
 from mmsrl import __version__
@@ -20,6 +21,11 @@ from mmsrl.report.store import Store
 
 HEADLINE_SCORES = ("ARI", "NMI")
 """Scores shown on the overview, by the name of the metric in ``scores.csv``."""
+
+
+def code(text: str) -> Markup:
+    """Write what stands between backticks as code."""
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
 
 
 def render(
@@ -58,7 +64,7 @@ def render(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"show": show, "brief": brief}
+    environment.filters.update(show=show, brief=brief, code=code)
     store = Store()
     of_unit: dict[str, list[Sample]] = {}
     for sample in samples:

@@ -102,6 +102,7 @@ def train_facts(result: Mapping[str, Any], parameters: Mapping[str, Any]) -> dic
         "Epochs": result.get("epochs"),
         "Genes modelled": result.get("n_genes"),
         "Image components": result.get("n_image_features"),
+        "Weight of the image": f"{image['mean_weight']:.0%}" if (image := result.get("image")) else None,
         "Weights": result.get("n_weights"),
         "Graph entries a spot": result.get("graph_entries_per_spot"),
         "Device": result.get("device"),

@@ -96,5 +96,4 @@ def gene_set_table(result: Mapping[str, Any]) -> str | None:
 
 def judged_table(judged: pd.DataFrame) -> str:
     """Pack what held-out molecules say of every gene, as :func:`mmsrl.report.series.judged_genes` returns it."""
-    verdict = np.where(judged["gain"] > 0, "helps", "does not help")
-    return table_payload(judged.assign(verdict=verdict), JUDGED_COLUMNS)
+    return table_payload(judged, JUDGED_COLUMNS)

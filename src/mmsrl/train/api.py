@@ -7,10 +7,11 @@ import difflib
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import anndata as ad
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import NDArray
 from sklearn.utils.sparsefuncs import mean_variance_axis
@@ -33,7 +34,7 @@ from mmsrl.features.components import principal_components as image_components
 from mmsrl.graph import plain_graph
 from mmsrl.train.checkpoint import Checkpoint, fingerprint
 from mmsrl.train.fit import Row, Trainable, fit, memory_errors
-from mmsrl.train.presets import PRESETS, Published, Settings
+from mmsrl.train.presets import PRESETS, ConsistencyLoss, Published, Settings
 from mmsrl.train.sections import principal_components, section_mixing
 from mmsrl.train.unit import FloatArray, Message, Unit, build, info, warning
 
@@ -78,7 +79,7 @@ def train(
     decoder: bool = True,
     block_size: int | None = None,
     attempt: int = 1,
-    checkpoint: Path | None = None,
+    checkpoint: str | Path | None = None,
     checkpoint_every: int = 10,
     show_progress: bool = True,
     **settings: Any,
@@ -144,7 +145,8 @@ def train(
         )
         save = None
         if checkpoint is not None:
-            save = Checkpoint(checkpoint, fingerprint(chosen, model.fixed(), seed=seed, block=block), checkpoint_every)
+            identity = fingerprint(chosen, model.fixed(), seed=seed, block=block)
+            save = Checkpoint(Path(checkpoint), identity, checkpoint_every)
         history = fit(
             model,
             epochs=chosen.epochs,
@@ -194,9 +196,12 @@ def choose_settings(preset: str, changes: dict[str, Any]) -> Settings:
             near = difflib.get_close_matches(name, known, n=1)
             hint = f"; did you mean '{near[0]}'?" if near else f"; it has {', '.join(known)}"
             raise InputError(f"preset '{preset}' has no setting '{name}'{hint}")
-    for name in ("kernel_width", "learning_rate"):
+    for name in ("kernel_width", "learning_rate", "components", "hidden_dim", "n_top_genes", "epochs"):
         if changes.get(name, 1.0) <= 0.0:
             raise InputError(f"{name} {changes[name]}: must be greater than 0")
+    losses = get_args(ConsistencyLoss)
+    if changes.get("consistency_loss", losses[0]) not in losses:
+        raise InputError(f"consistency_loss {changes['consistency_loss']!r} is not one of {', '.join(losses)}")
     return dataclasses.replace(PRESETS[preset], **changes)
 
 
@@ -230,7 +235,7 @@ def stack(sections: Sequence[ad.AnnData], n_top_genes: int, genes: Sequence[str]
             f"of {counts.shape[1]} genes none varies from spot to spot by more than the spot's depth; there is nothing "
             "to learn from"
         )
-    on_array = all(_keys.ARRAY_ROW in a.obs and _keys.ARRAY_COL in a.obs for a in sections)
+    arrays = [_array_coordinates(a) for a in sections]
     return Unit(
         samples,
         section,
@@ -240,11 +245,20 @@ def stack(sections: Sequence[ad.AnnData], n_top_genes: int, genes: Sequence[str]
         counts,
         [in_pitches(a) for a in sections],
         [graph_places(a) for a in sections],
-        [a.obs[[_keys.ARRAY_ROW, _keys.ARRAY_COL]].to_numpy(np.float64) for a in sections] if on_array else None,
+        None if any(a is None for a in arrays) else [a for a in arrays if a is not None],
         _image(sections, samples, section, messages),
         all(a.uns.get(_keys.UNS, {}).get(_keys.PLATFORM) == "visium_hd" for a in sections),
         messages,
     )
+
+
+def _array_coordinates(adata: ad.AnnData) -> NDArray[np.float64] | None:
+    """Return row and column on the array, (n, 2); ``None`` where they are not known of every spot, as numbers."""
+    if not {_keys.ARRAY_ROW, _keys.ARRAY_COL} <= set(adata.obs):
+        return None
+    columns = [pd.to_numeric(adata.obs[name], errors="coerce") for name in (_keys.ARRAY_ROW, _keys.ARRAY_COL)]
+    places = np.column_stack([column.to_numpy(np.float64, na_value=np.nan) for column in columns])
+    return places if np.isfinite(places).all() else None
 
 
 def _variable_genes(
@@ -284,7 +298,13 @@ def _image(
     key = _keys.IMAGE if len(sections) == 1 else _keys.IMAGE_DESCRIPTOR
     found = {i: a.obsm[key] for i, a in enumerate(sections) if key in a.obsm and a.obsm[key].shape[1]}
     if not found:
-        messages.append(info("no image features: expression alone is used"))
+        text = "no image features: expression alone is used"
+        if any(_keys.IMAGE in a.obsm and a.obsm[_keys.IMAGE].shape[1] for a in sections):
+            text += (
+                f"; components of one section's own image (obsm['{_keys.IMAGE}']) say nothing of another's: of several "
+                f"sections the descriptor is taken, X of mmsrl.pp.image_features, in obsm['{_keys.IMAGE_DESCRIPTOR}']"
+            )
+        messages.append(info(text))
         return None
     if len(sections) == 1:
         return np.asarray(found[0], dtype=np.float32)

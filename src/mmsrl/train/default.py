@@ -75,8 +75,11 @@ class DefaultModel(ClosedForm):
             self.decoder.weight.zero_()
             self.decoder.bias.copy_((share / share.sum()).log())
         self.log_dispersion = nn.Parameter(torch.zeros(n_genes))
+        # The decoder takes z in units of its deviations over all spots of the unit: they belong to the weights.
+        self.scale: Tensor
+        self.register_buffer("scale", inputs.embedding.std(dim=0).clamp(min=1e-6))
         self.to(device)
-        self.unit_z = self.z / self.z.std(dim=0).clamp(min=1e-6)
+        self.unit_z = self.z / self.scale
         library = torch.as_tensor(np.asarray(inputs.counts.sum(axis=1)).ravel())  # (N,), of the modelled genes
         self.log_library = library.clamp(min=1.0).log().to(device)
 

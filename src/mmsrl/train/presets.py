@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
+ConsistencyLoss = Literal["consistency", "contrastive"]
+
 
 @dataclass(frozen=True)
 class Published:
@@ -37,7 +39,7 @@ class Published:
     """Of π² in the ZINB term."""
     consistency_weight: float = 1.0
     """b."""
-    consistency_loss: Literal["consistency", "contrastive"] = "consistency"
+    consistency_loss: ConsistencyLoss = "consistency"
     masked_weight: float = 1.0
     """w."""
     regularisation_weight: float = 10.0

@@ -34,9 +34,10 @@ def harmonise(values: FloatArray, section: NDArray[np.integer[Any]], seed: int) 
     import harmonypy
 
     meta = pd.DataFrame({"section": section.astype(str)})
+    clusters = max(1, min(round(len(values) / 30), 100))  # as Harmony has it, which has none of few spots
     # One thread: the order of its sums, and with it the result, must not depend on the machine.
     result = harmonypy.run_harmony(
-        values.astype(np.float64), meta, "section", random_state=seed, verbose=False, ncores=1
+        values.astype(np.float64), meta, "section", random_state=seed, verbose=False, ncores=1, nclust=clusters
     )
     return np.asarray(result.Z_corr, dtype=values.dtype)
 

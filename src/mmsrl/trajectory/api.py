@@ -29,6 +29,10 @@ MIN_SPOTS = 10
 """A component of the graph with fewer spots has no order of its own; genes seen in fewer are not tested."""
 
 FDR = 0.05
+LEAST_EXPLAINED = 0.05
+"""Share of its variance over spots that pseudotime explains of a gene that changes along it; p-values alone, which are
+too small, call half of the genes changing."""
+
 LISTED = 20
 """Genes that rise, and genes that fall, that go into the summary with their curves."""
 
@@ -62,21 +66,24 @@ def trajectory(
     data
         Sections of one unit: raw counts in ``X``, ``obs['domain']``, ``obsm['X_mmsrl']``.
     root
-        ``domain:NAME``, ``gene:NAME`` (the domain with the most of it) or ``spot:BARCODE``; of a domain, the spot
+        ``domain:NAME``, ``gene:NAME`` (the domain with the most of it) or ``spot:BARCODE``, in a group
+        ``spot:BARCODE-SAMPLE`` where several of its sections have the barcode; of a domain, the spot
         furthest from all others in diffusion distance. Without it, one of the two ends of the longest way in diffusion
         distance: the one around which more genes are detected, as they are in less differentiated cells (Gulati et
         al., Science 367, 405-411, 2020).
     n_neighbors
-        Neighbours in the graph.
+        Neighbours in the graph, 2 or more.
     seed
         Of the layout and the nearest neighbours.
 
     Raises
     ------
     InputError
-        If ``root`` cannot be read, or a section has no embedding or domains.
+        If ``root`` cannot be read or is a spot of several sections, or a section has no embedding or domains.
     """
     wanted = parse(root)
+    if n_neighbors < 2:
+        raise InputError(f"n_neighbors {n_neighbors}: must be 2 or more")
     sections = [data] if isinstance(data, ad.AnnData) else list(data)
     messages: list[dict[str, str]] = []
     counts, genes = stacked_counts(sections)
@@ -121,13 +128,14 @@ def trajectory(
             "barcode": str(spots.obs[_keys.BARCODE].iloc[root_spot]),
             "domain": names[domain[root_spot]],
         },
+        "n_neighbors": n_neighbors,
         "components": int(n_components),
         "spots_without": int((~inside).sum()),
         "domains": names,
         "median_pseudotime": medians,
         "paga": _edges(spots, names),
         "n_genes_tested": len(table),
-        "n_changing": int((table["p_adjusted"] < FDR).sum()),
+        "n_changing": int(((table["p_adjusted"] < FDR) & (table["explained"] >= LEAST_EXPLAINED)).sum()),
         **_curves(table, fitted),
     }
     _write_back(sections, spots)
@@ -151,17 +159,18 @@ def _graph(
         warnings.simplefilter("ignore")  # umap says that a seed means one thread
         neighbours = min(n_neighbors, spots.n_obs - 1)
         sc.pp.neighbors(spots, n_neighbors=neighbours, use_rep=_keys.EMBEDDING, random_state=seed)
-        _connect(spots, names)
+        _connect(spots, domain, names)
         sc.tl.umap(spots, random_state=seed)
     return spots
 
 
-def _connect(spots: ad.AnnData, names: list[str]) -> None:
-    """Write how strongly domains connect to ``uns['paga']``; scanpy fails on one domain, which connects to none."""
-    if len(names) > 1:
+def _connect(spots: ad.AnnData, domain: NDArray[np.int64], names: list[str]) -> None:
+    """Write how strongly domains connect to ``uns['paga']``; scanpy fails where nothing connects any two."""
+    joined = sp.coo_matrix(spots.obsp["distances"])
+    if (domain[joined.row] != domain[joined.col]).any():
         sc.tl.paga(spots, _keys.DOMAIN)
     else:
-        none = {kind: sp.csr_matrix((1, 1)) for kind in ("connectivities", "connectivities_tree")}
+        none = {kind: sp.csr_matrix((len(names),) * 2) for kind in ("connectivities", "connectivities_tree")}
         spots.uns["paga"] = {**none, "groups": _keys.DOMAIN}
 
 
@@ -180,8 +189,11 @@ def _asked(
         return nowhere, ""
     furthest = "furthest from all others in diffusion distance"
     if wanted.kind == "spot":
-        found = nowhere.copy()
-        found[np.flatnonzero((spots.obs[_keys.BARCODE] == wanted.name) | (spots.obs_names == wanted.name))[:1]] = True
+        named = spots.obs_names == wanted.name
+        found = np.asarray(named if named.any() else spots.obs[_keys.BARCODE] == wanted.name)
+        if found.sum() > 1:
+            told = " or ".join(f"spot:{name}" for name in spots.obs_names[found])
+            raise InputError(f"root: spot {wanted.name} is in {found.sum()} sections; give {told}")
         rule = f"spot {wanted.name}, as given"
     elif wanted.kind == "domain":
         found = domain == (names.index(wanted.name) if wanted.name in names else -1)

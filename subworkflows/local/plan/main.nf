@@ -32,7 +32,7 @@ def locate(java.nio.file.Path samplesheet, String path) {
     if (!path) {
         return []
     }
-    return path ==~ /^(\/|\w+:\/\/).*/ ? file(path) : samplesheet.resolveSibling(path)
+    return path ==~ /^(\/|\w+:\/\/).*/ ? file(path, glob: false) : samplesheet.resolveSibling(path)
 }
 
 // [ meta, source, image, alignment, truth ] of every row; stops naming all files that are not there.

@@ -16,6 +16,22 @@ def folderOf(source) {
     return source instanceof Collection ? source.min { file -> file.nameCount }.parent : source
 }
 
+// Names, sizes and times of the files in a folder, as a checksum: of a folder itself Nextflow sees neither a change within one of its
+// files nor one further down. Empty for a file.
+def contentsOf(java.nio.file.Path source) {
+    if (!source.isDirectory()) {
+        return ''
+    }
+    def walk = java.nio.file.Files.walk(source, java.nio.file.FileVisitOption.FOLLOW_LINKS)
+    try {
+        def found = walk.iterator().findAll { file -> file.isFile() && !file.name.startsWith('.') }
+        return found.collect { file -> "${source.relativize(file)} ${file.size()} ${file.lastModified()}".toString() }.sort().join('\n').md5()
+    }
+    finally {
+        walk.close()
+    }
+}
+
 // What the first member of each ensemble left, under the unit that the members are of.
 def firstOf(channel) {
     return channel.filter { training, _file -> training.first }.map { training, file -> [training.subMap(['id', 'samples']), file] }
@@ -41,7 +57,11 @@ workflow SPATIAL_DOMAINS {
 
     main:
     // Of what is said of a section its tasks know the id alone: on -resume nothing else can make them run again.
-    INGEST(sections.map { meta, source, _image, _alignment, _truth -> [meta.subMap('id'), folderOf(source), meta.bin_size ?: []] }, code.map { c -> c.ingest ?: '' })
+    given = sections.combine(code).multiMap { meta, source, _image, _alignment, _truth, c ->
+        section: [meta.subMap('id'), folderOf(source), meta.bin_size ?: []]
+        hash: "${c.ingest ?: ''} ${contentsOf(folderOf(source))}".toString()
+    }
+    INGEST(given.section, given.hash)
 
     QC(INGEST.out.h5ad, code.map { c -> c.qc ?: '' })
 

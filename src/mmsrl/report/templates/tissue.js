@@ -44,7 +44,7 @@
       this.control("colour").addEventListener("change", () => this.draw());
       this.same.addEventListener("change", () => this.draw());
       this.control("opacity").addEventListener("input", () => this.restyle({ "marker.opacity": this.opacity }));
-      this.control("image").addEventListener("change", () => this.relayout({ images: this.images() }));
+      this.control("image").addEventListener("change", () => this.relayout({ images: this.images(this.chosen()) }));
       this.control("in").addEventListener("click", () => this.zoom(0.6));
       this.control("out").addEventListener("click", () => this.zoom(1 / 0.6));
       this.control("reset").addEventListener("click", () => this.look(this.whole()));
@@ -98,10 +98,11 @@
       return { x: [0, this.data.width], y: [this.data.height, 0] };
     }
 
-    images() {
+    // Colours of values have the tints of stained tissue among them, so that tissue beneath them is pale.
+    images(shown) {
       if (!this.data.image || !this.control("image").checked) return [];
       const { width, height, image } = this.data;
-      return [{ source: image, xref: "x", yref: "y", x: 0, y: 0, sizex: width, sizey: height, sizing: "stretch", layer: "below" }];
+      return [{ source: image, xref: "x", yref: "y", x: 0, y: 0, sizex: width, sizey: height, sizing: "stretch", layer: "below", opacity: shown.columns.length ? 0.35 : 1 }];
     }
 
     hover(index, shown) {
@@ -188,7 +189,7 @@
           dragmode: window.matchMedia("(pointer: coarse)").matches ? false : "zoom",
           xaxis: { ...axis, range: this.view.x.slice() },
           yaxis: { ...axis, range: this.view.y.slice(), scaleanchor: "x" },
-          images: this.images(),
+          images: this.images(shown),
         };
         plot.style.height = `${tall + below}px`;
         const fresh = !plot.classList.contains("js-plotly-plot");
