@@ -22,14 +22,13 @@ def contentsOf(java.nio.file.Path source) {
     if (!source.isDirectory()) {
         return ''
     }
-    def walk = java.nio.file.Files.walk(source, java.nio.file.FileVisitOption.FOLLOW_LINKS)
-    try {
-        def found = walk.iterator().findAll { file -> file.isFile() && !file.name.startsWith('.') }
-        return found.collect { file -> "${source.relativize(file)} ${file.size()} ${file.lastModified()}".toString() }.sort().join('\n').md5()
+    def found = []
+    source.eachFileRecurse(groovy.io.FileType.FILES) { file ->
+        if (!file.name.startsWith('.')) {
+            found << "${source.relativize(file)} ${file.size()} ${file.lastModified()}".toString()
+        }
     }
-    finally {
-        walk.close()
-    }
+    return found.sort().join('\n').md5()
 }
 
 // What the first member of each ensemble left, under the unit that the members are of.
