@@ -12,9 +12,6 @@ from typing import Literal
 
 PRESETS = ("default", "mmsrl", "stmmr")
 
-LAST_SEED = 2**32 - 1
-"""What NumPy's generators take at most."""
-
 
 @dataclass(frozen=True)
 class Parameter:
@@ -320,7 +317,7 @@ PARAMETERS: tuple[Parameter, ...] = (
         0,
         "Seed of everything random; in `default`, also of the width of the graph and the number of components.",
         minimum=0,
-        maximum=LAST_SEED,
+        maximum=2**32 - 1,
     ),
     Parameter(
         "device",

@@ -126,13 +126,15 @@ def test_wrong_parameter_is_one_line_with_what_is_allowed(name, value, message):
 
 def test_the_last_member_has_a_seed_too():
     last = 2**32 - 1
-    assert seed_problems(checked(seed=last - 11)[0]) == []
-    (problem,) = seed_problems(checked(seed=last - 10)[0])
-    assert (
-        problem == f"--seed {last - 10}: the last member of the ensemble would have {last + 1}, and {last} is the last"
-    )
-    assert seed_problems(checked(seed=last, preset="mmsrl")[0]) == []
-    assert seed_problems(checked(seed=last, n_seeds=2)[0])
+
+    def problems(**given: object) -> list[str]:
+        return seed_problems(checked(**given)[0], SCHEMA)
+
+    assert problems(seed=last - 11) == []
+    text = f"--seed {last - 10}: the last member of the ensemble would have {2**32}, and {last} is the last"
+    assert problems(seed=last - 10) == [text]
+    assert problems(seed=last, preset="mmsrl") == []
+    assert problems(seed=last, n_seeds=2)
 
 
 def test_spellings_that_nextflow_adds_are_not_told_twice():

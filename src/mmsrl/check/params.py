@@ -12,7 +12,6 @@ import jsonschema
 from jsonschema.exceptions import ValidationError
 
 from mmsrl.check.problems import listed, nearest, printable, shown
-from mmsrl.parameters import LAST_SEED
 from mmsrl.train.presets import MEMBER_COMPONENTS, MEMBER_WIDTHS, PRESETS, Published
 
 _INTEGER = re.compile(r"[+-]?[0-9]{1,18}")
@@ -108,12 +107,20 @@ def preset_problems(params: Mapping[str, Any]) -> list[str]:
     return problems
 
 
-def seed_problems(params: Mapping[str, Any]) -> list[str]:
-    """Return a line where a member of the ensemble would have a seed that random generators do not take."""
+def seed_problems(params: Mapping[str, Any], schema: Mapping[str, Any]) -> list[str]:
+    """Return a line where a member of the ensemble would have a seed beyond the last that there is.
+
+    Parameters
+    ----------
+    params
+        Typed, from :func:`check_params`.
+    schema
+        ``nextflow_schema.json``.
+    """
     members = len(MEMBER_WIDTHS) * len(MEMBER_COMPONENTS) if params["preset"] == "default" else 1
-    last = params["seed"] + (params["n_seeds"] or members) - 1
-    text = f"--seed {params['seed']}: the last member of the ensemble would have {last}, and {LAST_SEED} is the last"
-    return [text] if last > LAST_SEED else []
+    last, most = params["seed"] + (params["n_seeds"] or members) - 1, properties_of(schema)["seed"]["maximum"]
+    text = f"--seed {params['seed']}: the last member of the ensemble would have {last}, and {most} is the last"
+    return [text] if last > most else []
 
 
 def _is_twin(name: str, given: Mapping[str, Any]) -> bool:

@@ -44,8 +44,9 @@ def make_plan(sheet: Path, given: Mapping[str, Any], schema_dir: Path, *, look_a
     InputError
         With every fault that was found, one line each.
     """
-    params, complaints = check_params(given, _schema(schema_dir, "nextflow_schema.json"))
-    complaints = complaints or preset_problems(params) + seed_problems(params)
+    schema = _schema(schema_dir, "nextflow_schema.json")
+    params, complaints = check_params(given, schema)
+    complaints = complaints or preset_problems(params) + seed_problems(params, schema)
     messages = []
     if complaints:
         headline = f"{len(complaints)} wrong parameter{'s' if len(complaints) > 1 else ''}"

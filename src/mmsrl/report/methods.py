@@ -84,8 +84,9 @@ def paragraphs(summaries: Sequence[Mapping[str, Any]]) -> list[Paragraph]:
         _domains(asked("domains", "readout"), found("consensus", "members"), by_stage["domains"])
         if "domains" in by_stage
         else None,
+        _MARKERS if "markers" in by_stage else None,
         _trajectory(by_stage["trajectory"]) if "trajectory" in by_stage else None,
-        *(_FURTHER[stage] for stage in _FURTHER if stage in by_stage),
+        _ENHANCEMENT if "enhance" in by_stage else None,
         _evaluate() if "evaluate" in by_stage else None,
         Paragraph(
             "Workflow and figures",
@@ -97,23 +98,20 @@ def paragraphs(summaries: Sequence[Mapping[str, Any]]) -> list[Paragraph]:
     return [step for step in steps if step is not None]
 
 
-_FURTHER = {
-    "markers": Paragraph(
-        "Markers",
-        "Molecules were divided at random into halves; domains were found anew in one half, and genes tested between "
-        "them in the other (Wilcoxon rank sum against all other spots, Benjamini-Hochberg). Genes that follow the "
-        "tissue were found by Moran's I over adjoining spots.",
-        ("count splitting",),
-    ),
-    "enhance": Paragraph(
-        "De-noised expression",
-        "Expression of each gene is a mixture of the decoder's prediction, counts of the neighbourhood, the spot's own "
-        "and the gene's mean, with weights that a quarter of the molecules chose for a model trained on half of them, "
-        "and judged on the quarter left.",
-        ("count splitting",),
-    ),
-}
-"""Stages whose text does not depend on their settings."""
+_MARKERS = Paragraph(
+    "Markers",
+    "Molecules were divided at random into halves; domains were found anew in one half, and genes tested between them "
+    "in the other (Wilcoxon rank sum against all other spots, Benjamini-Hochberg). Genes that follow the tissue were "
+    "found by Moran's I over adjoining spots.",
+    ("count splitting",),
+)
+_ENHANCEMENT = Paragraph(
+    "De-noised expression",
+    "Expression of each gene is a mixture of the decoder's prediction, counts of the neighbourhood, the spot's own and "
+    "the gene's mean, with weights that a quarter of the molecules chose for a model trained on half of them, and "
+    "judged on the quarter left.",
+    ("count splitting",),
+)
 
 
 def _qc(said: Any) -> Paragraph:
