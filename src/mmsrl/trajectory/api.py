@@ -79,7 +79,7 @@ def trajectory(
     Raises
     ------
     InputError
-        If ``root`` cannot be read or is a spot of several sections, or a section has no embedding or domains.
+        If ``root`` cannot be read, or a section has no embedding or domains.
     """
     wanted = parse(root)
     if n_neighbors < 2:
@@ -191,9 +191,6 @@ def _asked(
     if wanted.kind == "spot":
         named = spots.obs_names == wanted.name
         found = np.asarray(named if named.any() else spots.obs[_keys.BARCODE] == wanted.name)
-        if found.sum() > 1:
-            told = " or ".join(f"spot:{name}" for name in spots.obs_names[found])
-            raise InputError(f"root: spot {wanted.name} is in {found.sum()} sections; give {told}")
         rule = f"spot {wanted.name}, as given"
     elif wanted.kind == "domain":
         found = domain == (names.index(wanted.name) if wanted.name in names else -1)
@@ -206,8 +203,12 @@ def _asked(
         rule = f"the spot of domain {names[rate.argmax()]}, which has the most {wanted.name}, {furthest}"
     else:
         found, rule = nowhere, ""
-    if not found.any():
-        text = f"root: {wanted.kind} {wanted.name} is not in this unit; the root was found as without one"
+    fault = "" if found.any() else "is not in this unit"
+    if wanted.kind == "spot" and found.sum() > 1:
+        told = " or ".join(f"spot:{name}" for name in spots.obs_names[found])
+        fault, found = f"is in {found.sum()} sections ({told} says which)", nowhere
+    if fault:
+        text = f"root: {wanted.kind} {wanted.name} {fault}; the root was found as without one"
         messages.append({"level": "warning", "text": text})
     return found, rule
 
