@@ -98,10 +98,8 @@ def oracle_table(results: list[Result]) -> list[str]:
     lines = ["| row | unit | seeds | last epoch | epoch picked with the labels |", "|---|---|---|---|---|"]
     for result in results:
         if result["oracle"]:
-            honest = spread(overall(result["single"], "ARI"))
-            lines.append(
-                f"| {result['row']} | {result['unit']} | {result['seeds']} | {honest} | {spread(result['oracle'])} |"
-            )
+            honest, seeds = spread(overall(result["last_epoch"], "ARI")), len(result["oracle"])
+            lines.append(f"| {result['row']} | {result['unit']} | {seeds} | {honest} | {spread(result['oracle'])} |")
     return lines if len(lines) > 2 else ["No row that trains was computed."]
 
 

@@ -190,6 +190,8 @@ def gather(data: Data, row: Row, folder: Path) -> dict[str, Any] | None:
         "single": [one["scores"] for one in single],
         "seconds": float(np.median([one["seconds"] for one in single])),
         "oracle": [max(one["oracle"].values()) for one in single if one["oracle"]],
+        # Of the same seeds, without that look: not all kept seeds were looked at along their way.
+        "last_epoch": [one["scores"] for one in single if one["oracle"]],
     }
     if size >= 2:
         result |= consensus_runs(data, [posteriors[:size], posteriors[size : 2 * size]])
