@@ -105,6 +105,10 @@ def test_images_of_the_sample(tmp_path):
     assert any("images of lib, other, none named s" in message["text"] for message in ingested.messages)
     assert read_h5ad(written(adata, tmp_path), "other").adata.uns["spatial"]["other"]["images"]
 
+    del adata.uns["spatial"]["other"]
+    adata.uns["spatial"]["is_single"] = True  # as CELLxGENE's schema has it
+    assert read_h5ad(written(adata, tmp_path), "s").adata.uns["spatial"]["s"]["images"]
+
 
 def test_coordinates_in_a_data_frame(tmp_path):
     adata = section()
@@ -131,6 +135,17 @@ def test_few_cells_at_one_place_are_a_warning_many_an_error(tmp_path):
     adata.obsm["spatial"][N:] = np.tile(adata.obsm["spatial"][:N], (4, 1))
     with pytest.raises(InputError, match="161 of 200 spots have the coordinates of another.*each section a row"):
         read_h5ad(written(adata, tmp_path), "s")
+
+
+def test_sections_joined_in_one_file_are_told_by_their_array(tmp_path):
+    adata = anndata.concat([section() for _ in range(3)], index_unique="_")
+    # No section lies exactly on another.
+    adata.obsm["spatial"] = np.random.default_rng(0).random((3 * N, 2))
+    adata.obs["array_row"], adata.obs["array_col"] = np.tile(np.arange(N), 3), 7
+    with pytest.raises(InputError, match="80 of 120 spots have the array row and column of another.*several sections"):
+        read_h5ad(written(adata, tmp_path), "s")
+    adata.obs["array_row"] = 7  # says nothing
+    assert read_h5ad(written(adata, tmp_path), "s").adata.n_obs == 3 * N
 
 
 def without_spatial(adata):

@@ -139,7 +139,8 @@ def _library(file: h5py.File, sample: str) -> tuple[dict[str, Any], list[str]]:
     key = f"uns/{_keys.UNS_SPATIAL}"
     if key not in file or not isinstance(file[key], h5py.Group):
         return {}, []
-    names = list(file[key])
+    # What is no group is about all of them, as CELLxGENE's `is_single`.
+    names = [name for name in file[key] if isinstance(file[key][name], h5py.Group)]
     chosen = sample if sample in names else names[0] if len(names) == 1 else None
     if chosen is None:
         return {}, [f"uns['spatial'] has images of {', '.join(names)}, none named {sample}; took none"] if names else []

@@ -14,6 +14,9 @@ from pyarrow import parquet
 
 from mmsrl._errors import InputError
 
+MOST_JOINED = 50
+"""Sections that somebody may have joined in one file; where more spots share a place on the array it is none."""
+
 COLUMNS = ("barcode", "in_tissue", "array_row", "array_col", "pxl_row_in_fullres", "pxl_col_in_fullres")
 
 
@@ -103,6 +106,31 @@ def _read_csv(path: Path) -> pd.DataFrame:
         )
     except (pd.errors.ParserError, pd.errors.EmptyDataError, csv.Error, OSError, UnicodeError) as error:
         raise InputError(f"{path.name}: empty or damaged ({error}); copy it anew") from error
+
+
+def check_array(
+    row: NDArray[np.int64], col: NDArray[np.int64], barcodes: NDArray[Any], source: str, max_stacked: float
+) -> None:
+    """Check that spots, by their row and column on the array, (n,), are those of one array.
+
+    Sections joined in one file differ in pixel coordinates: they would be analysed as one that lies on the others.
+
+    Raises
+    ------
+    InputError
+        More than the share ``max_stacked`` of the spots has the place of another; names the file ``source`` and a spot.
+        Not where places are so few that the columns tell nothing, as where all spots have row and column 0.
+    """
+    _, first, inverse = np.unique(np.column_stack([row, col]), axis=0, return_index=True, return_inverse=True)
+    below = first[inverse.ravel()]
+    taken = below != np.arange(len(row))
+    if taken.mean() > max_stacked and len(first) * MOST_JOINED > len(row):
+        spot = int(np.flatnonzero(taken)[0])
+        raise InputError(
+            f"{source}: {taken.sum()} of {len(taken)} spots have the array row and column of another, e.g. "
+            f"{barcodes[spot]!r} those of {barcodes[below[spot]]!r}; if these are several sections, give each a row "
+            "and a file of its own, else remove the columns"
+        )
 
 
 def check_coordinates(
