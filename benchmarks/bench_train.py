@@ -90,6 +90,7 @@ def synthetic_unit(n: int, seed: int = 0) -> Unit:
         counts=counts,
         coordinates=[array * [3**0.5 / 2, 0.5]],
         graph_coordinates=[array * [3**0.5 / 2, 0.5]],
+        image_coordinates=[array * [3**0.5 / 2, 0.5]],
         array_coordinates=[array],
         image=image,
         fine_bins=False,

@@ -17,6 +17,7 @@ from mmsrl._errors import InputError
 from mmsrl._hdf5 import read_stage_file
 from mmsrl._palette import natural_order
 from mmsrl._tables import read_domains, rows_of
+from mmsrl.heldout import in_block_unit
 
 CHECKED_VALUES = 1_000_000
 """Values that are looked at at a time for whether they are counts."""
@@ -166,6 +167,11 @@ def graph_places(adata: ad.AnnData) -> np.ndarray:
     pitch_um = float(adata.uns.get(_keys.UNS, {}).get(_keys.PITCH_UM, np.nan))
     widest = geometry.VISIUM_PITCH_UM
     return in_pitches(adata) * (pitch_um / widest if pitch_um > widest else 1.0)
+
+
+def image_places(adata: ad.AnnData) -> np.ndarray:
+    """Return the coordinates by which tissue is held out to judge the image: :func:`mmsrl.heldout.in_block_unit`."""
+    return in_block_unit(in_pitches(adata), float(adata.uns.get(_keys.UNS, {}).get(_keys.PITCH_UM, np.nan)))
 
 
 def common_genes(sections: Sequence[ad.AnnData]) -> list[str]:

@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mmsrl.geometry import VISIUM_PITCH_UM
+
 FloatArray = NDArray[np.floating[Any]]
 
 BLOCK_SIDE = 6.0
-"""Side, in spot pitches, of the squares that are held out whole: neighbours of a spot look and read alike."""
+"""Side of the squares that are held out whole: neighbours of a spot look and read alike. See :func:`in_block_unit`."""
 
 FOLDS = 10
 MIN_BLOCKS = 4
@@ -21,8 +23,17 @@ FIT_SPOTS = 20_000
 RIDGES = np.logspace(0.0, 5.0, 11)
 
 
+def in_block_unit(places: NDArray[np.float64], pitch_um: float) -> NDArray[np.float64]:
+    """Return places given in spot pitches in the unit of :data:`BLOCK_SIDE`: the pitch, but at least that of Visium.
+
+    Tiles of the image are 100 µm wide or more (:func:`mmsrl.features.tiles.base_um`): six bins of 8 µm, seen and held
+    out, would show the same piece of it.
+    """
+    return places * (pitch_um / VISIUM_PITCH_UM if pitch_um < VISIUM_PITCH_UM else 1.0)
+
+
 def spatial_blocks(coordinates: Sequence[FloatArray], side: float = BLOCK_SIDE) -> NDArray[np.int64]:
-    """Number the squares of ``side`` that spots of each section, (n, 2) in pitches, lie in: (N,), from 0."""
+    """Number the squares of ``side`` that spots of each section, (n, 2), lie in: (N,), from 0."""
     cells = [
         np.column_stack([np.full(len(places), s), *np.floor((places - places.min(axis=0)) / side).T])
         for s, places in enumerate(coordinates)
@@ -61,7 +72,7 @@ def explained(
     Parameters
     ----------
     coordinates
-        (n, 2), in spot pitches.
+        (n, 2), from :func:`in_block_unit`.
 
     Returns
     -------

@@ -16,6 +16,7 @@ import tifffile
 import torch
 from click.testing import CliRunner
 from scipy import sparse
+from scipy.ndimage import map_coordinates
 from skimage.color import rgb_from_hed
 
 from mmsrl._errors import InputError
@@ -36,9 +37,10 @@ from mmsrl.features.descriptors import (
 )
 from mmsrl.features.gallery import Gallery, read_gallery, write_gallery
 from mmsrl.features.rasters import RGB
+from mmsrl.features.slide import _interpolated
 from mmsrl.features.tiles import ahead
 from mmsrl.features.tissue import Appearance, quality
-from mmsrl.heldout import explained
+from mmsrl.heldout import explained, in_block_unit
 
 rng = np.random.default_rng(0)
 
@@ -277,6 +279,32 @@ def test_descriptors_weigh_the_same_however_many_columns_they_have() -> None:
     np.testing.assert_allclose(shares, 0.5, atol=0.06)
     alone, _ = principal_components(values, 2, blocks=np.zeros(91, int))
     np.testing.assert_allclose(np.abs(alone), np.abs(principal_components(values, 2)[0]), atol=1e-3)
+
+
+def test_bins_beside_glass_have_the_values_of_the_tissue() -> None:
+    values = np.array([[1.0, 2.0], [3.0, np.nan], [np.nan, np.nan]], np.float32)
+    weights = sparse.csr_matrix([[0.5, 0.5, 0.0], [0.25, 0.25, 0.5], [0.0, 0.0, 1.0]])
+    expected = [[2.0, 2.0], [2.0, 2.0], [np.nan, np.nan]]
+    np.testing.assert_allclose(_interpolated(values, weights), expected)
+    np.testing.assert_allclose(_interpolated(values[:2], weights[:2, :2])[0], [2.0, 2.0])
+
+
+def test_small_bins_are_held_out_in_squares_as_large_as_those_of_spots() -> None:
+    # Bins of 8 µm, and an image that is smooth over 100 µm and says nothing of expression.
+    places = np.array([(r, c) for r in range(150) for c in range(150)], dtype=float)
+    draw = np.random.default_rng(5)
+
+    def smooth_noise(columns: int) -> np.ndarray:
+        nodes = draw.standard_normal((15, 15, columns))
+        at = (places / 150 * 14).T
+        return np.stack([map_coordinates(nodes[..., k], at, order=3) for k in range(columns)], axis=1)
+
+    scores, image = smooth_noise(3), smooth_noise(30)
+    near, far = explained(scores, image, places), explained(scores, image, in_block_unit(places, 8.0))
+    assert near is not None and far is not None
+    assert near[1] > 0.05 and far[1] < 0.0
+    np.testing.assert_array_equal(in_block_unit(places, 200.0), places)
+    np.testing.assert_array_equal(in_block_unit(places, np.nan), places)
 
 
 def test_smoothing_is_a_gaussian_average_over_neighbours() -> None:

@@ -32,7 +32,7 @@ from mmsrl.features.tiles import (
     tile_sides,
     um_per_px,
 )
-from mmsrl.heldout import explained
+from mmsrl.heldout import explained, in_block_unit
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -177,7 +177,7 @@ def image_features(
     scores, shares = principal_components(values, n_image_components, variance=image_variance, blocks=described.blocks)
     if scores.shape[1] == 0:
         return _without_image(adata, f"the image ({finest.name}) looks the same at every spot", facts)
-    predicted = _predicted(adata, scores, in_pitches, messages)
+    predicted = _predicted(adata, scores, in_block_unit(in_pitches, pitch_um), messages)
     facts |= {
         "descriptor": "+".join(descriptor.name for descriptor in descriptors),
         "columns": values.shape[1],
@@ -260,7 +260,7 @@ def _visible(sides: list[float], um: float, name: str, messages: list[dict[str, 
 
 
 def _predicted(
-    adata: AnnData, image: npt.NDArray[np.float32], in_pitches: npt.NDArray[np.float64], messages: list[dict[str, str]]
+    adata: AnnData, image: npt.NDArray[np.float32], places: npt.NDArray[np.float64], messages: list[dict[str, str]]
 ) -> dict[str, Any] | None:
     """Say how much of the leading components of expression the image predicts in tissue held out."""
     import scipy.sparse as sp
@@ -273,7 +273,7 @@ def _predicted(
     expression, _ = standard_components(
         log_normalised(counts, library), np.zeros(adata.n_obs, np.int64), COMPONENTS_PREDICTED, seed=0
     )
-    found = explained(expression, image, in_pitches)
+    found = explained(expression, image, places)
     if found is None:
         messages.append(
             {"level": "info", "text": "too little tissue to hold some out: what the image says is not known"}

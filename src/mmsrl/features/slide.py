@@ -17,6 +17,8 @@ from mmsrl.features.tiles import MOST_UM_PER_PX, NODES_PER_TILE, ahead, cut_tile
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import scipy.sparse as sp
+
 QUALITY_PX = 64
 """Pixels across a tile that its quality is measured on, where the image has them."""
 
@@ -177,4 +179,15 @@ def _at_spots(
         return values
 
     values, computed = remembered(cache, key, places, width, compute)
-    return (values if weights is None else np.asarray(weights @ values, dtype=np.float32)), len(places), computed
+    return (values if weights is None else _interpolated(values, weights)), len(places), computed
+
+
+def _interpolated(values: npt.NDArray[np.float32], weights: sp.csr_matrix) -> npt.NDArray[np.float32]:
+    """Return ``weights @ values``, in which nodes of which nothing is known (NaN: no tissue) do not count."""
+    known = np.isfinite(values)
+    if known.all():
+        return np.asarray(weights @ values, dtype=np.float32)
+    share = weights @ known.astype(np.float64)
+    result: npt.NDArray[np.float64]
+    result = np.divide(weights @ np.where(known, values, 0.0), share, out=np.full(share.shape, np.nan), where=share > 0)
+    return result.astype(np.float32)

@@ -68,7 +68,7 @@ def add_image(
     adjacency
         (n, n), rows sum to one.
     coordinates
-        Of each section, (n_s, 2), in spot pitches.
+        Of each section, (n_s, 2), from :func:`mmsrl.heldout.in_block_unit`.
     seed
         Of the choice of spots to fit to where there are more than 20,000.
     """

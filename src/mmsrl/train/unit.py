@@ -40,6 +40,8 @@ class Unit(NamedTuple):
     """Of each section, (n, 2), in spot pitches."""
     graph_coordinates: list[FloatArray]
     """The same in the unit of the default's graph, see :func:`mmsrl._sections.graph_places`."""
+    image_coordinates: list[FloatArray]
+    """The same in the unit of tissue held out, see :func:`mmsrl._sections.image_places`."""
     array_coordinates: list[FloatArray] | None
     """Of each section, (n, 2), array row and column, where all sections have them."""
     image: FloatArray | None
@@ -153,7 +155,7 @@ def _count_image(
     described = np.unique(unit.section[np.any(image != 0, axis=1)])
     rows = np.isin(unit.section, described)
     result = add_image(
-        scores[rows], image[rows], adjacency[rows][:, rows], [unit.coordinates[s] for s in described], seed
+        scores[rows], image[rows], adjacency[rows][:, rows], [unit.image_coordinates[s] for s in described], seed
     )
     z[torch.as_tensor(rows)] = torch.as_tensor(result.scores)
     explained = float(np.average(np.maximum(result.explained, 0.0), weights=result.scores.var(axis=0)))
