@@ -12,6 +12,9 @@ import pandas as pd
 from mmsrl import _keys
 from mmsrl._errors import InputError
 
+_MISSING = ["", "nan", "NaN", "NA"]
+"""What a number that is not there may be written as."""
+
 
 def read_table(path: Path, stage: str, columns: Sequence[str], *, text: Sequence[str] = ()) -> pd.DataFrame:
     """Read the table of a stage: tabs between columns where the name ends with `.tsv`, else commas.
@@ -32,8 +35,12 @@ def read_table(path: Path, stage: str, columns: Sequence[str], *, text: Sequence
     InputError
         The file is no such table, or truncated within a row.
     """
+    separator = "\t" if path.suffix == ".tsv" else ","
     try:
-        table = pd.read_csv(path, sep="\t" if path.suffix == ".tsv" else ",", dtype=dict.fromkeys(text, str))
+        # A sample may be named NA, and a gene nan: in columns of text only what is empty is missing.
+        header = pd.read_csv(path, sep=separator, nrows=0, dtype=str).columns
+        empty = {name: [""] if name in text else _MISSING for name in header}
+        table = pd.read_csv(path, sep=separator, dtype=dict.fromkeys(text, str), keep_default_na=False, na_values=empty)
     # The parser's own errors and those of the encoding are kinds of ValueError.
     except ValueError as error:
         what = " ".join(str(error).split())

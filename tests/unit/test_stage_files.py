@@ -29,6 +29,17 @@ from mmsrl.qc.cli import main as qc
 from mmsrl.report.cli import main as report
 
 
+def test_samples_and_genes_of_any_name_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "u.domains.csv"
+    path.write_text("sample,barcode,domain,domain_confidence\nNA,nan,None,0.5\nnull,NULL,1,\n")
+    table = read_table(path, "domains", ("sample",), text=("sample", "barcode", "domain"))
+    assert table.iloc[:, :3].to_numpy().tolist() == [["NA", "nan", "None"], ["null", "NULL", "1"]]
+    assert table["domain_confidence"].dtype == np.float64 and table["domain_confidence"].isna().tolist() == [
+        False,
+        True,
+    ]
+
+
 def command_lines(run: SmallRun) -> dict[str, tuple[click.Command, list[str], str]]:
     """Return by stage its command, a command line that works, and the .h5ad in it that is to be damaged."""
     folder, out = run.folder, ["--output-dir", str(run.folder)]

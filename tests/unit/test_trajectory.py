@@ -148,6 +148,14 @@ def test_f_test_holds_its_level_on_noise_and_equals_plain_least_squares() -> Non
     assert found.change[0] == pytest.approx(np.ptp(fit), rel=0.05)
 
 
+def test_single_precision_makes_no_trends_of_noise() -> None:
+    rng = np.random.default_rng(0)
+    values, time = sp.csr_matrix(rng.normal(5.0, 0.2, (8000, 12))), rng.random(8000)
+    found, exact = trends(values.astype(np.float32), time), trends(values, time)
+    np.testing.assert_allclose(found.p_value, exact.p_value, rtol=1e-3)
+    np.testing.assert_allclose(found.explained, exact.explained, rtol=1e-3)
+
+
 def test_spline_is_natural_and_cubic() -> None:
     knots = np.array([0.1, 0.4, 0.6, 0.9])
     values = np.array([1.0, 3.0, -1.0, 2.0])

@@ -220,6 +220,8 @@ def _describe(
     for s in range(section[-1] + 1):
         here = section == s
         there = np.bincount(domain[here], minlength=len(names))[:, None] > 0
+        if there.sum() == 1:
+            continue  # nothing else in the section to be higher than
         up += there & (by_domain(counts[here], domain[here], len(names)).fold > 0)
     table = tested.assign(
         log2_fold_change=found.fold[k, g],

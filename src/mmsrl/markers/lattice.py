@@ -24,7 +24,7 @@ class Contacts(NamedTuple):
     """How often spots of two domains adjoin; all (K, K)."""
 
     observed: NDArray[np.int64]
-    """Pairs (spot of the row's domain, neighbour of the column's)."""
+    """Pairs of adjoining spots, one of the row's domain and one of the column's."""
     expected: Float
     """The same with domains shuffled over the spots."""
     z: Float
@@ -120,4 +120,6 @@ def contacts(domain: NDArray[np.int64], graph: sp.csr_matrix, n_domains: int, se
         squares += (count(generator.permutation(domain)) - expected) ** 2
     spread = np.sqrt(squares / PERMUTATIONS)
     z = np.divide(observed - expected, spread, out=np.zeros_like(spread), where=spread > 0)
-    return Contacts(observed, expected, z)
+    # A pair within one domain was met from both of its ends.
+    within = np.eye(n_domains, dtype=bool)
+    return Contacts(np.where(within, observed // 2, observed), np.where(within, expected / 2, expected), z)

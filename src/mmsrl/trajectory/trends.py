@@ -62,13 +62,15 @@ def trends(values: sp.csr_matrix, time: NDArray[Any]) -> Trends:
     time
         (n,), finite.
     """
+    # Sums of squares minus the square of a sum: of genes that vary little single precision leaves rounding alone.
+    values = sp.csr_matrix(values, dtype=np.float64)
     n = len(time)
     x = (rankdata(time) - 0.5) / n
     knots = np.quantile(x, np.linspace(0.02, 0.98, KNOTS))
     basis, _ = np.linalg.qr(spline_basis(x, knots))
-    projected = np.asarray(basis.T @ values.astype(np.float64))
-    total = np.asarray(values.multiply(values).sum(axis=0), dtype=np.float64).ravel()
-    mean = np.asarray(values.mean(axis=0), dtype=np.float64).ravel()
+    projected = np.asarray(basis.T @ values)
+    total = np.asarray(values.multiply(values).sum(axis=0)).ravel()
+    mean = np.asarray(values.mean(axis=0)).ravel()
     variance = np.maximum(total - n * mean**2, 0.0)
     explained = np.clip((projected**2).sum(axis=0) - n * mean**2, 0.0, variance)
     flat = variance <= 1e-12 * np.maximum(total, 1e-300)
@@ -76,7 +78,7 @@ def trends(values: sp.csr_matrix, time: NDArray[Any]) -> Trends:
     free, rest = basis.shape[1] - 1, n - basis.shape[1]
     f = share / free / np.maximum((1 - share) / rest, 1e-300)
     centred = x - x.mean()
-    correlation = np.asarray(values.T @ centred, dtype=np.float64).ravel()
+    correlation = np.asarray(values.T @ centred).ravel()
     correlation = np.divide(correlation, np.sqrt(variance * (centred**2).sum()), out=np.zeros(len(f)), where=~flat)
 
     at = np.quantile(x, np.linspace(0, 1, GRID))
