@@ -98,7 +98,7 @@ def biology(template_assembled: SmallRun, tmp_path_factory: pytest.TempPathFacto
 def test_markers_trajectory_and_enhancement_are_shown(biology: SmallRun) -> None:
     html, _ = make_report(biology)
     page = Page(html)
-    assert "1 (0.12) → 2 (0.5)" in page.text
+    assert "1 (0.12) → 2 (0.50)" in page.text
     assert "3 spots cannot be reached" in page.text
     assert "rising: G0; falling: G1, G2" in page.text
     assert "Of 19 genes, it explains 5 % or more of the variance over spots of 7" in page.text

@@ -144,7 +144,17 @@ def test_shades_run_over_the_percentiles_and_are_grey_where_nothing_is_known() -
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(1448.7, "1,449"), (12.345, "12.3"), (0.04912, "0.049"), (7.0, "7"), (math.nan, "–"), (None, "–")],
+    [
+        (1448.7, "1,449"),
+        (99.96, "100"),
+        (12.345, "12.3"),
+        (12.02, "12.0"),
+        (7.0, "7"),
+        (0.801, "0.80"),
+        (0.04912, "0.049"),
+        (math.nan, "–"),
+        (None, "–"),
+    ],
 )
 def test_narrow_columns_have_short_numbers(value: float | None, text: str) -> None:
     assert brief(value) == text

@@ -61,6 +61,23 @@ def test_scores_that_failed_leave_the_section_in() -> None:
     assert (only.sample, only.text) == ("A", "without scores: the comparison with its labels failed")
 
 
+def test_a_member_of_an_ensemble_that_failed_is_told_and_not_what_waited_for_it() -> None:
+    failures = [{"stage": "train", "id": "pair", "exit": "137", "message": "Killed"}]
+    left = summaries(*((stage, "pair") for stage in (*NEEDED[NEEDED.index("domains") :], "evaluate")))
+    found = missing_samples(Asked(SAMPLES, failures), {"A"}, left)
+    assert [(m.sample, m.stage, m.text, m.message) for m in found] == [
+        (sample, "train", "not analysed: training failed", "Killed") for sample in "BC"
+    ]
+
+
+def test_figures_that_failed_leave_the_section_in() -> None:
+    failures = [{"stage": "figures", "id": "pair", "exit": "1", "message": "no font"}]
+    found = missing_samples(Asked(SAMPLES, failures), {"A", "B", "C"}, summaries())
+    assert [tuple(m) for m in found] == [
+        (sample, "figures", "without figures: drawing them failed", "no font") for sample in "BC"
+    ]
+
+
 @pytest.mark.parametrize("content", ["[]", '{"samples": []}', '{"samples": [{"sample": "A"}], "failures": []}', "{"])
 def test_other_files_are_refused(tmp_path: Path, content: str) -> None:
     (tmp_path / "asked.json").write_text(content)

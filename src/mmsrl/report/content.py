@@ -92,6 +92,10 @@ class Asked:
     failures: Sequence[Mapping[str, Any]]
     """Tasks that failed for good: ``stage``, ``id`` of sample or unit, ``exit``, ``message``."""
 
+    def failed(self, stage: str, id: str) -> bool:
+        """Tell whether a task of a stage is known to have failed for good."""
+        return any((task["stage"], task["id"]) == (stage, id) for task in self.failures)
+
     def message(self, stage: str, id: str) -> str:
         """Return what the task of a stage said; empty where that is not known."""
         said = (task["message"] for task in self.failures if (task["stage"], task["id"]) == (stage, id))
@@ -206,13 +210,12 @@ def show(value: Any) -> str:
 
 
 def brief(value: float | None) -> str:
-    """Write a number for a narrow column: whole from 100 on, else three significant digits, two below 1."""
+    """Write a number for a narrow column: whole from 100 on, else three significant digits, two below 1.
+
+    Zeros at the end count as digits: in a column .80 stands beside .87.
+    """
     if value is None or not math.isfinite(value):
         return "–"
-    return (
-        f"{value:,.0f}"
-        if abs(value) >= 100 or value == round(value)
-        else f"{value:.2g}"
-        if abs(value) < 1
-        else f"{value:.3g}"
-    )
+    if abs(value) >= 100 or value == round(value):
+        return f"{value:,.0f}"
+    return f"{value:#.{2 if abs(value) < 1 else 3}g}".removesuffix(".")

@@ -119,8 +119,8 @@ def _qc(said: Any) -> Paragraph:
         f"spots with a total count below {said('qc', 'min_counts')}" if said("qc", "min_counts") else "",
         f"spots with a number of detected genes below {said('qc', 'min_genes')}" if said("qc", "min_genes") else "",
         f"spots with more than {said('qc', 'max_pct_mt')} % mitochondrial counts" if said("qc", "max_pct_mt") else "",
-        f"spots more than {said('qc', 'nmads')} median absolute deviations from the median of log counts, log genes "
-        "or mitochondrial percentage"
+        f"spots more than {said('qc', 'nmads')} median absolute deviations below the median of log counts or log "
+        "genes, or above that of mitochondrial percentage"
         if said("qc", "nmads")
         else "",
         f"genes detected in fewer than {said('qc', 'min_spots')} spots" if said("qc", "min_spots") else "",

@@ -49,13 +49,29 @@ def missing_samples(asked: Asked, found: Collection[str], summaries: Mapping[tup
             if stage not in SAMPLE_STAGES and at_fault:
                 text, message = f"not analysed, as {', '.join(at_fault)} of its group {unit} could not be", ""
             else:
+                stage = _at_fault(stage, entry, asked)
                 text = f"not analysed: {STAGES[stage].lower()} failed"
                 message = asked.message(stage, sample if stage in SAMPLE_STAGES else unit)
             missing.append(Missing(sample, stage, text, message))
-        elif entry["labelled"] and ("evaluate", unit) not in summaries:
+            continue
+        if entry["labelled"] and ("evaluate", unit) not in summaries:
             text = "without scores: the comparison with its labels failed"
             missing.append(Missing(sample, "evaluate", text, asked.message("evaluate", unit)))
+        if asked.failed("figures", unit):
+            text = "without figures: drawing them failed"
+            missing.append(Missing(sample, "figures", text, asked.message("figures", unit)))
     return missing
+
+
+def _at_fault(stage: str, entry: Mapping[str, Any], asked: Asked) -> str:
+    """Return the stage that kept ``stage`` from being started, or ``stage`` itself.
+
+    A member of an ensemble that fails leaves no summary missing, as only the first one's is kept; what waits for all
+    members is never started.
+    """
+    earlier = NEEDED[: NEEDED.index(stage) + 1]
+    keys = [(name, entry["sample"] if name in SAMPLE_STAGES else entry["unit"]) for name in earlier]
+    return next((name for name, id in keys if asked.failed(name, id)), stage)
 
 
 def _first_missing(entry: Mapping[str, Any], summaries: Mapping[tuple[str, str], Any]) -> str:

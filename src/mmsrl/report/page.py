@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import zlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -75,7 +76,8 @@ def unit_content(
     store
         Takes the figures and tables.
     """
-    key = "unit-" + slug(unit)
+    # Other names may come to the same id: P1.1 and P1-1.
+    key = f"unit-{slug(unit)}" + ("" if slug(unit) == unit else f"-{zlib.crc32(unit.encode()):08x}")
     colors = {name: color for sample in samples for name, color in sample.section.colors.items()}
     colors = {name: colors[name] for name in natural_order(colors)}
     labels = [label for sample in samples for label in sample.section.domains]
