@@ -5,6 +5,20 @@ include { PLAN ; checkCommand } from './subworkflows/local/plan/main'
 include { failures } from './subworkflows/local/failures/main'
 include { helpText } from './subworkflows/local/help/main'
 
+// null, '' and 'null' are all "not given", as in the check (src/mmsrl/check/params.py).
+def isGiven(value) {
+    return !(value in [null, '', 'null'])
+}
+
+// A number that the workflow is built from: where the check is a task, it comes after that.
+def wholeNumber(String name, value, long fallback, long least) {
+    def text = value instanceof Number ? value.toLong().toString() : isGiven(value) ? value.toString().trim() : fallback.toString()
+    if (!(text ==~ /\d{1,18}/) || text.toLong() < least) {
+        error("--${name} must be a whole number, at least ${least}, not '${text}'")
+    }
+    return text.toLong()
+}
+
 workflow {
     main:
     began = workflow.start.toInstant().toEpochMilli()
@@ -24,8 +38,9 @@ workflow {
         weights = params.backbone_weights ? file(params.backbone_weights, checkIfExists: true, glob: false) : []
         // The default's members are all combinations of its constants (src/mmsrl/train/presets.py), each a matter of
         // seconds; the published models are trained once unless more is asked for.
-        n_seeds = (params.n_seeds ?: (params.preset == 'default' ? 12 : 1)).toInteger()
-        seeds = (0..<n_seeds).collect { member -> params.seed.toLong() + member }
+        n_seeds = wholeNumber('n_seeds', params.n_seeds, isGiven(params.preset) && params.preset != 'default' ? 1 : 12, 1)
+        first_seed = wholeNumber('seed', params.seed, 0, 0)
+        seeds = (0..<n_seeds).collect { member -> first_seed + member }
         gene_sets = params.gene_sets ? file(params.gene_sets, checkIfExists: true, glob: false) : []
         MMSRL(PLAN.out.sections, weights, channel.value(gene_sets), seeds, PLAN.out.code, channel.value(params_json), trace, began, workflow.workDir)
         MMSRL.out.report.subscribe { file -> reports << file }

@@ -39,7 +39,9 @@ def tool() -> str:
 
 @pytest.fixture(scope="session", params=["cpu", "cuda"])
 def image(request: pytest.FixtureRequest, tool: str) -> str:
-    subprocess.run([ROOT / "containers/build", request.param], check=True, env={**os.environ, "TOOL": tool})
+    # Named as the pipeline names them, also where REGISTRY is set for a push that comes later.
+    environment = {**os.environ, "TOOL": tool, "REGISTRY": "docker.io"}
+    subprocess.run([ROOT / "containers/build", request.param], check=True, env=environment)
     return f"docker.io/mmsrl/mmsrl:{__version__}-{request.param}"
 
 

@@ -46,7 +46,6 @@ FORMATS = {
     "ingest/matrix.py",
     "ingest/positions.py",
     "ingest/zarr.py",
-    "markers/gene_sets.py",
     "report/content.py",
     "report/pictures.py",
     "train/checkpoint.py",

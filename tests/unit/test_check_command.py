@@ -82,6 +82,19 @@ def test_all_faults_are_told_at_once_and_nothing_is_written(here):
     ]
 
 
+def test_gene_sets_are_looked_into_before_anything_is_computed(here):
+    sheet = "sample,spaceranger_dir\na,a\n"
+    path = here / "sets.gmt"
+    given = {"input": "sheet.csv", "outdir": "out", "gene_sets": str(path)}
+    (here / "params.json").write_text(json.dumps(given))
+    path.write_text("one,of,commas\n")
+    result = check(here, sheet)
+    assert result.exit_code == 2 and "sets.gmt: line 1 is no gene set" in result.output
+    assert check(here, sheet, "--no-check-files").exit_code == 0
+    path.write_text("set\tabout it\tGeneA\n")
+    assert check(here, sheet).exit_code == 0
+
+
 def test_where_files_cannot_be_seen_paths_stay_as_written(here):
     result = check(here, "sample,h5ad,truth\nx,far/x.h5ad,s3://b/t.csv\n", "--no-check-files")
     assert result.exit_code == 0, result.output

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmsrl.check.params import check_params, preset_problems, seed_problems
+from mmsrl.check.params import backbone_problems, check_params, preset_problems, seed_problems
 from mmsrl.parameters import PARAMETERS
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "nextflow_schema.json").read_text(encoding="utf-8"))
@@ -159,3 +159,15 @@ def test_anything_gives_values_of_the_right_type_or_a_message(given):
     if not problems:
         assert all(params[p.name] is None or isinstance(params[p.name], kinds[p.type]) for p in PARAMETERS)
     assert all("\n" not in problem for problem in problems)
+
+
+@pytest.mark.parametrize(
+    ("backbone", "named"),
+    [("efficientnet_lite0+texture", "none"), ("timm/resnet18+timm/resnet34", "2"), ("timm/resnet18+texture", None)],
+)
+def test_weights_are_of_one_model_of_timm(backbone, named):
+    params, problems = checked(backbone=backbone, backbone_weights="w.pt", backbone_options="init_values=1")
+    assert problems == []
+    found = backbone_problems(params)
+    assert len(found) == (0 if named is None else 2)
+    assert all(f"--backbone {backbone} names {named}: leave it out" in problem for problem in found)

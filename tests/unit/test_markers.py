@@ -12,11 +12,12 @@ from click.testing import CliRunner
 from planted import BANDS, MARKERS, domains_csv, section
 
 from mmsrl._errors import InputError
+from mmsrl._gene_sets import read_gmt
 from mmsrl._thinning import split_counts
 from mmsrl.markers.api import _first, markers
 from mmsrl.markers.cli import main
 from mmsrl.markers.expression import by_domain
-from mmsrl.markers.gene_sets import over_represented, read_gmt
+from mmsrl.markers.gene_sets import over_represented
 from mmsrl.markers.lattice import adjacency, contacts, morans_i
 from mmsrl.markers.ranks import rank_sums
 
@@ -68,7 +69,9 @@ def test_contacts_are_counted_and_compared_with_shuffles():
     bands = (points[:, 0] // 4).astype(int)
     found = contacts(bands, graph, 3, seed=0)
     np.testing.assert_array_equal(found.observed, found.observed.T)
-    assert found.observed.sum() == graph.nnz == pytest.approx(found.expected.sum())
+    # Every pair once, also those within a domain.
+    assert np.triu(found.observed).sum() == graph.nnz / 2 == pytest.approx(np.triu(found.expected).sum())
+    assert found.observed[0, 0] == 4 * 11 + 3 * 12
     assert found.observed[0, 1] == found.observed[1, 2] == 12
     assert found.observed[0, 2] == 0
     assert found.z[0, 0] > 5
@@ -150,6 +153,14 @@ def test_a_section_without_a_domain_has_no_gene_up_in_it():
     own = found.genes[found.genes["marker"] & (found.genes["domain"] == "1")]
     assert len(own) and (own["samples_up"] == 1).all()
     assert "1" not in set(found.neighbours["domain"][found.neighbours["sample"] == "b"])
+
+
+def test_a_section_in_one_domain_has_no_gene_up_in_it():
+    one, other = section("a", 0), section("b", 1)
+    other = other[other.obs["domain"] == "1"].copy()
+    found = markers([one, other], seed=0)
+    own = found.genes[found.genes["marker"] & (found.genes["domain"] == "1")]
+    assert len(own) and (own["samples_up"] == 1).all()
 
 
 def test_domains_of_uncorrected_sections_are_found_again_uncorrected():

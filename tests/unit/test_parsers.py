@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from mmsrl._alignment import read_alignment
 from mmsrl._errors import InputError
+from mmsrl._gene_sets import read_gmt
 from mmsrl.check.truth import check_truth
 from mmsrl.evaluate.truth import read_truth
-from mmsrl.markers.gene_sets import read_gmt
 
 any_bytes = st.binary(max_size=200) | st.text(alphabet="ab1,;.\"'\t\n\r -[]{}:é\x00barcodelabelmatrixoligo").map(
     str.encode

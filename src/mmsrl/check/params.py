@@ -107,6 +107,25 @@ def preset_problems(params: Mapping[str, Any]) -> list[str]:
     return problems
 
 
+def backbone_problems(params: Mapping[str, Any]) -> list[str]:
+    """Return one line for each setting of a model of timm where ``backbone`` does not name exactly one.
+
+    Parameters
+    ----------
+    params
+        Typed, from :func:`check_params`.
+    """
+    models = [part for part in params["backbone"].split("+") if part.startswith("timm/")]
+    if len(models) == 1:
+        return []
+    return [
+        f"--{name} is for one model of timm, and --backbone {params['backbone']} names {len(models) or 'none'}: "
+        "leave it out, or give timm/ and the name of the model"
+        for name in ("backbone_weights", "backbone_options")
+        if params[name] is not None
+    ]
+
+
 def seed_problems(params: Mapping[str, Any], schema: Mapping[str, Any]) -> list[str]:
     """Return a line where a member of the ensemble would have a seed beyond the last that there is.
 

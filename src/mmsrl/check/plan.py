@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from mmsrl._errors import InputError
+from mmsrl._gene_sets import read_gmt
 from mmsrl.check.files import PATH_COLUMNS, absolute, check_files
 from mmsrl.check.fingerprint import fingerprints
-from mmsrl.check.params import check_params, preset_problems, seed_problems
+from mmsrl.check.params import backbone_problems, check_params, preset_problems, seed_problems
 from mmsrl.check.problems import report
 from mmsrl.check.rows import Section, check_rows
 from mmsrl.check.table import read_table
@@ -46,7 +47,7 @@ def make_plan(sheet: Path, given: Mapping[str, Any], schema_dir: Path, *, look_a
     """
     schema = _schema(schema_dir, "nextflow_schema.json")
     params, complaints = check_params(given, schema)
-    complaints = complaints or preset_problems(params) + seed_problems(params, schema)
+    complaints = complaints or preset_problems(params) + backbone_problems(params) + seed_problems(params, schema)
     messages = []
     if complaints:
         headline = f"{len(complaints)} wrong parameter{'s' if len(complaints) > 1 else ''}"
@@ -63,6 +64,13 @@ def make_plan(sheet: Path, given: Mapping[str, Any], schema_dir: Path, *, look_a
             messages.append(report(problems, sheet.name, table.unit))
     except InputError as error:
         messages.append(str(error))
+    # Read last of all in a run, by the markers: a fault in it would cost all that was computed before.
+    gene_sets = params["gene_sets"]
+    if look_at_files and isinstance(gene_sets, str) and Path(gene_sets).is_file():
+        try:
+            read_gmt(Path(gene_sets))
+        except InputError as error:
+            messages.append(str(error))
     if messages:
         raise InputError("\n".join(messages))
 

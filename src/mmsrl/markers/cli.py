@@ -30,9 +30,9 @@ def main(
     """Find the genes of each domain, genes that follow the tissue, gene sets, and which domains adjoin."""
     from mmsrl._errors import InputError
     from mmsrl._files import write_summary, write_text
+    from mmsrl._gene_sets import read_gmt
     from mmsrl._sections import read_unit
     from mmsrl.markers.api import markers
-    from mmsrl.markers.gene_sets import read_gmt
 
     sets = read_gmt(gene_sets) if gene_sets else None
     try:

@@ -23,10 +23,17 @@ def contentsOf(java.nio.file.Path source) {
         return ''
     }
     def found = []
-    source.eachFileRecurse(groovy.io.FileType.FILES) { file ->
-        if (!file.name.startsWith('.')) {
-            found << "${source.relativize(file)} ${file.size()} ${file.lastModified()}".toString()
+    try {
+        source.eachFileRecurse(groovy.io.FileType.FILES) { file ->
+            // A link to nothing has no size; whether the file is needed is for ingest to say.
+            if (!file.name.startsWith('.') && file.exists()) {
+                found << "${source.relativize(file)} ${file.size()} ${file.lastModified()}".toString()
+            }
         }
+    }
+    catch (java.nio.file.AccessDeniedException _e) {
+        // So it is with a folder that may not be read: what was seen before it has to do.
+        found << 'not all of it'
     }
     return found.sort().join('\n').md5()
 }
