@@ -109,10 +109,20 @@ def test_editing_a_function_runs_its_stage_and_what_comes_after(project: Project
     assert set(run.tasks) == set(first.tasks)
 
 
+def test_what_is_empty_has_its_default(project: Project, tmp_path: Path) -> None:
+    empty = dict.fromkeys(("max_pct_mt", "image_cache", "device", "seed", "preset", "report_title", "root"), "")
+    (tmp_path / "params.json").write_text(json.dumps(empty | {"spatialdata": "null", "readout": "null"}))
+    run = project.run("-params-file", tmp_path / "params.json", "--n_seeds", "1")
+    assert run.status == 0, run.text
+    assert set(run.tasks.values()) == {"COMPLETED"} and any(name.startswith("REPORT") for name in run.tasks)
+
+
 def test_a_file_that_changes_within_a_section_is_read_again(project: Project, tmp_path: Path) -> None:
     # A path may hold what a shell would take for a pattern.
     section = tmp_path / "run[1] {a}" / "tiny"
     shutil.copytree(project.root / "tests/data/tiny", section)
+    # A copy may have lost what a link led to; whether that is needed is for ingest to say.
+    (section / "spatial/aligned_fiducials.jpg").symlink_to("nowhere.jpg")
     row = f"tiny,{section},{section}/truth.csv,3"
     (tmp_path / "sheet.csv").write_text(f"sample,spaceranger_dir,truth,n_domains\n{row}\n")
 
