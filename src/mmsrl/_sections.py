@@ -158,20 +158,24 @@ def in_pitches(adata: ad.AnnData) -> np.ndarray:
     return points / pitch
 
 
+def _pitch_um(adata: ad.AnnData) -> float:
+    return float(adata.uns.get(_keys.UNS, {}).get(_keys.PITCH_UM, np.nan))
+
+
 def graph_places(adata: ad.AnnData) -> np.ndarray:
     """Return the coordinates on which the default's graph is built, (n, 2) float64: its widths are in their unit.
 
     That is a spot pitch, but no more than that of Visium where spots lie further apart (legacy Spatial Transcriptomics:
     200 µm): tissue is as finely built beneath a coarse array.
     """
-    pitch_um = float(adata.uns.get(_keys.UNS, {}).get(_keys.PITCH_UM, np.nan))
+    pitch_um = _pitch_um(adata)
     widest = geometry.VISIUM_PITCH_UM
     return in_pitches(adata) * (pitch_um / widest if pitch_um > widest else 1.0)
 
 
 def image_places(adata: ad.AnnData) -> np.ndarray:
     """Return the coordinates by which tissue is held out to judge the image: :func:`mmsrl.heldout.in_block_unit`."""
-    return in_block_unit(in_pitches(adata), float(adata.uns.get(_keys.UNS, {}).get(_keys.PITCH_UM, np.nan)))
+    return in_block_unit(in_pitches(adata), _pitch_um(adata))
 
 
 def common_genes(sections: Sequence[ad.AnnData]) -> list[str]:

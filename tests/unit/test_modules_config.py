@@ -13,7 +13,7 @@ CONFIG = (Path(__file__).parents[2] / "conf/modules.config").read_text(encoding=
 COMMANDS = [stage for stage in STAGES if stage not in WORKFLOW_GROUPS]
 
 ONE_FOR_ONE = """\
-.findAll { key -> !(params[key] in [null, '', 'null']) }
+.findAll { key -> !(params[key] in task.ext.unset) }
 .collect { key -> "--${key.replace('_', '-')} ${params[key]}" }
 .join(' ')"""
 """What is not set is left out, so that the command's own default holds; the rest is passed with its value."""

@@ -34,10 +34,8 @@ def test_samples_and_genes_of_any_name_are_read(tmp_path: Path) -> None:
     path.write_text("sample,barcode,domain,domain_confidence\nNA,nan,None,0.5\nnull,NULL,1,\n")
     table = read_table(path, "domains", ("sample",), text=("sample", "barcode", "domain"))
     assert table.iloc[:, :3].to_numpy().tolist() == [["NA", "nan", "None"], ["null", "NULL", "1"]]
-    assert table["domain_confidence"].dtype == np.float64 and table["domain_confidence"].isna().tolist() == [
-        False,
-        True,
-    ]
+    confidence = table["domain_confidence"]
+    assert confidence.dtype == np.float64 and confidence.isna().tolist() == [False, True]
 
 
 def command_lines(run: SmallRun) -> dict[str, tuple[click.Command, list[str], str]]:

@@ -199,22 +199,16 @@ def _assemble(sample: str, parts: _Parts, messages: list[dict[str, str]]) -> Ann
     stacked = positions.check_coordinates(spatial, parts.counts.barcodes, parts.source, parts.max_stacked)
     if stacked:
         messages.append(_warning(stacked))
-    rows = obs.get(_keys.ARRAY_ROW), obs.get(_keys.ARRAY_COL)
-    if rows[0] is not None and rows[1] is not None:
-        positions.check_array(
-            rows[0].to_numpy(np.int64),
-            rows[1].to_numpy(np.int64),
-            parts.counts.barcodes,
-            parts.source,
-            parts.max_stacked,
-        )
+    row, col = obs.get(_keys.ARRAY_ROW), obs.get(_keys.ARRAY_COL)
+    if row is not None and col is not None:
+        positions.check_array(row.to_numpy(), col.to_numpy(), parts.counts.barcodes, parts.source, parts.max_stacked)
     counts = _gene_expression(parts.counts, messages)
     features = counts.features
     genomes = [genome for genome in features["genome"].unique() if genome]
     if len(genomes) > 1:
         messages.append(_info(f"several genomes ({', '.join(genomes)}): all genes are kept, see var['genome']"))
 
-    measured = geometry.measure(spatial, *rows)
+    measured = geometry.measure(spatial, row, col)
     if not np.isfinite(measured.pitch):
         raise InputError(f"{parts.source}: only one spot; a section needs several")
     barcodes = [str(barcode) for barcode in counts.barcodes]

@@ -108,6 +108,12 @@ def _read_csv(path: Path) -> pd.DataFrame:
         raise InputError(f"{path.name}: empty or damaged ({error}); copy it anew") from error
 
 
+def _first_at(places: NDArray[Any]) -> NDArray[np.intp]:
+    """Return for each place, (n, 2), the first spot that is at the same one, (n,)."""
+    _, first, inverse = np.unique(places, axis=0, return_index=True, return_inverse=True)
+    return first[inverse.ravel()]
+
+
 def check_array(
     row: NDArray[np.int64], col: NDArray[np.int64], barcodes: NDArray[Any], source: str, max_stacked: float
 ) -> None:
@@ -121,10 +127,9 @@ def check_array(
         More than the share ``max_stacked`` of the spots has the place of another; names the file ``source`` and a spot.
         Not where places are so few that the columns tell nothing, as where all spots have row and column 0.
     """
-    _, first, inverse = np.unique(np.column_stack([row, col]), axis=0, return_index=True, return_inverse=True)
-    below = first[inverse.ravel()]
+    below = _first_at(np.column_stack([row, col]))
     taken = below != np.arange(len(row))
-    if taken.mean() > max_stacked and len(first) * MOST_JOINED > len(row):
+    if taken.mean() > max_stacked and (~taken).sum() * MOST_JOINED > len(row):
         spot = int(np.flatnonzero(taken)[0])
         raise InputError(
             f"{source}: {taken.sum()} of {len(taken)} spots have the array row and column of another, e.g. "
@@ -153,8 +158,7 @@ def check_coordinates(
             f"{source}: {bad.sum()} of {len(bad)} spots have no finite coordinates, e.g. {barcodes[bad][0]!r}; "
             "correct or remove them"
         )
-    _, first, inverse = np.unique(spatial, axis=0, return_index=True, return_inverse=True)
-    below = first[inverse.ravel()]
+    below = _first_at(spatial)
     stacked = below != np.arange(len(spatial))
     if not stacked.any():
         return None

@@ -36,7 +36,7 @@ def missing_samples(asked: Asked, found: Collection[str], summaries: Mapping[tup
     summaries
         Of the stages that ended well, by stage and id (sample or unit).
     """
-    ended = {entry["sample"]: _first_missing(entry, summaries) for entry in asked.samples}
+    ended = {entry["sample"]: _first_missing(entry, asked, summaries) for entry in asked.samples}
     missing = []
     for entry in asked.samples:
         sample, unit = entry["sample"], entry["unit"]
@@ -49,7 +49,6 @@ def missing_samples(asked: Asked, found: Collection[str], summaries: Mapping[tup
             if stage not in SAMPLE_STAGES and at_fault:
                 text, message = f"not analysed, as {', '.join(at_fault)} of its group {unit} could not be", ""
             else:
-                stage = _at_fault(stage, entry, asked)
                 text = f"not analysed: {STAGES[stage].lower()} failed"
                 message = asked.message(stage, sample if stage in SAMPLE_STAGES else unit)
             missing.append(Missing(sample, stage, text, message))
@@ -63,18 +62,10 @@ def missing_samples(asked: Asked, found: Collection[str], summaries: Mapping[tup
     return missing
 
 
-def _at_fault(stage: str, entry: Mapping[str, Any], asked: Asked) -> str:
-    """Return the stage that kept ``stage`` from being started, or ``stage`` itself.
+def _first_missing(entry: Mapping[str, Any], asked: Asked, summaries: Mapping[tuple[str, str], Any]) -> str:
+    """Return the first stage of a sample that left no summary, or of which a task failed.
 
-    A member of an ensemble that fails leaves no summary missing, as only the first one's is kept; what waits for all
-    members is never started.
+    A member of an ensemble that fails leaves no summary missing, as only the first one's is kept.
     """
-    earlier = NEEDED[: NEEDED.index(stage) + 1]
-    keys = [(name, entry["sample"] if name in SAMPLE_STAGES else entry["unit"]) for name in earlier]
-    return next((name for name, id in keys if asked.failed(name, id)), stage)
-
-
-def _first_missing(entry: Mapping[str, Any], summaries: Mapping[tuple[str, str], Any]) -> str:
-    """Return the first stage of a sample that left no summary."""
     keys = [(stage, entry["sample"] if stage in SAMPLE_STAGES else entry["unit"]) for stage in NEEDED]
-    return next((stage for stage, id in keys if (stage, id) not in summaries), NEEDED[-1])
+    return next((stage for stage, id in keys if (stage, id) not in summaries or asked.failed(stage, id)), NEEDED[-1])

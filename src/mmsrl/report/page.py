@@ -76,8 +76,9 @@ def unit_content(
     store
         Takes the figures and tables.
     """
-    # Other names may come to the same id: P1.1 and P1-1.
-    key = f"unit-{slug(unit)}" + ("" if slug(unit) == unit else f"-{zlib.crc32(unit.encode()):08x}")
+    key = f"unit-{slug(unit)}"
+    if slug(unit) != unit:  # as other names may be: P1.1 and P1-1
+        key += f"-{zlib.crc32(unit.encode()):08x}"
     colors = {name: color for sample in samples for name, color in sample.section.colors.items()}
     colors = {name: colors[name] for name in natural_order(colors)}
     labels = [label for sample in samples for label in sample.section.domains]
