@@ -122,6 +122,21 @@ def test_empty_bins_go_by_default():
     assert quality.result["quantiles_after"]["total_counts"][0] > 0
 
 
+@pytest.mark.parametrize(
+    ("platform", "advice"), [("visium_hd", "; larger bins (column bin_size) have more"), ("st", "")]
+)
+def test_shallow_sections_are_said_with_their_depth(platform, advice):
+    adata = section()
+    adata.uns["mmsrl"]["platform"] = platform
+    assert not quality_control(adata).messages
+    adata.X.data = np.minimum(adata.X.data, 1)
+    (message,) = quality_control(adata).messages
+    depth = np.median(np.asarray(adata.X.sum(axis=1)))
+    assert message["level"] == "warning"
+    assert message["text"].startswith(f"the median spot has {depth:.0f} counts: domains")
+    assert message["text"].partition(" follow noise")[2] == advice
+
+
 def test_spots_with_only_rare_genes_go_too():
     adata = section()
     counts = adata.X.toarray()

@@ -122,6 +122,22 @@ def test_same_input_gives_the_same_result() -> None:
     np.testing.assert_array_equal(one.spots.obsm["X_umap"], other.spots.obsm["X_umap"])
 
 
+def test_large_smooth_tissue_is_ordered_along_its_longest_way() -> None:
+    """Of so many spots neighbours are searched for approximately, and the slowest components are close to constant."""
+    rng = np.random.default_rng(0)
+    depth = np.sort(rng.uniform(size=8500))
+    names = [f"s{i}" for i in range(len(depth))]
+    adata = ad.AnnData(
+        sp.csr_matrix(rng.poisson(1.0, (len(depth), 20)).astype(np.float32)),
+        obs=pd.DataFrame({"domain": pd.Categorical(np.where(depth < 0.5, "1", "2"))}, index=names),
+        obsm={"X_mmsrl": np.column_stack([4 * depth, np.sin(3 * depth)]) + rng.normal(scale=0.02, size=(8500, 2))},
+        uns={"mmsrl": {"sample": "S"}},
+    )
+    found = trajectory(adata, root="domain:1")
+    assert found.facts["components"] == 1
+    assert spearmanr(adata.obs["pseudotime"], depth).statistic > 0.99
+
+
 def test_genes_that_rise_are_told_from_noise() -> None:
     found = trajectory(embedded(), root="domain:1")
     first = found.genes.head(5 * MARKERS)["gene"]

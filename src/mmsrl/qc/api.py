@@ -21,6 +21,11 @@ METRICS = ("total_counts", "n_genes_by_counts", "pct_counts_mt", "pct_counts_rib
 """Columns of `obs`, named as by :func:`scanpy.pp.calculate_qc_metrics`."""
 
 
+SHALLOW = 50
+"""Median counts below which a section is said to be shallow: with some 45 of 1,450, domains of the cortex meet labels
+less than half as well (``docs/accuracy.md``, 3 % of the molecules)."""
+
+
 class Quality(NamedTuple):
     """Outcome of quality control."""
 
@@ -119,6 +124,12 @@ def quality_control(
         messages.append({"level": "info", "text": text})
     keep &= ~empty
     kept = adata[keep, seen].copy()
+    depth = float(np.median(np.asarray(kept.X.sum(axis=1))))
+    if depth < SHALLOW:
+        text = f"the median spot has {depth:.0f} counts: domains and pseudotime of so few follow noise"
+        bins = kept.uns.get(_keys.UNS, {}).get(_keys.PLATFORM) == "visium_hd"
+        advice = "; larger bins (column bin_size) have more" if bins else ""
+        messages.append({"level": "warning", "text": text + advice})
     # Of genes, scanpy's figures were those before any filter.
     kept.var = kept.var[[column for column in kept.var if column not in _GENE_METRICS]].assign(
         n_cells_by_counts=seen_in[seen]

@@ -19,7 +19,7 @@ from mmsrl import _keys
 from mmsrl._errors import InputError
 from mmsrl._sections import sample_names, section_index, spot_table, stacked_counts, stacked_domains
 from mmsrl.expression import log_normalised
-from mmsrl.trajectory.root import Root, ends, parse, scaled_components, tip
+from mmsrl.trajectory.root import Root, ends, parse, pseudotime, scaled_components, tip
 from mmsrl.trajectory.trends import Trends, trends
 
 COMPONENTS = 15
@@ -103,10 +103,8 @@ def trajectory(
     else:
         at = _richer_end(part, points, counts[inside])
         rule = "of the two ends of the longest way in diffusion distance, the one around which more genes are detected"
-    part.uns["iroot"] = at
-    sc.tl.dpt(part, n_dcs=points.shape[1] + 1)
     time = np.full(spots.n_obs, np.nan, dtype=np.float32)
-    time[inside] = part.obs["dpt_pseudotime"].to_numpy(np.float32)
+    time[inside] = pseudotime(points, at)
     spots.obs[_keys.PSEUDOTIME] = time
     spots.obs["component"] = component.astype(np.int64)
     if n_components > 1:

@@ -62,8 +62,20 @@ def ends(points: NDArray[Any]) -> tuple[int, int]:
 def scaled_components(vectors: NDArray[Any], values: NDArray[Any]) -> NDArray[np.float64]:
     """Return diffusion components, (n, d), scaled so that their distance is the one of diffusion pseudotime.
 
-    Each but the first, which is constant, by λ / (1 - λ) (Haghverdi et al., Nature Methods 13, 845-848, 2016).
+    Each but the first, which is constant, by λ / (1 - λ) (Haghverdi et al., Nature Methods 13, 845-848, 2016), the sum
+    over walks of any length. λ comes in single precision, and is taken to be no nearer to 1 than that tells.
     """
-    weights = np.minimum(values[1:], 1 - 1e-9)
+    weights = np.minimum(np.asarray(values[1:], dtype=np.float64), 1 - 1e-6)
     scaled: NDArray[np.float64] = np.asarray(vectors[:, 1:], dtype=np.float64) * (weights / (1 - weights))
     return scaled
+
+
+def pseudotime(points: NDArray[np.float64], root: int) -> NDArray[np.float64]:
+    """Return the diffusion distance of all points, (n, d), to the root: (n,), 0 at the root and 1 furthest from it.
+
+    This is not scanpy's ``tl.dpt``: that gives components of an eigenvalue of .9994 or more the weight 1 in place of
+    λ / (1 - λ) of 1,666 and more, and so leaves out the longest ways of large, smooth tissue.
+    """
+    distance: NDArray[np.float64] = np.linalg.norm(points - points[root], axis=1)
+    distance /= distance.max()
+    return distance
