@@ -20,7 +20,6 @@ from mmsrl.qc import filters, gene_sets
 METRICS = ("total_counts", "n_genes_by_counts", "pct_counts_mt", "pct_counts_ribo", "pct_counts_hb")
 """Columns of `obs`, named as by :func:`scanpy.pp.calculate_qc_metrics`."""
 
-
 SHALLOW = 50
 """Median counts below which a section is said to be shallow: with some 45 of 1,450, domains of the cortex meet labels
 less than half as well (``docs/accuracy.md``, 3 % of the molecules)."""
@@ -124,7 +123,7 @@ def quality_control(
         messages.append({"level": "info", "text": text})
     keep &= ~empty
     kept = adata[keep, seen].copy()
-    depth = float(np.median(np.asarray(kept.X.sum(axis=1))))
+    depth = float(np.median(metrics["total_counts"][keep]))
     if depth < SHALLOW:
         text = f"the median spot has {depth:.0f} counts: domains and pseudotime of so few follow noise"
         bins = kept.uns.get(_keys.UNS, {}).get(_keys.PLATFORM) == "visium_hd"
