@@ -33,9 +33,9 @@ class Geometry(NamedTuple):
 def measure(coordinates: ArrayLike, array_row: ArrayLike | None = None, array_col: ArrayLike | None = None) -> Geometry:
     r"""Measure spot pitch and lattice.
 
-    The pitch is the median distance to the nearest other spot; on a lattice, the median distance between all lattice
-    neighbours. The latter is the same where spots lie exactly on the lattice, but is neither shortened by jitter (the
-    nearest of four noisy neighbours is nearer than the pitch) nor widened by fragments and missing spots.
+    On a lattice the pitch is the median distance between all lattice neighbours, which is neither shortened by jitter
+    (the nearest of four noisy neighbours is nearer than the pitch) nor widened by fragments and missing spots. Where
+    there is no lattice, as of cells, it is their :func:`neighbour_distance`.
 
     The lattice is told from the directions of the bonds between neighbours, by the global bond-orientational order
     Ψₘ = \|mean exp(i·m·θ)\| (Nelson and Halperin, Phys. Rev. B 19, 2457, 1979): Ψ₆ is 1 and Ψ₄ 0 on a hexagonal
@@ -67,7 +67,23 @@ def measure(coordinates: ArrayLike, array_row: ArrayLike | None = None, array_co
     lattice = lattice_of_bonds(neighbour_bonds(points, FIRST_SHELL * lattice_pitch))
     if lattice == "none" and array_row is not None and array_col is not None:
         lattice = lattice_of_indices(array_row, array_col)
-    return Geometry(float(np.median(nearest)) if lattice == "none" else lattice_pitch, lattice)
+    return Geometry(neighbour_distance(points) if lattice == "none" else lattice_pitch, lattice)
+
+
+def neighbour_distance(points: ArrayLike, k: int = 6) -> float:
+    """Return the median distance of points, (n, 2), to each of their ``k`` nearest others; NaN for fewer than two.
+
+    On lattices, hexagonal or square, it is the pitch. Of irregular points it is a length of their density ρ: .98/√ρ
+    where they are random and up to 1.07/√ρ, the pitch of the hexagonal lattice, where they keep apart; the distance to
+    the nearest alone is half of that and depends on how evenly they lie. Holes and borders change it little, as a
+    median of distances nearby. Points at one place count once.
+    """
+    places = np.unique(np.asarray(points, dtype=np.float64), axis=0)
+    k = min(k, len(places) - 1)
+    if k < 1:
+        return float("nan")
+    distances, _ = cKDTree(places).query(places, k=list(range(2, k + 2)))
+    return float(np.median(distances))
 
 
 def nearest_distances(points: NDArray[np.float64]) -> NDArray[np.float64]:

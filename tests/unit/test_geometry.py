@@ -71,7 +71,7 @@ def test_irregular_points_have_no_lattice(n):
         points = np.random.default_rng(seed).random((n, 2)) * 1000
         measured = geometry.measure(points)
         assert measured.lattice == "none"
-        assert measured.pitch == pytest.approx(np.median(geometry.nearest_distances(points)))
+        assert measured.pitch == geometry.neighbour_distance(points)
 
 
 def test_locally_ordered_but_unaligned_grains_have_no_lattice():
@@ -106,3 +106,26 @@ def test_too_few_or_coinciding_spots():
 def test_a_doubled_spot_does_not_count_as_distance_zero():
     points, _, _ = planted("square", 6, 6)
     assert geometry.measure(np.concatenate([points, points[:3]])) == (pytest.approx(PITCH), "square")
+
+
+@pytest.mark.parametrize("lattice", ["hexagonal", "square"])
+@pytest.mark.parametrize("kept", [1.0, 0.9])
+def test_neighbour_distance_is_the_pitch_of_a_lattice(lattice, kept):
+    points, row, col = planted(lattice, 30, 30)
+    hole = np.hypot(row - 15, col - 15) < 6
+    keep = np.random.default_rng(0).random(len(points)) < kept
+    assert geometry.neighbour_distance(points[keep & ~hole]) == pytest.approx(PITCH, rel=0.03)
+
+
+def test_neighbour_distance_of_cells_is_a_length_of_their_density():
+    rng = np.random.default_rng(0)
+    for n in (500, 8000):
+        random = rng.random((n, 2)) * 1000
+        assert geometry.neighbour_distance(random) == pytest.approx(0.98 * 1000 / np.sqrt(n), rel=0.05)
+    assert geometry.neighbour_distance(np.concatenate([random, random])) == geometry.neighbour_distance(random)
+    assert geometry.neighbour_distance(random * 7 - 3) == pytest.approx(7 * geometry.neighbour_distance(random))
+
+
+def test_neighbour_distance_of_few_points():
+    assert geometry.neighbour_distance([[0, 0], [3, 4]]) == 5
+    assert np.isnan(geometry.neighbour_distance([[1, 1], [1, 1]]))
