@@ -120,6 +120,7 @@ def test_empty_bins_go_by_default():
     assert quality.adata.n_obs == 58
     assert quality.result["quantiles_before"]["total_counts"][0] == 0
     assert quality.result["quantiles_after"]["total_counts"][0] > 0
+    assert any("2 of 60 spots have no counts and are removed" in message["text"] for message in quality.messages)
 
 
 @pytest.mark.parametrize(

@@ -95,6 +95,9 @@ def quality_control(
     if not masks["mt"].any():
         level = "warning" if max_pct_mt is not None else "info"
         messages.append({"level": level, "text": f"no mitochondrial gene among {adata.n_vars} (species {species})"})
+    bare = int((metrics["total_counts"] == 0).sum())
+    if bare and min_counts > 0:
+        messages.append({"level": "info", "text": f"{bare} of {adata.n_obs} spots have no counts and are removed"})
     fixed = _fixed_filters(adata, metrics, min_counts, min_genes, max_pct_mt)
     keep, removals = filters.apply_filters(fixed, metrics)
     if nmads is not None:
