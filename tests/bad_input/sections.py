@@ -70,7 +70,7 @@ def _not_zarr(folder: Path) -> list[str]:
     return ["ingest", "--id", "S1", "--spatialdata", str(folder / "s.zarr")]
 
 
-def _h5ad(change: Callable[[ad.AnnData], Any]) -> Callable[[Path], list[str]]:
+def _h5ad(change: Callable[[ad.AnnData], Any], *more: str) -> Callable[[Path], list[str]]:
     def make(folder: Path) -> list[str]:
         rng = np.random.default_rng(0)
         adata = ad.AnnData(
@@ -81,7 +81,7 @@ def _h5ad(change: Callable[[ad.AnnData], Any]) -> Callable[[Path], list[str]]:
         )
         changed = change(adata)
         (changed if isinstance(changed, ad.AnnData) else adata).write_h5ad(folder / "s.h5ad")
-        return ["ingest", "--id", "S1", "--h5ad", str(folder / "s.h5ad")]
+        return ["ingest", "--id", "S1", "--h5ad", str(folder / "s.h5ad"), *more]
 
     return make
 
@@ -147,5 +147,7 @@ CASES = (
     Case("an h5ad with three coordinates", _h5ad(lambda a: a.obsm.update(spatial=np.zeros((N, 3))))),
     Case("an h5ad with the array row of some spots", _h5ad(lambda a: _array_row(a, [1.0] * (N - 1) + [np.nan]))),
     Case("an h5ad of several sections", _h5ad(lambda a: ad.concat([a, a, a, a], index_unique="-"))),
+    Case("a pitch that contradicts the scale", _h5ad(lambda a: None, "--pitch-um", "100", "--um-per-px", "1")),
+    Case("an h5ad of controls alone", _h5ad(lambda a: setattr(a, "var_names", [f"Blank-{k}" for k in range(5)]))),
     Case("an h5ad without spots", _h5ad(lambda a: a[:0].copy())),
 )

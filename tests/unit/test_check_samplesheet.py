@@ -134,3 +134,15 @@ def test_all_faults_are_told_at_once_in_the_order_of_the_rows(tmp_path):
     lines = complaints(path).splitlines()
     assert lines[0] == "6 problems in sheet.csv"
     assert [line.split(",")[1].split(":")[0] for line in lines[1:]] == [f" row {n}" for n in (1, 2, 2, 3, 4, 4)]
+
+
+def test_scale_is_typed(tmp_path):
+    row = {"sample": "a", "h5ad": "/x.h5ad", "platform": "dbit", "pitch_um": "2e1", "um_per_px": ".5"}
+    for suffix in FORMATS:
+        (section,), problems = check_rows(read_table(write(tmp_path / f"sheet{suffix}", [row])), SCHEMA)
+        assert not problems
+        assert (section["platform"], section["pitch_um"], section["um_per_px"]) == ("dbit", 20.0, 0.5)
+    for wrong in ("nan", "inf", "1e999", "0", "-3", "20um"):
+        assert f"value '{wrong}': must be a number of micrometres above 0" in complaints(
+            write(tmp_path / "sheet.csv", [row | {"pitch_um": wrong}])
+        )

@@ -66,7 +66,7 @@ def test_everything_is_typed_and_described(module):
     for channel in channels:
         for element in channel if isinstance(channel, list) else [channel]:
             for about in element.values():
-                assert about["type"] in ("map", "file", "string", "integer", "list")
+                assert about["type"] in ("map", "file", "string", "integer", "float", "list")
                 assert about["description"].endswith(".")
 
 

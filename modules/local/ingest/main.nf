@@ -4,7 +4,7 @@ process INGEST {
     container 'mmsrl/mmsrl:0.1.0-cpu'
 
     input:
-    tuple val(meta), path(source, stageAs: 'source/*'), val(bin_size) // Space Ranger outs, a tar of it, .h5ad or .zarr; [] or µm
+    tuple val(meta), path(source, stageAs: 'source/*'), val(bin_size), val(platform), val(pitch_um), val(um_per_px) // source: Space Ranger outs, a tar of it, .h5ad or .zarr; the values: [] where not given
     val code // fingerprint of the stage's code and of the files in a folder; it only has to be part of the task's hash
 
     output:
@@ -18,9 +18,10 @@ process INGEST {
     script:
     def args = task.ext.args ?: ''
     def from = source.name.endsWith('.h5ad') ? '--h5ad' : source.name.endsWith('.zarr') ? '--spatialdata' : '--spaceranger-dir'
-    def bin = bin_size ? "--bin-size ${bin_size}" : ''
+    def given = ['bin-size': bin_size, platform: platform, 'pitch-um': pitch_um, 'um-per-px': um_per_px]
+    def stated = given.findAll { _name, value -> value }.collect { name, value -> "--${name} ${value}" }.join(' ')
     """
-    mmsrl-ingest --id ${meta.id} ${from} ${source} ${bin} ${args}
+    mmsrl-ingest --id ${meta.id} ${from} ${source} ${stated} ${args}
 
     mmsrl-versions --process "${task.process}" anndata scanpy h5py > versions.yml
     """

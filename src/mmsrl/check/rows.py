@@ -17,6 +17,7 @@ Section = dict[str, Any]
 """Values of one row by column, typed as the schema says; ``row`` is its number."""
 
 _WHOLE_NUMBER = re.compile(r"[+-]?[0-9]{1,18}")
+_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3})?")
 
 
 def check_rows(table: Table, schema: Mapping[str, Any]) -> tuple[list[Section], list[Problem]]:
@@ -73,7 +74,9 @@ def _columns(table: Table) -> Iterator[tuple[int, str]]:
         yield from ((row.number, column) for row in table.rows for column in row.named)
 
 
-def _cast(value: str, kind: str) -> str | int:
+def _cast(value: str, kind: str) -> str | int | float:
+    if kind == "number" and _NUMBER.fullmatch(value):
+        return float(value)
     return int(value) if kind == "integer" and _WHOLE_NUMBER.fullmatch(value) else value
 
 

@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from mmsrl import _keys, geometry
 from mmsrl._errors import InputError
 from mmsrl._files import sha256
-from mmsrl.ingest import archive, h5ad, images, layout, matrix, platform, positions, species, zarr
-
-GENE_EXPRESSION = "Gene Expression"
+from mmsrl.ingest import archive, cleaning, h5ad, images, layout, matrix, positions, species, zarr
+from mmsrl.ingest import platform as platforms
+from mmsrl.ingest.platform import Stated
 
 MAX_STACKED = 0.01
 """Share of spots on top of another from which a file is taken to hold several sections; single-cell platforms with
@@ -38,7 +38,14 @@ class Ingested(NamedTuple):
 
 
 def read_spaceranger(
-    path: Path | str, sample: str, *, bin_size: int | None = None, scratch: Path | None = None
+    path: Path | str,
+    sample: str,
+    *,
+    bin_size: int | None = None,
+    platform: str | None = None,
+    pitch_um: float | None = None,
+    um_per_px: float | None = None,
+    scratch: Path | None = None,
 ) -> Ingested:
     """Read Space Ranger's output: v1, v2, v3 or Visium HD, and other data in the same layout.
 
@@ -50,30 +57,44 @@ def read_spaceranger(
         Name of the section.
     bin_size
         Visium HD bin in µm; ``None`` takes the only one.
+    platform
+        A name of :data:`mmsrl._platforms.PLATFORMS`; ``None``: as the files tell.
+    pitch_um
+        Distance of neighbouring spots in µm; ``None``: from ``um_per_px``, or as the files tell.
+    um_per_px
+        µm of one unit of the coordinates; ``None``: as the files tell.
     scratch
         Folder to unpack a tar file in, in a folder of its own that is removed again; ``None`` takes the system's.
 
     Raises
     ------
     InputError
-        A file is missing, damaged or does not belong to the others.
+        A file is missing, damaged or does not belong to the others, or ``pitch_um`` and ``um_per_px`` contradict.
     """
-    path = Path(path)
+    path, stated = Path(path), Stated(platform, pitch_um, um_per_px)
     with _naming(sample):
         if not archive.is_archive(path):
-            return _read_folder(path, sample, bin_size)
+            return _read_folder(path, sample, bin_size, stated)
         if not path.is_file():
             raise InputError(f"{path}: no such file")
         with tempfile.TemporaryDirectory(dir=scratch, prefix=".unpacked-") as unpacked:
             archive.extract(path, Path(unpacked))
-            ingested = _read_folder(Path(unpacked), sample, bin_size)
+            ingested = _read_folder(Path(unpacked), sample, bin_size, stated)
         return ingested._replace(inputs=_checksums([path], path.parent))
 
 
-def read_h5ad(path: Path | str, sample: str) -> Ingested:
+def read_h5ad(
+    path: Path | str,
+    sample: str,
+    *,
+    platform: str | None = None,
+    pitch_um: float | None = None,
+    um_per_px: float | None = None,
+) -> Ingested:
     """Read an `.h5ad` of any platform that has raw counts and `obsm['spatial']`.
 
     Of `obs` only `in_tissue`, `array_row` and `array_col` are kept: annotations must not reach what trains.
+    ``platform``, ``pitch_um`` and ``um_per_px`` are those of :func:`read_spaceranger`.
 
     Raises
     ------
@@ -84,14 +105,24 @@ def read_h5ad(path: Path | str, sample: str) -> Ingested:
     with _naming(sample):
         if not path.is_file():
             raise InputError(f"{path}: no such file")
-        return _ingested(h5ad.read_h5ad(path, sample), sample, path.name, _checksums([path], path.parent))
+        content = h5ad.read_h5ad(path, sample)
+        stated = Stated(platform, pitch_um, um_per_px)
+        return _ingested(content, sample, path.name, _checksums([path], path.parent), stated)
 
 
-def read_spatialdata(path: Path | str, sample: str) -> Ingested:
+def read_spatialdata(
+    path: Path | str,
+    sample: str,
+    *,
+    platform: str | None = None,
+    pitch_um: float | None = None,
+    um_per_px: float | None = None,
+) -> Ingested:
     """Read a section from SpatialData (`.zarr`): the table of raw counts of spots, which are shapes, and images.
 
     Of several tables or shapes those are taken that have the name of the sample. Of `obs` only `in_tissue`,
-    `array_row` and `array_col` are kept, as :func:`read_h5ad` does.
+    `array_row` and `array_col` are kept, as :func:`read_h5ad` does. ``platform``, ``pitch_um`` and ``um_per_px`` are
+    those of :func:`read_spaceranger`.
 
     Raises
     ------
@@ -107,22 +138,34 @@ def read_spatialdata(path: Path | str, sample: str) -> Ingested:
         # One line for the folder, whose parts are many and say nothing by themselves.
         whole = hashlib.sha256("".join(f"{file['sha256']}  {file['file']}\n" for file in files).encode()).hexdigest()
         inputs = [{"file": path.name, "bytes": sum(file["bytes"] for file in files), "sha256": whole}]
-        return _ingested(content, sample, path.name, inputs)
+        return _ingested(content, sample, path.name, inputs, Stated(platform, pitch_um, um_per_px))
 
 
-def _ingested(content: h5ad.Content, sample: str, source: str, inputs: list[dict[str, Any]]) -> Ingested:
+def _ingested(
+    content: h5ad.Content, sample: str, source: str, inputs: list[dict[str, Any]], stated: Stated
+) -> Ingested:
     messages = [_info(f"raw counts from {content.counts_from}"), *map(_warning, content.notes)]
+    counts, obs, spatial = content.counts, content.obs, content.spatial
+    keep = cleaning.first_of_doubled(counts.matrix, spatial)
+    if not keep.all():
+        text = f"{(~keep).sum()} of {len(keep)} cells have coordinates and counts of another and are left out"
+        messages.append(_warning(f"{text}, e.g. {counts.barcodes[~keep][0]!r}; the first of each is kept"))
+        counts = matrix.Counts(counts.matrix[keep], counts.barcodes[keep], counts.features)
+        obs, spatial = obs[keep], spatial[keep]
+    array, notes = positions.array_obs(obs, spatial, source)
+    messages += map(_info, notes)
     parts = _Parts(
-        counts=content.counts,
-        obs=_array_obs(content.obs, source, messages),
-        spatial=content.spatial,
+        counts=counts,
+        obs=array,
+        spatial=spatial,
         pictures=content.pictures,
         scalefactors=content.scalefactors,
         bin_um=None,
         source=source,
         max_stacked=MAX_STACKED,
+        centroids=positions.are_centroids(obs, spatial),
     )
-    return Ingested(_assemble(sample, parts, messages), inputs, messages)
+    return Ingested(_assemble(sample, parts, stated, messages), inputs, messages)
 
 
 class _Parts(NamedTuple):
@@ -138,9 +181,11 @@ class _Parts(NamedTuple):
     """File of the coordinates."""
     max_stacked: float
     """Accepted share of spots on top of another."""
+    centroids: bool = False
+    """The coordinates are those of the columns x_centroid and y_centroid."""
 
 
-def _read_folder(root: Path, sample: str, bin_size: int | None) -> Ingested:
+def _read_folder(root: Path, sample: str, bin_size: int | None, stated: Stated) -> Ingested:
     section, notes = layout.find_section(root, bin_size)
     messages = [_info(note) for note in notes]
     if section.matrix.is_dir():
@@ -165,7 +210,7 @@ def _read_folder(root: Path, sample: str, bin_size: int | None) -> Ingested:
         source=section.positions.name,
         max_stacked=0,
     )
-    adata = _assemble(sample, parts, messages)
+    adata = _assemble(sample, parts, stated, messages)
     files += [section.positions, *section.images.values()]
     return Ingested(adata, _checksums(files, root), messages)
 
@@ -193,7 +238,7 @@ def _join(
     return matrix.Counts(counts.matrix[inside], counts.barcodes[inside], counts.features), table[inside]
 
 
-def _assemble(sample: str, parts: _Parts, messages: list[dict[str, str]]) -> AnnData:
+def _assemble(sample: str, parts: _Parts, stated: Stated, messages: list[dict[str, str]]) -> AnnData:
     """Put the parts together; says in ``messages`` what was left out or is not as usual."""
     obs, spatial, scalefactors = parts.obs, parts.spatial, parts.scalefactors
     stacked = positions.check_coordinates(spatial, parts.counts.barcodes, parts.source, parts.max_stacked)
@@ -202,7 +247,10 @@ def _assemble(sample: str, parts: _Parts, messages: list[dict[str, str]]) -> Ann
     row, col = obs.get(_keys.ARRAY_ROW), obs.get(_keys.ARRAY_COL)
     if row is not None and col is not None:
         positions.check_array(row.to_numpy(), col.to_numpy(), parts.counts.barcodes, parts.source, parts.max_stacked)
-    counts = _gene_expression(parts.counts, messages)
+    counts, controls, notes = cleaning.gene_expression(parts.counts)
+    messages += map(_info, notes)
+    if controls is not None:
+        obs = obs.assign(**{_keys.CONTROL_COUNTS: controls})
     features = counts.features
     genomes = [genome for genome in features["genome"].unique() if genome]
     if len(genomes) > 1:
@@ -212,11 +260,15 @@ def _assemble(sample: str, parts: _Parts, messages: list[dict[str, str]]) -> Ann
     if not np.isfinite(measured.pitch):
         raise InputError(f"{parts.source}: only one spot; a section needs several")
     barcodes = [str(barcode) for barcode in counts.barcodes]
-    kind = platform.platform_of(barcodes, measured.lattice, scalefactors)
-    lengths = platform.lengths(kind, measured.pitch, scalefactors, parts.bin_um)
-    messages += [_warning(note) for note in lengths.notes]
-    if measured.lattice == "none" and kind != "other":
+    evidence = platforms.Evidence(barcodes, spatial, measured, scalefactors, parts.bin_um, parts.centroids)
+    scale = platforms.scale_of(evidence, stated)
+    messages += [*map(_info, scale.notes), *map(_warning, scale.warnings)]
+    if measured.lattice == "none" and scale.platform in platforms.LATTICES:
         messages.append(_warning("spots lie on no lattice that could be told; neighbours are found by distance"))
+    lost = cleaning.lost_places(spatial, measured.pitch)
+    if lost.any():
+        text = f"{parts.source}: {lost.sum()} spots have a coordinate of 0 and lie far from all others"
+        messages.append(_warning(f"{text}, e.g. {barcodes[int(lost.argmax())]!r}; remove them if their place was lost"))
 
     weights = np.asarray(counts.matrix.sum(axis=0)).ravel()
     names = species.species_of(
@@ -234,28 +286,16 @@ def _assemble(sample: str, parts: _Parts, messages: list[dict[str, str]]) -> Ann
             _keys.UNS_SPATIAL: {sample: {"images": shown, "scalefactors": scalefactors}},
             _keys.UNS: {
                 _keys.SAMPLE: sample,
-                _keys.PLATFORM: kind,
+                _keys.PLATFORM: scale.platform,
                 _keys.LATTICE: measured.lattice,
                 _keys.PITCH_PX: measured.pitch,
-                _keys.PITCH_UM: lengths.pitch_um,
-                _keys.SPOT_DIAMETER_PX: lengths.spot_diameter_px,
+                _keys.PITCH_UM: scale.pitch_um,
+                _keys.UM_PER_PX: scale.pitch_um / measured.pitch,
+                _keys.SPOT_DIAMETER_PX: scale.spot_diameter_px,
                 _keys.SPECIES: names,
             },
         },
     )
-
-
-def _gene_expression(counts: matrix.Counts, messages: list[dict[str, str]]) -> matrix.Counts:
-    types = counts.features["feature_types"]
-    # Blank where tables were joined of which one did not say.
-    keep = types.str.strip().str.lower().isin(("", GENE_EXPRESSION.lower())).to_numpy()
-    if keep.all():
-        return counts
-    others = ", ".join(f"{n} {name}" for name, n in types[~keep].value_counts().items())
-    if not keep.any():
-        raise InputError(f"no features of type {GENE_EXPRESSION!r}, only {others}; mend feature_types")
-    messages.append(_info(f"features of other types left out: {others}"))
-    return matrix.Counts(counts.matrix[:, keep], counts.barcodes, counts.features[keep])
 
 
 def _unique_symbols(features: pd.DataFrame, messages: list[dict[str, str]]) -> pd.Index[str]:
@@ -295,40 +335,6 @@ def _placed(
     elif missing:
         messages.append(_info(f"no {missing[0]} image; {next(iter(placed))} is used"))
     return placed
-
-
-def _array_obs(obs: pd.DataFrame, source: str, messages: list[dict[str, str]]) -> pd.DataFrame:
-    """Return in-tissue flag and array position as far as the file has them; those of `XxY` barcodes are in the name."""
-    # Sections that were joined with others of another platform have such columns.
-    places = (_keys.IN_TISSUE, _keys.ARRAY_ROW, _keys.ARRAY_COL)
-    empty = [column for column in places if column in obs and obs[column].isna().all()]
-    if empty:
-        named = " and ".join(f"obs[{column!r}]" for column in empty)
-        messages.append(_info(f"{named} left out: no spot has a value"))
-        obs = obs.drop(columns=empty)
-    columns: dict[str, Any] = {_keys.IN_TISSUE: _whole(obs, _keys.IN_TISSUE, source, default=1)}
-    if {_keys.ARRAY_ROW, _keys.ARRAY_COL} <= set(obs):
-        columns[_keys.ARRAY_ROW] = _whole(obs, _keys.ARRAY_ROW, source)
-        columns[_keys.ARRAY_COL] = _whole(obs, _keys.ARRAY_COL, source)
-    else:
-        parts = obs.index.to_series().astype(str).str.extract(r"^(\d+)x(\d+)$")
-        if not parts.isna().any(axis=None):
-            columns[_keys.ARRAY_ROW] = parts[1].to_numpy(dtype=np.int64)
-            columns[_keys.ARRAY_COL] = parts[0].to_numpy(dtype=np.int64)
-    return pd.DataFrame(columns, index=obs.index)
-
-
-def _whole(obs: pd.DataFrame, column: str, source: str, default: int | None = None) -> NDArray[np.int64]:
-    if column not in obs and default is not None:
-        return np.full(len(obs), default, dtype=np.int64)
-    values = pd.to_numeric(obs[column].astype(object).astype(str).replace({"True": "1", "False": "0"}), errors="coerce")
-    bad = ~np.isfinite(values) | (values != np.round(values))
-    if bad.any():
-        raise InputError(
-            f"{source}: obs[{column!r}] of {obs.index[bad][0]!r} is '{obs[column][bad].iloc[0]}', not whole; "
-            "give all spots a whole number, or remove the column"
-        )
-    return values.to_numpy(dtype=np.int64)
 
 
 def _checksums(files: Sequence[Path], root: Path) -> list[dict[str, Any]]:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import Any
 
 import click
 
 from mmsrl._click import log_messages, stage_command
 from mmsrl._errors import InputError
 from mmsrl._files import atomic_path, write_summary
+from mmsrl._platforms import PLATFORMS
 
 log = logging.getLogger(__name__)
 
@@ -24,6 +26,17 @@ log = logging.getLogger(__name__)
 @click.option("--h5ad", type=click.Path(path_type=Path), help="AnnData with raw counts and obsm['spatial'].")
 @click.option("--spatialdata", type=click.Path(path_type=Path), help="SpatialData (.zarr) with raw counts of spots.")
 @click.option("--bin-size", type=click.IntRange(min=1), help="Visium HD bin in µm; left out: the only one.")
+@click.option("--platform", type=click.Choice(list(PLATFORMS)), help="Platform; left out: as the files tell.")
+@click.option(
+    "--pitch-um",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Distance of neighbouring spots in µm; left out: as scale or files tell.",
+)
+@click.option(
+    "--um-per-px",
+    type=click.FloatRange(min=0, min_open=True),
+    help="µm of one unit of the coordinates; left out: as the files tell.",
+)
 @click.option("--output-dir", type=click.Path(path_type=Path, file_okay=False), default=".", help="Where to write.")
 def main(
     id: str,
@@ -31,6 +44,9 @@ def main(
     h5ad: Path | None,
     spatialdata: Path | None,
     bin_size: int | None,
+    platform: str | None,
+    pitch_um: float | None,
+    um_per_px: float | None,
     output_dir: Path,
 ) -> None:
     """Read a section and write ID.ingest.h5ad and ID.ingest.json."""
@@ -43,13 +59,14 @@ def main(
     from mmsrl.ingest import api
 
     output_dir.mkdir(parents=True, exist_ok=True)
+    stated: dict[str, Any] = {"platform": platform, "pitch_um": pitch_um, "um_per_px": um_per_px}
     if h5ad is not None:
-        ingested = api.read_h5ad(h5ad, id)
+        ingested = api.read_h5ad(h5ad, id, **stated)
     elif spatialdata is not None:
-        ingested = api.read_spatialdata(spatialdata, id)
+        ingested = api.read_spatialdata(spatialdata, id, **stated)
     else:
         assert spaceranger_dir is not None
-        ingested = api.read_spaceranger(spaceranger_dir, id, bin_size=bin_size, scratch=output_dir)
+        ingested = api.read_spaceranger(spaceranger_dir, id, bin_size=bin_size, scratch=output_dir, **stated)
     adata = ingested.adata
     log_messages(log, ingested.messages)
     with atomic_path(output_dir / f"{id}.ingest.h5ad") as temporary:
@@ -59,7 +76,7 @@ def main(
         output_dir / f"{id}.ingest.json",
         stage="ingest",
         id=id,
-        parameters={"bin_size": bin_size},
+        parameters={"bin_size": bin_size, **stated},
         messages=ingested.messages,
         result={
             "n_spots": adata.n_obs,

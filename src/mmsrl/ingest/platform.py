@@ -1,15 +1,18 @@
-"""What the platform is, and its lengths. Arrays only."""
+"""What the platform is, and its lengths: what is stated, else what the file says of itself. Arrays only."""
 
 from __future__ import annotations
 
 import math
 import re
 from collections.abc import Mapping, Sequence
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
-from mmsrl.geometry import VISIUM_PITCH_UM, Lattice
+import numpy as np
+from numpy.typing import NDArray
 
-Platform = Literal["visium", "visium_hd", "st", "other"]
+from mmsrl._errors import InputError
+from mmsrl._platforms import PLATFORMS
+from mmsrl.geometry import VISIUM_PITCH_UM, Geometry
 
 VISIUM_DIAMETER_UM = 65.0
 """Diameter that `spot_diameter_fullres` of Visium stands for by its documentation (the spots themselves have 55 µm)."""
@@ -17,66 +20,214 @@ VISIUM_DIAMETER_UM = 65.0
 ST_PITCH_UM = 200.0
 """Distance of neighbouring spots of legacy Spatial Transcriptomics, 100 µm wide (Ståhl et al., Science 2016)."""
 
+ST_ARRAY = 35
+"""Rows or columns that the arrays of legacy Spatial Transcriptomics have at most (33 × 35 with their frame). Grids of
+DBiT-seq, whose names are alike, have 50 or 100 channels, 10 to 50 µm wide."""
+
 TOLERANCE = 0.1
 """Accepted relative difference between lengths that should agree; versions of Space Ranger differ by 7 %."""
 
-_ST_BARCODE = re.compile(r"^\d+x\d+$")
-_HD_BARCODE = re.compile(r"^s_\d{3}um_\d+_\d+(-\d+)?$")
-_VISIUM_BARCODE = re.compile(r"^[ACGT]{16}(-\d+)?$")
+LATTICES = ("visium", "visium_hd", "st", "dbit")
+"""Platforms whose spots lie on a lattice."""
+
+GRID_STEP, GRID_SCATTER = 0.2, 0.25
+"""Names are places on a grid where a step of one is one pitch, give or take this share, and spots lie this share of a
+pitch from their places at most (root mean square)."""
+
+_GRID_NAME = re.compile(r"^(\d+(?:\.\d+)?)x(\d+(?:\.\d+)?)$")
+_ST_BARCODE = re.compile(r"^[ACGT]{18}$")
+# Names get the section's before or behind them where sections are joined.
+_HD_BARCODE = re.compile(r"(?:^|[-_.:#])s_(\d{3})um_\d{5}_\d{5}(?:-\d+)?(?:$|[-_.:#])")
+_VISIUM_BARCODE = re.compile(r"(?:^|[-_.:#])[ACGT]{16}(?:-\d+)?(?:$|[-_.:#])")
+
+_LOOKED_AT = 100
+"""Names that are looked at for their form."""
 
 
-class Lengths(NamedTuple):
-    """Physical pitch and drawn size of spots, and what is odd about them."""
+class Stated(NamedTuple):
+    """What the samplesheet says of a section; ``None`` where it does not."""
 
+    platform: str | None = None
+    pitch_um: float | None = None
+    um_per_px: float | None = None
+
+
+class Evidence(NamedTuple):
+    """What a file says of its platform and scale."""
+
+    barcodes: Sequence[str]
+    spatial: NDArray[np.float64]
+    """(n, 2)."""
+    measured: Geometry
+    scalefactors: Mapping[str, float]
+    bin_um: int | None = None
+    """Visium HD bin size by the folder's name."""
+    centroids: bool = False
+    """The coordinates are those of the columns x_centroid and y_centroid, which are Xenium's."""
+
+
+class Scale(NamedTuple):
+    """Platform, physical pitch and drawn size of spots, and how they were found."""
+
+    platform: str
     pitch_um: float
+    """NaN if it is not known."""
     spot_diameter_px: float
     notes: list[str]
+    """What was found and why."""
+    warnings: list[str]
+    """What is odd or missing."""
 
 
-def platform_of(barcodes: Sequence[str], lattice: Lattice, scalefactors: Mapping[str, float]) -> Platform:
-    """Tell the platform from the form of the barcodes, the lattice and the scale factors."""
-    first = barcodes[: min(len(barcodes), 100)]
-    if "bin_size_um" in scalefactors or all(_HD_BARCODE.match(barcode) for barcode in first):
-        return "visium_hd"
-    if all(_ST_BARCODE.match(barcode) for barcode in first):
-        return "st"
-    if lattice == "hexagonal" and all(_VISIUM_BARCODE.match(barcode) for barcode in first):
-        return "visium"
-    return "other"
+def grid_places(barcodes: Sequence[str]) -> NDArray[np.float64] | None:
+    """Return the numbers of names such as `12x34`, (n, 2): column, row; ``None`` where not all names have this form."""
+    matches = [_GRID_NAME.match(barcode) for barcode in barcodes]
+    if not matches or None in matches:
+        return None
+    return np.array([[float(part) for part in match.groups()] for match in matches if match])
 
 
-def lengths(platform: Platform, pitch_px: float, scalefactors: Mapping[str, float], bin_um: int | None) -> Lengths:
-    """Return the pitch in micrometres and the spot's diameter in pixels.
+def on_grid(places: NDArray[np.float64], spatial: NDArray[np.float64], pitch: float) -> bool:
+    """Tell whether places, (n, 2), are those of spots on a square grid, by their coordinates, (n, 2).
 
-    The pitch is taken from the image's resolution where it is stated (Visium HD), else from how the slide is made
-    (Visium, ST); the scale factors serve to check it. It is NaN for other platforms. A diameter that is not stated
-    is taken from the pitch.
+    Cells named after their coordinates (`69x4486`) are on none: one step of theirs is much less than a pitch.
     """
+    design = np.column_stack([places - places.mean(axis=0), np.ones(len(places))])
+    solution, *_ = np.linalg.lstsq(design, spatial, rcond=None)
+    steps = np.linalg.svd(solution[:2], compute_uv=False) / pitch
+    scatter = np.sqrt(np.mean(np.sum((spatial - design @ solution) ** 2, axis=1))) / pitch
+    return bool(np.all(np.abs(steps - 1) <= GRID_STEP) and scatter <= GRID_SCATTER)
+
+
+def scale_of(evidence: Evidence, stated: Stated) -> Scale:
+    """Return platform, pitch in micrometres and the spot's diameter in pixels: as stated, else as the file tells.
+
+    Raises
+    ------
+    InputError
+        What is stated is no platform or no length, or pitch and scale contradict each other.
+    """
+    if stated.platform is not None and stated.platform not in PLATFORMS:
+        raise InputError(f"platform {stated.platform!r} is not one of {', '.join(PLATFORMS)}")
+    for name, value in (("pitch_um", stated.pitch_um), ("um_per_px", stated.um_per_px)):
+        if value is not None and not 0 < value < math.inf:
+            raise InputError(f"{name} {value} must be a number of micrometres above 0")
+    told, why = platform_of(evidence)
+    kind = stated.platform or told
     notes: list[str] = []
-    diameter = scalefactors.get("spot_diameter_fullres", math.nan)
-    if platform == "visium_hd":
-        per_pixel = scalefactors.get("microns_per_pixel", math.nan)
-        bin_size = scalefactors.get("bin_size_um", float(bin_um) if bin_um else math.nan)
-        pitch_um = pitch_px * per_pixel if math.isfinite(per_pixel) else bin_size
-        if _differ(pitch_um, bin_size):
-            notes.append(f"bins are {pitch_um:.2f} µm apart by their coordinates, but {bin_size:g} µm by their name")
-        share = 1.0
-    elif platform == "visium":
-        pitch_um, share = VISIUM_PITCH_UM, VISIUM_DIAMETER_UM / VISIUM_PITCH_UM
-        measured = pitch_px * VISIUM_DIAMETER_UM / diameter
-        if _differ(measured, pitch_um):
-            notes.append(
-                f"spots are {measured:.0f} µm apart by scalefactors_json.json, not 100 µm; "
-                "are coordinates and scale factors of the same image?"
-            )
-    elif platform == "st":
-        pitch_um, share = ST_PITCH_UM, 0.5
+    warnings: list[str] = []
+    if stated.platform is not None:
+        # Names on a small grid are those of either.
+        if told not in ("other", kind) and (kind, told) != ("dbit", "st"):
+            warnings.append(f"platform {kind}, as the samplesheet says, though this looks like {told} ({why})")
+        why = "as the samplesheet says"
+    pitch_um, source = _pitch_um(kind, evidence, stated)
+    platform = f"platform {PLATFORMS[kind]} ({why})"
+    if math.isfinite(pitch_um):
+        notes.append(f"{platform}; neighbours are {pitch_um:.4g} µm apart ({source})")
     else:
-        pitch_um, share = math.nan, 1.0
+        wanted = "pitch_um or um_per_px" if stated.platform else "platform, pitch_um or um_per_px"
+        warnings.append(
+            f"{platform}, of which the scale is not known: give {wanted} in the samplesheet; without it lengths are "
+            "multiples of the distance of neighbours"
+        )
+    warnings += _odd_lengths(kind, evidence, pitch_um)
+    pitch_px = evidence.measured.pitch
+    diameter = evidence.scalefactors.get("spot_diameter_fullres", math.nan)
     if not math.isfinite(diameter):
+        share = {"visium": VISIUM_DIAMETER_UM / VISIUM_PITCH_UM, "st": 0.5}.get(kind, 1.0)
         diameter = share * pitch_px
-        notes.append(f"spot_diameter_fullres is not given; took {share:g} pitches, {diameter:.1f} pixels")
-    return Lengths(pitch_um, diameter, notes)
+        warnings.append(f"spot_diameter_fullres is not given; took {share:g} pitches, {diameter:.1f} pixels")
+    return Scale(kind, pitch_um, diameter, notes, warnings)
+
+
+def platform_of(evidence: Evidence) -> tuple[str, str]:
+    """Tell the platform from the file alone, and by what.
+
+    Names on a grid (`12x34`) are legacy Spatial Transcriptomics only where spots lie on that grid and it is no larger
+    than these arrays: DBiT-seq names its pixels alike, and nothing in a file tells the width of its channels.
+    """
+    barcodes = [str(barcode) for barcode in evidence.barcodes]
+    first, lattice = barcodes[:_LOOKED_AT], evidence.measured.lattice
+    if "bin_size_um" in evidence.scalefactors:
+        return "visium_hd", "its scale factors have a bin size"
+    if _bin_of(first) is not None:
+        return "visium_hd", f"names such as {first[0]} are those of its bins"
+    if lattice == "hexagonal" and all(_VISIUM_BARCODE.search(barcode) for barcode in first):
+        return "visium", "barcodes of 16 bases on a hexagonal lattice"
+    places = grid_places(barcodes)
+    if places is not None:
+        if lattice != "square" or not on_grid(places, evidence.spatial, evidence.measured.pitch):
+            return "other", f"names such as {first[0]} are not the places of spots on a grid"
+        if places.max() <= ST_ARRAY:
+            return "st", f"names are the places on a square grid of {places.max():.0f} at most, as its arrays are"
+        return "other", (
+            f"names are the places on a square grid of {places.max():.0f}, which is larger than legacy Spatial "
+            "Transcriptomics has; DBiT-seq has such with channels of 10 to 50 µm"
+        )
+    if lattice == "square" and all(_ST_BARCODE.match(barcode) for barcode in first):
+        spans = np.ptp(evidence.spatial, axis=0) / evidence.measured.pitch
+        if spans.max() < ST_ARRAY:
+            return "st", f"barcodes of 18 bases on a square grid of {spans.max() + 1:.0f} at most, as its arrays are"
+    if evidence.centroids:
+        return "xenium", "coordinates are those of obs['x_centroid'] and obs['y_centroid']"
+    return "other", "nothing in the file tells the platform"
+
+
+def _pitch_um(kind: str, evidence: Evidence, stated: Stated) -> tuple[float, str]:
+    """Return the pitch in micrometres, NaN if unknown, and where it is from: the first that says it."""
+    pitch_px = evidence.measured.pitch
+    if stated.pitch_um is not None:
+        measured = math.nan if stated.um_per_px is None else pitch_px * stated.um_per_px
+        if _differ(measured, stated.pitch_um):
+            raise InputError(
+                f"pitch_um {stated.pitch_um:g} and um_per_px {stated.um_per_px:g} contradict each other: neighbours "
+                f"are {pitch_px:.4g} units of the coordinates apart, which are {measured:.4g} µm; correct one or leave "
+                "it empty"
+            )
+        return stated.pitch_um, "pitch_um of the samplesheet"
+    if stated.um_per_px is not None:
+        return pitch_px * stated.um_per_px, "um_per_px of the samplesheet"
+    if "microns_per_pixel" in evidence.scalefactors:
+        return pitch_px * evidence.scalefactors["microns_per_pixel"], "microns_per_pixel of the scale factors"
+    bin_um = _bin_um(evidence)
+    if math.isfinite(bin_um):
+        return bin_um, "the size of its bins"
+    if kind == "visium":
+        return VISIUM_PITCH_UM, "as its slides are made"
+    if kind == "st":
+        return ST_PITCH_UM, "as its arrays are made"
+    if evidence.centroids:
+        return pitch_px, "x_centroid and y_centroid of Xenium are in µm"
+    return math.nan, ""
+
+
+def _odd_lengths(kind: str, evidence: Evidence, pitch_um: float) -> list[str]:
+    """Return what does not agree: bins and their name, the diameter of Visium's spots and their pitch."""
+    bin_um = _bin_um(evidence)
+    if _differ(pitch_um, bin_um):
+        return [f"bins are {pitch_um:.2f} µm apart by their coordinates, but {bin_um:g} µm by their name"]
+    diameter = evidence.scalefactors.get("spot_diameter_fullres", math.nan)
+    measured = evidence.measured.pitch * VISIUM_DIAMETER_UM / diameter
+    if kind == "visium" and _differ(measured, pitch_um):
+        return [
+            f"spots are {measured:.0f} µm apart by scalefactors_json.json, not {pitch_um:.0f} µm; "
+            "are coordinates and scale factors of the same image?"
+        ]
+    return []
+
+
+def _bin_um(evidence: Evidence) -> float:
+    """Return the size of bins in µm by scale factors, folder or barcodes; NaN where there are none."""
+    named = evidence.bin_um or _bin_of([str(barcode) for barcode in evidence.barcodes[:_LOOKED_AT]])
+    return evidence.scalefactors.get("bin_size_um", float(named) if named else math.nan)
+
+
+def _bin_of(barcodes: Sequence[str]) -> int | None:
+    """Return the bin size that all barcodes name."""
+    sizes = {match.group(1) if (match := _HD_BARCODE.search(barcode)) else None for barcode in barcodes}
+    size = sizes.pop() if len(sizes) == 1 else None
+    return int(size) if size else None
 
 
 def _differ(one: float, other: float) -> bool:

@@ -12,7 +12,9 @@ import pyarrow
 from numpy.typing import NDArray
 from pyarrow import parquet
 
+from mmsrl import _keys, geometry
 from mmsrl._errors import InputError
+from mmsrl.ingest.platform import grid_places, on_grid
 
 MOST_JOINED = 50
 """Sections that somebody may have joined in one file; where more spots share a place on the array it is none."""
@@ -170,3 +172,57 @@ def check_coordinates(
     if stacked.mean() > max_stacked:
         raise InputError(f"{text}; correct them, or give each section a row and a file of its own")
     return text
+
+
+def array_obs(obs: pd.DataFrame, spatial: NDArray[np.float64], source: str) -> tuple[pd.DataFrame, list[str]]:
+    """Return in-tissue flag and array position as far as the file has them, and a note of what was left out.
+
+    Names such as `12x34` are array positions where the coordinates, (n, 2), are those of spots on such an array.
+
+    Raises
+    ------
+    InputError
+        A value is not whole; names the file ``source`` and the spot.
+    """
+    # Sections that were joined with others of another platform have such columns.
+    places = (_keys.IN_TISSUE, _keys.ARRAY_ROW, _keys.ARRAY_COL)
+    empty = [column for column in places if column in obs and obs[column].isna().all()]
+    notes = []
+    if empty:
+        named = " and ".join(f"obs[{column!r}]" for column in empty)
+        notes.append(f"{named} left out: no spot has a value")
+        obs = obs.drop(columns=empty)
+    columns: dict[str, Any] = {_keys.IN_TISSUE: _whole(obs, _keys.IN_TISSUE, source, default=1)}
+    if {_keys.ARRAY_ROW, _keys.ARRAY_COL} <= set(obs):
+        columns[_keys.ARRAY_ROW] = _whole(obs, _keys.ARRAY_ROW, source)
+        columns[_keys.ARRAY_COL] = _whole(obs, _keys.ARRAY_COL, source)
+    else:
+        grid = grid_places(obs.index.astype(str).tolist())
+        # Coordinates that are not finite are told later.
+        if grid is not None and np.array_equal(grid, np.round(grid)) and np.isfinite(spatial).all():
+            pitch = geometry.measure(spatial).pitch
+            if np.isfinite(pitch) and on_grid(grid, spatial, pitch):
+                columns[_keys.ARRAY_ROW] = grid[:, 1].astype(np.int64)
+                columns[_keys.ARRAY_COL] = grid[:, 0].astype(np.int64)
+    return pd.DataFrame(columns, index=obs.index), notes
+
+
+def _whole(obs: pd.DataFrame, column: str, source: str, default: int | None = None) -> NDArray[np.int64]:
+    if column not in obs and default is not None:
+        return np.full(len(obs), default, dtype=np.int64)
+    values = pd.to_numeric(obs[column].astype(object).astype(str).replace({"True": "1", "False": "0"}), errors="coerce")
+    bad = ~np.isfinite(values) | (values != np.round(values))
+    if bad.any():
+        raise InputError(
+            f"{source}: obs[{column!r}] of {obs.index[bad][0]!r} is '{obs[column][bad].iloc[0]}', not whole; "
+            "give all spots a whole number, or remove the column"
+        )
+    return values.to_numpy(dtype=np.int64)
+
+
+def are_centroids(obs: pd.DataFrame, spatial: NDArray[np.float64]) -> bool:
+    """Tell whether coordinates, (n, 2), are those of the columns `x_centroid` and `y_centroid`, which Xenium has."""
+    if not {"x_centroid", "y_centroid"} <= set(obs):
+        return False
+    centroids = obs[["x_centroid", "y_centroid"]].apply(pd.to_numeric, errors="coerce").to_numpy(dtype=np.float64)
+    return bool(np.allclose(centroids, spatial, rtol=1e-6))

@@ -13,6 +13,7 @@ import pandas as pd
 
 from mmsrl import _keys
 from mmsrl._palette import natural_order
+from mmsrl._platforms import PLATFORMS
 from mmsrl.report import charts, series
 from mmsrl.report.content import SAMPLE_STAGES, Outputs, show
 from mmsrl.report.genes import (
@@ -48,8 +49,6 @@ from mmsrl.report.tissue import (
     shades,
     value_figure,
 )
-
-PLATFORMS = {"visium": "Visium", "visium_hd": "Visium HD", "st": "Spatial Transcriptomics", "other": "other"}
 
 SMALL_SIDE = 440
 """Of pictures that stand beside each other, in pixels."""

@@ -53,8 +53,9 @@ def under(String folder, channel) {
 workflow SPATIAL_DOMAINS {
     take:
     // [ meta, source, image, alignment, truth ] for each section. meta: id; optional: group (sections with the same group are
-    // trained together), group_size (lets a group start as soon as it is complete), bin_size (Visium HD, µm) and
-    // n_domains. source: Space Ranger outs, all files in it, a tar of it, .h5ad or .zarr; image, alignment and truth: file or [].
+    // trained together), group_size (lets a group start as soon as it is complete), bin_size (Visium HD, µm),
+    // platform, pitch_um and um_per_px (as in the samplesheet) and n_domains. source: Space Ranger outs, all files in it, a tar of
+    // it, .h5ad or .zarr; image, alignment and truth: file or [].
     sections
     weights // file: of the network that describes images, or []
     gene_sets // value channel: GMT file to compare markers with, or []
@@ -64,7 +65,7 @@ workflow SPATIAL_DOMAINS {
     main:
     // Of what is said of a section its tasks know the id alone: on -resume nothing else can make them run again.
     given = sections.combine(code).multiMap { meta, source, _image, _alignment, _truth, c ->
-        section: [meta.subMap('id'), folderOf(source), meta.bin_size ?: []]
+        section: [meta.subMap('id'), folderOf(source)] + ['bin_size', 'platform', 'pitch_um', 'um_per_px'].collect { key -> meta[key] ?: [] }
         hash: "${c.ingest ?: ''} ${contentsOf(folderOf(source))}".toString()
     }
     INGEST(given.section, given.hash)
