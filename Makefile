@@ -101,7 +101,7 @@ bench-joint: setup ## both demo sections trained jointly in every preset: agreem
 bench-features: setup ## what image descriptors say of expression in the sections of SHEET, and what they cost (ARGS: --samples, --device)
 	$(BIN)/python benchmarks/bench_features.py $(SHEET) --sizes --cost --output-dir results/benchmarks $(ARGS)
 
-bench-load: setup ## 500 sections x 10 seeds as stubs through the engine, or the sections of INPUT for real (ARGS: --samples, --seeds)
+bench-load: setup ## 500 sections as stubs through the engine, or the sections of INPUT for real (ARGS: --samples)
 	$(BIN)/python benchmarks/bench_load.py $(if $(INPUT),--input $(INPUT)) --output-dir results/benchmarks $(ARGS)
 
 bench-faults: setup ## kill a task and the engine at every stage of a real run, and compare what comes out

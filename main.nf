@@ -36,13 +36,11 @@ workflow {
 
         PLAN(samplesheet, params_json, projectDir, checkCommand(workflow.containerEngine, samplesheet, projectDir))
         weights = params.backbone_weights ? file(params.backbone_weights, checkIfExists: true, glob: false) : []
-        // The default's members are all combinations of its constants (src/mmsrl/train/presets.py), each a matter of
-        // seconds; the published models are trained once unless more is asked for.
-        n_seeds = wholeNumber('n_seeds', params.n_seeds, isGiven(params.preset) && params.preset != 'default' ? 1 : 12, 1)
+        // The first training of a unit has the seed of the options; published presets can have more.
         first_seed = wholeNumber('seed', params.seed, 0, 0)
-        seeds = (0..<n_seeds).collect { member -> first_seed + member }
+        more_seeds = (1..<wholeNumber('n_seeds', params.n_seeds, 1, 1)).collect { training -> first_seed + training }
         gene_sets = params.gene_sets ? file(params.gene_sets, checkIfExists: true, glob: false) : []
-        MMSRL(PLAN.out.sections, weights, channel.value(gene_sets), seeds, PLAN.out.code, channel.value(params_json), trace, began, workflow.workDir)
+        MMSRL(PLAN.out.sections, weights, channel.value(gene_sets), more_seeds, PLAN.out.code, channel.value(params_json), trace, began, workflow.workDir)
         MMSRL.out.report.subscribe { file -> reports << file }
     }
 

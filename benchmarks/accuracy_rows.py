@@ -20,7 +20,7 @@ from sklearn.mixture import GaussianMixture
 from mmsrl import graph
 from mmsrl.domains.readouts import Readout, one_hot, read_out, reduce
 from mmsrl.train.fit import fit
-from mmsrl.train.presets import PRESETS, Default, Published
+from mmsrl.train.presets import MEMBER_COMPONENTS, MEMBER_WIDTHS, PRESETS, Published
 from mmsrl.train.sections import corrected_components, principal_components
 from mmsrl.train.unit import Unit, build
 
@@ -93,9 +93,15 @@ def over_gaussian(unit: Unit, values: Array, width: float) -> Array:
     return graph.smooth(adjacency, values, 1)
 
 
+def constants(seed: int) -> dict[str, Any]:
+    """Return the constants of a member of the default's ensemble: of any 12 consecutive seeds those of all members."""
+    width, components = MEMBER_WIDTHS[seed % len(MEMBER_WIDTHS)], MEMBER_COMPONENTS[seed % len(MEMBER_COMPONENTS)]
+    return {"kernel_width": width, "components": components}
+
+
 def default_member(unit: Unit, seed: int, *, image: bool = True, **changes: Any) -> Array:
-    """The embedding of the preset ``default``, which is the same with and without its decoder."""
-    settings = replace(PRESETS["default"], **changes)
+    """A member of the preset ``default``, which is the same with and without its decoder."""
+    settings = replace(PRESETS["default"], **(constants(seed) | changes))
     unit = unit._replace(messages=[], image=unit.image if image else None)
     made = build(unit, settings, seed=seed, correct=True, decoder=False, block=512, device=torch.device("cpu"))
     return made.model.embedding().numpy()
@@ -103,8 +109,9 @@ def default_member(unit: Unit, seed: int, *, image: bool = True, **changes: Any)
 
 def gaussian_member(unit: Unit, seed: int, width: float | None = None) -> Array:
     """The same without the image, smoothed by a plain Gaussian of the same width, which does not stop at borders."""
-    width, components = Default(kernel_width=width).constants(seed)
-    return over_gaussian(unit, corrected_components(unit.expression, unit.section, components, seed)[0], width)
+    own = constants(seed)
+    scores, _ = corrected_components(unit.expression, unit.section, own["components"], seed)
+    return over_gaussian(unit, scores, width or own["kernel_width"])
 
 
 def published(preset: str, device: str, *, train: bool = True, **changes: Any) -> Callable[..., Array]:
@@ -197,6 +204,5 @@ def rows(device: str, peer: Path | None, published_genes: int | None = None) -> 
 
 
 def centre(unit: Unit, seed: int) -> Array:
-    """The default with the constants of seed 0, whatever the seed."""
-    width, components = Default().constants(0)
-    return default_member(unit, seed, kernel_width=width, components=components)
+    """The default's first member, whatever the seed."""
+    return default_member(unit, seed, **constants(0))

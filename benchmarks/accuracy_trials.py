@@ -9,7 +9,7 @@ from unittest import mock
 import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
-from accuracy_rows import Row, default_member, gaussian_member, over_gaussian
+from accuracy_rows import Row, constants, default_member, gaussian_member, over_gaussian
 from sklearn.decomposition import PCA
 
 from mmsrl import graph
@@ -17,7 +17,6 @@ from mmsrl._thinning import split_counts
 from mmsrl.domains import mixture
 from mmsrl.domains.readouts import ordered, subset
 from mmsrl.expression import log_normalised, standard_components, variable_genes
-from mmsrl.train.presets import Default
 from mmsrl.train.unit import Unit
 
 Array = npt.NDArray[Any]
@@ -75,7 +74,7 @@ def whole_pitch(unit: Unit, seed: int) -> Array:
 
 def predicted_width(unit: Unit, seed: int) -> Array:
     """Smooth over the Gaussian by which components of half of the molecules best predict those of the other half."""
-    _, components = Default().constants(seed)
+    components = constants(seed)["components"]
     one, other = (
         standard_components(normalised(half), unit.section, components, 0)[0]
         for half in split_counts(unit.counts, (0.5, 0.5), 0)
@@ -91,9 +90,9 @@ def predicted_width(unit: Unit, seed: int) -> Array:
 
 def not_standardised(unit: Unit, seed: int) -> Array:
     """Components of genes that vary as much as they do, without the image."""
-    width, components = Default().constants(seed)
-    scores = PCA(components, svd_solver="arpack", random_state=seed).fit_transform(unit.expression)
-    return graph.smooth(graph.edge_preserving_graph(unit.graph_coordinates, scores, width), scores, 1)
+    own = constants(seed)
+    scores = PCA(own["components"], svd_solver="arpack", random_state=seed).fit_transform(unit.expression)
+    return graph.smooth(graph.edge_preserving_graph(unit.graph_coordinates, scores, own["kernel_width"]), scores, 1)
 
 
 def some_genes(unit: Unit, seed: int) -> Array:

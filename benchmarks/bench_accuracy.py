@@ -32,8 +32,8 @@ from accuracy_table import write_report
 from accuracy_trials import trials
 from threadpoolctl import threadpool_limits
 
-from mmsrl.consensus.neighbourhood import CONFIDENCE_SPOTS, confidence, neighbourhood, refinement, vote
 from mmsrl.domains import average
+from mmsrl.domains.neighbourhood import CONFIDENCE_SPOTS, confidence, neighbourhood, refinement, vote
 from mmsrl.domains.number import LABELINGS, choose_number
 from mmsrl.domains.readouts import reduce
 from mmsrl.evaluate.metrics import agreement, chaos, confusion, match, pas, spatial_silhouette

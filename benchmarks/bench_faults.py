@@ -28,7 +28,7 @@ import h5py
 
 ROOT = Path(__file__).parents[1]
 STAGES = (
-    *("ingest", "qc", "features", "train", "domains", "consensus", "markers", "trajectory", "enhance", "evaluate"),
+    *("ingest", "qc", "features", "train", "domains", "markers", "trajectory", "enhance", "evaluate"),
     *("assemble", "figures", "report", "index"),
 )
 POLL_S = 0.05
@@ -170,7 +170,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--input", type=Path, default=ROOT / "tests/data/samplesheet_tiny.csv", help="samplesheet")
     parser.add_argument("--output-dir", type=Path, default=Path("results/benchmarks"))
-    parser.add_argument("options", nargs="*", default=["--n_seeds", "3"], help="of the pipeline, after --")
+    parser.add_argument("options", nargs="*", default=[], help="of the pipeline, after --")
     arguments = parser.parse_args()
     arguments.output_dir.mkdir(parents=True, exist_ok=True)
 

@@ -46,7 +46,7 @@ LEAST_SPOTS = 10
 
 BOOTSTRAPS = 1000
 
-KEYS = {"compared": ("sample", "variant", "pitches"), "domains": ("sample", "seeds"), "costs": ("what",)}
+KEYS = {"compared": ("sample", "variant", "pitches"), "domains": ("sample",), "costs": ("what",)}
 """What a result is of, in each part of the report: one measured again replaces the one before."""
 
 COSTS = ("network", "default", "bins", "pyramid")
@@ -135,7 +135,7 @@ def compare(row: dict[str, str], folder: Path, cache: Path, device: str, sizes: 
         }
 
 
-def domains_with_and_without(row: dict[str, str], folder: Path, seeds: int, device: str) -> dict[str, Any]:
+def domains_with_and_without(row: dict[str, str], folder: Path, device: str) -> dict[str, Any]:
     """Find the domains of a labelled section with its image and without, and compare them with the labels."""
     from sklearn.metrics import adjusted_rand_score
 
@@ -146,11 +146,11 @@ def domains_with_and_without(row: dict[str, str], folder: Path, seeds: int, devi
     found = image_features(adata, image, device=device)
     truth = pd.read_csv(folder / row["truth"], dtype=str).set_index("barcode")["label"].reindex(adata.obs_names)
     known = truth.notna().to_numpy()
-    scores = {"sample": row["sample"], "descriptor": found.facts["descriptor"], "seeds": seeds}
+    scores = {"sample": row["sample"], "descriptor": found.facts["descriptor"]}
     for how in ("without", "with"):
         if how == "with":
             adata.obsm[_keys.IMAGE] = np.asarray(found.features.obsm[_keys.IMAGE])
-        domains(adata, int(row["n_domains"]), n_seeds=seeds, device=device, show_progress=False)
+        domains(adata, int(row["n_domains"]), device=device, show_progress=False)
         scores[how] = float(adjusted_rand_score(truth[known], adata.obs[_keys.DOMAIN][known]))
     return scores
 
@@ -247,9 +247,9 @@ def tables(report: dict[str, Any]) -> str:
             cells += ["{:.3f} ± {:.3f}".format(*own[s]["balanced_accuracy"]) if s in own else "" for s in labelled]
             lines.append(f"| {' | '.join(cells)} |")
     if report.get("domains"):
-        lines += ["", "| ARI | descriptor | seeds | without image | with image |", "|---|---|---|---|---|"]
+        lines += ["", "| ARI | descriptor | without image | with image |", "|---|---|---|---|"]
         for row in report["domains"]:
-            cells = [row["sample"], row["descriptor"], str(row["seeds"]), f"{row['without']:.3f}", f"{row['with']:.3f}"]
+            cells = [row["sample"], row["descriptor"], f"{row['without']:.3f}", f"{row['with']:.3f}"]
             lines.append(f"| {' | '.join(cells)} |")
     if report.get("costs"):
         lines += [
@@ -271,9 +271,7 @@ def main() -> None:
     parser.add_argument("--samples", nargs="+", help="of the samplesheet; all if not given")
     parser.add_argument("--cost", nargs="*", choices=COSTS, help=f"measure cost: of {', '.join(COSTS)}; all if bare")
     parser.add_argument("--sizes", action="store_true", help="compare other sizes of tiles too")
-    parser.add_argument(
-        "--domains", type=int, metavar="SEEDS", help="domains of labelled sections, with image and without"
-    )
+    parser.add_argument("--domains", action="store_true", help="domains of labelled sections, with image and without")
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     parser.add_argument("--output-dir", type=Path, default=Path("."))
     parser.add_argument("--measure", choices=COSTS, help=argparse.SUPPRESS)
@@ -309,7 +307,7 @@ def measurements(rows: list[dict[str, str]], arguments: argparse.Namespace) -> I
                 for result in compare(row, folder, arguments.output_dir / "cache", arguments.device, arguments.sizes):
                     yield "compared", result
             elif row.get("truth") and row.get("n_domains"):
-                yield "domains", domains_with_and_without(row, folder, arguments.domains, arguments.device)
+                yield "domains", domains_with_and_without(row, folder, arguments.device)
         except InputError as error:
             raise SystemExit(f"{row['sample']}: {error}") from error
     for what in COSTS if arguments.cost == [] else arguments.cost or ():

@@ -1,7 +1,7 @@
 """What a large run costs the machine that it is started on, and what many sections in one run cost.
 
-Without ``--input``, ``--samples`` sections with ``--seeds`` members each are run as stubs: every task of the pipeline
-goes through the engine and makes empty files, so that what is measured is the engine, the workflow and the publishing.
+Without ``--input``, ``--samples`` sections are run as stubs: every task of the pipeline goes through the engine and
+makes empty files, so that what is measured is the engine, the workflow and the publishing.
 With ``--input SAMPLESHEET`` its sections are run for real. Reported are time, memory of the engine and, by process,
 number of tasks, attempts, time and memory. Results go to ``load_stub.json`` or ``load_real.json``, and ``.md``, in
 ``--output-dir``.
@@ -149,7 +149,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--input", type=Path, help="samplesheet to run for real")
     parser.add_argument("--samples", type=int, default=500, help="sections of the stub run")
-    parser.add_argument("--seeds", type=int, help="members of each ensemble (stub run: 10)")
     parser.add_argument("--work-dir", type=Path, help="folder to run in; without it, one in --output-dir")
     parser.add_argument("--output-dir", type=Path, default=Path("results/benchmarks"))
     arguments = parser.parse_args()
@@ -158,13 +157,12 @@ def main() -> None:
     arguments.output_dir.mkdir(parents=True, exist_ok=True)
     folder = arguments.work_dir or arguments.output_dir / f"load_{kind}"
     folder.mkdir(parents=True, exist_ok=True)
-    seeds = arguments.seeds or (None if arguments.input else 10)
-    options = [] if seeds is None else ["--n_seeds", str(seeds)]
+    options = []
     if arguments.input:
         sheet, config = arguments.input, TRACE
     else:
         sheet, config = samplesheet(folder / "samplesheet.csv", arguments.samples), TRACE + STUB
-        options += ["-stub"]
+        options = ["-stub"]
 
     measured = run(sheet, folder, config, options)
     trace = folder / "results/pipeline_info/execution_trace.txt"
@@ -176,7 +174,6 @@ def main() -> None:
         "machine": platform.processor() or platform.machine(),
         "cores": os.cpu_count(),
         "samples": done["processes"]["INGEST"]["tasks"],
-        "seeds": seeds,
         "run": measured,
         "tasks": done,
         "published": published(folder / "results"),

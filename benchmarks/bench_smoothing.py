@@ -23,7 +23,6 @@ from mmsrl import graph
 from mmsrl.domains.average import consensus
 from mmsrl.domains.readouts import read_out, reduce
 from mmsrl.expression import log_normalised, standard_components
-from mmsrl.train.presets import Default
 
 Array = npt.NDArray[Any]
 
@@ -34,8 +33,8 @@ SHARE_CHANGED, FOLD = 0.3, 0.35
 SPOT_NOISE = 0.3
 """Standard deviation of each spot's own log fold changes."""
 
-MEMBERS = (0, 4, 8, 1, 5)
-"""Seeds of the default: each of its widths, with 30 components and two of them with 20."""
+MEMBERS = ((1.0, 30), (0.75, 30), (1.5, 30), (0.75, 20), (1.5, 20))
+"""Width and number of components of members of the default."""
 
 
 def simulate(kind: str, depth: float, seed: int) -> tuple[Array, Array, sp.csr_matrix]:
@@ -63,8 +62,7 @@ def score(places: Array, domain: Array, counts: sp.csr_matrix) -> dict[str, floa
     """Return the adjusted Rand index of the consensus of the members, by graph."""
     values = log_normalised(counts.astype(np.float32), np.asarray(counts.sum(axis=1)).ravel())
     posteriors: dict[str, list[Array]] = {"gaussian": [], "edge_preserving": []}
-    for seed in MEMBERS:
-        width, components = Default().constants(seed)
+    for seed, (width, components) in enumerate(MEMBERS):
         scores, _ = standard_components(values, np.zeros(len(places), np.int64), components, seed)
         graphs = {
             "gaussian": graph.plain_graph(places, width),

@@ -208,7 +208,8 @@ def write_run(tmp_path: Path) -> SmallRun:
         )
         curve = [{"n_domains": 3, "stability": 0.9}, {"n_domains": 4, "stability": 0.7}]
         chosen = {"n_domains": 3, "rule": "the most stable of 3 to 4", "curve": curve}
-        summary(tmp_path, "domains", unit, parameters={"readout": "gmm", "seed": 0}, result={"chosen": chosen})
+        found = {"chosen": chosen, "members": 12, "components": [15, 20, 30]}
+        summary(tmp_path, "domains", unit, parameters={"readout": "gmm", "seed": 0}, result=found)
     agreement = {
         "domains": ["1", "2", "10"],
         "labels": ["white & grey", "L1"],

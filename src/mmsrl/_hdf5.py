@@ -28,7 +28,6 @@ NEEDED: dict[str, tuple[str, ...]] = {
         f"obsm/{_keys.EMBEDDING}",
         f"obsm/{_keys.SPATIAL}",
     ),
-    "domains": (f"obs/{_keys.SAMPLE}", f"obs/{_keys.BARCODE}", f"obsm/{_keys.SPATIAL}", f"obsm/{_keys.POSTERIOR}0"),
     "trajectory": (f"obs/{_keys.SAMPLE}", f"obs/{_keys.BARCODE}", f"obs/{_keys.PSEUDOTIME}", f"obsm/{_keys.UMAP}"),
     "enhance": ("X", f"obs/{_keys.SAMPLE}", f"obs/{_keys.BARCODE}", "var"),
     "assemble": ("var", f"obs/{_keys.DOMAIN}", f"obsm/{_keys.SPATIAL}", f"uns/{_keys.UNS}/{_keys.UNIT}"),

@@ -25,6 +25,8 @@ IMAGE = "X_image"
 IMAGE_DESCRIPTOR = "X_image_descriptor"
 EMBEDDING = "X_mmsrl"
 UMAP = "X_umap"
+MEMBER = "member_"
+"""With the number of the member: its embedding."""
 POSTERIOR = "posterior_"
 """With the number of the member."""
 
@@ -38,6 +40,7 @@ ENHANCED_HELPED = "enhanced_helped"
 UNS = "mmsrl"
 UNS_SPATIAL = "spatial"
 DOMAIN_COLORS = "domain_colors"
+MEMBERS = "members"
 
 # uns['mmsrl']
 PLATFORM = "platform"

@@ -1,4 +1,4 @@
-"""The sections of a unit with what was found of them, as the stages after ``consensus`` take them."""
+"""The sections of a unit with what was found of them, as the stages after ``domains`` take them."""
 
 from __future__ import annotations
 

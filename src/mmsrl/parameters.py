@@ -47,7 +47,6 @@ STAGES: dict[str, str] = {
     "features": "Image features",
     "train": "Training",
     "domains": "Spatial domains",
-    "consensus": "Consensus",
     "markers": "Markers",
     "trajectory": "Trajectory",
     "enhance": "Enhancement",
@@ -94,8 +93,8 @@ PARAMETERS: tuple[Parameter, ...] = (
         "pipeline",
         "integer",
         None,
-        "Members of the ensemble that the domains are the consensus of: trainings with the seeds `seed`, `seed` + 1 "
-        "and so on. Empty: 12 for `default`, all combinations of its constants, and 1 for the published presets.",
+        "Trainings of a published preset, with the seeds `seed`, `seed` + 1 and so on: the members of the ensemble "
+        "that the domains are the consensus of; empty: 1. `default` has its whole ensemble from one training.",
         minimum=1,
     ),
     Parameter(
@@ -305,8 +304,7 @@ PARAMETERS: tuple[Parameter, ...] = (
         "train",
         "boolean",
         True,
-        "Train the decoder of the counts in `default`; its embedding, which is all that further members of an ensemble "
-        "need, does not depend on it.",
+        "Train the decoder of the counts in `default`, on which its embedding does not depend.",
         hidden=True,
     ),
     Parameter("checkpoint_every", "train", "integer", 10, "Epochs between two checkpoints.", minimum=1, hidden=True),
@@ -315,7 +313,7 @@ PARAMETERS: tuple[Parameter, ...] = (
         "train",
         "integer",
         0,
-        "Seed of everything random; in `default`, also of the width of the graph and the number of components.",
+        "Seed of everything random.",
         minimum=0,
         maximum=2**32 - 1,
     ),

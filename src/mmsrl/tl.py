@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from anndata import AnnData
 
-    from mmsrl.consensus.api import Consensus
+    from mmsrl.domains.api import Domains
 
 _WHERE = {
     "train": "mmsrl.train.api",
@@ -24,16 +24,16 @@ def domains(
     n_domains: int | None = None,
     *,
     preset: str = "default",
-    n_seeds: int = 12,
+    n_seeds: int = 1,
     seed: int = 0,
     readout: str = "gmm",
     threads: int = 1,
     **training: Any,
-) -> Consensus:
+) -> Domains:
     """Find spatial domains as the pipeline does: an ensemble of embeddings, a read-out of each, and their consensus.
 
     Writes ``obs['domain']`` (categories "1", "2", … from the largest to the smallest), ``obs['domain_confidence']``
-    (0 to 1) and, of the first seed, ``obsm['X_mmsrl']``. Sections that are given together share their domains.
+    (0 to 1) and ``obsm['X_mmsrl']``, the first member. Sections that are given together share their domains.
 
     Parameters
     ----------
@@ -44,10 +44,10 @@ def domains(
     preset
         ``default``, ``mmsrl`` or ``stmmr``.
     n_seeds
-        Members of the ensemble, with seeds ``seed``, ``seed`` + 1 and so on; 12 are all combinations of the constants
-        that ``default`` averages over. Members of the published presets are trained in full, each of them.
+        Of the published presets: members of the ensemble, trainings with the seeds ``seed``, ``seed`` + 1 and so on.
+        ``default`` has its whole ensemble from one.
     seed
-        First seed.
+        Seed of everything random.
     readout
         ``gmm``, ``gmm_full``, ``kmeans`` or ``leiden``.
     threads
@@ -57,20 +57,21 @@ def domains(
 
     Returns
     -------
-    Consensus
-        The table of domains, how they were found, and what is worth knowing of it and of the first seed's training.
+    Domains
+        The table of domains, those of every member, how they were found, and what is worth knowing of it and of the
+        first seed's training.
 
     Raises
     ------
     InputError
-        As :func:`mmsrl.tl.train` does, and where there are more domains than different spots.
+        As :func:`mmsrl.tl.train` does, where there are more domains than different spots, and where ``default`` is to
+        be trained more than once.
     """
     import anndata as ad
     import pandas as pd
 
     from mmsrl import _keys
     from mmsrl._errors import InputError
-    from mmsrl.consensus.api import consensus
     from mmsrl.domains.api import check_readout
     from mmsrl.domains.api import domains as read_out
     from mmsrl.train.api import as_anndata, train
@@ -80,17 +81,18 @@ def domains(
     if n_seeds < 1 or seed < 0:
         raise InputError(f"n_seeds {n_seeds}, seed {seed}: must be 1 or more, and 0 or more")
     if preset == "default":
+        if n_seeds > 1:
+            raise InputError(
+                f"n_seeds {n_seeds}: preset 'default' has its whole ensemble from one training; leave it out"
+            )
         training.setdefault("decoder", False)
     # The first seed comes last, so that it is its embedding that stays with the sections.
-    seeds = range(seed, seed + n_seeds)
-    members: list[ad.AnnData] = []
-    for s in reversed(seeds):
+    trainings: list[ad.AnnData] = []
+    for s in reversed(range(seed, seed + n_seeds)):
         trained = train(sections, preset=preset, seed=s, **training)
-        members.insert(0, as_anndata(trained))
-    found = read_out(members, n_domains, readout=readout, seed=seed, threads=threads)  # type: ignore[arg-type]
-    result = consensus(found.members)
-    result.messages[:0] = [*trained.messages, *found.messages]
-    result.facts["chosen"] = found.facts["chosen"]
+        trainings.insert(0, as_anndata(trained))
+    result = read_out(trainings, n_domains, readout=readout, seed=seed, threads=threads)  # type: ignore[arg-type]
+    result.messages[:0] = trained.messages
     categories = [str(k) for k in range(1, result.facts["n_domains"] + 1)]
     first = 0
     for section in sections:

@@ -44,5 +44,5 @@ def test_a_foreign_pipeline_goes_on_from_its_own_space_ranger(tmp_path: Path) ->
     assert {domain: int(n) for n, domain in counts} == final.obs["domain"].astype(str).value_counts().to_dict()
     with (launch / "trace.txt").open(newline="") as handle:
         tasks = {row["name"]: row["status"] for row in csv.DictReader(handle, delimiter="\t")}
-    assert {"SPATIAL_DOMAINS:TRAIN (A1 seed 0)", "SPATIAL_DOMAINS:TRAIN (A1 seed 1)"} <= set(tasks)
+    assert "SPATIAL_DOMAINS:TRAIN (A1)" in tasks
     assert set(tasks.values()) == {"COMPLETED"}

@@ -47,9 +47,9 @@ profiles {
 """
 
 
-def ask(process: str, profile: str, attempt: int = 1, exit: int = 0, meta: Any = None, **more: Any) -> dict[str, Any]:
+def ask(process: str, profile: str, attempt: int = 1, exit: int = 0, **more: Any) -> dict[str, Any]:
     """Return a question: what does a task of this process get, at this attempt, after one that ended so?"""
-    files = {"counts": 0, "image": 0, "source": 0, "embeddings": 0, "domains": 0, "assembled": 0}
+    files = {"counts": 0, "image": 0, "source": 0, "embeddings": 0, "assembled": 0}
     text = (ROOT / f"modules/local/{process.lower()}/main.nf").read_text(encoding="utf-8")
     return {
         "process": process,
@@ -58,7 +58,7 @@ def ask(process: str, profile: str, attempt: int = 1, exit: int = 0, meta: Any =
         "params": {"custom_config_base": "/nowhere"} | more.pop("params", {}),
         "attempt": attempt,
         "exit": exit,
-        "meta": meta or {"id": "a", "first": True},
+        "meta": {"id": "a"},
         "files": files | more,
     }
 
@@ -71,7 +71,6 @@ SIZED = {
     "FEATURES": "image",
     "TRAIN": "counts",
     "DOMAINS": "embeddings",
-    "CONSENSUS": "domains",
     "MARKERS": "counts",
     "TRAJECTORY": "counts",
     "ENHANCE": "counts",
@@ -94,7 +93,6 @@ QUESTIONS: dict[str, dict[str, Any]] = {
     **{f"end {p} {status}": gpu("QC", p, 2, status) for p in ("docker", *CLOUDS) for status in (1, 2, OOM, RECLAIMED)},
     **{f"large {process}": gpu(process, "docker", **{file: GIB}) for process, file in SIZED.items()},
     **{f"small {process}": gpu(process, "docker") for process in SIZED},
-    "member": gpu("TRAIN", "docker", meta={"id": "a", "first": False}),
     "second oom": gpu("TRAIN", "docker", 2, OOM),
     "third oom": gpu("TRAIN", "docker", 3, OOM),
     "third oom features": gpu("FEATURES", "docker", 3, OOM),
@@ -106,9 +104,8 @@ QUESTIONS: dict[str, dict[str, Any]] = {
     "plain slurm": ask("TRAIN", "slurm"),
     "one queue": ask("TRAIN", "awsbatch,gpu", params={"queue": "long"}),
     "docker on arm64": ask("TRAIN", "docker,arm64"),
-    "member published": ask("TRAIN", "docker,gpu", meta={"id": "a", "first": False}, params={"preset": "mmsrl"}),
+    "published": ask("TRAIN", "docker,gpu", params={"preset": "mmsrl"}),
     "cuda": ask("TRAIN", "docker,test_gpu"),
-    "cuda member": ask("TRAIN", "docker,test_gpu", meta={"id": "a", "first": False}),
     "cuda enhance": ask("ENHANCE", "docker,test_gpu"),
     "cuda third oom": ask("TRAIN", "docker,test_gpu", 3, OOM),
     "cuda without a scheduler": ask("ENHANCE", "local", params={"device": "cuda"}),
@@ -229,17 +226,15 @@ def test_the_cpu_is_fallen_back_on_after_two_attempts_without_enough_memory(answ
     assert answers["third oom features"]["task"]["accelerator"] is None
 
 
-def test_further_members_of_the_default_are_small(answers: dict[str, Any]) -> None:
-    assert answers["member"]["task"]["accelerator"] is None
-    assert answers["member"]["task"]["cpus"] == 1
-    assert answers["member published"]["task"]["accelerator"]["request"] == 1
-    assert answers["member published"]["task"]["memory_gb"] == 24
+def test_published_presets_have_more_memory(answers: dict[str, Any]) -> None:
+    assert answers["small TRAIN"]["task"]["memory_gb"] == 8
+    assert answers["published"]["task"]["memory_gb"] == 24
 
 
 def test_cuda_is_demanded_where_a_gpu_was_asked_for_alone(answers: dict[str, Any]) -> None:
     assert answers["cuda"]["task"]["accelerator"]["request"] == 1
     assert answers["cuda"]["task"]["device"] == "cuda"
-    for name in ("cuda member", "cuda enhance", "cuda third oom"):
+    for name in ("cuda enhance", "cuda third oom"):
         assert answers[name]["task"]["accelerator"] is None
         assert answers[name]["task"]["device"] == "auto"
     # Where nothing is asked for, as on one's own machine, every task sees what there is.

@@ -112,7 +112,7 @@ def test_editing_a_function_runs_its_stage_and_what_comes_after(project: Project
 def test_what_is_empty_has_its_default(project: Project, tmp_path: Path) -> None:
     empty = dict.fromkeys(("max_pct_mt", "image_cache", "device", "seed", "preset", "report_title", "root"), "")
     (tmp_path / "params.json").write_text(json.dumps(empty | {"spatialdata": "null", "readout": "null"}))
-    run = project.run("-params-file", tmp_path / "params.json", "--n_seeds", "1")
+    run = project.run("-params-file", tmp_path / "params.json")
     assert run.status == 0, run.text
     assert set(run.tasks.values()) == {"COMPLETED"} and any(name.startswith("REPORT") for name in run.tasks)
 

@@ -21,7 +21,6 @@ STAGES = (
     "features",
     "train",
     "domains",
-    "consensus",
     "markers",
     "trajectory",
     "enhance",

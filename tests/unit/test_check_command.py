@@ -12,7 +12,7 @@ from mmsrl.check.cli import main
 
 PROJECT = Path(__file__).parents[2]
 STAGES = {
-    *("ingest", "qc", "features", "train", "domains", "consensus"),
+    *("ingest", "qc", "features", "train", "domains"),
     *("markers", "trajectory", "enhance", "evaluate", "assemble", "figures", "report", "index"),
 }
 

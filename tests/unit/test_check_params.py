@@ -124,17 +124,21 @@ def test_wrong_parameter_is_one_line_with_what_is_allowed(name, value, message):
     assert checked(**{name: value})[1] == [message]
 
 
-def test_the_last_member_has_a_seed_too():
+def test_the_last_training_has_a_seed_too():
     last = 2**32 - 1
 
     def problems(**given: object) -> list[str]:
-        return seed_problems(checked(**given)[0], SCHEMA)
+        return seed_problems(checked(preset="mmsrl", **given)[0], SCHEMA)
 
-    assert problems(seed=last - 11) == []
-    text = f"--seed {last - 10}: the last member of the ensemble would have {2**32}, and {last} is the last"
-    assert problems(seed=last - 10) == [text]
-    assert problems(seed=last, preset="mmsrl") == []
-    assert problems(seed=last, n_seeds=2)
+    assert problems(seed=last) == problems(seed=last - 1, n_seeds=2) == []
+    text = f"--seed {last}: the last of 2 trainings would have {2**32}, and {last} is the last"
+    assert problems(seed=last, n_seeds=2) == [text]
+
+
+def test_several_trainings_are_for_the_published_presets():
+    text = "--n_seeds 5: --preset default has its whole ensemble from one training; leave it out"
+    assert preset_problems(checked(n_seeds=5)[0]) == [text]
+    assert preset_problems(checked(n_seeds=1)[0]) == preset_problems(checked(n_seeds=5, preset="mmsrl")[0]) == []
 
 
 def test_spellings_that_nextflow_adds_are_not_told_twice():

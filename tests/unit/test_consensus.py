@@ -1,19 +1,12 @@
 """The consensus finds what its members share, knows where it is wrong, and votes only where that helps."""
 
-import json
-
-import anndata
 import numpy as np
-import pandas as pd
 import pytest
-from click.testing import CliRunner
 from sklearn.metrics import adjusted_rand_score
 
-from mmsrl._errors import InputError
-from mmsrl.consensus.api import consensus
-from mmsrl.consensus.cli import main
-from mmsrl.consensus.neighbourhood import confidence, neighbourhood, refinement, vote
 from mmsrl.domains import average
+from mmsrl.domains.consensus import consensus
+from mmsrl.domains.neighbourhood import confidence, neighbourhood, refinement, vote
 
 SIDE = 24
 PLACES = np.stack(np.meshgrid(np.arange(SIDE), np.arange(SIDE)), axis=-1).reshape(-1, 2).astype(float)
@@ -28,13 +21,6 @@ def noisy(truth, share, seed):
     wrong = rng.random(len(truth)) < share
     labels = np.where(wrong, rng.integers(4, size=len(truth)), truth)
     return np.eye(4, dtype=np.float32)[rng.permutation(4)[labels]]
-
-
-def unit_of(posteriors, sample="a"):
-    n = len(posteriors[0])
-    obs = pd.DataFrame({"sample": np.resize(sample, n), "barcode": [f"{i}-1" for i in range(n)]})
-    obsm = {f"posterior_{i}": posterior for i, posterior in enumerate(posteriors)}
-    return anndata.AnnData(obs=obs.set_index(obs["sample"] + obs["barcode"]), obsm=obsm | {"spatial": PLACES[:n]})
 
 
 def test_consensus_is_better_than_its_members_whatever_their_numbering():
@@ -102,10 +88,12 @@ def test_refinement_pays_on_noisy_layers_and_not_on_patches():
 
 def test_domains_are_numbered_by_size_and_facts_are_kept():
     uneven = np.select([PLACES[:, 1] < 12, PLACES[:, 1] < 19], [2, 1], 0)
-    found = consensus(unit_of([noisy(uneven, 0.0, seed) for seed in range(4)], ("a", "b")))
-    sizes = found.table["domain"].value_counts()
-    assert sizes.index.tolist() == ["1", "2", "3"]
+    samples = np.resize(("a", "b"), len(PLACES))
+    found = consensus([noisy(uneven, 0.0, seed) for seed in range(4)], PLACES, samples)
+    sizes = np.bincount(found.labels)
+    assert len(sizes) == 4 and sizes[0] == 0 and (np.diff(sizes[1:]) <= 0).all()
     assert found.facts["n_domains"] == 3 and found.facts["members"] == 4
+    assert list(found.facts["spots"]) == ["a", "b"]
     assert sum(found.facts["spots"]["a"].values()) == len(PLACES) // 2
     assert set(found.facts["confidence"]) == {"1", "2", "3"}
     assert [message["level"] for message in found.messages] == ["info", "warning"]
@@ -113,34 +101,15 @@ def test_domains_are_numbered_by_size_and_facts_are_kept():
 
 
 def test_refinement_is_applied_and_told():
-    found = consensus(unit_of([noisy(LAYERS, 0.5, seed) for seed in range(4)]))
+    found = consensus([noisy(LAYERS, 0.5, seed) for seed in range(4)], PLACES, ONE_SECTION)
     assert found.facts["refinement"]["applied"]
     assert "domains are refined by a vote" in found.messages[0]["text"]
-    assert adjusted_rand_score(LAYERS, found.table["domain"]) > 0.9
+    assert adjusted_rand_score(LAYERS, found.labels) > 0.9
 
 
 def test_one_member_is_its_own_consensus():
     member = noisy(LAYERS, 0.1, 0)
-    found = consensus(unit_of([member]))
-    assert adjusted_rand_score(member.argmax(axis=1), found.table["domain"]) == 1
+    found = consensus([member], PLACES, ONE_SECTION)
+    assert adjusted_rand_score(member.argmax(axis=1), found.labels) == 1
     assert not found.facts["refinement"]["applied"]
     assert "one member" in found.messages[0]["text"]
-
-
-def test_members_of_different_numbers_are_refused():
-    members = [noisy(LAYERS, 0.0, 0), noisy(LAYERS, 0.0, 1)[:, :3]]
-    with pytest.raises(InputError, match="no members of one number"):
-        consensus(unit_of(members))
-
-
-def test_command_writes_the_table_and_names_the_unit_in_errors(tmp_path):
-    unit_of([noisy(LAYERS, 0.1, seed) for seed in range(3)]).write_h5ad(tmp_path / "u.domains.h5ad")
-    options = ["--id", "u", "--domains", str(tmp_path / "u.domains.h5ad"), "--output-dir", str(tmp_path)]
-    done = CliRunner().invoke(main, options)
-    assert done.exit_code == 0, done.output
-    table = pd.read_csv(tmp_path / "u.domains.csv", dtype={"domain": str})
-    assert list(table.columns) == ["sample", "barcode", "domain", "domain_confidence"] and len(table) == len(PLACES)
-    assert json.loads((tmp_path / "u.consensus.json").read_text())["result"]["members"] == 3
-    unit_of([noisy(LAYERS, 0.0, 0), noisy(LAYERS, 0.0, 1)[:, :3]]).write_h5ad(tmp_path / "u.domains.h5ad")
-    wrong = CliRunner().invoke(main, options)
-    assert wrong.exit_code == 2 and "unit u: there are no members" in wrong.output

@@ -214,7 +214,22 @@ def test_sections_of_a_unit_share_their_domains_in_every_member():
     for member in ("posterior_0", "posterior_1"):
         assert adjusted_rand_score(group, found.members.obsm[member].argmax(axis=1)) == 1
     assert found.facts["members"] == 2 and found.facts["chosen"] is None
-    assert found.messages == []
+    assert adjusted_rand_score(group, found.table["domain"]) == 1
+    assert found.table["sample"].tolist() == found.members.obs["sample"].tolist()
+    assert [message["text"][:23] for message in found.messages] == ["domains are not refined"]
+
+
+def test_members_of_an_embedding_are_read_in_the_order_of_their_numbers_and_in_place_of_it():
+    values, _ = planted()
+    whole, bare = embedding_of(values), [embedding_of(values) for _ in range(11)]
+    for i in (10, *range(10)):
+        whole.obsm[f"member_{i}"] = np.roll(values, i, axis=0)
+        bare[i].obsm["X_mmsrl"] = np.roll(values, i, axis=0)
+    one, several = domains(whole, 4), domains(bare, 4)
+    assert one.facts["members"] == 11
+    for key in several.members.obsm:
+        np.testing.assert_array_equal(one.members.obsm[key], several.members.obsm[key])
+    assert domains([whole, whole], 4).facts["members"] == 22
 
 
 @pytest.mark.parametrize("method", ["gmm", "leiden"])
@@ -262,7 +277,7 @@ def test_a_number_that_was_chosen_is_told_and_doubted_where_nothing_is_stable(mo
     assert found.facts["n_domains"] == found.facts["chosen"]["n_domains"] == 4
     assert "the number of domains was not given: 4, the most stable peak of 3 to 8" in found.messages[0]["text"]
     noise = domains(embedding_of(np.random.default_rng(0).normal(size=(200, 5))))
-    assert [message["level"] for message in noise.messages] == ["info", "warning"]
+    assert [message["level"] for message in noise.messages][:2] == ["info", "warning"]
     assert "no number of domains is stable" in noise.messages[1]["text"]
 
 
@@ -278,7 +293,7 @@ def test_a_member_that_finds_fewer_domains_is_told_and_most_of_them_are_a_warnin
     monkeypatch.setattr("mmsrl.domains.api.read_out", found)
     members = [embedding_of(planted()[0])] * 3
     for fewer, level in (({1}, "info"), ({0, 1}, "warning")):
-        (message,) = domains(members, 4).messages
+        message = domains(members, 4).messages[0]
         assert message["level"] == level
         assert (
             f"4 domains were wanted; gmm finds fewer (at least 3) in {len(fewer)} of the 3 members" in message["text"]
@@ -305,7 +320,7 @@ def test_bad_embeddings_are_errors():
         domains(anndata.AnnData(obs=embedding_of(values).obs), 2)
 
 
-def test_command_writes_members_and_summary_and_names_the_unit_in_errors(tmp_path):
+def test_command_writes_table_members_and_summary_and_names_the_unit_in_errors(tmp_path):
     embedding_of(planted()[0].astype(np.float32)).write_h5ad(tmp_path / "u.embedding.h5ad")
     twice = ["--embedding", str(tmp_path / "u.embedding.h5ad")] * 2
     options = ["--id", "u", *twice, "--output-dir", str(tmp_path)]
@@ -313,6 +328,9 @@ def test_command_writes_members_and_summary_and_names_the_unit_in_errors(tmp_pat
     assert done.exit_code == 0, done.output
     members = anndata.read_h5ad(tmp_path / "u.domains.h5ad")
     assert members.n_obs == 300 and members.obsm["posterior_1"].shape == (300, 4)
-    assert json.loads((tmp_path / "u.domains.json").read_text())["result"]["n_domains"] == 4
+    result = json.loads((tmp_path / "u.domains.json").read_text())["result"]
+    assert result["n_domains"] == 4 and result["members"] == 2 and result["mean_agreement"] > 0.9
+    table = pd.read_csv(tmp_path / "u.domains.csv", dtype={"domain": str})
+    assert list(table.columns) == ["sample", "barcode", "domain", "domain_confidence"] and len(table) == 300
     wrong = CliRunner().invoke(main, [*options, "--n-domains", "400"])
     assert wrong.exit_code == 2 and "unit u: 400 domains" in wrong.output

@@ -50,14 +50,14 @@ def section(name: str, seed: int) -> ad.AnnData:
 def test_domains_of_sections_in_a_notebook() -> None:
     sections = [section("one", 0), section("two", 1)]
 
-    result = tl.domains(sections, 2, n_seeds=3, device="cpu", show_progress=False)
+    result = tl.domains(sections, 2, device="cpu", show_progress=False)
 
-    assert result.facts["members"] == 3
+    assert result.facts["members"] == 12
     assert any("no image features" in message["text"] for message in result.messages)
     for adata in sections:
         assert adjusted_rand_score(adata.obs["half"], adata.obs["domain"]) > 0.9
         assert adata.obs["domain_confidence"].between(0, 1).all()
-    # One number means one domain in all sections, and the embedding left is that of the first seed.
+    # One number means one domain in all sections, and the embedding left is that of the first member.
     left = [adata.obs.loc[adata.obs["half"] == "left", "domain"].mode()[0] for adata in sections]
     assert left[0] == left[1]
     alone = [section("one", 0), section("two", 1)]
@@ -73,6 +73,7 @@ def test_domains_of_sections_in_a_notebook() -> None:
         ({"n_domains": 7.0}, "n_domains 7.0: must be a whole number"),
         ({"n_seeds": 0}, "n_seeds 0, seed 0: must be 1 or more, and 0 or more"),
         ({"seed": -1}, "seed -1"),
+        ({"n_seeds": 3}, "n_seeds 3: preset 'default' has its whole ensemble from one training"),
     ],
 )
 def test_what_cannot_be_is_said_before_anything_is_trained(settings: dict[str, object], message: str) -> None:

@@ -12,7 +12,7 @@ from mmsrl.check.fingerprint import fingerprints, stages
 from mmsrl.parameters import PARAMETERS, Parameter
 
 REAL = Path(mmsrl.__file__).parent
-ALL = {"ingest", "qc", "features", "train", "domains", "consensus", "markers", "trajectory", "enhance"}
+ALL = {"ingest", "qc", "features", "train", "domains", "markers", "trajectory", "enhance"}
 ALL |= {"evaluate", "assemble", "figures", "report", "index"}
 
 # Two stages that share a module, with every way in which Python code gets at other code.

@@ -61,7 +61,7 @@ def test_scores_that_failed_leave_the_section_in() -> None:
     assert (only.sample, only.text) == ("A", "without scores: the comparison with its labels failed")
 
 
-def test_a_member_of_an_ensemble_that_failed_is_told_and_not_what_waited_for_it() -> None:
+def test_a_further_training_that_failed_is_told_and_not_what_waited_for_it() -> None:
     failures = [{"stage": "train", "id": "pair", "exit": "137", "message": "Killed"}]
     left = summaries(*((stage, "pair") for stage in (*NEEDED[NEEDED.index("domains") :], "evaluate")))
     found = missing_samples(Asked(SAMPLES, failures), {"A"}, left)

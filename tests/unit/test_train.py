@@ -202,17 +202,6 @@ def test_settings_come_from_the_preset_and_are_changed_by_name() -> None:
         choose_settings("best", {})
 
 
-def test_twelve_consecutive_seeds_of_the_default_are_every_width_with_every_number_of_components() -> None:
-    preset = choose_settings("default", {})
-    for first in (0, 5, 100):
-        members = [preset.of_member(seed) for seed in range(first, first + 12)]
-        assert len({(m.kernel_width, m.components) for m in members}) == 12
-    centre = preset.of_member(0)
-    assert (centre.kernel_width, centre.components) == (1.0, 30)
-    fixed = choose_settings("default", {"kernel_width": 2.0, "components": 5}).of_member(3)
-    assert (fixed.kernel_width, fixed.components) == (2.0, 5)
-
-
 def test_an_epoch_of_the_decoder_visits_no_more_spots_than_it_needs() -> None:
     counts, z = sp.csr_matrix(np.eye(100, dtype=np.float32)), torch.randn(100, 3)
     settings = choose_settings("default", {"batch_spots": 16, "epoch_spots": 40})
@@ -237,11 +226,6 @@ def test_likelihood_of_counts_and_its_gradient_are_those_of_the_negative_binomia
     found = torch.autograd.grad(loss, [log_mu, log_theta])
     for ours, theirs in zip(found, torch.autograd.grad(expected, [log_mu, log_theta]), strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-15)
-
-
-def test_facts_tell_what_the_seed_chose() -> None:
-    facts = train(section(), seed=5, decoder=False, show_progress=False).facts
-    assert (facts["kernel_width"], facts["components"]) == (1.5, 20)
 
 
 @pytest.mark.parametrize(

@@ -4,11 +4,12 @@ process DOMAINS {
     container 'mmsrl/mmsrl:0.1.0-cpu'
 
     input:
-    // <unit>.embedding.h5ad of every member, in the order of their seeds; the number, or [] where it is to be found
-    tuple val(meta), path(embeddings, stageAs: 'member?/*'), val(n_domains)
+    // <unit>.embedding.h5ad, of several trainings in the order of their seeds; the number, or [] where it is to be found
+    tuple val(meta), path(embeddings, stageAs: 'training?/*'), val(n_domains)
     val code // fingerprint of the stage's code; it only has to be part of the task's hash
 
     output:
+    tuple val(meta), path("${meta.id}.domains.csv"), emit: csv
     tuple val(meta), path("${meta.id}.domains.h5ad"), emit: h5ad
     tuple val(meta), path("${meta.id}.domains.json"), emit: summary
     path 'versions.yml', emit: versions, topic: versions
@@ -18,18 +19,18 @@ process DOMAINS {
 
     script:
     def args = task.ext.args ?: ''
-    def members = [embeddings].flatten().collect { file -> "--embedding ${file}" }
+    def trainings = [embeddings].flatten().collect { file -> "--embedding ${file}" }
     def k = n_domains ? "--n-domains ${n_domains}" : ''
     """
     export OMP_NUM_THREADS=1
-    mmsrl-domains --id ${meta.id} ${members.join(' ')} ${k} --threads ${task.cpus} ${args}
+    mmsrl-domains --id ${meta.id} ${trainings.join(' ')} ${k} --threads ${task.cpus} ${args}
 
-    mmsrl-versions --process "${task.process}" anndata scikit-learn igraph leidenalg > versions.yml
+    mmsrl-versions --process "${task.process}" anndata scikit-learn scipy igraph leidenalg > versions.yml
     """
 
     stub:
     """
-    touch ${meta.id}.domains.h5ad ${meta.id}.domains.json
+    touch ${meta.id}.domains.csv ${meta.id}.domains.h5ad ${meta.id}.domains.json
     printf '"%s":\\n    mmsrl: stub\\n' '${task.process}' > versions.yml
     """
 }

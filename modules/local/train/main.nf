@@ -19,7 +19,7 @@ process TRAIN {
 
     script:
     def args = task.ext.args ?: ''
-    // A member of an ensemble has its own seed; of an option given twice the last counts.
+    // Of an option given twice the last counts.
     def seed = meta.seed == null ? '' : "--seed ${meta.seed}"
     def sections = [counts].flatten().collect { file -> "--counts ${file}" } + [features].flatten().collect { file -> "--features ${file}" }
     """

@@ -12,7 +12,7 @@ import jsonschema
 from jsonschema.exceptions import ValidationError
 
 from mmsrl.check.problems import listed, nearest, printable, shown
-from mmsrl.train.presets import MEMBER_COMPONENTS, MEMBER_WIDTHS, PRESETS, Published
+from mmsrl.train.presets import PRESETS, Published
 
 _INTEGER = re.compile(r"[+-]?[0-9]{1,18}")
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3})?")
@@ -104,6 +104,10 @@ def preset_problems(params: Mapping[str, Any]) -> list[str]:
                 f"--hidden_dim {asked.hidden_dim}: masked reconstruction compares so many hidden values with "
                 f"{asked.n_top_genes} genes; leave it out, or give --masked_weight 0"
             )
+    elif (params["n_seeds"] or 1) > 1:
+        problems.append(
+            f"--n_seeds {params['n_seeds']}: --preset {chosen} has its whole ensemble from one training; leave it out"
+        )
     return problems
 
 
@@ -127,7 +131,7 @@ def backbone_problems(params: Mapping[str, Any]) -> list[str]:
 
 
 def seed_problems(params: Mapping[str, Any], schema: Mapping[str, Any]) -> list[str]:
-    """Return a line where a member of the ensemble would have a seed beyond the last that there is.
+    """Return a line where a training would have a seed beyond the last that there is.
 
     Parameters
     ----------
@@ -136,9 +140,10 @@ def seed_problems(params: Mapping[str, Any], schema: Mapping[str, Any]) -> list[
     schema
         ``nextflow_schema.json``.
     """
-    members = len(MEMBER_WIDTHS) * len(MEMBER_COMPONENTS) if params["preset"] == "default" else 1
-    last, most = params["seed"] + (params["n_seeds"] or members) - 1, properties_of(schema)["seed"]["maximum"]
-    text = f"--seed {params['seed']}: the last member of the ensemble would have {last}, and {most} is the last"
+    last, most = params["seed"] + (params["n_seeds"] or 1) - 1, properties_of(schema)["seed"]["maximum"]
+    text = (
+        f"--seed {params['seed']}: the last of {params['n_seeds']} trainings would have {last}, and {most} is the last"
+    )
     return [text] if last > most else []
 
 

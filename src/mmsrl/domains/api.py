@@ -1,4 +1,4 @@
-"""Domains of the sections trained together, in every member of an ensemble."""
+"""Domains of the sections trained together: of every member of an ensemble, and their consensus."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from typing import Any, NamedTuple, get_args
 
 import anndata as ad
 import numpy as np
+import pandas as pd
 
 from mmsrl import _keys
 from mmsrl._errors import InputError
+from mmsrl.domains.consensus import consensus
 from mmsrl.domains.number import Mapper, choose_number
 from mmsrl.domains.readouts import Posterior, Readout, read_out, reduce
 
@@ -22,6 +24,9 @@ UNSTABLE = 0.7
 class Domains(NamedTuple):
     """Domains of one unit."""
 
+    table: pd.DataFrame
+    """One row a spot, in the order of the embeddings: ``sample``, ``barcode``, ``domain`` ("1", "2", … from the largest
+    to the smallest), ``domain_confidence`` (float32, 0 to 1)."""
     members: ad.AnnData
     """The spots, with their probabilities of each domain in ``obsm['posterior_0']`` and so on, one a member:
     (n, K) float32, from the member's largest domain to its smallest."""
@@ -44,8 +49,9 @@ def domains(
     Parameters
     ----------
     embeddings
-        The members of the ensemble: the same spots in the same order, each with ``obsm['X_mmsrl']``, (n, d);
-        ``obs['sample']``, ``obs['barcode']``, ``obsm['spatial']``.
+        Of one training or several: the same spots in the same order, each with the members of an ensemble in
+        ``obsm['member_0']`` and so on, or with one in ``obsm['X_mmsrl']``, (n, d); ``obs['sample']``,
+        ``obs['barcode']``, ``obsm['spatial']``.
     n_domains
         Number of domains; chosen by stability over the members if it is not given, see
         :func:`mmsrl.domains.number.choose_number`.
@@ -59,16 +65,13 @@ def domains(
     Raises
     ------
     InputError
-        If an embedding is missing, not finite or constant, the members are not of the same spots, or ``n_domains``
+        If an embedding is missing, not finite or constant, the embeddings are not of the same spots, or ``n_domains``
         exceeds the number of different spots.
     """
     check_readout(n_domains, readout)
-    ensemble = [embeddings] if isinstance(embeddings, ad.AnnData) else list(embeddings)
-    points = [reduce(_embedding(adata)) for adata in ensemble]
-    first = ensemble[0].obs[[_keys.SAMPLE, _keys.BARCODE]].astype(str)
-    for number, adata in enumerate(ensemble[1:], start=2):
-        if not np.array_equal(first.to_numpy(), adata.obs[first.columns].astype(str).to_numpy()):
-            raise InputError(f"embedding {number} is not of the same spots as the first, in the same order")
+    trainings = [embeddings] if isinstance(embeddings, ad.AnnData) else list(embeddings)
+    spots = _spots(trainings)
+    points = [reduce(values) for adata in trainings for values in _members(adata)]
     messages: list[dict[str, str]] = []
     facts: dict[str, Any] = {"readout": readout, "components": [p.shape[1] for p in points], "chosen": None}
     with _at_once(threads) as at_once:
@@ -80,18 +83,14 @@ def domains(
 
         # igraph draws from one random stream a process.
         posteriors = list((map if readout == "leiden" else at_once)(read, range(len(points))))
-    found = [int((posterior.argmax(axis=1).max()) + 1) for posterior in posteriors]
-    fewer = [number for number in found if number < n_domains]
-    if fewer:
-        text = (
-            f"{n_domains} domains were wanted; {readout} finds fewer (at least {min(fewer)}) in {len(fewer)} of the "
-            f"{len(found)} members"
-        )
-        messages.append({"level": "warning" if len(fewer) > len(found) / 2 else "info", "text": text})
-    facts |= {"n_domains": n_domains, "members": len(posteriors)}
+    _tell_of_fewer(posteriors, n_domains, readout, messages)
+    places = np.asarray(trainings[0].obsm[_keys.SPATIAL])
+    found = consensus(posteriors, places, spots[_keys.SAMPLE].to_numpy())
+    columns = {_keys.DOMAIN: found.labels.astype(str), _keys.CONFIDENCE: found.confidence}
     obsm = {f"{_keys.POSTERIOR}{i}": posterior for i, posterior in enumerate(posteriors)}
-    obsm[_keys.SPATIAL] = np.asarray(ensemble[0].obsm[_keys.SPATIAL])
-    return Domains(ad.AnnData(obs=first, obsm=obsm), facts, messages)
+    members = ad.AnnData(obs=spots, obsm=obsm | {_keys.SPATIAL: places})
+    table = spots.reset_index(drop=True).assign(**columns)
+    return Domains(table, members, facts | found.facts, [*messages, *found.messages])
 
 
 def check_readout(n_domains: Any, readout: str) -> None:
@@ -102,10 +101,36 @@ def check_readout(n_domains: Any, readout: str) -> None:
         raise InputError(f"n_domains {n_domains!r}: must be a whole number from 1 on, or None to have it chosen")
 
 
-def _embedding(adata: ad.AnnData) -> Any:
-    if _keys.EMBEDDING not in adata.obsm:
+def _spots(trainings: Sequence[ad.AnnData]) -> pd.DataFrame:
+    """Return sample and barcode of the spots, which all trainings have in the same order."""
+    tables: list[pd.DataFrame] = [adata.obs[[_keys.SAMPLE, _keys.BARCODE]].astype(str) for adata in trainings]
+    for number, table in enumerate(tables[1:], start=2):
+        if not np.array_equal(tables[0].to_numpy(), table.to_numpy()):
+            raise InputError(f"embedding {number} is not of the same spots as the first, in the same order")
+    return tables[0]
+
+
+def _members(adata: ad.AnnData) -> list[Any]:
+    """Return the embeddings of a training: its members in the order of their numbers, or the only one."""
+    numbers = sorted(int(name.removeprefix(_keys.MEMBER)) for name in adata.obsm if name.startswith(_keys.MEMBER))
+    names = [f"{_keys.MEMBER}{number}" for number in numbers] or [_keys.EMBEDDING]
+    if names[0] not in adata.obsm:
         raise InputError(f"the embedding file has no obsm['{_keys.EMBEDDING}']; it must come from mmsrl-train")
-    return np.asarray(adata.obsm[_keys.EMBEDDING])
+    return [np.asarray(adata.obsm[name]) for name in names]
+
+
+def _tell_of_fewer(
+    posteriors: Sequence[Posterior], n_domains: int, readout: str, messages: list[dict[str, str]]
+) -> None:
+    """Add a message where members have fewer domains than were wanted: a warning where most of them have."""
+    found = [int(posterior.argmax(axis=1).max()) + 1 for posterior in posteriors]
+    fewer = [number for number in found if number < n_domains]
+    if fewer:
+        text = (
+            f"{n_domains} domains were wanted; {readout} finds fewer (at least {min(fewer)}) in {len(fewer)} of the "
+            f"{len(found)} members"
+        )
+        messages.append({"level": "warning" if len(fewer) > len(found) / 2 else "info", "text": text})
 
 
 def _choose(points: Sequence[Any], seed: int, mapper: Mapper, facts: dict[str, Any], messages: list[Any]) -> int:

@@ -29,7 +29,7 @@ KINDS = (
     Kind("train", "training.tsv", "training_log", "Losses by epoch."),
     Kind("train", "model.pt", "model", "Settings, genes and weights of the model."),
     Kind("domains", "domains.h5ad", "posteriors", "Probability of each domain in every member of the ensemble."),
-    Kind("consensus", "domains.csv", "domains", "Domain and confidence of every spot of the unit."),
+    Kind("domains", "domains.csv", "domains", "Domain and confidence of every spot of the unit."),
     Kind("markers", "markers.tsv", "markers", "Genes of each domain, tested on counts that the domains did not see."),
     Kind("markers", "spatial_genes.tsv", "spatial_genes", "Moran's I of every gene."),
     Kind("markers", "neighbours.tsv", "neighbours", "Which domains adjoin more often than chance would have it."),

@@ -71,9 +71,6 @@ def paragraphs(summaries: Sequence[Mapping[str, Any]]) -> list[Paragraph]:
         values = [summary["parameters"].get(name) for summary in by_stage.get(stage, [])]
         return list(dict.fromkeys(value for value in values if value is not None))
 
-    def found(stage: str, name: str) -> list[Any]:
-        return list(dict.fromkeys(summary["result"].get(name) for summary in by_stage.get(stage, [])))
-
     def said(stage: str, name: str) -> str:
         return " or ".join(str(value) for value in asked(stage, name))
 
@@ -81,9 +78,7 @@ def paragraphs(summaries: Sequence[Mapping[str, Any]]) -> list[Paragraph]:
         _qc(said) if "qc" in by_stage else None,
         _features(by_stage["features"]) if "features" in by_stage else None,
         _train(asked("train", "preset"), said, by_stage["train"]) if "train" in by_stage else None,
-        _domains(asked("domains", "readout"), found("consensus", "members"), by_stage["domains"])
-        if "domains" in by_stage
-        else None,
+        _domains(asked("domains", "readout"), by_stage["domains"]) if "domains" in by_stage else None,
         _MARKERS if "markers" in by_stage else None,
         _trajectory(by_stage["trajectory"]) if "trajectory" in by_stage else None,
         _ENHANCEMENT if "enhance" in by_stage else None,
@@ -189,7 +184,7 @@ def _image(summaries: Sequence[Mapping[str, Any]]) -> str:
     return f", and averaged with what the image predicts of them in tissue held out, as far as that adds to them{where}"
 
 
-def _domains(readouts: Sequence[str], members: Sequence[int], summaries: Sequence[Mapping[str, Any]]) -> Paragraph:
+def _domains(readouts: Sequence[str], summaries: Sequence[Mapping[str, Any]]) -> Paragraph:
     ways = {
         "gmm": "a Gaussian mixture with one covariance shared by all domains",
         "gmm_full": "a Gaussian mixture with a covariance for each domain",
@@ -199,12 +194,13 @@ def _domains(readouts: Sequence[str], members: Sequence[int], summaries: Sequenc
     used = " or ".join(ways.get(readout, readout) for readout in readouts)
     cites = tuple(dict.fromkeys("Leiden" if readout == "leiden" else "scikit-learn" for readout in readouts))
     text = f"Spots were grouped into domains on the embedding by {used}."
-    if any(number > 1 for number in members):
-        kept = [number for summary in summaries for number in summary["result"].get("components", [])]
+    members = list(dict.fromkeys(summary["result"]["members"] for summary in summaries))
+    if max(members) > 1:
+        kept = [number for summary in summaries for number in summary["result"]["components"]]
         differing = f" with {min(kept)} to {max(kept)} components" if len(set(kept)) > 1 else ""
         text += (
-            f" This was done for {' or '.join(map(str, members))} members of an ensemble, embeddings of seeds of their "
-            f"own{differing}; matching domains were paired and their probabilities averaged."
+            f" This was done for {' or '.join(map(str, members))} members of an ensemble of embeddings{differing}; "
+            "matching domains were paired and their probabilities averaged."
         )
     return Paragraph("Spatial domains", text, cites)
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from mmsrl.parameters import STAGES
 from mmsrl.report.content import SAMPLE_STAGES, Asked
 
-NEEDED = ("ingest", "qc", "features", "train", "domains", "consensus", "markers", "trajectory", "enhance", "assemble")
+NEEDED = ("ingest", "qc", "features", "train", "domains", "markers", "trajectory", "enhance", "assemble")
 """Stages without which there are no results of a sample, in the order of the data."""
 
 
@@ -65,7 +65,7 @@ def missing_samples(asked: Asked, found: Collection[str], summaries: Mapping[tup
 def _first_missing(entry: Mapping[str, Any], asked: Asked, summaries: Mapping[tuple[str, str], Any]) -> str:
     """Return the first stage of a sample that left no summary, or of which a task failed.
 
-    A member of an ensemble that fails leaves no summary missing, as only the first one's is kept.
+    A further training of a published preset that fails leaves no summary missing, as only the first one's is kept.
     """
     keys = [(stage, entry["sample"] if stage in SAMPLE_STAGES else entry["unit"]) for stage in NEEDED]
     return next((stage for stage, id in keys if (stage, id) not in summaries or asked.failed(stage, id)), NEEDED[-1])

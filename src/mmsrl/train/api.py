@@ -35,6 +35,7 @@ from mmsrl.features.components import principal_components as image_components
 from mmsrl.graph import plain_graph
 from mmsrl.train.checkpoint import Checkpoint, fingerprint
 from mmsrl.train.fit import Row, Trainable, fit, memory_errors
+from mmsrl.train.members import Member
 from mmsrl.train.presets import PRESETS, ConsistencyLoss, Published, Settings
 from mmsrl.train.sections import principal_components, section_mixing
 from mmsrl.train.unit import FloatArray, Message, Unit, build, info, warning
@@ -47,7 +48,9 @@ class Training(NamedTuple):
     """What training came to."""
 
     embedding: FloatArray
-    """(N, d) float32, in the order of the sections."""
+    """(N, d) float32, in the order of the sections; in the default that of the first member."""
+    members: list[Member]
+    """The default's ensemble, which domains are read from; empty in the published presets."""
     history: list[Row]
     """Losses by epoch."""
     model: dict[str, Any]
@@ -97,7 +100,7 @@ def train(
     preset
         ``default``, or ``mmsrl`` or ``stmmr`` as published.
     seed
-        Same input and seed give the same embedding on a CPU.
+        Of everything random; same input and seed give the same embedding on a CPU.
     device
         ``auto``, ``cpu`` or ``cuda``.
     batch_correction
@@ -141,7 +144,7 @@ def train(
     if attempt > 1:
         unit.messages.append(warning(f"attempt {attempt}: on {place.type} in blocks of {block} spots, to save memory"))
     with memory_errors(block):
-        model, facts, chosen = build(
+        model, facts, chosen, members = build(
             unit, chosen, seed=seed, correct=batch_correction, decoder=decoder, block=block, device=place
         )
         save = None
@@ -171,19 +174,23 @@ def train(
         "genes": unit.genes,
         "state": {name: value.cpu() for name, value in model.state_dict().items()},
     }
-    return Training(z, history, weights, facts, unit.messages, unit)
+    return Training(z, members, history, weights, facts, unit.messages, unit)
 
 
 def as_anndata(result: Training) -> ad.AnnData:
     """Return ``obsm['X_mmsrl']`` with each spot's sample, barcode and place.
 
     Spots are named by barcode, ``<barcode>-<sample>`` where there are several sections. ``obsm['spatial']`` is in spot
-    pitches of the spot's own section.
+    pitches of the spot's own section. Members of the default's ensemble are in ``obsm['member_0']`` and so on, their
+    names in ``uns['members']``.
     """
     unit = result.unit
     obs = spot_table(unit.samples, unit.section, unit.barcodes)
     spatial = np.concatenate(unit.coordinates)
-    return ad.AnnData(obs=obs, obsm={_keys.EMBEDDING: result.embedding, _keys.SPATIAL: spatial})
+    obsm = {_keys.EMBEDDING: result.embedding, _keys.SPATIAL: spatial}
+    obsm |= {f"{_keys.MEMBER}{i}": member.embedding for i, member in enumerate(result.members)}
+    uns = {_keys.MEMBERS: np.array([member.name for member in result.members])} if result.members else {}
+    return ad.AnnData(obs=obs, obsm=obsm, uns=uns)
 
 
 def choose_settings(preset: str, changes: dict[str, Any]) -> Settings:

@@ -59,20 +59,19 @@ PUBLISHED: dict[str, Published] = {
 
 
 MEMBER_WIDTHS = (1.0, 0.75, 1.5)
-"""Widths of the spatial graph, in spot pitches, that the seed of the default preset goes through."""
+"""Widths of the spatial graph, in spot pitches, of the members of the default's ensemble; the first member's first."""
 
 MEMBER_COMPONENTS = (30, 20, 15, 50)
-"""Numbers of principal components that it goes through at the same time."""
+"""Their numbers of principal components."""
 
 
 @dataclass(frozen=True)
 class Default:
     """The light preset: counts, few weights, linear in the number of spots.
 
-    Its embedding is in closed form, so that a seed has nothing random to set. It sets instead the two constants that
-    nothing in the data decides: any 12 consecutive seeds are all combinations of :data:`MEMBER_WIDTHS` and
-    :data:`MEMBER_COMPONENTS`, and a consensus of them averages over the constants instead of choosing them. Seed 0 is
-    the centre: one pitch, 30 components.
+    Its embedding is in closed form. The two constants that nothing in the data decides are not chosen: the members of
+    its ensemble are all combinations of :data:`MEMBER_WIDTHS` and :data:`MEMBER_COMPONENTS`, and their consensus
+    averages over them.
     """
 
     n_top_genes: int = 8000
@@ -80,9 +79,9 @@ class Default:
     noise must stay out."""
     kernel_width: float | None = None
     """Of the edge-preserving graph (:func:`mmsrl.graph.edge_preserving_graph`) in spot pitches, of 100 µm where spots
-    lie further apart; ``None``: from the seed."""
+    lie further apart; ``None``: every member's own."""
     components: int | None = None
-    """Principal components of standardised expression; ``None``: from the seed."""
+    """Principal components of standardised expression; ``None``: every member's own."""
     epochs: int = 60
     """At most; training stops when the loss has settled."""
     tolerance: float = 3e-4
@@ -93,16 +92,19 @@ class Default:
     epoch_spots: int = 20_000
     """Spots that an epoch visits at most, drawn anew each time: the decoder's weights do not grow with the section."""
 
-    def of_member(self, seed: int) -> Default:
-        """Return these settings with what is left to the seed filled in."""
-        width, components = self.constants(seed)
-        return replace(self, kernel_width=width, components=components)
+    @property
+    def widths(self) -> tuple[float, ...]:
+        """Return the widths of the members."""
+        return MEMBER_WIDTHS if self.kernel_width is None else (self.kernel_width,)
 
-    def constants(self, seed: int) -> tuple[float, int]:
-        """Return the width and the number of components of a member."""
-        width = MEMBER_WIDTHS[seed % len(MEMBER_WIDTHS)] if self.kernel_width is None else self.kernel_width
-        components = MEMBER_COMPONENTS[seed % len(MEMBER_COMPONENTS)] if self.components is None else self.components
-        return width, components
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Return the numbers of components of the members."""
+        return MEMBER_COMPONENTS if self.components is None else (self.components,)
+
+    def of_first(self) -> Default:
+        """Return the settings of the first member alone."""
+        return replace(self, kernel_width=self.widths[0], components=self.sizes[0])
 
 
 Settings = Published | Default

@@ -8,16 +8,15 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from mmsrl import graph
 from mmsrl._errors import InputError
 from mmsrl.train.default import ClosedForm, DefaultInputs, DefaultModel
 from mmsrl.train.fit import Trainable
-from mmsrl.train.image import add_image
+from mmsrl.train.members import Member, build_members
 from mmsrl.train.presets import Default, Published, Settings
 from mmsrl.train.published import Inputs, PublishedModel
-from mmsrl.train.sections import correct_rows, corrected_components, harmonise, principal_components
+from mmsrl.train.sections import correct_rows, harmonise, principal_components
 
 FloatArray = NDArray[np.floating[Any]]
 Message = dict[str, str]
@@ -57,7 +56,9 @@ class Built(NamedTuple):
     model: Trainable
     facts: dict[str, Any]
     settings: Settings
-    """With what is left to the seed filled in."""
+    """Those of the model: in the default, of the ensemble's first member."""
+    members: list[Member]
+    """The default's ensemble; a published model has none before it is trained."""
 
 
 def build(
@@ -115,7 +116,7 @@ def _published(
     model = PublishedModel(inputs, settings, block=block, device=device)
     hidden = settings.hidden_dim or n_genes
     facts = {"kernel_width": width, "graph_entries_per_spot": _density(adjacency), "hidden_dim": hidden}
-    return Built(model, facts, settings)
+    return Built(model, facts, settings, [])
 
 
 def _default(
@@ -127,52 +128,28 @@ def _default(
     decoder: bool,
     device: torch.device,
 ) -> Built:
-    settings = settings.of_member(seed)
-    width, components = settings.constants(seed)
-    together = unit.section if correct else np.zeros_like(unit.section)
-    scores, kept = corrected_components(unit.expression, together, components, seed)
-    adjacency = graph.edge_preserving_graph(unit.graph_coordinates, scores, width)
-    z = torch.as_tensor(graph.smooth(adjacency, scores, 1))
-    facts = {
-        "kernel_width": width,
-        "components": scores.shape[1],
-        "graph_entries_per_spot": _density(adjacency),
-        "variance_kept": kept,
-        "decoder": decoder,
-    }
+    members = build_members(unit, settings, image, seed, correct)
+    first = members[0]
     if image is not None:
-        facts["image"] = _count_image(z, scores, image, adjacency, unit, seed)
+        unit.messages.append(info(_told(first.facts["image"])))
+    listed = [{"name": member.name, **member.facts} for member in members]
+    facts = first.facts | {"decoder": decoder, "members": listed}
+    settings, z = settings.of_first(), torch.as_tensor(first.embedding)
     if decoder:
-        return Built(DefaultModel(DefaultInputs(unit.counts, z), settings, device=device), facts, settings)
+        return Built(DefaultModel(DefaultInputs(unit.counts, z), settings, device=device), facts, settings, members)
     unit.messages.append(info("the embedding alone was computed: no decoder of the counts"))
-    return Built(ClosedForm(z), facts, settings)
+    return Built(ClosedForm(z), facts, settings, members)
 
 
-def _count_image(
-    z: Tensor, scores: FloatArray, image: FloatArray, adjacency: sp.csr_matrix, unit: Unit, seed: int
-) -> dict[str, Any]:
-    """Let the image count in ``z`` as far as it explains expression; rows of sections without one stay as they are."""
-    described = np.unique(unit.section[np.any(image != 0, axis=1)])
-    rows = np.isin(unit.section, described)
-    result = add_image(
-        scores[rows], image[rows], adjacency[rows][:, rows], [unit.image_coordinates[s] for s in described], seed
-    )
-    z[torch.as_tensor(rows)] = torch.as_tensor(result.scores)
-    explained = float(np.average(np.maximum(result.explained, 0.0), weights=result.scores.var(axis=0)))
-    counting = int((result.weights > 0).sum())
-    told = f"the image predicts {explained:.0%} of smoothed expression in tissue that it was not fitted to"
+def _told(image: dict[str, Any]) -> str:
+    """Say how far the image counts in the first member."""
+    weights = image["weights"]
+    counting = int((weights > 0).sum())
+    told = f"the image predicts {image['explained']:.0%} of smoothed expression in tissue that it was not fitted to"
     if counting:
-        most = result.weights.max()
-        told += f": it counts in {counting} of {scores.shape[1]} components, with a weight of {most:.0%} at most"
-    else:
-        told += ", no more than chance or than expression itself needs: it does not count"
-    unit.messages.append(info(told))
-    return {
-        "explained": explained,
-        "mean_weight": float(result.weights.mean()),
-        "explained_by_component": result.explained,
-        "weights": result.weights,
-    }
+        most = f"with a weight of {weights.max():.0%} at most"
+        return f"{told}: it counts in {counting} of {len(weights)} components, {most}"
+    return f"{told}, no more than chance or than expression itself needs: it does not count"
 
 
 def _density(adjacency: sp.csr_matrix) -> float:

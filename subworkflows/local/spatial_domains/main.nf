@@ -3,7 +3,6 @@ include { QC } from '../../../modules/local/qc/main'
 include { FEATURES } from '../../../modules/local/features/main'
 include { TRAIN } from '../../../modules/local/train/main'
 include { DOMAINS } from '../../../modules/local/domains/main'
-include { CONSENSUS } from '../../../modules/local/consensus/main'
 include { MARKERS } from '../../../modules/local/markers/main'
 include { TRAJECTORY } from '../../../modules/local/trajectory/main'
 include { ENHANCE } from '../../../modules/local/enhance/main'
@@ -38,9 +37,9 @@ def contentsOf(java.nio.file.Path source) {
     return found.sort().join('\n').md5()
 }
 
-// What the first member of each ensemble left, under the unit that the members are of.
+// What the first training of each unit left, which has no seed of its own.
 def firstOf(channel) {
-    return channel.filter { training, _file -> training.first }.map { training, file -> [training.subMap(['id', 'samples']), file] }
+    return channel.filter { training, _file -> training.seed == null }
 }
 
 // Every file of a channel of [ meta, file or files ] with the folder that it belongs to.
@@ -59,7 +58,7 @@ workflow SPATIAL_DOMAINS {
     sections
     weights // file: of the network that describes images, or []
     gene_sets // value channel: GMT file to compare markers with, or []
-    seeds // list of integers: of the members of each unit's ensemble; the first one's embedding and model are the unit's
+    more_seeds // list of integers: of further trainings of each unit, whose embeddings domains are read from as well; or []
     code // value channel: map of stage to fingerprint of its code; [:] where the container's version tells
 
     main:
@@ -95,27 +94,24 @@ workflow SPATIAL_DOMAINS {
         }
     sources = units.map { unit, members -> [unit, members.collect { member -> member.counts }, members.collect { member -> member.features }] }
 
-    // Every member is a task of its own.
     trainings = sources.flatMap { unit, counts, features ->
-        seeds.collect { seed -> [unit + [seed: seed, first: seed == seeds.first()], counts, features] }
+        ([unit] + more_seeds.collect { seed -> unit + [seed: seed] }).collect { training -> [training, counts, features] }
     }
     TRAIN(trainings, code.map { c -> c.train ?: '' })
 
     ensembles = TRAIN.out.embedding
         .map { training, embedding -> [training.subMap(['id', 'samples']), [training.seed, embedding]] }
-        .groupTuple(size: seeds.size())
-        .map { unit, found -> [unit, found.sort { member -> member.first() }.collect { member -> member.last() }] }
+        .groupTuple(size: 1 + more_seeds.size())
+        .map { unit, found -> [unit, found.sort { training -> training.first() }.collect { training -> training.last() }] }
     embeddings = firstOf(TRAIN.out.embedding)
 
     n_domains = units.map { unit, members -> [unit, members.first().meta.n_domains ?: []] }
     DOMAINS(ensembles.join(n_domains), code.map { c -> c.domains ?: '' })
 
-    CONSENSUS(DOMAINS.out.h5ad, code.map { c -> c.consensus ?: '' })
-
     tissue = units.map { unit, members -> [unit, members.collect { member -> member.counts }] }
-    MARKERS(tissue.join(CONSENSUS.out.csv), gene_sets, code.map { c -> c.markers ?: '' })
+    MARKERS(tissue.join(DOMAINS.out.csv), gene_sets, code.map { c -> c.markers ?: '' })
 
-    TRAJECTORY(tissue.join(embeddings).join(CONSENSUS.out.csv), code.map { c -> c.trajectory ?: '' })
+    TRAJECTORY(tissue.join(embeddings).join(DOMAINS.out.csv), code.map { c -> c.trajectory ?: '' })
 
     ENHANCE(sources.join(embeddings).join(firstOf(TRAIN.out.model)), code.map { c -> c.enhance ?: '' })
 
@@ -123,14 +119,13 @@ workflow SPATIAL_DOMAINS {
         .map { unit, members -> [unit, members.findAll { member -> member.truth }] }
         .filter { _unit, members -> members }
         .map { unit, members -> [unit, members.collect { member -> member.meta.id }, members.collect { member -> member.truth }] }
-    EVALUATE(CONSENSUS.out.csv.join(embeddings).join(TRAJECTORY.out.h5ad).join(labelled), code.map { c -> c.evaluate ?: '' })
+    EVALUATE(DOMAINS.out.csv.join(embeddings).join(TRAJECTORY.out.h5ad).join(labelled), code.map { c -> c.evaluate ?: '' })
 
-    results = embeddings.join(CONSENSUS.out.csv).join(TRAJECTORY.out.h5ad).join(ENHANCE.out.h5ad)
+    results = embeddings.join(DOMAINS.out.csv).join(TRAJECTORY.out.h5ad).join(ENHANCE.out.h5ad)
     so_far = units
         .map { unit, members -> [unit, members.collectMany { member -> member.summaries }] }
         .join(firstOf(TRAIN.out.summary))
         .join(DOMAINS.out.summary)
-        .join(CONSENSUS.out.summary)
         .join(MARKERS.out.summary)
         .join(TRAJECTORY.out.summary)
         .join(ENHANCE.out.summary)
@@ -144,7 +139,6 @@ workflow SPATIAL_DOMAINS {
         FEATURES.out.versions,
         TRAIN.out.versions,
         DOMAINS.out.versions,
-        CONSENSUS.out.versions,
         MARKERS.out.versions,
         TRAJECTORY.out.versions,
         ENHANCE.out.versions,
@@ -157,7 +151,6 @@ workflow SPATIAL_DOMAINS {
         FEATURES.out.summary,
         firstOf(TRAIN.out.summary),
         DOMAINS.out.summary,
-        CONSENSUS.out.summary,
         MARKERS.out.summary,
         TRAJECTORY.out.summary,
         ENHANCE.out.summary,
@@ -167,8 +160,7 @@ workflow SPATIAL_DOMAINS {
     files = under('qc', QC.out.h5ad.mix(QC.out.plot, QC.out.summary)).mix(
         under('features', FEATURES.out.h5ad.mix(FEATURES.out.tiles, FEATURES.out.summary)),
         under('train', firstOf(TRAIN.out.embedding.mix(TRAIN.out.log, TRAIN.out.model, TRAIN.out.summary))),
-        under('domains', DOMAINS.out.h5ad.mix(DOMAINS.out.summary)),
-        under('consensus', CONSENSUS.out.csv.mix(CONSENSUS.out.summary)),
+        under('domains', DOMAINS.out.csv.mix(DOMAINS.out.h5ad, DOMAINS.out.summary)),
         under('markers', MARKERS.out.tables.mix(MARKERS.out.summary)),
         under('trajectory', TRAJECTORY.out.h5ad.mix(TRAJECTORY.out.trends, TRAJECTORY.out.summary)),
         under('enhance', ENHANCE.out.h5ad.mix(ENHANCE.out.genes, ENHANCE.out.summary)),
@@ -182,7 +174,7 @@ workflow SPATIAL_DOMAINS {
     csv = ASSEMBLE.out.csv // [ unit, files ]
     embedding = embeddings // [ unit, file ]
     members = DOMAINS.out.h5ad // [ unit, file ]
-    domains = CONSENSUS.out.csv // [ unit, file ]
+    domains = DOMAINS.out.csv // [ unit, file ]
     enhanced = ENHANCE.out.h5ad // [ unit, file ]
     evidence = ENHANCE.out.genes // [ unit, file ]
     trajectory = TRAJECTORY.out.h5ad // [ unit, file ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -73,7 +74,7 @@ def vote(labels: Labels, around: sp.csr_matrix) -> Labels:
     return np.asarray(counts.argmax(axis=1), dtype=np.int64)
 
 
-def refinement(members: list[Posterior], around: sp.csr_matrix) -> Refinement:
+def refinement(members: Sequence[Posterior], around: sp.csr_matrix) -> Refinement:
     """Tell from the members alone whether a vote of the neighbours pays.
 
     Where it removes noise, a voted labelling comes closer to another one that was not voted on; where it wipes out
