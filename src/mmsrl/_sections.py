@@ -133,6 +133,10 @@ def finest_image(library: Mapping[str, Any]) -> tuple[np.ndarray, float] | None:
     return None
 
 
+SEVERAL_CELLS_UM = 30.0
+"""Pitch from which a spot covers several cells."""
+
+
 def in_pitches(adata: ad.AnnData) -> np.ndarray:
     """Return the coordinates of a section, (n, 2) float64, in spot pitches.
 
@@ -171,6 +175,18 @@ def graph_places(adata: ad.AnnData) -> np.ndarray:
     pitch_um = _pitch_um(adata)
     widest = geometry.VISIUM_PITCH_UM
     return in_pitches(adata) * (pitch_um / widest if pitch_um > widest else 1.0)
+
+
+def of_cell_size(adata: ad.AnnData) -> bool:
+    """Tell whether spots are cells, or bins of that size, rather than averages of several cells.
+
+    By the pitch where it is known in micrometres; else irregular places are cells, those on a lattice are spots.
+    """
+    pitch_um = _pitch_um(adata)
+    if np.isfinite(pitch_um):
+        return pitch_um < SEVERAL_CELLS_UM
+    lattice = adata.uns.get(_keys.UNS, {}).get(_keys.LATTICE)
+    return (lattice or geometry.measure(np.asarray(adata.obsm[_keys.SPATIAL])).lattice) == "none"
 
 
 def image_places(adata: ad.AnnData) -> np.ndarray:

@@ -12,7 +12,7 @@ from mmsrl.domains.average import consensus, matching
 
 Matrix = npt.NDArray[np.float64]
 
-STARTS = 16
+STARTS = 48
 TOLERANCE = 1e-5
 """Rise of the mean log likelihood of a spot at which EM has converged. 1e-3, a common default, stops in saddles."""
 
@@ -84,7 +84,7 @@ def likeliest(mixtures: Sequence[Mixture]) -> Mixture:
 
 
 def averaged(mixtures: Sequence[Mixture], fitted: Matrix, points: Matrix) -> Matrix:
-    """Return the mean posterior of several mixtures at ``points``, (n, K), matching components paired.
+    """Return the mean posterior of the likelier half of several mixtures at ``points``, (n, K), components paired.
 
     Likelihoods of the best optima differ by less than the model is wrong by (smoothed spots are not independent), and
     which of them is the highest changes with the seed. Their average does not.
@@ -94,6 +94,7 @@ def averaged(mixtures: Sequence[Mixture], fitted: Matrix, points: Matrix) -> Mat
     fitted
         Points to pair components on.
     """
+    mixtures = sorted(mixtures, key=lambda mixture: -mixture.log_likelihood)[: -(-len(mixtures) // 2)]
     posteriors = [mixture.posterior(fitted) for mixture in mixtures]
     reference = consensus(posteriors)
     mean = np.zeros((len(points), reference.shape[1]))

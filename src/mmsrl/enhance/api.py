@@ -110,7 +110,7 @@ def enhance(
         z = _embedding(sections, model["state"]["scale"].shape[0])
         decoder = _decoder(torch.as_tensor(z), model["state"])
     else:
-        settings = Default().of_first()
+        settings = Default()
         unit = stack(sections, n_top_genes or settings.n_top_genes)
         decoder = _trained(unit, settings, seed, batch_correction, place)
     graph = block_diagonal([plain_graph(in_pitches(adata), POOLED_WIDTH) for adata in sections])
@@ -160,7 +160,7 @@ def _trained(unit: Unit, settings: Default, seed: int, correct: bool, device: to
     """Fit the default model to a unit, and return its decoder."""
     block = 512
     with memory_errors(block):
-        model, _, chosen, _ = build(unit, settings, seed=seed, correct=correct, block=block, device=device)
+        model, _, chosen, _ = build(unit, settings, seed=seed, correct=correct, ensemble=False, block=block, device=device)
         fit(
             model,
             epochs=chosen.epochs,

@@ -13,10 +13,9 @@ from mmsrl.domains.average import matching
 from mmsrl.domains.readouts import one_hot, read_out, reduce
 from mmsrl.expression import log_normalised
 from mmsrl.graph import edge_preserving_graph, smooth
-from mmsrl.train.presets import MEMBER_COMPONENTS, MEMBER_WIDTHS
 from mmsrl.train.sections import corrected_components
 
-WIDTH, COMPONENTS = MEMBER_WIDTHS[0], MEMBER_COMPONENTS[0]
+WIDTH, COMPONENTS = 1.0, 30
 """Width of the graph in pitches, and components of expression, of the first member of the default ensemble."""
 
 

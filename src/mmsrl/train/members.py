@@ -10,10 +10,11 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from mmsrl import graph
-from mmsrl.expression import standard_components
+from mmsrl.residuals import log_components, residual_components, robust
+from mmsrl.train.align import align_sections
+from mmsrl.train.bandwidth import choose_bandwidth, spatial_components, structure_p
 from mmsrl.train.image import add_image
-from mmsrl.train.presets import Default
-from mmsrl.train.sections import harmonise
+from mmsrl.train.presets import CELL_SHARES, SPOT_SHARES, Default
 
 if TYPE_CHECKING:
     from mmsrl.train.unit import Unit
@@ -31,43 +32,98 @@ class Member(NamedTuple):
     """Its constants, and what came of them."""
 
 
-def build_members(unit: Unit, settings: Default, image: FloatArray | None, seed: int, correct: bool) -> list[Member]:
-    """Make the ensemble: every width of the graph with every number of components; the first is the unit's embedding.
+class Ensemble(NamedTuple):
+    """The members, and what they have in common."""
 
-    All share one decomposition at the most components, corrected for the section once, of which each takes the leading
-    columns. Where there are fewer components than asked for, members that would be the same are made once.
+    members: list[Member]
+    facts: dict[str, Any]
+    """``structure_p``; by normalisation: ``bandwidth``, ``spatial_components`` and ``depth_correlation``."""
+
+
+class _Components(NamedTuple):
+    """Components of one normalisation, ready to be smoothed."""
+
+    scores: FloatArray
+    """(N, k) float32: spatial ones, robust, corrected for the section."""
+    width: float
+    """The cross-validated bandwidth, or the one given, in spot pitches."""
+    facts: dict[str, Any]
+
+
+def build_members(
+    unit: Unit, settings: Default, image: FloatArray | None, seed: int, correct: bool, *, first_only: bool = False
+) -> Ensemble:
+    """Make the ensemble: normalisation × graph × bandwidth; the first member is the unit's embedding.
+
+    Normalisations are log-normalised expression without its depth artefact, and Pearson residuals; graphs a bilateral
+    filter and a Gaussian; bandwidths shares of the cross-validated one. All share one decomposition a normalisation.
 
     Parameters
     ----------
     image
         (N, D) float32, rows of sections without image 0; ``None`` where no section has one.
     seed
-        Of everything random: the start of the decomposition, Harmony, and the spots that the image is fitted to.
+        Of everything random: the start of the decomposition, permutations, and the spots that fits are made to.
     correct
         For the section.
+    first_only
+        Make the unit's embedding alone.
     """
-    together = unit.section if correct else np.zeros_like(unit.section)
-    scores, kept = standard_components(unit.expression, together, max(settings.sizes), seed)
-    variance = np.square(scores, dtype=np.float64).sum(axis=0)
-    kept_by_leading = kept * np.cumsum(variance) / variance.sum()
+    library = np.asarray(unit.library, dtype=np.float64)
+    raw = {"log": log_components(unit.counts, library, settings.components, seed)}
+    facts: dict[str, Any] = {}
+    if not first_only:
+        raw["residuals"] = residual_components(unit.counts, settings.components, seed)
+        facts["structure_p"] = structure_p(robust(raw["residuals"]), unit.coordinates, seed)
+    shares = CELL_SHARES if unit.cells else SPOT_SHARES
+    members: list[Member] = []
+    for normalisation, scores in raw.items():
+        found = _components(unit, settings, scores, library, seed, correct)
+        facts[normalisation] = found.facts
+        widths = [found.width] if settings.kernel_width else [found.width * share for share in shares]
+        for width, kind in product(widths, ("bilateral", "gaussian")):
+            if first_only and members:
+                break
+            adjacency = _graph(kind, unit.coordinates, found.scores, width)
+            z = graph.smooth(adjacency, found.scores, 1)
+            about: dict[str, Any] = {
+                "normalisation": normalisation,
+                "graph": kind,
+                "kernel_width": width,
+                "components": z.shape[1],
+                "graph_entries_per_spot": adjacency.nnz / adjacency.shape[0],
+            }
+            if image is not None:
+                about["image"] = _count_image(z, found.scores, image, adjacency, unit, seed)
+            members.append(Member(f"{normalisation}, {kind} of {width:.2f} pitches", z, about))
+    return Ensemble(members, facts)
+
+
+def _components(
+    unit: Unit, settings: Default, raw: FloatArray, library: FloatArray, seed: int, correct: bool
+) -> _Components:
+    """Choose bandwidth and components of a normalisation, and align the sections."""
+    scores = robust(raw)
+    width = settings.kernel_width or choose_bandwidth(scores, unit.coordinates, seed)
+    spatial = spatial_components(scores, unit.coordinates, width, seed)
+    scores = np.ascontiguousarray(scores[:, spatial])
     if correct:
-        scores = harmonise(scores, unit.section, seed)
-    members = []
-    sizes = dict.fromkeys(min(size, scores.shape[1]) for size in settings.sizes)
-    for width, size in product(settings.widths, sizes):
-        leading = np.ascontiguousarray(scores[:, :size])
-        adjacency = graph.edge_preserving_graph(unit.graph_coordinates, leading, width)
-        z = graph.smooth(adjacency, leading, 1)
-        facts = {
-            "kernel_width": width,
-            "components": size,
-            "graph_entries_per_spot": adjacency.nnz / adjacency.shape[0],
-            "variance_kept": float(kept_by_leading[size - 1]),
-        }
-        if image is not None:
-            facts["image"] = _count_image(z, leading, image, adjacency, unit, seed)
-        members.append(Member(f"width {width:g}, {size} components", z, facts))
-    return members
+        smoothed = graph.smooth(_graph("gaussian", unit.coordinates, scores, width), scores, 1)
+        scores = align_sections(scores, smoothed, unit.section, seed)
+    depth = np.log(np.maximum(library, 1.0))
+    correlation = [float(np.corrcoef(column, depth)[0, 1]) if column.std() * depth.std() > 0 else 0.0 for column in scores.T]
+    return _Components(
+        scores,
+        width,
+        {"bandwidth": width, "spatial_components": np.flatnonzero(spatial) + 1, "depth_correlation": correlation},
+    )
+
+
+def _graph(kind: str, coordinates: list[FloatArray], scores: FloatArray, width: float) -> sp.csr_matrix:
+    """Return a graph of all sections; the bilateral one is guided by the scores."""
+    if kind == "bilateral":
+        return graph.edge_preserving_graph(coordinates, scores, width)
+    return graph.block_diagonal([graph.plain_graph(places, width) for places in coordinates])
 
 
 def _count_image(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 ConsistencyLoss = Literal["consistency", "contrastive"]
@@ -58,30 +58,31 @@ PUBLISHED: dict[str, Published] = {
 }
 
 
-MEMBER_WIDTHS = (1.0, 0.75, 1.5)
-"""Widths of the spatial graph, in spot pitches, of the members of the default's ensemble; the first member's first."""
+SPOT_SHARES = (0.5, 0.35, 0.71)
+"""Bandwidths of the members where a spot averages several cells, in units of the cross-validated one: the spot's own
+value says much of its domain, which the cross-validation, that leaves it out, does not see."""
 
-MEMBER_COMPONENTS = (30, 20, 15, 50)
-"""Their numbers of principal components."""
+CELL_SHARES = (1.0, 0.71, 1.41)
+"""The same where spots are cells or small bins, whose own value says their type rather than their domain."""
 
 
 @dataclass(frozen=True)
 class Default:
     """The light preset: counts, few weights, linear in the number of spots.
 
-    Its embedding is in closed form. The two constants that nothing in the data decides are not chosen: the members of
-    its ensemble are all combinations of :data:`MEMBER_WIDTHS` and :data:`MEMBER_COMPONENTS`, and their consensus
-    averages over them.
+    Its embedding is in closed form. What nothing in the data decides is not chosen: the members of its ensemble are
+    all combinations of two normalisations, two graphs and three bandwidths (:mod:`mmsrl.train.members`), and their
+    consensus averages over them.
     """
 
     n_top_genes: int = 8000
     """Highly variable genes (``seurat_v3`` on raw counts). Each counts as much as any other: genes that are nothing but
     noise must stay out."""
     kernel_width: float | None = None
-    """Of the edge-preserving graph (:func:`mmsrl.graph.edge_preserving_graph`) in spot pitches, of 100 µm where spots
-    lie further apart; ``None``: every member's own."""
-    components: int | None = None
-    """Principal components of standardised expression; ``None``: every member's own."""
+    """Bandwidth of the graph of every member in spot pitches; ``None``: by cross-validation, see
+    :func:`mmsrl.train.bandwidth.choose_bandwidth`."""
+    components: int = 30
+    """Principal components that are computed; those that are not spatial are left out."""
     epochs: int = 60
     """At most; training stops when the loss has settled."""
     tolerance: float = 3e-4
@@ -91,20 +92,6 @@ class Default:
     batch_spots: int = 512
     epoch_spots: int = 20_000
     """Spots that an epoch visits at most, drawn anew each time: the decoder's weights do not grow with the section."""
-
-    @property
-    def widths(self) -> tuple[float, ...]:
-        """Return the widths of the members."""
-        return MEMBER_WIDTHS if self.kernel_width is None else (self.kernel_width,)
-
-    @property
-    def sizes(self) -> tuple[int, ...]:
-        """Return the numbers of components of the members."""
-        return MEMBER_COMPONENTS if self.components is None else (self.components,)
-
-    def of_first(self) -> Default:
-        """Return the settings of the first member alone."""
-        return replace(self, kernel_width=self.widths[0], components=self.sizes[0])
 
 
 Settings = Published | Default

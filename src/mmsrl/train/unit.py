@@ -35,10 +35,12 @@ class Unit(NamedTuple):
     """(N, G) float32: log1p of counts scaled to the median library of all genes."""
     counts: sp.csr_matrix
     """(N, G) float32, raw."""
+    library: FloatArray
+    """(N,): counts of all genes of each spot."""
     coordinates: list[FloatArray]
     """Of each section, (n, 2), in spot pitches."""
-    graph_coordinates: list[FloatArray]
-    """The same in the unit of the default's graph, see :func:`mmsrl._sections.graph_places`."""
+    cells: bool
+    """Whether spots are cells or bins of that size, see :func:`mmsrl._sections.of_cell_size`."""
     image_coordinates: list[FloatArray]
     """The same in the unit of tissue held out, see :func:`mmsrl._sections.image_places`."""
     array_coordinates: list[FloatArray] | None
@@ -56,28 +58,38 @@ class Built(NamedTuple):
     model: Trainable
     facts: dict[str, Any]
     settings: Settings
-    """Those of the model: in the default, of the ensemble's first member."""
+    """Those of the model."""
     members: list[Member]
     """The default's ensemble; a published model has none before it is trained."""
 
 
 def build(
-    unit: Unit, settings: Settings, *, seed: int, correct: bool, decoder: bool = True, block: int, device: torch.device
+    unit: Unit,
+    settings: Settings,
+    *,
+    seed: int,
+    correct: bool,
+    decoder: bool = True,
+    ensemble: bool = True,
+    block: int,
+    device: torch.device,
 ) -> Built:
     """Make the model of a preset for ``unit``.
 
-    ``correct``: for the section, where there are several; ``decoder``: the default preset's, for the counts.
+    ``correct``: for the section, where there are several; ``decoder``: the default preset's, for the counts;
+    ``ensemble``: all members of the default, not the first alone.
     """
     correct = correct and len(unit.samples) > 1
     if correct:
-        unit.messages.append(info("expression and image features are corrected for the section (Harmony)"))
+        how = "Harmony" if isinstance(settings, Published) else "expression by mutual nearest neighbours, images by Harmony"
+        unit.messages.append(info(f"expression and image features are corrected for the section ({how})"))
     image = unit.image
     if image is not None and correct:
         image = correct_rows(image, unit.section, np.any(image != 0, axis=1), seed)
     torch.manual_seed(seed)
     if isinstance(settings, Published):
         return _published(unit, settings, image, seed, correct, block, device)
-    return _default(unit, settings, image, seed, correct, decoder, device)
+    return _default(unit, settings, image, seed, correct, decoder, ensemble, device)
 
 
 def _published(
@@ -126,15 +138,16 @@ def _default(
     seed: int,
     correct: bool,
     decoder: bool,
+    ensemble: bool,
     device: torch.device,
 ) -> Built:
-    members = build_members(unit, settings, image, seed, correct)
+    members, facts = build_members(unit, settings, image, seed, correct, first_only=not ensemble)
     first = members[0]
     if image is not None:
         unit.messages.append(info(_told(first.facts["image"])))
     listed = [{"name": member.name, **member.facts} for member in members]
-    facts = first.facts | {"decoder": decoder, "members": listed}
-    settings, z = settings.of_first(), torch.as_tensor(first.embedding)
+    facts |= first.facts | {"decoder": decoder, "members": listed}
+    z = torch.as_tensor(first.embedding)
     if decoder:
         return Built(DefaultModel(DefaultInputs(unit.counts, z), settings, device=device), facts, settings, members)
     unit.messages.append(info("the embedding alone was computed: no decoder of the counts"))
