@@ -34,12 +34,13 @@ from mmsrl.ingest.api import read_spaceranger
 
 PEERS = {
     "BANKSY": ("peer_banksy.py", "banksy", "pybanksy"),
+    "BANKSY, logged": ("peer_banksy.py logged", "banksy", "pybanksy"),
     "GraphST": ("peer_graphst.py", "torch", "graphst-modern"),
     "STAGATE": ("peer_stagate.py", "torch", "stagate-modern"),
     "CellCharter": ("peer_cellcharter.py", "torch", "cellcharter"),
     "SpaGCN": ("peer_spagcn.py", "torch", "spagcn-modern"),
 }
-"""Script, environment and distribution."""
+"""Script with what it is told besides, environment and distribution."""
 
 COLUMNS = ("peer", "version", "section", "read-out", "ARI", "seconds")
 SEED = 0
@@ -75,22 +76,28 @@ def read_section(folder: Path) -> Section:
     return Section(folder.name, adata, pd.Series(adata.obs_names).map(known).fillna("").to_numpy())
 
 
+def file_name(peer: str) -> str:
+    """Return the name of a peer as that of a file."""
+    return peer.replace(", ", "-")
+
+
 def run(peer: str, section: Section, python: Path, folder: Path, minutes: float) -> str:
     """Run a peer on a section unless that was done; returns what went wrong."""
-    script, _, distribution = PEERS[peer]
+    command, _, distribution = PEERS[peer]
+    script, *told = command.split()
     place = folder / section.name
-    made, log, done = (place / f"{peer}.{end}" for end in ("npz", "log", "json"))
+    made, log, done = (place / f"{file_name(peer)}.{end}" for end in ("npz", "log", "json"))
     if done.exists():
         return ""
     place.mkdir(parents=True, exist_ok=True)
-    given = place / f"{peer}.given.h5ad"
+    given = place / f"{file_name(peer)}.given.h5ad"
     section.adata.write_h5ad(given)
     lattice = geometry.measure(section.adata.obsm["spatial"], None, None).lattice
     began = time.perf_counter()
     try:
         with log.open("w") as lines:
             subprocess.run(
-                [python, Path(__file__).with_name(script), given, made, str(section.n_domains), lattice],
+                [python, Path(__file__).with_name(script), given, made, str(section.n_domains), lattice, *told],
                 check=True,
                 timeout=60 * minutes,
                 stdout=lines,
@@ -127,7 +134,7 @@ def write_table(folder: Path, sections: list[Section], path: Path) -> None:
         table.writerow(COLUMNS)
         for peer in PEERS:
             for section in sections:
-                done = folder / section.name / f"{peer}.json"
+                done = folder / section.name / f"{file_name(peer)}.json"
                 if done.exists():
                     kept = json.loads(done.read_text())
                     for name, ari in kept["ari"].items():

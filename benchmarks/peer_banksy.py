@@ -1,11 +1,12 @@
 """BANKSY (Singhal et al., Nat. Genet. 2024) in an environment of its own.
 
-    python peer_banksy.py given.h5ad made.npz K LATTICE    counts in, embedding and labels out: see peer_io.py
-    python peer_banksy.py given.npz made.npy               expression as it is given, embedding out
+    python peer_banksy.py given.h5ad made.npz K LATTICE [logged]    counts in, embedding and labels out: see peer_io.py
+    python peer_banksy.py given.npz made.npy                        expression as it is given, embedding out
 
 As its authors run it: scaled Gaussian weights, the azimuthal Gabor filter, 20 principal components; on spots 18
 neighbours and lambda 0.2, on cells 15 and 0.8. Of more than 2,000 genes, the variable ones, of counts scaled to one
-depth. Read out by Leiden on shared nearest neighbours, at a resolution that yields K, and by a mixture.
+depth. ``logged`` takes their logarithm besides, which the authors' tutorials do not. Read out by Leiden on shared
+nearest neighbours, at a resolution that yields K, and by a mixture.
 """
 
 from __future__ import annotations
@@ -77,7 +78,9 @@ def main() -> None:
     if adata.n_vars > N_TOP_GENES:
         logged = sc.pp.log1p(adata, copy=True)
         sc.pp.highly_variable_genes(logged, flavor="seurat", n_top_genes=N_TOP_GENES)
-        adata = adata[:, logged.var["highly_variable"]]
+        adata = adata[:, logged.var["highly_variable"]].copy()
+    if "logged" in sys.argv[5:]:
+        sc.pp.log1p(adata)
     points = embed(adata.X.toarray(), adata.obsm["spatial"], *(CELLS if lattice == "none" else SPOTS))
     made(points, {"Leiden": leiden(points, n_domains), MIXTURE: mixture(points, n_domains)})
 
