@@ -93,7 +93,7 @@ bench-accuracy: setup $(ACCURACY)/peer/.installed ## score the sections of SHEET
 PEERS := $(ACCURACY)/peers
 $(PEERS)/banksy/.installed:
 	$(PYTHON) -m venv $(PEERS)/banksy
-	$(RETRIED) $(PEERS)/banksy/bin/python $(PIP_INSTALL) pybanksy==1.3.5
+	$(RETRIED) $(PEERS)/banksy/bin/python $(PIP_INSTALL) pybanksy==1.3.5 scikit-misc==0.5.3
 	touch $@
 
 $(PEERS)/torch/.installed:

@@ -4,9 +4,9 @@
     python peer_banksy.py given.npz made.npy                        expression as it is given, embedding out
 
 As its authors run it: scaled Gaussian weights, the azimuthal Gabor filter, 20 principal components; on spots 18
-neighbours and lambda 0.2, on cells 15 and 0.8. Of more than 2,000 genes, the variable ones, of counts scaled to one
-depth. ``logged`` takes their logarithm besides, which the authors' tutorials do not. Read out by Leiden on shared
-nearest neighbours, at a resolution that yields K, and by a mixture.
+neighbours and lambda 0.2, on cells 15 and 0.8. Of more than 2,000 genes, the variable ones (seurat_v3), of counts
+scaled to one depth. ``logged`` takes their logarithm besides, which the authors' tutorials do not. Read out by Leiden
+on shared nearest neighbours, at a resolution that yields K, and by a mixture.
 """
 
 from __future__ import annotations
@@ -71,14 +71,12 @@ def main() -> None:
         np.save(sys.argv[2], embed(read["expression"], read["places"], *SPOTS))
         return
     import scanpy as sc
-    from peer_io import MIXTURE, given, made, mixture
+    from peer_io import MIXTURE, given, leading_genes, made, mixture
 
     adata, n_domains, lattice = given()
+    leading_genes(adata, N_TOP_GENES)
     sc.pp.normalize_total(adata)
-    if adata.n_vars > N_TOP_GENES:
-        logged = sc.pp.log1p(adata, copy=True)
-        sc.pp.highly_variable_genes(logged, flavor="seurat", n_top_genes=N_TOP_GENES)
-        adata = adata[:, logged.var["highly_variable"]].copy()
+    adata = adata[:, adata.var["highly_variable"]].copy()
     if "logged" in sys.argv[5:]:
         sc.pp.log1p(adata)
     points = embed(adata.X.toarray(), adata.obsm["spatial"], *(CELLS if lattice == "none" else SPOTS))
