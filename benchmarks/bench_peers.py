@@ -110,6 +110,8 @@ def run(peer: str, section: Section, python: Path, folder: Path, minutes: float)
     finally:
         given.unlink()
     seconds = time.perf_counter() - began
+    if not made.exists():
+        return f"made nothing, see {log}"
     ask = f"import importlib.metadata as m; print(m.version({distribution!r}))"
     version = subprocess.run([python, "-c", ask], check=True, capture_output=True, text=True).stdout.strip()
     done.write_text(json.dumps({"version": version, "seconds": seconds, "ari": score(section, made)}) + "\n")
