@@ -8,9 +8,10 @@ export PATH := $(CURDIR)/engine:$(CURDIR)/$(BIN):$(PATH)
 
 SHEETS  ?= assets/demo/samplesheet_pair.csv
 SHEET   ?=
+LABELLED ?=
 ACCURACY := results/bench_accuracy
 
-.PHONY: help setup demo test test-unit test-modules test-pipeline lint lint-nf-core picture release-check test-containers tutorials lock bench-accuracy bench-smoothing bench-train bench-joint bench-features bench-load bench-faults errors generate clean
+.PHONY: help setup demo test test-unit test-modules test-pipeline lint lint-nf-core picture release-check test-containers tutorials lock bench-accuracy bench-peers bench-smoothing bench-train bench-joint bench-features bench-load bench-faults errors generate clean
 
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -t -s "$$(printf '\t')"
@@ -87,6 +88,22 @@ $(ACCURACY)/peer/.installed:
 
 bench-accuracy: setup $(ACCURACY)/peer/.installed ## score the sections of SHEETS with every method (ARGS: --slow-seeds, --only, ...)
 	$(BIN)/python benchmarks/bench_accuracy.py --input $(SHEETS) --output-dir $(ACCURACY) --peer $(ACCURACY)/peer/bin/python $(ARGS)
+
+# Other methods to compare with, in two environments of their own: BANKSY, and those that need PyTorch.
+PEERS := $(ACCURACY)/peers
+$(PEERS)/banksy/.installed:
+	$(PYTHON) -m venv $(PEERS)/banksy
+	$(RETRIED) $(PEERS)/banksy/bin/python $(PIP_INSTALL) pybanksy==1.3.5 scikit-misc==0.5.3
+	touch $@
+
+$(PEERS)/torch/.installed:
+	$(PYTHON) -m venv $(PEERS)/torch
+	$(RETRIED) $(PEERS)/torch/bin/python $(PIP_INSTALL) graphst-modern==1.1.1.post3 stagate-modern==1.0.0.post1 torch_geometric==2.8.1 cellcharter==0.3.7 scvi-tools==1.4.2 spagcn-modern==1.4.1
+	touch $@
+
+bench-peers: setup $(PEERS)/banksy/.installed $(PEERS)/torch/.installed ## score other methods on the labelled sections below LABELLED (ARGS: --only, --sections, --minutes)
+	$(if $(LABELLED),,$(error say where the labelled sections are: make bench-peers LABELLED=folder))
+	$(BIN)/python benchmarks/bench_peers.py $(LABELLED) --peers $(PEERS) --output-dir $(PEERS)/made $(ARGS)
 
 bench-smoothing: setup ## domains of simulated sections, smoothed across borders and not (ARGS: --seeds)
 	$(BIN)/python benchmarks/bench_smoothing.py $(ARGS)
