@@ -6,7 +6,7 @@ NEXTFLOW := engine/nextflow
 
 export PATH := $(CURDIR)/engine:$(CURDIR)/$(BIN):$(PATH)
 
-SHEETS  ?= assets/demo/samplesheet_pair.csv
+LABELLED ?=
 SHEET   ?=
 LABELLED ?=
 ACCURACY := results/bench_accuracy
@@ -80,14 +80,9 @@ lock: setup ## lock the versions in the images anew, with hashes
 	echo awscli | $(COMPILE) - -o containers/requirements-aws.txt
 	echo cyclonedx-bom | $(COMPILE) - -o containers/requirements-sbom.txt
 
-# BANKSY, to compare with, in an environment of its own.
-$(ACCURACY)/peer/.installed:
-	$(PYTHON) -m venv $(ACCURACY)/peer
-	$(RETRIED) $(ACCURACY)/peer/bin/python $(PIP_INSTALL) pybanksy==1.3.5
-	touch $@
-
-bench-accuracy: setup $(ACCURACY)/peer/.installed ## score the sections of SHEETS with every method (ARGS: --slow-seeds, --only, ...)
-	$(BIN)/python benchmarks/bench_accuracy.py --input $(SHEETS) --output-dir $(ACCURACY) --peer $(ACCURACY)/peer/bin/python $(ARGS)
+bench-accuracy: setup ## score the default on the labelled sections below LABELLED
+	$(if $(LABELLED),,$(error say where the labelled sections are: make bench-accuracy LABELLED=folder))
+	$(BIN)/python benchmarks/bench_accuracy.py $(LABELLED) --output-dir $(ACCURACY) $(ARGS)
 
 # Other methods to compare with, in two environments of their own: BANKSY, and those that need PyTorch.
 PEERS := $(ACCURACY)/peers

@@ -25,7 +25,7 @@ from mmsrl.domains.readouts import read_out, reduce
 from mmsrl.expression import standard_components
 from mmsrl.train.api import stack, train
 from mmsrl.train.files import read_sections
-from mmsrl.train.presets import MEMBER_COMPONENTS, PRESETS, PUBLISHED
+from mmsrl.train.presets import PRESETS, PUBLISHED
 from mmsrl.train.sections import harmonise, section_mixing
 
 Rows = list[dict[str, str]]
@@ -67,7 +67,7 @@ def components_mix(sections: list[ad.AnnData], arguments: argparse.Namespace) ->
     unit = stack(sections, arguments.n_top_genes)
     found = []
     for standardised, section in (("over all", np.zeros_like(unit.section)), ("in each", unit.section)):
-        scores, _ = standard_components(unit.expression, section, MEMBER_COMPONENTS[0], arguments.seed)
+        scores, _ = standard_components(unit.expression, section, PRESETS["default"].components, arguments.seed)
         corrected = harmonise(scores, unit.section, arguments.seed)
         for harmony, values in ((False, scores), (True, corrected)):
             found.append({"standardised": standardised, "harmony": harmony, **section_mixing(values, unit.section)})

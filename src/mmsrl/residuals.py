@@ -39,7 +39,7 @@ def robust(scores: FloatArray, deviations: float = 4.0) -> FloatArray:
     spread = 1.4826 * np.median(np.abs(scores - middle), axis=0)
     # A component that most spots have in common with each other has no such spread.
     spread = np.where(spread > 0, spread, scores.std(axis=0))
-    return np.asarray(middle + np.clip(scores - middle, -deviations * spread, deviations * spread), dtype=scores.dtype)
+    return np.asarray(np.clip(scores, middle - deviations * spread, middle + deviations * spread), dtype=scores.dtype)
 
 
 def residual_components(counts: sp.csr_matrix, k: int, seed: int) -> FloatArray:
@@ -125,16 +125,14 @@ def depth_artefact(
     middle = float(np.median(library[library > 0]))
     expected = [_expected_log(depth * share, middle / depth, ceiling) * inverse - centre for depth in nodes]
     bias = np.stack(expected) @ axes
-    return np.stack(
-        [np.interp(np.log(depths), np.log(nodes), column) for column in bias.T], axis=1
-    ).astype(scores.dtype)
+    return np.stack([np.interp(np.log(depths), np.log(nodes), column) for column in bias.T], axis=1).astype(
+        scores.dtype
+    )
 
 
 def _expected_log(mean: FloatArray, factor: float, ceiling: FloatArray) -> FloatArray:
     """Return the expectation of min(log1p(factor·x), ceiling), (m,), for Poisson counts x of the means."""
-    result = np.minimum(
-        np.log1p(factor * mean) - 0.5 * factor**2 * mean / (1.0 + factor * mean) ** 2, ceiling
-    )
+    result = np.minimum(np.log1p(factor * mean) - 0.5 * factor**2 * mean / (1.0 + factor * mean) ** 2, ceiling)
     few = mean <= FEW
     rate, highest = mean[few], ceiling[few]
     probability, total = np.exp(-rate), np.zeros_like(rate)

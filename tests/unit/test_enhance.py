@@ -146,8 +146,8 @@ def test_a_part_of_a_unit_keeps_the_scale_of_the_whole(trained):
 def test_model_without_its_embedding_is_an_error(trained):
     adata, model = trained
     other = adata.copy()
-    other.obsm["X_mmsrl"] = other.obsm["X_mmsrl"][:, :3]
-    with pytest.raises(InputError, match="sample S: the model goes with obsm\\['X_mmsrl'\\] of 30 columns"):
+    other.obsm["X_mmsrl"] = other.obsm["X_mmsrl"][:, :2]
+    with pytest.raises(InputError, match="sample S: the model goes with obsm\\['X_mmsrl'\\] of 3 columns"):
         enhance(other, model, device="cpu")
 
 

@@ -1,75 +1,162 @@
-"""The default's ensemble: what its members share, and that each is what it would be on its own."""
+"""The default's ensemble: its members, their components, bandwidth and alignment, against plain restatements."""
 
 from __future__ import annotations
 
-from itertools import product
-
 import numpy as np
 import pytest
+import scipy.sparse as sp
 from halves import section
+from scipy.stats import poisson
 
+from mmsrl.expression import log_normalised, standard_components
+from mmsrl.residuals import depth_artefact, log_components, residual_components, robust
+from mmsrl.train.align import align_sections
 from mmsrl.train.api import as_anndata, choose_settings, stack, train
+from mmsrl.train.bandwidth import (
+    choose_bandwidth,
+    explained_by_neighbours,
+    neighbour_weights,
+    spatial_components,
+    structure_p,
+)
 from mmsrl.train.members import build_members
-from mmsrl.train.presets import MEMBER_COMPONENTS, MEMBER_WIDTHS
 
 BARE = {"device": "cpu", "show_progress": False, "decoder": False}
 
 
-def test_members_are_every_width_with_every_number_of_components_and_the_first_is_the_units_embedding() -> None:
+def test_members_are_all_combinations_and_the_first_is_the_units_embedding() -> None:
     adata = section(image=4)
     result = train(adata, **BARE)
-    found = [(member.facts["kernel_width"], member.facts["components"]) for member in result.members]
-    assert found == list(product(MEMBER_WIDTHS, MEMBER_COMPONENTS))
-    assert found[0] == (result.facts["kernel_width"], result.facts["components"]) == (1.0, 30)
+    found = {(member.facts["normalisation"], member.facts["graph"]) for member in result.members}
+    assert found == {(n, g) for n in ("log", "residuals") for g in ("bilateral", "gaussian")}
+    assert len(result.members) == 12
     for member in result.members:
         assert member.embedding.dtype == np.float32
         assert member.embedding.shape == (120, member.facts["components"])
-        assert 0.0 < member.facts["variance_kept"] <= 1.0
         assert "image" in member.facts
     np.testing.assert_array_equal(result.members[0].embedding, adata.obsm["X_mmsrl"])
     assert [entry["name"] for entry in result.facts["members"]] == [member.name for member in result.members]
     assert sum("the image predicts" in message["text"] for message in result.messages) == 1
+    written = as_anndata(result)
+    np.testing.assert_array_equal(written.obsm["member_11"], result.members[11].embedding)
+    assert written.uns["structure_p"] == result.facts["structure_p"]
 
 
-@pytest.mark.parametrize("correct", [False, True])
-def test_a_member_is_what_it_would_be_on_its_own(correct: bool) -> None:
+def test_the_first_member_alone_is_that_of_the_ensemble() -> None:
     unit = stack([section("one"), section("two", seed=1)], 60)
     settings = choose_settings("default", {})
-    members = build_members(unit, settings, None, 0, correct)
-    for member in members[3::4]:  # of all components, so that Harmony sees the same
-        alone = choose_settings("default", {key: member.facts[key] for key in ("kernel_width", "components")})
-        (only,) = build_members(unit, alone, None, 0, correct)
-        np.testing.assert_array_equal(only.embedding, member.embedding)
-        assert only.facts == member.facts
-    first = build_members(unit, settings.of_first(), None, 0, False)[0].facts
-    uncorrected = build_members(unit, settings, None, 0, False)[0].facts
-    assert first["variance_kept"] == pytest.approx(uncorrected["variance_kept"], rel=1e-4)
+    whole = build_members(unit, settings, None, 0, True).members
+    (only,) = build_members(unit, settings, None, 0, True, first_only=True).members
+    np.testing.assert_array_equal(only.embedding, whole[0].embedding)
 
 
-def test_members_of_a_given_constant_differ_in_the_other() -> None:
+def test_a_given_width_is_that_of_every_member() -> None:
     unit = stack([section()], 60)
-    wide = build_members(unit, choose_settings("default", {"kernel_width": 2.0}), None, 0, False)
-    assert [member.name for member in wide] == [f"width 2, {size} components" for size in MEMBER_COMPONENTS]
-    settings = choose_settings("default", {"kernel_width": 2.0, "components": 5})
-    assert [member.embedding.shape for member in build_members(unit, settings, None, 0, False)] == [(120, 5)]
+    wide = build_members(unit, choose_settings("default", {"kernel_width": 2.0}), None, 0, False).members
+    assert [member.facts["kernel_width"] for member in wide] == [2.0] * 4
 
 
-def test_members_that_few_genes_make_the_same_are_made_once() -> None:
-    unit = stack([section(n_genes=20)], 20)
-    members = build_members(unit, choose_settings("default", {}), None, 0, False)
-    assert [member.facts["components"] for member in members] == [19, 15] * 3
+def test_residual_components_are_those_of_the_dense_residuals() -> None:
+    counts = np.random.default_rng(0).poisson(np.random.default_rng(1).gamma(1.0, 2.0, (60, 40)))
+    counts[:, 0] += 1
+    total = counts.sum(axis=1, keepdims=True)
+    mean = total * counts.sum(axis=0) / total.sum()
+    dense = np.minimum((counts - mean) / np.sqrt(mean), np.sqrt(60))
+    dense = (dense - dense.mean(axis=0)) / dense.std(axis=0)
+    left, lengths, _ = np.linalg.svd(dense, full_matrices=False)
+    scores = residual_components(sp.csr_matrix(counts, dtype=np.float32), 5, 0)
+    np.testing.assert_allclose(np.abs(scores), np.abs(left[:, :5] * lengths[:5]), atol=2e-3)
 
 
-def test_the_seed_is_of_chance_alone() -> None:
-    one, other = (train(section(), seed=seed, **BARE).members for seed in (0, 5))
-    assert [member.name for member in one] == [member.name for member in other]
-    for mine, theirs in zip(one, other, strict=True):
-        np.testing.assert_allclose(mine.embedding, theirs.embedding, atol=1e-3)
+def test_depth_artefact_is_the_expected_score_of_average_composition() -> None:
+    random = np.random.default_rng(0)
+    share = random.dirichlet(np.ones(30))
+    library = 20.0 * 16.0 ** random.random(400)
+    counts = sp.csr_matrix(random.poisson(library[:, None] * share), dtype=np.float32)
+    library = np.maximum(np.asarray(counts.sum(axis=1), dtype=float).ravel(), 1.0)
+    expression = log_normalised(counts, library)
+    scores, _ = standard_components(expression, np.zeros(400, int), 3, 0)
+    bias = depth_artefact(expression, library, counts, scores)
+    # The dense restatement at one spot: every count that the spot could have, weighted by its probability.
+    dense = expression.toarray()
+    scale = dense.std(axis=0, ddof=1)
+    ceiling = dense.mean(axis=0) + 10.0 * scale
+    standard = np.minimum(dense, ceiling) / scale
+    axes = np.linalg.svd(standard - standard.mean(axis=0), full_matrices=False)[2][:3]
+    x, spot = np.arange(80)[:, None], int(np.argsort(library)[200])
+    rates = library[spot] * np.asarray(counts.sum(axis=0)).ravel() / library.sum()
+    logs = np.minimum(np.log1p(np.median(library) / library[spot] * x), ceiling)
+    expected = (poisson.pmf(x, rates) * logs).sum(axis=0) / scale - standard.mean(axis=0)
+    np.testing.assert_allclose(np.abs(bias[spot]), np.abs(axes @ expected), atol=0.05)
+    # With it taken off, depth explains nothing of a section without structure.
+    left = log_components(counts, library, 3, 0)
+    before, after = (abs(np.corrcoef(np.log(library), values[:, 0])[0, 1]) for values in (scores, left))
+    assert after < before / 2 and before > 0.5
 
 
-def test_members_are_written_beside_the_embedding_of_the_default_alone() -> None:
-    written = as_anndata(train(section(), kernel_width=1.0, **BARE))
-    assert set(written.obsm) == {"X_mmsrl", "spatial", "member_0", "member_1", "member_2", "member_3"}
-    assert written.uns["members"].tolist()[0] == "width 1, 30 components"
-    published = as_anndata(train(section(), preset="mmsrl", epochs=1, device="cpu", show_progress=False))
-    assert set(published.obsm) == {"X_mmsrl", "spatial"} and not published.uns
+def test_robust_scores_are_cut_and_else_as_they_were() -> None:
+    scores = np.random.default_rng(0).normal(size=(500, 2)).astype(np.float32)
+    scores[0] = 100.0
+    cut = robust(scores)
+    np.testing.assert_array_equal(cut[np.abs(scores).max(axis=1) < 3.0], scores[np.abs(scores).max(axis=1) < 3.0])
+    assert cut[0].max() < 5.0
+
+
+def lattice(side: int = 20) -> np.ndarray:
+    """Return a square lattice with a pitch of one."""
+    y, x = np.mgrid[:side, :side]
+    return np.column_stack([x.ravel(), y.ravel()]).astype(float)
+
+
+def test_neighbour_weights_leave_the_spot_out_and_add_up_to_one() -> None:
+    places = lattice(6)
+    weights, targets = neighbour_weights([places, places], 1.0, 0)
+    dense = np.exp(-((places[:, None] - places) ** 2).sum(axis=2) / 2.0)
+    dense[dense < 0.02] = 0.0
+    np.fill_diagonal(dense, 0.0)
+    dense /= dense.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(weights.toarray(), np.kron(np.eye(2), dense), atol=1e-6)
+    assert len(targets) == 72
+
+
+def test_bandwidth_grows_with_the_structure_and_noise_has_the_widest() -> None:
+    places, random = lattice(30), np.random.default_rng(0)
+
+    def waves(length: float) -> np.ndarray:
+        return np.sin(2.0 * np.pi * places / length) + random.normal(0.0, 0.7, places.shape)
+
+    fine, coarse = (choose_bandwidth(waves(length), [places], 0) for length in (6.0, 30.0))
+    assert fine < 1.5 < coarse
+    assert choose_bandwidth(random.normal(size=places.shape), [places], 0) >= 4.0
+
+
+def test_spatial_components_are_told_from_noise() -> None:
+    places, random = lattice(), np.random.default_rng(0)
+    scores = random.normal(size=(400, 8))
+    scores[:, [1, 4, 5, 6]] += 2.0 * (places[:, :1] > 9)
+    assert np.flatnonzero(spatial_components(scores, [places], 1.5, 0)).tolist() == [1, 4, 5, 6]
+    weights, targets = neighbour_weights([places], 1.5, 0)
+    explained = explained_by_neighbours(scores, weights, targets)
+    assert explained[1] > 0.3 > 0.1 > explained[0]
+
+
+def test_structure_p_is_uniform_without_structure_and_least_with_it() -> None:
+    places = lattice(12)
+    p = [structure_p(np.random.default_rng(seed).normal(size=(144, 4)), [places], seed) for seed in range(60)]
+    assert 0.3 < np.mean(p) < 0.7
+    assert np.mean(np.array(p) <= 0.05) <= 0.15
+    bands = np.random.default_rng(0).normal(size=(144, 4)) + (places[:, :1] > 5)
+    assert structure_p(bands, [places], 0) == pytest.approx(0.005)
+
+
+def test_alignment_takes_off_a_shift_and_leaves_what_one_section_has_alone() -> None:
+    random = np.random.default_rng(0)
+    centres = 6.0 * random.normal(size=(3, 5))
+    kinds = [np.repeat([0, 1], 150), np.repeat([1, 2], 150)]
+    points = np.concatenate([centres[kind] + 0.3 * random.normal(size=(300, 5)) for kind in kinds])
+    part = np.repeat([0, 1], 300)
+    shift = random.normal(size=5)
+    moved = points + np.outer(part, shift)
+    found = align_sections(moved, moved, part, 0)
+    np.testing.assert_allclose((found - moved)[part == 1].mean(axis=0), -shift, atol=0.2)
+    np.testing.assert_array_equal(found[part == 0], moved[part == 0])

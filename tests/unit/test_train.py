@@ -103,7 +103,8 @@ def test_correction_mixes_sections_that_a_shift_keeps_apart(preset: str) -> None
         mixing[corrected] = result.facts["section_mixing"]["ilisi_scaled"]
         apart = silhouette_score(result.embedding[:, :2], np.concatenate([half(a) for a in sections]))
         assert apart > 0.3  # the halves stay what they are
-    assert mixing[True] > mixing[False] + 0.1
+    # The default leaves out components that are not spatial within sections, and with them part of the shift.
+    assert mixing[True] > mixing[False] + (0.1 if preset == "mmsrl" else 0.02)
 
 
 def test_a_section_without_image_joins_others_that_have_one() -> None:
@@ -130,16 +131,22 @@ def test_coordinates_are_in_spot_pitches_whatever_their_unit() -> None:
     np.testing.assert_allclose(far.obsp["measured"].toarray(), expected, atol=1e-9)
 
 
-@pytest.mark.parametrize(("pitch_um", "wide"), [(200.0, 2.0), (100.0, 1.0), (16.0, 1.0), (None, 1.0), (np.nan, 1.0)])
-def test_widths_are_pitches_but_no_more_than_those_of_visium(pitch_um: float | None, wide: float) -> None:
+@pytest.mark.parametrize(
+    ("pitch_um", "lattice", "cells"),
+    [
+        (200.0, "square", False),
+        (100.0, "none", False),
+        (16.0, "square", True),
+        (None, "none", True),
+        (None, None, False),
+    ],
+)
+def test_spots_are_of_cell_size_by_their_pitch_else_by_their_lattice(
+    pitch_um: float | None, lattice: str | None, cells: bool
+) -> None:
     adata = section()
-    if pitch_um is not None:
-        adata.uns["mmsrl"]["pitch_um"] = pitch_um
-    unit = stack([adata], 50)
-    np.testing.assert_array_equal(unit.graph_coordinates[0], wide * unit.coordinates[0])
-    # Twice as far apart in its unit, a graph of a width is that of half the width in pitches.
-    half = train(section(), kernel_width=0.8 / wide, **QUICK).embedding
-    np.testing.assert_allclose(train(adata, kernel_width=0.8, **QUICK).embedding, half, atol=1e-5)
+    adata.uns["mmsrl"] = {"pitch_um": pitch_um if pitch_um else np.nan} | ({"lattice": lattice} if lattice else {})
+    assert stack([adata], 50).cells == cells
 
 
 def test_spots_without_array_coordinates_are_trained_in_pitches() -> None:

@@ -21,6 +21,10 @@ UNSTABLE = 0.7
 """Stability below which a chosen number of domains is said to be uncertain."""
 
 
+STRUCTURE_LEVEL = 0.01
+"""p-value of the test of spatial structure (:func:`mmsrl.train.bandwidth.structure_p`) above which K is 1."""
+
+
 class Domains(NamedTuple):
     """Domains of one unit."""
 
@@ -53,8 +57,8 @@ def domains(
         ``obsm['member_0']`` and so on, or with one in ``obsm['X_mmsrl']``, (n, d); ``obs['sample']``,
         ``obs['barcode']``, ``obsm['spatial']``.
     n_domains
-        Number of domains; chosen by stability over the members if it is not given, see
-        :func:`mmsrl.domains.number.choose_number`.
+        Number of domains; if it is not given, 1 where there is no spatial structure beyond depth and noise, else
+        chosen by stability over the members, see :func:`mmsrl.domains.number.choose_number`.
     readout
         ``gmm``, ``gmm_full``, ``kmeans`` or ``leiden``: see :func:`mmsrl.domains.readouts.read_out`.
     seed
@@ -76,7 +80,8 @@ def domains(
     facts: dict[str, Any] = {"readout": readout, "components": [p.shape[1] for p in points], "chosen": None}
     with _at_once(threads) as at_once:
         if n_domains is None:
-            n_domains = _choose(points, seed, at_once, facts, messages)
+            structured = _structured(trainings[0], facts, messages)
+            n_domains = _choose(points, seed, at_once, facts, messages) if structured else 1
 
         def read(member: int) -> Posterior:
             return read_out(points[member], n_domains, readout, seed + member)
@@ -86,11 +91,36 @@ def domains(
     _tell_of_fewer(posteriors, n_domains, readout, messages)
     places = np.asarray(trainings[0].obsm[_keys.SPATIAL])
     found = consensus(posteriors, places, spots[_keys.SAMPLE].to_numpy())
+    if _keys.TOTAL_COUNTS in trainings[0].obs:
+        facts["depth_explained"] = _depth_explained(trainings[0].obs[_keys.TOTAL_COUNTS].to_numpy(), found.labels)
+        text = f"domains explain {facts['depth_explained']:.0%} of the variance of log depth"
+        messages.append({"level": "info", "text": text})
     columns = {_keys.DOMAIN: found.labels.astype(str), _keys.CONFIDENCE: found.confidence}
     obsm = {f"{_keys.POSTERIOR}{i}": posterior for i, posterior in enumerate(posteriors)}
     members = ad.AnnData(obs=spots, obsm=obsm | {_keys.SPATIAL: places})
     table = spots.reset_index(drop=True).assign(**columns)
     return Domains(table, members, facts | found.facts, [*messages, *found.messages])
+
+
+def _structured(training: ad.AnnData, facts: dict[str, Any], messages: list[dict[str, str]]) -> bool:
+    """Tell whether there is structure beyond depth and noise; one domain is the answer where there is none."""
+    p = training.uns.get(_keys.STRUCTURE_P)
+    facts[_keys.STRUCTURE_P] = None if p is None else float(p)
+    if p is None or p <= STRUCTURE_LEVEL:
+        return True
+    text = (
+        f"no structure found: neighbours explain expression no better than permuted spots (p = {p:.3f}), depth left "
+        "aside; there is one domain. Give n_domains to have it divided all the same"
+    )
+    messages.append({"level": "warning", "text": text})
+    return False
+
+
+def _depth_explained(total: Any, labels: Any) -> float:
+    """Return the share of the variance of log total counts, (n,), that lies between domains (η²)."""
+    depth = np.log(np.maximum(np.asarray(total, dtype=np.float64), 1.0))
+    means = np.bincount(labels, weights=depth) / np.maximum(np.bincount(labels), 1)
+    return float(means[labels].var() / max(depth.var(), 1e-30))
 
 
 def check_readout(n_domains: Any, readout: str) -> None:

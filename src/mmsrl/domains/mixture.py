@@ -12,7 +12,7 @@ from mmsrl.domains.average import consensus, matching
 
 Matrix = npt.NDArray[np.float64]
 
-STARTS = 48
+STARTS = 32
 TOLERANCE = 1e-5
 """Rise of the mean log likelihood of a spot at which EM has converged. 1e-3, a common default, stops in saddles."""
 

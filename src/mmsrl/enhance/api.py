@@ -160,7 +160,9 @@ def _trained(unit: Unit, settings: Default, seed: int, correct: bool, device: to
     """Fit the default model to a unit, and return its decoder."""
     block = 512
     with memory_errors(block):
-        model, _, chosen, _ = build(unit, settings, seed=seed, correct=correct, ensemble=False, block=block, device=device)
+        model, _, chosen, _ = build(
+            unit, settings, seed=seed, correct=correct, ensemble=False, block=block, device=device
+        )
         fit(
             model,
             epochs=chosen.epochs,

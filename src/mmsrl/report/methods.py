@@ -152,8 +152,10 @@ def _train(presets: Sequence[str], said: Any, summaries: Sequence[Mapping[str, A
         image = _image([summary for summary in summaries if summary["parameters"]["preset"] == "default"])
         parts.append(
             f"The default embedding{seed} is in closed form: principal components of {genes} highly variable genes, "
-            "each scaled to unit variance, smoothed over neighbouring spots by a bilateral filter, which keeps borders "
-            f"sharp{image}. A negative binomial decoder was trained to predict their counts from it."
+            "each scaled to unit variance, from log-normalised counts, less what depth alone makes of them, and from "
+            "Pearson residuals. Components with spatial structure were smoothed over neighbouring spots by a bilateral "
+            "filter, which keeps borders sharp, and by a Gaussian, with bandwidths around the one that leave-one-out "
+            f"cross-validation chose{image}. A negative binomial decoder was trained to predict counts."
         )
     if published:
         parts.append(
@@ -167,7 +169,8 @@ def _train(presets: Sequence[str], said: Any, summaries: Sequence[Mapping[str, A
         for summary in summaries
     )
     if corrected:
-        text += " Sections trained together were corrected for batch with Harmony."
+        text += " Sections trained together were corrected for batch"
+        text += " by mutual nearest neighbours (images: Harmony)." if "default" in presets else " with Harmony."
     models = tuple(PUBLISHED[preset] for preset in presets if preset in PUBLISHED)
     filtered = ("bilateral filter",) if "default" in presets else ()
     cites = (*models, *filtered, "scikit-learn", "seurat_v3", "PyTorch", *(("harmony",) if corrected else ()))

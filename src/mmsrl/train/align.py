@@ -19,7 +19,9 @@ SPOTS = 5_000
 ROUNDS = 20
 
 
-def align_sections(scores: FloatArray, smoothed: FloatArray, section: NDArray[np.integer[Any]], seed: int) -> FloatArray:
+def align_sections(
+    scores: FloatArray, smoothed: FloatArray, section: NDArray[np.integer[Any]], seed: int
+) -> FloatArray:
     """Return ``scores`` with each section moved as a whole, by what mutual nearest neighbours differ by.
 
     A batch effect is taken for a shift that all spots of a section share. It is estimated from pairs of spots of two

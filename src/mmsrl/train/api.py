@@ -182,14 +182,19 @@ def as_anndata(result: Training) -> ad.AnnData:
 
     Spots are named by barcode, ``<barcode>-<sample>`` where there are several sections. ``obsm['spatial']`` is in spot
     pitches of the spot's own section. Members of the default's ensemble are in ``obsm['member_0']`` and so on, their
-    names in ``uns['members']``.
+    names in ``uns['members']``, the p-value of the test of structure in ``uns['structure_p']``. ``obs['total_counts']``
+    are those of all genes.
     """
     unit = result.unit
     obs = spot_table(unit.samples, unit.section, unit.barcodes)
     spatial = np.concatenate(unit.coordinates)
     obsm = {_keys.EMBEDDING: result.embedding, _keys.SPATIAL: spatial}
     obsm |= {f"{_keys.MEMBER}{i}": member.embedding for i, member in enumerate(result.members)}
-    uns = {_keys.MEMBERS: np.array([member.name for member in result.members])} if result.members else {}
+    obs[_keys.TOTAL_COUNTS] = unit.library
+    uns: dict[str, Any] = {}
+    if result.members:
+        uns[_keys.MEMBERS] = np.array([member.name for member in result.members])
+        uns[_keys.STRUCTURE_P] = result.facts[_keys.STRUCTURE_P]
     return ad.AnnData(obs=obs, obsm=obsm, uns=uns)
 
 

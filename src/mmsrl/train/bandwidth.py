@@ -55,7 +55,8 @@ def neighbour_weights(coordinates: Sequence[FloatArray], width: float, seed: int
             cKDTree(places), width * np.sqrt(-2.0 * np.log(CUT)), output_type="ndarray"
         )
         near = near[own[near["i"]] != near["j"]]
-        weights = sp.coo_matrix((np.exp(near["v"] ** 2 / (-2.0 * width**2)), (near["i"], near["j"])), (len(own), len(places)))
+        values = np.exp(near["v"] ** 2 / (-2.0 * width**2))
+        weights = sp.coo_matrix((values, (near["i"], near["j"])), (len(own), len(places)))
         total = np.asarray(weights.sum(axis=1)).ravel()
         blocks.append(sp.diags(np.divide(1.0, total, out=np.zeros_like(total), where=total > 0)) @ weights)
         first += len(places)

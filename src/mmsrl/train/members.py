@@ -111,7 +111,9 @@ def _components(
         smoothed = graph.smooth(_graph("gaussian", unit.coordinates, scores, width), scores, 1)
         scores = align_sections(scores, smoothed, unit.section, seed)
     depth = np.log(np.maximum(library, 1.0))
-    correlation = [float(np.corrcoef(column, depth)[0, 1]) if column.std() * depth.std() > 0 else 0.0 for column in scores.T]
+    correlation = [
+        float(np.corrcoef(column, depth)[0, 1]) if column.std() * depth.std() > 0 else 0.0 for column in scores.T
+    ]
     return _Components(
         scores,
         width,

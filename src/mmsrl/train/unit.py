@@ -81,7 +81,7 @@ def build(
     """
     correct = correct and len(unit.samples) > 1
     if correct:
-        how = "Harmony" if isinstance(settings, Published) else "expression by mutual nearest neighbours, images by Harmony"
+        how = "Harmony" if isinstance(settings, Published) else "mutual nearest neighbours; images: Harmony"
         unit.messages.append(info(f"expression and image features are corrected for the section ({how})"))
     image = unit.image
     if image is not None and correct:
