@@ -106,6 +106,8 @@ def left_out(table: pd.DataFrame) -> dict[str, str]:
     """Return for each tissue of spots the shares that are best on the others."""
     shares = table[table["method"].str.startswith("shares ")].pivot(index="method", columns="section", values="value")
     tissue = {name: TISSUES.get(name, name) for name in shares}
+    if len(set(tissue.values())) < 2:
+        return {}
     return {
         kind: str(shares[[name for name in shares if tissue[name] != kind]].mean(axis=1).idxmax())
         for kind in sorted(set(tissue.values()))
