@@ -253,9 +253,8 @@ PARAMETERS: tuple[Parameter, ...] = (
         "train",
         "number",
         None,
-        "Width of the spatial graph's Gaussian, in the preset's own unit (spot pitches for `default`, of 100 µm "
-        "where spots lie further apart; array coordinates for `mmsrl` and `stmmr`); empty: what the preset says, for "
-        "`default` 1, 0.75 or 1.5 by the seed.",
+        "Bandwidth of the spatial graph's Gaussian, in the preset's own unit (spot pitches for `default`, array "
+        "coordinates for `mmsrl` and `stmmr`); empty: what the preset says, for `default` by cross-validation.",
         above=0,
     ),
     Parameter(
@@ -288,7 +287,7 @@ PARAMETERS: tuple[Parameter, ...] = (
         "train",
         "boolean",
         True,
-        "Correct expression and image features for the section (Harmony) where several are trained jointly.",
+        "Correct expression and image features for the section where several are trained jointly.",
     ),
     Parameter(
         "block_size",

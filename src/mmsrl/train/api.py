@@ -104,7 +104,8 @@ def train(
     device
         ``auto``, ``cpu`` or ``cuda``.
     batch_correction
-        Correct expression and image for the section by Harmony where there are several.
+        Correct expression and image for the section where there are several: expression of ``default`` by mutual
+        nearest neighbours, all else by Harmony.
     decoder
         Train the decoder of the counts in ``default``, on which its embedding does not depend.
     block_size
