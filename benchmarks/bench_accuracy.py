@@ -22,7 +22,7 @@ from bench_peers import Section, read_section
 from sklearn.metrics import adjusted_rand_score
 
 from mmsrl import graph
-from mmsrl._sections import graph_places
+from mmsrl._sections import in_pitches
 from mmsrl.domains import average
 from mmsrl.domains.readouts import read_out, reduce
 from mmsrl.expression import standard_components
@@ -68,11 +68,11 @@ def consensus(made: Sequence[Any]) -> Any:
     return average.consensus(made).argmax(axis=1)
 
 
-def smoothing(section: Section) -> Any:
-    """Return labels of 30 principal components, averaged over a Gaussian of one pitch, 100 µm at most."""
+def smoothing(section: Section, width: float) -> Any:
+    """Return labels of 30 principal components, averaged over a Gaussian of so many pitches."""
     unit = stack([section.adata], 8000)
     scores, _ = standard_components(unit.expression, unit.section, 30, 0)
-    smoothed = graph.smooth(graph.plain_graph(graph_places(section.adata), 1.0), scores, 1)
+    smoothed = graph.smooth(graph.plain_graph(in_pitches(section.adata), width), scores, 1)
     return read_out(reduce(smoothed), section.n_domains, "gmm", 0).argmax(axis=1)
 
 
@@ -90,7 +90,8 @@ def rows_of(section: Section) -> list[dict[str, Any]]:
         "agreement of both": float(adjusted_rand_score(first, second)),
         "members, mean": float(np.mean(each)),
         "members, best": max(each),
-        "untrained smoothing": score(section, smoothing(section)),
+        "untrained smoothing, one pitch": score(section, smoothing(section, 1.0)),
+        "untrained smoothing, half a pitch": score(section, smoothing(section, 0.5)),
         "CPU seconds": seconds,
     }
     for name, kept in PARTS.items():
