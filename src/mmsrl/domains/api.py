@@ -14,6 +14,7 @@ import pandas as pd
 from mmsrl import _keys
 from mmsrl._errors import InputError
 from mmsrl.domains.consensus import consensus
+from mmsrl.domains.covariates import covariates
 from mmsrl.domains.number import Mapper, choose_number
 from mmsrl.domains.readouts import Posterior, Readout, read_out, reduce
 
@@ -91,15 +92,13 @@ def domains(
     _tell_of_fewer(posteriors, n_domains, readout, messages)
     places = np.asarray(trainings[0].obsm[_keys.SPATIAL])
     found = consensus(posteriors, places, spots[_keys.SAMPLE].to_numpy())
-    if _keys.TOTAL_COUNTS in trainings[0].obs:
-        facts["depth_explained"] = _depth_explained(trainings[0].obs[_keys.TOTAL_COUNTS].to_numpy(), found.labels)
-        text = f"domains explain {facts['depth_explained']:.0%} of the variance of log depth"
-        messages.append({"level": "info", "text": text})
+    total = trainings[0].obs.get(_keys.TOTAL_COUNTS)
+    followed, said = covariates(found.labels, spots[_keys.SAMPLE].to_numpy(), total)
     columns = {_keys.DOMAIN: found.labels.astype(str), _keys.CONFIDENCE: found.confidence}
     obsm = {f"{_keys.POSTERIOR}{i}": posterior for i, posterior in enumerate(posteriors)}
     members = ad.AnnData(obs=spots, obsm=obsm | {_keys.SPATIAL: places})
     table = spots.reset_index(drop=True).assign(**columns)
-    return Domains(table, members, facts | found.facts, [*messages, *found.messages])
+    return Domains(table, members, facts | followed | found.facts, [*messages, *said, *found.messages])
 
 
 def _structured(training: ad.AnnData, facts: dict[str, Any], messages: list[dict[str, str]]) -> bool:
@@ -114,13 +113,6 @@ def _structured(training: ad.AnnData, facts: dict[str, Any], messages: list[dict
     )
     messages.append({"level": "warning", "text": text})
     return False
-
-
-def _depth_explained(total: Any, labels: Any) -> float:
-    """Return the share of the variance of log total counts, (n,), that lies between domains (η²)."""
-    depth = np.log(np.maximum(np.asarray(total, dtype=np.float64), 1.0))
-    means = np.bincount(labels, weights=depth) / np.maximum(np.bincount(labels), 1)
-    return float(means[labels].var() / max(depth.var(), 1e-30))
 
 
 def check_readout(n_domains: Any, readout: str) -> None:

@@ -31,9 +31,11 @@ from mmsrl.report.stages import (
     SCORES,
     choice_points,
     confusion_rows,
+    covariate_facts,
     image_facts,
     qc_filters,
     qc_quantiles,
+    section_rows,
     train_facts,
 )
 from mmsrl.report.store import Store
@@ -105,6 +107,8 @@ def unit_content(
         "training": store.figure(
             f"{key}-training", charts.training_curves(log) if log is not None and len(log) else None
         ),
+        "covariates": covariate_facts(found, outputs.result("train", unit, unit)),
+        "by_section": section_rows(found),
         "choice": points and {"number": chosen["n_domains"], "rule": chosen["rule"]},
         "choice_curve": store.figure(
             f"{key}-choice", charts.choice_curve(*points, chosen["n_domains"]) if points else None, CHART

@@ -138,3 +138,38 @@ def choice_points(result: Mapping[str, Any]) -> tuple[Sequence[int], Sequence[fl
     if not chosen or len(chosen["curve"]) < 2:
         return None
     return [point["n_domains"] for point in chosen["curve"]], [point["stability"] for point in chosen["curve"]]
+
+
+def covariate_facts(result: Mapping[str, Any], train: Mapping[str, Any]) -> dict[str, str]:
+    """Return how far domains and components follow depth, and domains the sections.
+
+    Parameters
+    ----------
+    result, train
+        Of ``<unit>.domains.json`` and ``<unit>.train.json``; may be empty.
+    """
+    correlations = {
+        name: max((abs(value) for value in part["depth_correlation"]), default=0.0)
+        for name, part in train.items()
+        if isinstance(part, Mapping) and "depth_correlation" in part
+    }
+    shown = {
+        "Variance of log depth between domains": f"{depth:.0%}" if (depth := result.get("depth_explained")) else None,
+        "Largest correlation of a component with log depth": ", ".join(
+            f"{value:.2f} ({name})" for name, value in correlations.items()
+        )
+        or None,
+        "Cramér's V of domain and section": result.get("section_association"),
+    }
+    return {title: show(value) for title, value in shown.items() if value is not None}
+
+
+def section_rows(result: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return a row a section with the spots of every domain and their share; empty where there is one section."""
+    spots = result.get("spots", {})
+    if len(spots) < 2:
+        return []
+    return [
+        {"section": name, "cells": [{"n": n, "share": n / max(sum(row.values()), 1)} for n in row.values()]}
+        for name, row in spots.items()
+    ]

@@ -21,8 +21,8 @@ CUT = 0.02
 TARGETS = 4_000
 """Spots that are predicted at most; of more, so many drawn at random. Any spot can be a neighbour."""
 
-PERMUTATIONS = 10
-"""Of the null that a component's share explained by neighbours is compared with."""
+PERMUTATIONS = 30
+"""Of the null that a component's share explained by neighbours is compared with; all components share one null."""
 
 ABOVE = 4.0
 """Standard deviations above the mean of that null from which a component is spatial."""
@@ -114,7 +114,8 @@ def spatial_components(
     weights, targets = neighbour_weights(coordinates, width, seed)
     found = explained_by_neighbours(scores, weights, targets)
     null = _permuted(scores, coordinates, weights, targets, PERMUTATIONS, seed)
-    spatial = found > null.mean(axis=0) + ABOVE * null.std(axis=0)
+    # Pooled over components, which are cut alike: a deviation of their own, of few draws, would be a lottery.
+    spatial = found > null.mean() + ABOVE * null.std()
     if spatial.sum() < FEWEST:
         spatial[np.argsort(-found)[:FEWEST]] = True
     return np.asarray(spatial)
