@@ -6,12 +6,11 @@ NEXTFLOW := engine/nextflow
 
 export PATH := $(CURDIR)/engine:$(CURDIR)/$(BIN):$(PATH)
 
-LABELLED ?=
-SHEET   ?=
+SHEET    ?=
 LABELLED ?=
 ACCURACY := results/bench_accuracy
 
-.PHONY: help setup demo test test-unit test-modules test-pipeline lint lint-nf-core picture release-check test-containers tutorials lock bench-accuracy bench-peers bench-smoothing bench-train bench-joint bench-features bench-load bench-faults errors generate clean
+.PHONY: help setup demo test test-unit test-modules test-pipeline lint lint-nf-core picture release-check test-containers tutorials lock bench-accuracy bench-count-model bench-peers bench-smoothing bench-train bench-joint bench-features bench-load bench-faults errors generate clean
 
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -t -s "$$(printf '\t')"
@@ -83,6 +82,10 @@ lock: setup ## lock the versions in the images anew, with hashes
 bench-accuracy: setup ## score the default on the labelled sections below LABELLED
 	$(if $(LABELLED),,$(error say where the labelled sections are: make bench-accuracy LABELLED=folder))
 	$(BIN)/python benchmarks/bench_accuracy.py $(LABELLED) --output-dir $(ACCURACY) $(ARGS)
+
+bench-count-model: setup ## score a learned count model in place of principal components on the sections below LABELLED
+	$(if $(LABELLED),,$(error say where the labelled sections are: make bench-count-model LABELLED=folder))
+	$(BIN)/python benchmarks/bench_count_model.py $(LABELLED) $(ARGS)
 
 # Other methods to compare with, in two environments of their own: BANKSY, and those that need PyTorch.
 PEERS := $(ACCURACY)/peers

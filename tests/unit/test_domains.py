@@ -103,6 +103,21 @@ def test_more_starts_are_never_less_likely():
     assert likelihoods[-1] > likelihoods[0]
 
 
+@pytest.mark.parametrize(("spots", "starts"), [(262, 96), (1300, 50), (4000, 32)])
+def test_small_sections_have_more_starts(spots, starts):
+    values = np.random.default_rng(0).normal(size=(spots, 1))
+    assert len(mixture.optima(values, 1, seed=0)) == starts
+
+
+def test_the_likeliest_optima_are_averaged():
+    values, _ = planted((60,) * 5, d=6, distance=1.0)
+    found = mixture.optima(values, 5, seed=0)
+    best = sorted(found, key=lambda one: -one.log_likelihood)[: mixture.AVERAGED]
+    assert len(found) > len(best)
+    assert np.allclose(mixture.averaged(found, values, values), mixture.averaged(best, values, values))
+    assert not np.allclose(mixture.averaged(found, values, values), best[0].posterior(values))
+
+
 def test_empty_domains_come_last():
     posterior = np.eye(4)[[2, 2, 0, 0, 0, 1]]
     assert ordered(posterior).argmax(axis=1).tolist() == [1, 1, 0, 0, 0, 2]
@@ -216,7 +231,10 @@ def test_sections_of_a_unit_share_their_domains_in_every_member():
     assert found.facts["members"] == 2 and found.facts["chosen"] is None
     assert adjusted_rand_score(group, found.table["domain"]) == 1
     assert found.table["sample"].tolist() == found.members.obs["sample"].tolist()
-    assert [message["text"][:23] for message in found.messages] == ["domains and sections: C", "domains are not refined"]
+    assert [message["text"][:23] for message in found.messages] == [
+        "domains and sections: C",
+        "domains are not refined",
+    ]
 
 
 def test_members_of_an_embedding_are_read_in_the_order_of_their_numbers_and_in_place_of_it():
