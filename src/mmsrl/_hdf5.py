@@ -107,7 +107,7 @@ def read_stage_file(path: Path, stage: str, *, backed: Literal["r"] | None = Non
 
 
 def write_compact(path: Path, adata: AnnData) -> None:
-    """Write AnnData with a dense ``X``, whose bytes of equal meaning stand side by side to compress; readers need nothing."""
+    """Write AnnData whose ``X`` is dense: bytes of equal meaning stand side by side, which compresses better."""
     from anndata.io import write_elem
 
     bare = adata.copy()

@@ -32,9 +32,8 @@ def to_spatialdata(adata: ad.AnnData, enhanced: ad.AnnData | None = None) -> Spa
     Returns
     -------
     ``shapes[<sample>]``: spots as circles; ``images['<sample>_hires_image']`` and ``'…_lowres_image'`` where there are
-    any; ``tables['table']``: ``adata`` without the images;
-    ``tables['enhanced']``: de-noised expression, of its genes alone. Each sample has a coordinate system of its name, in pixels
-    of its full-resolution image.
+    any; ``tables['table']``: ``adata`` without the images; ``tables['enhanced']``: de-noised expression, of
+    its genes alone. Each sample has a coordinate system of its name, in pixels of its full-resolution image.
 
     Raises
     ------

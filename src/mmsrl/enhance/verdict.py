@@ -17,8 +17,8 @@ from mmsrl.heldout import BLOCK_SIDE, spatial_blocks
 
 Float = NDArray[np.floating[Any]]
 
-N_BLOCKS = (25, 100)
-"""Blocks of tissue of a unit, about: at least and at most."""
+FEWEST_BLOCKS, MOST_BLOCKS = 25, 100
+"""Blocks of tissue of a unit, about."""
 
 MIN_BLOCKS = 10
 """Blocks that must have molecules of a gene held out, for its standard error to be one."""
@@ -44,19 +44,16 @@ class Saved(NamedTuple):
 def tissue_blocks(coordinates: Sequence[Float]) -> sp.csr_matrix:
     """Return squares of tissue as an indicator matrix, (K, n): 1 where a spot is in a block.
 
-    Their side is :data:`mmsrl.heldout.BLOCK_SIDE`, but less in small sections and more in large ones, for about as many
-    blocks as :data:`N_BLOCKS` says.
+    They have about as many spots as a square of :data:`mmsrl.heldout.BLOCK_SIDE` has on a lattice, fewer in small
+    sections and more in large ones, for :data:`FEWEST_BLOCKS` to :data:`MOST_BLOCKS` of them.
 
     Parameters
     ----------
     coordinates
         Of each section, (n_s, 2), in spot pitches.
     """
-    blocks = spatial_blocks(coordinates)
-    found = blocks.max() + 1
-    wanted = np.clip(found, *N_BLOCKS)
-    if found != wanted:
-        blocks = spatial_blocks(coordinates, BLOCK_SIDE * np.sqrt(found / wanted))
+    n = sum(map(len, coordinates))
+    blocks = spatial_blocks(coordinates, float(np.sqrt(np.clip(BLOCK_SIDE**2, n / MOST_BLOCKS, n / FEWEST_BLOCKS))))
     return sp.csr_matrix((np.ones(len(blocks)), (blocks, np.arange(len(blocks)))))
 
 
