@@ -298,14 +298,6 @@ PARAMETERS: tuple[Parameter, ...] = (
         minimum=1,
         hidden=True,
     ),
-    Parameter(
-        "decoder",
-        "train",
-        "boolean",
-        True,
-        "Train the decoder of the counts in `default`, on which its embedding does not depend.",
-        hidden=True,
-    ),
     Parameter("checkpoint_every", "train", "integer", 10, "Epochs between two checkpoints.", minimum=1, hidden=True),
     Parameter(
         "seed",

@@ -22,7 +22,7 @@ from mmsrl.train.api import as_anndata, train
 @pytest.fixture(scope="module")
 def trained() -> tuple[ad.AnnData, dict]:
     adata = section(depth=2.0)
-    result = train(adata, decoder=False, show_progress=False)
+    result = train(adata, show_progress=False)
     return adata, result.model
 
 
@@ -107,7 +107,7 @@ def test_published_preset_is_answered_by_default(trained):
 
 def test_several_sections(trained):
     sections = [section("a", 0), section("b", 1)]
-    model = train(sections, decoder=False, show_progress=False).model
+    model = train(sections, show_progress=False).model
     result = enhance(sections, model)
     assert result.spots.obs_names[0] == "a0-1-a"
     assert result.spots.obs["sample"].value_counts().to_dict() == {"a": 480, "b": 480}
@@ -176,7 +176,7 @@ def test_model_without_its_embedding_is_an_error(trained):
 def test_command_writes_tables_and_refuses_other_files(tmp_path):
     adata = section()
     adata.write_h5ad(tmp_path / "S.qc.h5ad")
-    result = train(adata, decoder=False, show_progress=False)
+    result = train(adata, show_progress=False)
     as_anndata(result)[::-1].write_h5ad(tmp_path / "S.embedding.h5ad")
     torch.save(result.model, tmp_path / "S.model.pt")
     arguments = ["--id", "S", "--counts", f"{tmp_path}/S.qc.h5ad", "--embedding", f"{tmp_path}/S.embedding.h5ad"]

@@ -9,7 +9,6 @@ import anndata as ad
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
-import torch
 from numpy.typing import NDArray
 
 from mmsrl import _keys
@@ -154,16 +153,7 @@ def _written(
 
 def _embedding(unit: Unit, settings: Default, seed: int, correct: bool) -> NDArray[np.float32]:
     """Return the embedding of the preset ``default``, (N, d)."""
-    built = build(
-        unit,
-        settings,
-        seed=seed,
-        correct=correct,
-        decoder=False,
-        ensemble=False,
-        block=len(unit.section),
-        device=torch.device("cpu"),
-    )
+    built = build(unit, settings, seed=seed, correct=correct, ensemble=False)
     return np.asarray(built.members[0].embedding)
 
 

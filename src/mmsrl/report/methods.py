@@ -157,7 +157,7 @@ def _train(presets: Sequence[str], said: Any, summaries: Sequence[Mapping[str, A
             "each scaled to unit variance, from log-normalised counts, less what depth alone makes of them, and from "
             "Pearson residuals. Components with spatial structure were smoothed over neighbouring spots by a bilateral "
             "filter, which keeps borders sharp, and by a Gaussian, with bandwidths around the one that leave-one-out "
-            f"cross-validation chose{image}. A negative binomial decoder was trained to predict counts."
+            f"cross-validation chose{image}."
         )
     if published:
         parts.append(
