@@ -33,7 +33,7 @@ demo: setup ## run the pipeline on a real section and say where the report is
 	$(NEXTFLOW) run main.nf -profile local,demo -resume
 
 picture: setup ## draw the picture of the README from the results of the demo
-	$(BIN)/python docs/images/demo.py results/assemble/151673.mmsrl.h5ad docs/images/demo.png
+	$(BIN)/python docs/images/demo.py results/assemble/151673.mmsrl.h5ad results/enhance/151673.enhanced.h5ad docs/images/demo.png
 
 test: lint test-unit test-modules test-pipeline ## all that must pass
 

@@ -55,7 +55,7 @@ def score(section: Section, labels: Any) -> float:
 
 def posteriors(section: Section, seed: int) -> tuple[list[Any], list[dict[str, Any]], bool]:
     """Return what every member makes of a section, its facts, and whether spots are cells."""
-    trained = train(section.adata.copy(), decoder=False, seed=seed, show_progress=False)
+    trained = train(section.adata.copy(), seed=seed, show_progress=False)
     made = [
         read_out(reduce(member.embedding), section.n_domains, "gmm", seed + i)
         for i, member in enumerate(trained.members)

@@ -63,7 +63,7 @@ def measure(path: Path, backed: bool) -> dict[str, Any]:
     """Train in this process, whose peak memory is then of that alone."""
     began = time.perf_counter()
     sections = read_sections([path], [], backed="r" if backed else None)
-    result = train(sections, device="cpu", decoder=False, show_progress=False)
+    result = train(sections, device="cpu", show_progress=False)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     return {
         "counts": "on disk" if backed else "in memory",

@@ -140,18 +140,18 @@ def measure_dense(n: int, epochs: int, *, flush: bool) -> dict[str, Any]:
 
 
 def measure_preset(preset: str, n: int, epochs: int, device: torch.device, block: int, tf32: bool) -> dict[str, Any]:
-    """Time a preset: an epoch after the first, and for the default all there is from arrays to embedding."""
+    """Time a preset: an epoch after the first; of the default, which has none, all there is from arrays to members."""
     settings = PRESETS[preset]
     unit = synthetic_unit(n)
     if device.type == "cuda":
         torch.zeros(1, device=device)  # starting the device is not training
     began, began_cpu = time.perf_counter(), time.process_time()
     built = build(unit, settings, seed=0, correct=False, block=block, device=device)
+    if built.model is None:
+        return {"wall": time.perf_counter() - began, "cpu": time.process_time() - began_cpu}
     if tf32:
         built.model.matmul_precision = "high"
-    embedded = time.perf_counter() - began
     options = {"learning_rate": settings.learning_rate, "weight_decay": settings.weight_decay, "seed": 0}
-    count = settings.epochs if preset == "default" else epochs + 1
     marks: list[float] = []
     steps = built.model.steps
 
@@ -160,24 +160,17 @@ def measure_preset(preset: str, n: int, epochs: int, device: torch.device, block
         return steps()
 
     built.model.steps = timed  # type: ignore[method-assign]
-    history = fit(built.model, epochs=count, show_progress=False, **options)
+    history = fit(built.model, epochs=epochs + 1, show_progress=False, **options)
     marks.append(time.process_time())
     result: dict[str, Any] = {"epochs": len(history)}
     later = [row["seconds"] for row in history[1:]]
     result["wall"], result["cpu"] = float(np.mean(later)), float(np.diff(marks)[1:].mean())
-    if preset == "default":
-        built.model.embedding().cpu()
-        result["embedding_wall"] = embedded
-        result["total_wall"] = time.perf_counter() - began
-        result["total_cpu"] = time.process_time() - began_cpu
     if device.type == "cuda":
         result["gpu_peak"] = torch.cuda.max_memory_allocated()
         result["gpu"] = torch.cuda.get_device_name()
-        if preset != "default":
-            done = epoch_operations(preset, n)
-            result["flops"] = done / result["wall"]
-            with matmul_precision(built.model, device):
-                result["matmul_flops"] = matmul_rate(device)
+        result["flops"] = epoch_operations(preset, n) / result["wall"]
+        with matmul_precision(built.model, device):
+            result["matmul_flops"] = matmul_rate(device)
     return result
 
 
@@ -321,7 +314,7 @@ def table(results: list[dict[str, Any]], machine: dict[str, Any]) -> str:
     """Write the measurements as a Markdown table."""
     dense_at = {r["n"]: r for r in results if r["form"] == "dense" and "wall" in r}
     on_gpu = any("gpu_peak" in r for r in results)
-    heads = ["form", "spots", "s/epoch", "CPU s/epoch", "peak GiB", "epochs", "embedding s", "all s"]
+    heads = ["form", "spots", "s/epoch", "CPU s/epoch", "peak GiB", "epochs"]
     heads += ["TFLOP in products"]
     heads += ["GPU peak GiB", "TFLOP/s of the card's"] if on_gpu else ["CPU: dense/this", "memory: this/dense"]
     lines = [f"- {key}: {value}" for key, value in machine.items()]
@@ -332,7 +325,6 @@ def table(results: list[dict[str, Any]], machine: dict[str, Any]) -> str:
             cells.append(r["failed"].replace("|", " "))
         else:
             cells += [f"{r['wall']:.2f}", f"{r['cpu']:.2f}", f"{r['peak'] / 2**30:.2f}", str(r.get("epochs", ""))]
-            cells += [f"{r[key]:.0f}" if key in r else "" for key in ("embedding_wall", "total_wall")]
             cells.append("" if r["form"] == "default" else f"{epoch_operations(r['form'], r['n']) / 1e12:.2f}")
             base = dense_at.get(r["n"])
             if on_gpu:
@@ -378,7 +370,7 @@ def measure_all(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
         "threads": f"{torch.get_num_threads()}, on {len(os.sched_getaffinity(0))} cores",
         "versions": f"Python {platform.python_version()}, torch {torch.__version__}, numpy {np.__version__}",
         "device": torch.cuda.get_device_name() if on_gpu else "cpu",
-        "precision": "TF32 in products" if arguments.tf32 else "float32; in default's decoder TF32 on a GPU",
+        "precision": "TF32 in products" if arguments.tf32 else "float32",
         "model": f"{GENES} genes, {IMAGE_FEATURES} image features, hidden width {GENES}, blocks of {arguments.block}",
     }
     equal = run("equal", 400, arguments)

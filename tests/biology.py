@@ -12,46 +12,62 @@ import pandas as pd
 import scipy.sparse as sp
 
 DOMAINS = ("1", "2", "10")
-GAINING, LOSING, FLAT = "G3", "G5", "G9"
+GAINING, LOSING, SPARSE, UNHEARD = "G3", "G5", "G9", "G7"
+"""Genes that de-noising is better and worse for, of which few molecules were held out, and none; all others: undecided.
+"""
 
 
-def add_to_assembled(path: Path, *, enhanced: tuple[str, ...] = (GAINING, LOSING)) -> None:
-    """Give an assembled sample pseudotime along x, a layout, confidence and de-noised genes; G0 follows x."""
+def add_to_assembled(path: Path) -> None:
+    """Give an assembled sample pseudotime along x, a layout and confidence; G0 follows x."""
     adata = ad.read_h5ad(path)
-    x = adata.obsm["spatial"][:, 0]
-    along = (x - x.min()) / np.ptp(x)
+    along = _along(adata)
     adata.obs["pseudotime"] = along.astype(np.float32)
     adata.obs["domain_confidence"] = (0.5 + along / 2).astype(np.float32)
     adata.obsm["X_umap"] = np.column_stack([along, adata.obsm["spatial"][:, 1] / 400]).astype(np.float32)
     expression = adata.X.toarray()
     expression[:, 0] = along
     adata.X = sp.csr_matrix(expression)
-    layer = np.zeros_like(expression)
-    columns = adata.var_names.get_indexer(list(enhanced))
-    layer[:, columns] = 1 + along[:, None]
-    adata.layers["enhanced"] = sp.csr_matrix(layer)
-    adata.var["enhanced"] = adata.var_names.isin(enhanced)
     adata.write_h5ad(path)
 
 
+def _along(adata: ad.AnnData) -> Any:
+    x = adata.obsm["spatial"][:, 0]
+    return (x - x.min()) / np.ptp(x)
+
+
+def write_enhanced(folder: Path, unit: str, samples: tuple[str, ...]) -> None:
+    """Write de-noised expression of the assembled samples, last sample first: of two genes, one more than x."""
+    parts = []
+    for sample in reversed(samples):
+        adata = ad.read_h5ad(folder / f"{sample}.mmsrl.h5ad")
+        obs = pd.DataFrame({"sample": sample, "barcode": adata.obs_names}, index=adata.obs_names + f"-{sample}")
+        values = np.tile(1 + _along(adata)[:, None], 2).astype(np.float32)
+        parts.append(ad.AnnData(values, obs=obs, var=pd.DataFrame(index=[GAINING, LOSING])))
+    ad.concat(parts).write_h5ad(folder / f"{unit}.enhanced.h5ad")
+
+
 def write_findings(folder: Path, unit: str, samples: tuple[str, ...], *, seed: int = 0) -> None:
-    """Write the summaries of markers, trajectory and enhance, and the table of de-noised genes, of a unit."""
+    """Write the summaries of markers, trajectory and enhance, and what de-noising comes to, of an assembled unit."""
     generator = np.random.default_rng(seed)
     results = {"markers": _markers(samples), "trajectory": _trajectory(samples), "enhance": _enhancement()}
     for stage, result in results.items():
         content = {"stage": stage, "id": unit, "parameters": {"seed": 0}, "messages": [], "result": result}
         (folder / f"{unit}.{stage}.json").write_text(json.dumps(content))
     genes = [f"G{index}" for index in range(40)]
-    table = pd.DataFrame({"gene": genes, "held_out": generator.integers(1, 900, 40), "written": True})
+    table = pd.DataFrame({"gene": genes, "held_out": generator.integers(50, 900, 40)}).set_index("gene", drop=False)
+    table["written"] = table["gene"].isin([GAINING, LOSING])
     table["deviance_enhanced"] = 100.0
     table["deviance_normalised"] = 110.0
     table["deviance_smoothed"] = 105.0
-    table.loc[table["gene"] == GAINING, "deviance_smoothed"] = 200.0
-    table.loc[table["gene"] == LOSING, "deviance_smoothed"] = 80.0
+    table.loc[GAINING, "deviance_smoothed"] = 200.0
+    table.loc[LOSING, "deviance_smoothed"] = 80.0
+    table.loc[[SPARSE, UNHEARD], "held_out"] = [49, 0]
     table["gain"] = 1 - 100 / table[["deviance_normalised", "deviance_smoothed"]].min(axis=1)
-    table["structure"] = np.where(table["gene"] == FLAT, -0.01, 0.1)
-    table["helped"] = (table["gain"] > 0) & (table["structure"] > 0)
-    table.loc[7, "held_out"] = 0
+    table["gain_se"] = 0.02
+    table["judged"] = table["held_out"] >= 50
+    table["verdict"] = "undecided"
+    table.loc[[GAINING, LOSING], "verdict"] = ["better", "worse"]
+    write_enhanced(folder, unit, samples)
     table.to_csv(folder / f"{unit}.enhanced_genes.tsv", sep="\t", index=False)
 
 
@@ -118,7 +134,10 @@ def _trajectory(samples: tuple[str, ...]) -> dict[str, Any]:
 def _enhancement() -> dict[str, Any]:
     estimates = ("raw", "normalised", "smoothed", "mean")
     return {
-        "better_than": dict.fromkeys(estimates, 0.81),
+        "n_genes": 40,
+        "n_judged": 38,
+        "min_held_out": 50,
+        "verdicts": {"better": 1, "worse": 1, "undecided": 36},
         "median_ratio": dict.fromkeys(estimates, 0.95),
         "most": [{"gene": GAINING, "gain": 0.5}],
         "least": [{"gene": LOSING, "gain": -0.25}],
@@ -178,7 +197,12 @@ def write_cohort(folder: Path, *, sections: int = 12, side: int = 50) -> list[st
         write_findings(folder, unit, tuple(samples))
         log = pd.DataFrame({"epoch": range(1, 16), "total": np.geomspace(3, 1, 15)})
         log.to_csv(folder / f"{unit}.training.tsv", sep="\t", index=False)
-    for option, pattern in {"summaries": "*.*.json", "training": "*.training.tsv", "evidence": "*_genes.tsv"}.items():
+    for option, pattern in {
+        "summaries": "*.*.json",
+        "training": "*.training.tsv",
+        "evidence": "*_genes.tsv",
+        "enhanced": "*.enhanced.h5ad",
+    }.items():
         for path in sorted(folder.glob(pattern)):
             arguments += [f"--{option}", str(path)]
     return arguments

@@ -53,6 +53,7 @@ class SmallRun:
             "summaries": "*.*.json",
             "training": "*.training.tsv",
             "evidence": "*.enhanced_genes.tsv",
+            "enhanced": "*.enhanced.h5ad",
             "scores": "*.scores.csv",
             "versions": "versions*.yml",
         }.items():

@@ -41,6 +41,7 @@ workflow MMSRL {
         filesOf(found.summaries),
         filesOf(found.training),
         filesOf(found.evidence),
+        filesOf(found.enhanced),
         filesOf(found.scores),
         found.versions.toSortedList { file -> file.toString() },
         filesOf(found.tiles),

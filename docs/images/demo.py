@@ -24,14 +24,14 @@ def spots(axes: Axes, xy: np.ndarray, **colours: Any) -> Any:
     return axes.scatter(*xy.T, s=5.5, linewidths=0, **colours)
 
 
-def main(source: Path, target: Path) -> None:
+def main(source: Path, denoised: Path, target: Path) -> None:
     """Draw tissue, domains, confidence, pseudotime and a de-noised gene of the first section of ``source``."""
     adata = ad.read_h5ad(source)
     shown = next(iter(adata.uns["spatial"].values()))
     image, scale = shown["images"]["lowres"], shown["scalefactors"]["tissue_lowres_scalef"]
     xy = np.asarray(adata.obsm["spatial"]) * scale
     domain = pd.Categorical(adata.obs["domain"])
-    enhanced = adata[:, GENE].to_df("enhanced")[GENE]
+    enhanced = ad.read_h5ad(denoised).to_df()[GENE].loc[adata.obs_names]
 
     figure, panels = plt.subplots(1, 5, figsize=(15, 3.4), dpi=90, layout="constrained")
     panels[0].imshow(image)
@@ -41,7 +41,7 @@ def main(source: Path, target: Path) -> None:
     values = {
         "confidence of the domain": (adata.obs["domain_confidence"], "viridis"),
         f"pseudotime from {GENE}": (adata.obs["pseudotime"], "magma"),
-        f"{GENE}, de-noised": (np.log1p(enhanced), "cividis"),
+        f"{GENE}, de-noised": (enhanced, "cividis"),
     }
     for axes, (title, (value, colours)) in zip(panels[2:], values.items(), strict=True):
         drawn = spots(axes, xy, c=value, cmap=colours)
@@ -56,4 +56,4 @@ def main(source: Path, target: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]))
+    main(*map(Path, sys.argv[1:]))

@@ -33,9 +33,6 @@ POSTERIOR = "posterior_"
 
 # layers
 COUNTS = "counts"
-ENHANCED = "enhanced"
-ENHANCED_HELPED = "enhanced_helped"
-"""Also the column of var that says which genes were de-noised."""
 
 # uns
 UNS = "mmsrl"

@@ -213,6 +213,12 @@ def common_genes(sections: Sequence[ad.AnnData]) -> list[str]:
     return genes
 
 
+def common_target(samples: Sequence[ad.AnnData]) -> float:
+    """Return the median total count of all spots of a unit, to which every spot is scaled."""
+    totals = np.concatenate([np.asarray(adata.X.sum(axis=1)).ravel() for adata in samples])
+    return float(np.median(totals[totals > 0]))
+
+
 def stacked_counts(sections: Sequence[ad.AnnData]) -> tuple[sp.csr_matrix, list[str]]:
     """Return the raw counts of the genes that all sections have, (N, G) float32 CSR, and the names of these genes.
 

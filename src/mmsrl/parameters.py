@@ -298,14 +298,6 @@ PARAMETERS: tuple[Parameter, ...] = (
         minimum=1,
         hidden=True,
     ),
-    Parameter(
-        "decoder",
-        "train",
-        "boolean",
-        True,
-        "Train the decoder of the counts in `default`, on which its embedding does not depend.",
-        hidden=True,
-    ),
     Parameter("checkpoint_every", "train", "integer", 10, "Epochs between two checkpoints.", minimum=1, hidden=True),
     Parameter(
         "seed",
@@ -348,8 +340,8 @@ PARAMETERS: tuple[Parameter, ...] = (
         "enhance",
         "integer",
         None,
-        "Genes whose de-noised expression is written, those that gain most first; empty: all that were modelled, or as "
-        "many as 20 million values hold.",
+        "Genes whose de-noised expression is written, those with most pattern first; empty: those for which held-out "
+        "molecules show that de-noising is better, as many as 20 million values hold.",
         minimum=1,
     ),
     Parameter(
@@ -357,7 +349,7 @@ PARAMETERS: tuple[Parameter, ...] = (
         "enhance",
         "string",
         None,
-        "Genes whose de-noised expression is written, with commas between, instead of those that gain most.",
+        "Genes whose de-noised expression is written, with commas between, whatever held-out molecules say of them.",
         pattern=r"^[\w.:/@+-]+(,[\w.:/@+-]+)*$",
         pattern_words="names of genes joined by commas, without spaces",
     ),

@@ -85,7 +85,6 @@ def domains(
             raise InputError(
                 f"n_seeds {n_seeds}: preset 'default' has its whole ensemble from one training; leave it out"
             )
-        training.setdefault("decoder", False)
     # The first seed comes last, so that it is its embedding that stays with the sections.
     trainings: list[ad.AnnData] = []
     for s in reversed(range(seed, seed + n_seeds)):

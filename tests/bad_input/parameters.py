@@ -38,6 +38,5 @@ CASES = (
     Case("a step of zero", _given(learning_rate=0)),
     Case("settings of another preset", _given(hidden_dim=100, consistency_loss="contrastive")),
     Case("several trainings of the default", _given(n_seeds=5)),
-    Case("a published preset without decoder, before it starts", _given(preset="mmsrl", decoder=False)),
     Case("masking in another number of values than genes", _given(preset="mmsrl", hidden_dim=100)),
 )

@@ -158,7 +158,6 @@ CASES = (
     Case("genes that are constant", _train(change=_constant)),
     Case("two spots", _train(change=lambda adata: adata[:2].copy())),
     Case("a width of the graph of zero", _train("--kernel-width", "0")),
-    Case("a published preset without decoder", _train("--preset", "mmsrl", "--decoder", "false")),
     Case("more domains than spots in an embedding", _domains(np.arange(30.0).reshape(10, 3), "--n-domains", "11")),
     Case("an embedding that is constant", _domains(np.ones((10, 3)), "--n-domains", "2")),
     Case("an embedding that is NaN", _domains(np.full((10, 3), np.nan), "--n-domains", "2")),

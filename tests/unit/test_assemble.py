@@ -13,7 +13,7 @@ import scipy.sparse as sp
 from click.testing import CliRunner
 
 from mmsrl._palette import PALETTE
-from mmsrl.assemble.api import common_target
+from mmsrl._sections import common_target
 from mmsrl.assemble.cli import main
 
 if TYPE_CHECKING:
@@ -54,32 +54,20 @@ def test_expression_is_the_logarithm_of_counts_scaled_to_the_median_of_the_unit(
         assert section.uns["mmsrl"]["target_sum"] == target
 
 
-def test_pseudotime_and_enhanced_expression_go_to_their_spots(small_run: SmallRun) -> None:
+def test_pseudotime_goes_to_its_spots(small_run: SmallRun) -> None:
     folder = small_run.folder
     located = ad.read_h5ad(folder / "pair.embedding.h5ad")
     number = located.obs["barcode"].str[3:-2].astype(float)
     order = ad.AnnData(obs=located.obs.assign(pseudotime=number / 200), obsm={"X_umap": located.obsm["X_mmsrl"]})
     order.obs.iloc[0, order.obs.columns.get_loc("pseudotime")] = np.nan
     order.write_h5ad(folder / "pair.trajectory.h5ad")
-    rates = np.column_stack([number, 2 * number]).astype(np.float32)
-    genes = pd.DataFrame({"helped": [False, True]}, index=["G7", "G2"])
-    ad.AnnData(rates, obs=located.obs, var=genes).write_h5ad(folder / "pair.enhanced.h5ad")
     arguments = [*small_run.assemble_arguments("pair"), "--trajectory", str(folder / "pair.trajectory.h5ad")]
-    result = CliRunner().invoke(main, [*arguments, "--enhanced", str(folder / "pair.enhanced.h5ad")])
+    result = CliRunner().invoke(main, arguments)
     assert result.exit_code == 0, result.output
     adata = ad.read_h5ad(folder / "S2.mmsrl.h5ad")
     own = adata.obs_names.str[3:-2].astype(float).to_numpy()
     pseudotime = adata.obs["pseudotime"].to_numpy()
     np.testing.assert_allclose(pseudotime[np.isfinite(pseudotime)], (own / 200)[np.isfinite(pseudotime)], rtol=1e-6)
-    assert adata.var_names[adata.var["enhanced"]].tolist() == ["G2", "G7"]
-    assert adata.var_names[adata.var["enhanced_helped"]].tolist() == ["G2"]
-    scale = adata.uns["mmsrl"]["target_sum"] / 1e4
-    np.testing.assert_allclose(
-        adata[:, "G2"].layers["enhanced"].toarray().ravel(), np.log1p(2 * own * scale), rtol=1e-5
-    )
-    np.testing.assert_allclose(adata[:, "G7"].layers["enhanced"].toarray().ravel(), np.log1p(own * scale), rtol=1e-5)
-    assert adata[:, "G3"].layers["enhanced"].nnz == 0
-    assert "enhanced" in ad.read_h5ad(folder / "pair.mmsrl.h5ad").layers
     assert "pseudotime" in pd.read_csv(folder / "S2.domains.csv").columns
 
 

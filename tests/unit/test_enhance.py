@@ -12,7 +12,8 @@ from click.testing import CliRunner
 from planted import section
 
 from mmsrl._errors import InputError
-from mmsrl.enhance.api import _decoder, enhance
+from mmsrl._sections import common_target
+from mmsrl.enhance.api import enhance
 from mmsrl.enhance.cli import main
 from mmsrl.enhance.estimators import Decoder, correlation, deviance, mixed, mixing_weights
 from mmsrl.train.api import as_anndata, train
@@ -21,46 +22,65 @@ from mmsrl.train.api import as_anndata, train
 @pytest.fixture(scope="module")
 def trained() -> tuple[ad.AnnData, dict]:
     adata = section(depth=2.0)
-    result = train(adata, device="cpu", show_progress=False)
+    result = train(adata, show_progress=False)
     return adata, result.model
 
 
 @pytest.fixture(scope="module")
 def found(trained):
-    return enhance(trained[0], trained[1], device="cpu")
+    return enhance(trained[0], trained[1])
+
+
+@pytest.fixture(scope="module")
+def everything(trained):
+    return enhance(trained[0], trained[1], n_enhanced_genes=trained[0].n_vars)
 
 
 def test_enhanced_expression_predicts_held_out_counts_better(found):
-    assert found.facts["better_than"]["normalised"] > 0.5
-    assert found.facts["better_than"]["smoothed"] > 0.5
-    patterned = found.genes[~found.genes["gene"].str.startswith("noise")]
-    assert patterned["helped"].mean() > 0.5
-    assert (patterned["structure"] > 0.0).all()
-    assert patterned["structure"].median() > 0.1 > found.genes["structure"].drop(patterned.index).max()
-    assert not found.messages
+    noise = found.genes["gene"].str.startswith("noise")
+    told = found.genes[found.genes["judged"]]
+    assert (told["verdict"][~noise] == "better").mean() > 0.5
+    assert not (told["verdict"][noise] == "better").any()
+    assert not (told["verdict"] == "worse").any()
+    assert (found.genes["structure"][~noise] > 0.0).all()
+    assert found.genes["structure"][~noise].median() > 0.1 > found.genes["structure"][noise].max()
+    counted = told["verdict"].value_counts()
+    assert found.facts["verdicts"] == {name: counted.get(name, 0) for name in ("better", "worse", "undecided")}
+    assert sum(found.facts["verdicts"].values()) == found.facts["n_judged"] == len(told)
 
 
-def test_values_are_near_the_planted_rates_and_on_the_scale_of_the_counts(trained, found):
+def test_only_genes_that_are_shown_to_gain_are_written(found):
+    better = found.genes.loc[found.genes["verdict"] == "better", "gene"]
+    assert found.spots.var_names.tolist() == better.tolist()
+    assert "that de-noising makes better on held-out molecules" in found.messages[0]["text"]
+    with pytest.raises(KeyError):  # and no other gene can be read as if it were not expressed
+        found.spots[:, "noise_0"]
+
+
+def test_values_are_near_the_planted_rates_and_on_the_scale_of_the_counts(trained, everything):
     adata, _ = trained
-    values = found.spots.to_df()
-    np.testing.assert_allclose(values.sum(axis=1), 1e4, rtol=0.1)  # all genes are modelled
+    target = common_target([adata])
+    assert everything.spots.uns["mmsrl"]["target_sum"] == target
+    values = np.expm1(everything.spots.to_df())
+    np.testing.assert_allclose(values.sum(axis=1), target, rtol=0.1)  # all genes are modelled
     depth = adata.obs["depth"].to_numpy()
     raw = adata.to_df().div(adata.to_df().sum(axis=1), axis=0)
     for gene in ("rising_0", "rising_3"):
         truth = 0.5 + 4.0 * depth
         assert np.corrcoef(values[gene], truth)[0, 1] > np.corrcoef(raw[gene], truth)[0, 1] + 0.1
-    counts = 1e4 * adata.to_df().sum() / adata.X.sum()
+    counts = target * adata.to_df().sum() / adata.X.sum()
     np.testing.assert_allclose(values.mean(), counts, rtol=0.3)
 
 
-def test_genes_without_a_pattern_come_out_flat(found):
-    spread = found.spots.to_df().std() / found.spots.to_df().mean()
+def test_genes_without_a_pattern_come_out_flat(everything):
+    values = np.expm1(everything.spots.to_df())
+    spread = values.std() / values.mean()
     noise = spread.index.str.startswith("noise")
     assert spread[noise].median() < 0.2 < spread[~noise].median()
 
 
 def test_fewer_genes_are_those_that_gain_most(trained):
-    some = enhance(trained[0], trained[1], n_enhanced_genes=20, device="cpu")
+    some = enhance(trained[0], trained[1], n_enhanced_genes=20)
     assert some.spots.n_vars == 20 == some.genes["written"].sum()
     assert not some.spots.var_names.str.startswith("noise").any()
     assert "the 20 are written that gain most" in some.messages[0]["text"]
@@ -69,29 +89,29 @@ def test_fewer_genes_are_those_that_gain_most(trained):
 def test_genes_are_written_by_name(trained):
     adata, model = trained
     names = list(model["genes"])[3:5]
-    some = enhance(adata, model, enhanced_genes=[names[1], "unheard of", names[0]], device="cpu")
+    some = enhance(adata, model, enhanced_genes=[names[1], "unheard of", names[0]])
     assert some.spots.var_names.tolist() == names  # in the order of the model
     assert some.messages[0]["level"] == "warning"
     assert "unheard of not among the" in some.messages[0]["text"]
-    none = enhance(adata, model, enhanced_genes=["unheard of"], n_enhanced_genes=5, device="cpu")
+    none = enhance(adata, model, enhanced_genes=["unheard of"], n_enhanced_genes=5)
     assert none.spots.n_vars == 5
     assert "written as without the list" in none.messages[0]["text"]
 
 
 def test_published_preset_is_answered_by_default(trained):
     adata, model = trained
-    result = enhance(adata, {**model, "preset": "stmmr"}, device="cpu")
-    assert "preset stmmr has no decoder of counts here" in result.messages[0]["text"]
-    assert result.facts["better_than"]["normalised"] > 0.5
+    result = enhance(adata, {**model, "preset": "stmmr"})
+    assert "preset stmmr has no model of counts" in result.messages[0]["text"]
+    assert result.facts["verdicts"]["better"] > 20
 
 
 def test_several_sections(trained):
     sections = [section("a", 0), section("b", 1)]
-    model = train(sections, device="cpu", show_progress=False).model
-    result = enhance(sections, model, device="cpu")
+    model = train(sections, show_progress=False).model
+    result = enhance(sections, model)
     assert result.spots.obs_names[0] == "a0-1-a"
     assert result.spots.obs["sample"].value_counts().to_dict() == {"a": 480, "b": 480}
-    assert result.facts["better_than"]["normalised"] > 0.5
+    assert result.facts["verdicts"]["better"] > 20
 
 
 def test_weights_find_the_estimate_that_made_the_counts():
@@ -115,57 +135,61 @@ def test_deviance_and_correlation_are_the_plain_ones():
     rng = np.random.default_rng(0)
     x, mu = rng.poisson(2.0, (50, 4)).astype(float), rng.uniform(0.5, 3.0, (50, 4))
     terms = np.where(x > 0, x * np.log(np.where(x > 0, x, 1) / mu), 0) - (x - mu)
-    np.testing.assert_allclose(deviance(sp.csc_matrix(x), mu), 2 * terms.sum(axis=0))
+    blocks = sp.csr_matrix(np.repeat(np.eye(2), [20, 30], axis=1))
+    by_block = np.stack([2 * terms[:20].sum(axis=0), 2 * terms[20:].sum(axis=0)])
+    np.testing.assert_allclose(deviance(sp.csc_matrix(x), mu, blocks), by_block)
     np.testing.assert_allclose(correlation(x, mu)[1], np.corrcoef(x[:, 1], mu[:, 1])[0, 1])
     assert correlation(x, np.ones_like(x)).max() == 0.0
 
 
-def test_decoder_in_blocks_is_softmax():
+def test_decoder_finds_shares_that_are_linear_in_the_embedding_whatever_its_units():
     rng = np.random.default_rng(0)
-    z, weight, bias = rng.normal(size=(30, 4)), rng.normal(size=(9, 4)), rng.normal(size=9)
-    decoder = Decoder.of(z, weight, bias, rows=7)
-    expected = torch.softmax(torch.as_tensor(z @ weight.T + bias), dim=1).numpy()
-    np.testing.assert_allclose(np.hstack([decoder.share(slice(0, 5)), decoder.share(slice(5, 9))]), expected)
+    z = rng.normal(size=(3000, 2))
+    truth = np.column_stack([0.02 + 0.004 * z[:, 0], np.full(3000, 0.03), 0.95 - 0.004 * z[:, 0]])
+    library = rng.uniform(500, 4000, 3000)
+    counts = sp.csr_matrix(rng.poisson(library[:, None] * truth))
+    shares = Decoder.fit(z * [7.0, 0.1] + 3.0, counts).share(slice(0, 3))
+    np.testing.assert_allclose(shares[:, :2], truth[:, :2], atol=2e-3)
+    np.testing.assert_allclose(shares[:, 1], 0.03, rtol=0.05)
+
+
+def test_decoder_puts_no_share_below_zero():
+    z = np.linspace(-1, 1, 50)[:, None]
+    counts = sp.csr_matrix(np.where(z > 0.9, [5.0, 10.0], [0.0, 10.0]))
+    assert Decoder.fit(z, counts).share(np.array([0])).min() > 0.0
 
 
 def test_model_of_other_genes_is_an_error(trained):
     adata, model = trained
     with pytest.raises(InputError, match="genes that the counts lack"):
-        enhance(adata[:, :50].copy(), model, device="cpu")
-
-
-def test_a_part_of_a_unit_keeps_the_scale_of_the_whole(trained):
-    adata, model = trained
-    low = np.flatnonzero((adata.obs["depth"] < 0.5).to_numpy())
-    z = np.asarray(adata.obsm["X_mmsrl"])
-    whole = _decoder(torch.as_tensor(z), model["state"]).share(slice(0, 20))
-    part = _decoder(torch.as_tensor(z[low]), model["state"]).share(slice(0, 20))
-    np.testing.assert_allclose(part, whole[low], rtol=1e-5)
+        enhance(adata[:, :50].copy(), model)
 
 
 def test_model_without_its_embedding_is_an_error(trained):
     adata, model = trained
     other = adata.copy()
-    other.obsm["X_mmsrl"] = other.obsm["X_mmsrl"][:, :2]
-    with pytest.raises(InputError, match="sample S: the model goes with obsm\\['X_mmsrl'\\] of 3 columns"):
-        enhance(other, model, device="cpu")
+    del other.obsm["X_mmsrl"]
+    with pytest.raises(InputError, match="sample S: the model goes with obsm\\['X_mmsrl'\\], as its training"):
+        enhance(other, model)
 
 
 def test_command_writes_tables_and_refuses_other_files(tmp_path):
     adata = section()
     adata.write_h5ad(tmp_path / "S.qc.h5ad")
-    result = train(adata, device="cpu", show_progress=False)
+    result = train(adata, show_progress=False)
     as_anndata(result)[::-1].write_h5ad(tmp_path / "S.embedding.h5ad")
     torch.save(result.model, tmp_path / "S.model.pt")
     arguments = ["--id", "S", "--counts", f"{tmp_path}/S.qc.h5ad", "--embedding", f"{tmp_path}/S.embedding.h5ad"]
-    arguments += ["--output-dir", str(tmp_path), "--device", "cpu", "--model"]
+    arguments += ["--output-dir", str(tmp_path), "--model"]
     run = CliRunner().invoke(main, [*arguments, f"{tmp_path}/S.model.pt"])
     assert run.exit_code == 0, run.output
     summary = json.loads((tmp_path / "S.enhance.json").read_text())
     table = pd.read_csv(tmp_path / "S.enhanced_genes.tsv", sep="\t")
     assert len(table) == summary["result"]["n_genes"] == adata.n_vars
-    assert ad.read_h5ad(tmp_path / "S.enhanced.h5ad").X.dtype == np.float32
-    for content in (b"nothing", (tmp_path / "S.model.pt").read_bytes()[:5000]):
+    spots = ad.read_h5ad(tmp_path / "S.enhanced.h5ad")
+    assert spots.X.dtype == np.float32 and spots.shape == (adata.n_obs, summary["result"]["n_written"])
+    np.testing.assert_array_equal(spots.obsm["spatial"], adata.obsm["spatial"])
+    for content in (b"nothing", (tmp_path / "S.model.pt").read_bytes()[:500]):
         (tmp_path / "odd.pt").write_bytes(content)
         run = CliRunner().invoke(main, [*arguments, f"{tmp_path}/odd.pt"])
         assert run.exit_code == 2

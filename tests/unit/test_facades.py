@@ -61,7 +61,7 @@ def test_domains_of_sections_in_a_notebook() -> None:
     left = [adata.obs.loc[adata.obs["half"] == "left", "domain"].mode()[0] for adata in sections]
     assert left[0] == left[1]
     alone = [section("one", 0), section("two", 1)]
-    tl.train(alone, seed=0, decoder=False, device="cpu", show_progress=False)
+    tl.train(alone, seed=0, device="cpu", show_progress=False)
     np.testing.assert_array_equal(sections[0].obsm["X_mmsrl"], alone[0].obsm["X_mmsrl"])
 
 

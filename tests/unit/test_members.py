@@ -21,7 +21,7 @@ from mmsrl.train.bandwidth import (
 )
 from mmsrl.train.members import build_members
 
-BARE = {"device": "cpu", "show_progress": False, "decoder": False}
+BARE = {"device": "cpu", "show_progress": False}
 
 
 def test_members_are_all_combinations_and_the_first_is_the_units_embedding() -> None:

@@ -72,7 +72,7 @@ def test_a_section_without_domains_has_no_structure_in_nine_of_ten_draws(fold: f
         random = np.random.default_rng(draw)
         depth = gradient(places, fold, random)
         adata = section(np.zeros(len(places), int), places, profiles_of(1, 300, 0, 1.0, random), depth, random)
-        found = domains(as_anndata(train(adata, decoder=False, show_progress=False, kernel_width=1.0)))
+        found = domains(as_anndata(train(adata, show_progress=False, kernel_width=1.0)))
         alone += found.facts["n_domains"] == 1
         assert found.facts["n_domains"] > 1 or "no structure found" in " ".join(m["text"] for m in found.messages)
     assert alone >= 9

@@ -111,17 +111,19 @@ def test_contacts_are_compared_with_chance() -> None:
 
 def test_evidence_draws_the_genes_with_most_molecules_and_an_even_choice_of_the_others() -> None:
     n = 9000
+    saved = np.linspace(-2, 0.5, n)
+    verdict = np.select([saved > 0.2, saved < -0.2], ["better", "worse"], "undecided")
     table = pd.DataFrame(
-        {"gene": [f"g{i}" for i in range(n)], "held_out": np.arange(n), "over_mean": np.linspace(-2, 0.5, n)}
+        {"gene": [f"g{i}" for i in range(n)], "held_out": np.arange(n), "over_mean": saved, "verdict": verdict}
     )
     drawn = drawn_genes(table)
     assert 0.99 * MOST_GENES <= len(drawn) <= MOST_GENES
     assert set(range(n - 100, n)) <= set(drawn["held_out"])
     assert drawn["held_out"].min() == 0
-    better, worse = evidence(table, "over_mean").data
-    assert min(better.y) > 0 and max(worse.y) <= 0
+    undecided, better, worse = evidence(table, "over_mean").data
+    assert min(better.y) > 20 > max(undecided.y) and max(worse.y) < -20 < min(undecided.y)
     assert min(worse.y) == -50  # what lies lower stands at the edge
-    assert len(better.x) + len(worse.x) == len(drawn)
+    assert len(better.x) + len(worse.x) + len(undecided.x) == len(drawn)
 
 
 def test_layout_is_drawn_in_its_colours_over_other_sections() -> None:

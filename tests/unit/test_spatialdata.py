@@ -54,6 +54,22 @@ def test_folder_opens_with_spots_images_and_the_table_of_all_results(written: Sm
     assert not list(written.folder.glob(".*"))
 
 
+def test_de_noised_expression_is_a_table_of_its_own(tmp_path: Path, template_run: SmallRun) -> None:
+    run = template_run.copy(tmp_path)
+    located = ad.read_h5ad(run.folder / "pair.embedding.h5ad")
+    number = located.obs["barcode"].str[3:-2].astype(float)
+    values = (number + 1000 * (located.obs["sample"] == "S2")).to_numpy(np.float32)[:, None]
+    ad.AnnData(values, obs=located.obs, var=pd.DataFrame(index=["G7"])).write_h5ad(run.folder / "pair.enhanced.h5ad")
+    arguments = [*run.assemble_arguments("pair"), "--enhanced", str(run.folder / "pair.enhanced.h5ad")]
+    assert CliRunner().invoke(assemble, [*arguments, "--spatialdata", "true"]).exit_code == 0
+    for name in ("S2", "pair"):
+        table = spatialdata.read_zarr(run.folder / f"{name}.spatialdata.zarr").tables["enhanced"]
+        adata = ad.read_h5ad(run.folder / f"{name}.mmsrl.h5ad")
+        assert table.obs_names.tolist() == adata.obs_names.tolist() and table.var_names.tolist() == ["G7"]
+        own = pd.Series(adata.obs_names).str.extract(r"(\d+)", expand=False).astype(float)
+        np.testing.assert_array_equal(table.X.ravel(), own + 1000 * (adata.obs["sample"] == "S2").to_numpy())
+
+
 def test_plots_in_spatialdata(written: SmallRun) -> None:
     pytest.importorskip("spatialdata_plot")
     sdata = spatialdata.read_zarr(written.folder / "S1.spatialdata.zarr")

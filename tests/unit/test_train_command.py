@@ -89,17 +89,14 @@ def test_command_names_damaged_and_foreign_files(tmp_path: Path, name: str, dama
     assert not (tmp_path / "x.embedding.h5ad").exists()
 
 
-def test_command_without_decoder_writes_losses_with_a_header_alone(tmp_path: Path) -> None:
+def test_command_writes_losses_of_the_default_with_a_header_alone(tmp_path: Path) -> None:
     arguments = [*write_unit(tmp_path, ["a"]), "--id", "a", "--output-dir", str(tmp_path), "--device", "cpu"]
-    done = CliRunner().invoke(main, [*arguments, "--seed", "1", "--decoder", "false"], catch_exceptions=False)
+    done = CliRunner().invoke(main, [*arguments, "--seed", "1"], catch_exceptions=False)
     assert done.exit_code == 0, done.output
     assert (tmp_path / "a.training.tsv").read_text() == "epoch\tseconds\ttotal\n"
     result = json.loads((tmp_path / "a.train.json").read_text())["result"]
     assert (result["epochs"], result["losses"], result["seconds_per_epoch"]) == (0, {}, None)
     assert ad.read_h5ad(tmp_path / "a.embedding.h5ad").obsm["X_mmsrl"].shape[0] == 120
-    refused = CliRunner().invoke(main, [*arguments, "--preset", "mmsrl", "--decoder", "false"])
-    assert refused.exit_code == 2
-    assert "preset 'mmsrl' makes its embedding by training its decoder" in refused.output
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ process REPORT {
     path summaries // JSON of all stages
     path training // <unit>.training.tsv of all units
     path evidence // <unit>.enhanced_genes.tsv of all units
+    path enhanced // <unit>.enhanced.h5ad of all units
     path scores // <unit>.scores.csv of the units that have labels, or []
     path versions, stageAs: 'versions/?.yml'
     path tiles // <sample>.tiles.tif of the sections that have pictures, or []
@@ -25,7 +26,7 @@ process REPORT {
 
     script:
     def args = task.ext.args ?: ''
-    def inputs = [assembled: assembled, summaries: summaries, training: training, evidence: evidence, scores: scores, versions: versions, tiles: tiles]
+    def inputs = [assembled: assembled, summaries: summaries, training: training, evidence: evidence, enhanced: enhanced, scores: scores, versions: versions, tiles: tiles]
         .collectMany { option, files -> [files].flatten().collect { file -> "--${option} ${file}" } }
     """
     cat > params.json <<'END_PARAMS'

@@ -7,10 +7,8 @@ from typing import Any
 
 import anndata as ad
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import scanpy as sc
-import scipy.sparse as sp
 
 from mmsrl import _keys
 from mmsrl._errors import InputError
@@ -28,12 +26,6 @@ def storable(parameters: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def common_target(samples: Sequence[ad.AnnData]) -> float:
-    """Return the median total count of all spots of a unit, to which every spot is scaled."""
-    totals = np.concatenate([np.asarray(adata.X.sum(axis=1)).ravel() for adata in samples])
-    return float(np.median(totals[totals > 0]))
-
-
 def assemble_sample(
     counts: ad.AnnData,
     features: ad.AnnData,
@@ -44,7 +36,6 @@ def assemble_sample(
     target_sum: float,
     parameters: Mapping[str, Mapping[str, Any]],
     trajectory: ad.AnnData | None = None,
-    enhanced: ad.AnnData | None = None,
 ) -> ad.AnnData:
     """Put together what the stages added to one sample.
 
@@ -60,14 +51,14 @@ def assemble_sample(
         Total count every spot is scaled to before the logarithm.
     parameters
         Parameters by stage, for ``uns``.
-    trajectory, enhanced
-        Of the whole unit, where they were made; rows are found by sample and barcode.
+    trajectory
+        Of the whole unit, where it was made; rows are found by sample and barcode.
 
     Returns
     -------
     ``X`` = log1p of scaled counts, ``layers['counts']`` = raw counts, both CSR float32; ``obs['domain']`` categorical
     with colours in ``uns['domain_colors']``; ``obsm`` with ``spatial``, ``X_mmsrl`` and, where there are any,
-    ``X_image`` and ``X_umap``; ``obs['pseudotime']``; ``layers['enhanced']`` on the scale of ``X``.
+    ``X_image`` and ``X_umap``; ``obs['pseudotime']``.
     """
     sample = sample_of(counts)
     barcodes = counts.obs_names.tolist()
@@ -103,8 +94,6 @@ def assemble_sample(
         rows = rows_of(sample, barcodes, trajectory.obs, "trajectory")
         adata.obs[_keys.PSEUDOTIME] = trajectory.obs[_keys.PSEUDOTIME].to_numpy(np.float32)[rows]
         adata.obsm[_keys.UMAP] = np.asarray(trajectory.obsm[_keys.UMAP], dtype=np.float32)[rows]
-    if enhanced is not None:
-        _add_enhanced(adata, enhanced, rows_of(sample, barcodes, enhanced.obs, "enhanced"), target_sum)
 
     adata.uns[_keys.UNS] = {
         **dict(counts.uns[_keys.UNS]),
@@ -114,26 +103,6 @@ def assemble_sample(
         "parameters": storable(parameters),
     }
     return adata
-
-
-def _add_enhanced(adata: ad.AnnData, enhanced: ad.AnnData, rows: npt.NDArray[np.int64], target_sum: float) -> None:
-    """Write de-noised expression on the scale of ``X`` to a layer; ``var['enhanced']`` says which genes have it.
-
-    ``var['enhanced_helped']``: of which it predicts molecules held out better than simpler estimates do.
-
-    The layer is as wide as the counts, as AnnData wants it, but sparse: genes that were not de-noised take no room.
-    """
-    column = adata.var_names.get_indexer(enhanced.var_names)
-    known = np.flatnonzero(column >= 0)
-    known = known[np.argsort(column[known])]
-    values = np.log1p(np.asarray(enhanced.X)[np.ix_(rows, known)] * (target_sum / 1e4)).astype(np.float32)
-    indices = np.tile(column[known].astype(np.int32), len(values))
-    starts = np.arange(len(values) + 1) * len(known)
-    adata.layers[_keys.ENHANCED] = sp.csr_matrix((values.ravel(), indices, starts), shape=adata.shape)
-    adata.var[_keys.ENHANCED] = np.isin(np.arange(adata.n_vars), column)
-    helped = np.zeros(adata.n_vars, dtype=bool)
-    helped[column[known]] = enhanced.var["helped"].to_numpy(bool)[known]
-    adata.var[_keys.ENHANCED_HELPED] = helped
 
 
 def add_domains(adata: ad.AnnData, labels: Sequence[str], colors: Mapping[str, str]) -> None:

@@ -18,7 +18,7 @@ from mmsrl._click import INPUT_FILE, stage_command
 @click.option("--embedding", type=INPUT_FILE, required=True, help="<unit>.embedding.h5ad.")
 @click.option("--domains", type=INPUT_FILE, required=True, help="<unit>.domains.csv.")
 @click.option("--trajectory", type=INPUT_FILE, help="<unit>.trajectory.h5ad.")
-@click.option("--enhanced", type=INPUT_FILE, help="<unit>.enhanced.h5ad.")
+@click.option("--enhanced", type=INPUT_FILE, help="<unit>.enhanced.h5ad, for SpatialData.")
 @click.option(
     "--summaries", type=INPUT_FILE, multiple=True, help="Stage JSON whose parameters go into uns; repeatable."
 )
@@ -48,9 +48,9 @@ def main(
     from mmsrl._errors import InputError
     from mmsrl._files import atomic_folder, atomic_path, read_summary, write_summary, write_text
     from mmsrl._hdf5 import read_stage_file
-    from mmsrl._sections import sample_of
+    from mmsrl._sections import common_target, sample_of
     from mmsrl._tables import read_domains
-    from mmsrl.assemble.api import assemble_group, assemble_sample, common_target, coordinates
+    from mmsrl.assemble.api import assemble_group, assemble_sample, coordinates
     from mmsrl.assemble.elements import to_spatialdata
 
     log = logging.getLogger("mmsrl.assemble")
@@ -64,7 +64,7 @@ def main(
             adata.write_h5ad(temporary, compression="gzip")
         if spatialdata:
             with atomic_folder(output_dir / f"{name}.spatialdata.zarr") as folder:
-                to_spatialdata(adata).write(folder)
+                to_spatialdata(adata, denoised).write(folder)
         log.info("%s: %d spots x %d genes", name, adata.n_obs, adata.n_vars)
 
     counted, described = by_sample(counts, "qc"), by_sample(features, "features")
@@ -79,7 +79,7 @@ def main(
         parameters[summary["stage"]] = summary["parameters"]
     embedded, labelled = read_stage_file(embedding, "train"), read_domains(domains)
     ordered = read_stage_file(trajectory, "trajectory") if trajectory else None
-    denoised = read_stage_file(enhanced, "enhance") if enhanced else None
+    denoised = read_stage_file(enhanced, "enhance") if enhanced and spatialdata else None
     target_sum = common_target(list(counted.values()))
     assembled: dict[str, ad.AnnData] = {}
     for sample, adata in counted.items():
@@ -92,7 +92,6 @@ def main(
             target_sum=target_sum,
             parameters=parameters,
             trajectory=ordered,
-            enhanced=denoised,
         )
         write(assembled[sample], sample)
         columns = [name for name in (_keys.DOMAIN, _keys.CONFIDENCE, _keys.PSEUDOTIME) if name in assembled[sample].obs]

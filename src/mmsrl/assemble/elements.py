@@ -10,6 +10,7 @@ import numpy as np
 from mmsrl import _keys
 from mmsrl._errors import InputError
 from mmsrl._sections import spot_diameter
+from mmsrl._tables import rows_of
 
 if TYPE_CHECKING:
     from spatialdata import SpatialData
@@ -18,19 +19,21 @@ SPOT = "spot"
 """Column of obs with the name of a spot among the shapes."""
 
 
-def to_spatialdata(adata: ad.AnnData) -> SpatialData:
+def to_spatialdata(adata: ad.AnnData, enhanced: ad.AnnData | None = None) -> SpatialData:
     """Return an assembled section, or the sections of a group, as SpatialData.
 
     Parameters
     ----------
     adata
         As :func:`mmsrl.assemble.api.assemble_sample` or :func:`mmsrl.assemble.api.assemble_group` return it.
+    enhanced
+        De-noised expression of the unit; rows are found by sample and barcode.
 
     Returns
     -------
     ``shapes[<sample>]``: spots as circles; ``images['<sample>_hires_image']`` and ``'…_lowres_image'`` where there are
-    any; ``tables['table']``: ``adata`` without the images. Each sample has a coordinate system of its name, in pixels
-    of its full-resolution image.
+    any; ``tables['table']``: ``adata`` without the images; ``tables['enhanced']``: de-noised expression, of
+    its genes alone. Each sample has a coordinate system of its name, in pixels of its full-resolution image.
 
     Raises
     ------
@@ -70,6 +73,31 @@ def to_spatialdata(adata: ad.AnnData) -> SpatialData:
             )
     table = adata.copy()
     table.uns[_keys.UNS_SPATIAL] = kept
-    table.obs[SPOT] = table.obs_names.to_numpy(dtype=object)
-    parsed = TableModel.parse(table, region=list(shapes), region_key=_keys.SAMPLE, instance_key=SPOT)
-    return spatialdata.SpatialData(images=images, shapes=shapes, tables={"table": parsed})
+    tables = {"table": table}
+    if enhanced is not None:
+        tables["enhanced"] = _of_spots(enhanced, adata)
+    for each in tables.values():
+        each.obs[SPOT] = adata.obs_names.to_numpy(dtype=object)
+    parsed = {
+        name: TableModel.parse(each, region=list(shapes), region_key=_keys.SAMPLE, instance_key=SPOT)
+        for name, each in tables.items()
+    }
+    return spatialdata.SpatialData(images=images, shapes=shapes, tables=parsed)
+
+
+def _of_spots(enhanced: ad.AnnData, adata: ad.AnnData) -> ad.AnnData:
+    """Return de-noised expression of the spots of an assembled section or group, named as they are there."""
+    several = len(adata.obs[_keys.SAMPLE].cat.categories) > 1
+    samples = adata.obs[_keys.SAMPLE].astype(str).to_numpy()
+    barcodes = [
+        name.removesuffix(f"-{sample}") if several else name
+        for name, sample in zip(adata.obs_names, samples, strict=True)
+    ]
+    rows = np.empty(adata.n_obs, dtype=np.int64)
+    for sample in np.unique(samples):
+        own = np.flatnonzero(samples == sample)
+        rows[own] = rows_of(sample, [barcodes[i] for i in own], enhanced.obs, "enhanced")
+    table = enhanced[rows].copy()
+    table.obs_names = adata.obs_names
+    table.obs[_keys.SAMPLE] = adata.obs[_keys.SAMPLE]
+    return table

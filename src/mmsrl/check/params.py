@@ -97,8 +97,6 @@ def preset_problems(params: Mapping[str, Any]) -> list[str]:
             problems.append(f"--{name} is a setting of {listed(owners)}, not of --preset {chosen}: leave it out")
     asked = replace(PRESETS[chosen], **given)
     if isinstance(asked, Published):
-        if params["decoder"] is False:
-            problems.append(f"--decoder false: --preset {chosen} makes its embedding by training its decoder")
         if not asked.can_mask(asked.n_top_genes):
             problems.append(
                 f"--hidden_dim {asked.hidden_dim}: masked reconstruction compares so many hidden values with "

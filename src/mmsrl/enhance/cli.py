@@ -19,7 +19,6 @@ from mmsrl._click import INPUT_FILE, log_messages, output_dir_option, parameter_
 @parameter_option("n_top_genes")
 @parameter_option("batch_correction")
 @parameter_option("seed")
-@parameter_option("device")
 @output_dir_option("<unit>.enhanced.h5ad, <unit>.enhanced_genes.tsv and <unit>.enhance.json")
 def main(
     id: str,
@@ -30,7 +29,6 @@ def main(
     n_top_genes: int | None,
     batch_correction: bool,
     seed: int,
-    device: str,
     output_dir: Path,
     n_enhanced_genes: int | None,
     enhanced_genes: str | None,
@@ -38,6 +36,7 @@ def main(
     """De-noise the expression of a unit, and show on held-out counts for which genes it helps."""
     from mmsrl._errors import InputError
     from mmsrl._files import atomic_path, write_summary, write_text
+    from mmsrl._hdf5 import write_compact
     from mmsrl._sections import add_embedding
     from mmsrl.enhance.api import enhance
     from mmsrl.train.files import read_model, read_sections
@@ -50,7 +49,6 @@ def main(
         "n_top_genes": n_top_genes,
         "batch_correction": batch_correction,
         "seed": seed,
-        "device": device,
     }
     try:
         found = enhance(sections, read_model(model), **options)  # type: ignore[arg-type]
@@ -58,10 +56,14 @@ def main(
         raise InputError(f"unit {id}: {error}") from error
     log = logging.getLogger(__name__)
     log_messages(log, found.messages)
-    share = {name: f"{value:.0%}" for name, value in found.facts["better_than"].items()}
-    log.info("better than normalised for %s of the genes, than smoothed for %s", share["normalised"], share["smoothed"])
+    facts = found.facts
+    log.info(
+        "of %d genes with %d held-out molecules or more, better for %d, worse for %d, undecided for %d",
+        *(facts["n_judged"], facts["min_held_out"]),
+        *facts["verdicts"].values(),
+    )
     with atomic_path(output_dir / f"{id}.enhanced.h5ad") as temporary:
-        found.spots.write_h5ad(temporary, compression="gzip")
+        write_compact(temporary, found.spots)
     text = found.genes.to_csv(sep="\t", index=False, lineterminator="\n", float_format="%.6g")
     write_text(output_dir / f"{id}.enhanced_genes.tsv", text)
     write_summary(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,6 +21,8 @@ from mmsrl.enhance.estimators import (
     mixed,
     mixing_weights,
 )
+from mmsrl.enhance.verdict import Saved, enough, saved, verdicts
+from mmsrl.graph import block_diagonal, plain_graph
 
 Float = NDArray[np.floating[Any]]
 
@@ -32,19 +35,67 @@ SHARES = (0.5, 0.25, 0.25)
 BLOCK = 256
 """Genes at a time."""
 
+WIDTHS = (0.7, 1.0, 1.4, 2.0, 2.8)
+"""Of the neighbourhood whose counts are pooled that are tried, in spot pitches."""
+
+WIDTH_GENES = 1000
+"""Genes that choose the width: those with the most molecules."""
+
 
 class Evidence(NamedTuple):
     """What the parts say."""
 
     table: pd.DataFrame
     """A row a gene: ``held_out`` molecules; ``deviance_<estimate>`` on them and ``correlation_<estimate>`` with their
-    shares, for ``enhanced``, ``raw``, ``normalised``, ``smoothed`` and ``mean``; ``weight_<component>``."""
+    shares, for ``enhanced``, ``raw``, ``normalised``, ``smoothed`` and ``mean``; ``weight_<component>``; ``gain`` and
+    ``structure`` with their standard errors, ``judged`` and ``verdict``."""
     shrinkage: dict[str, float]
     """Share of the gene's mean that serves each estimate compared with best."""
 
 
+class Pooling(NamedTuple):
+    """A neighbourhood whose counts are pooled."""
+
+    width: float
+    """Of the Gaussian, in spot pitches."""
+    graph: sp.csr_matrix
+    """(n, n), rows sum to 1."""
+
+
+def choose_pooling(coordinates: Sequence[Float], fit: sp.csr_matrix, choose: sp.csr_matrix) -> Pooling:
+    """Return the neighbourhood of :data:`WIDTHS` whose pooled counts of ``fit`` predict ``choose`` best.
+
+    Parameters
+    ----------
+    coordinates
+        Of each section, (n_s, 2), in spot pitches.
+    fit, choose
+        Parts of the counts, (n, G).
+    """
+    total = np.asarray(choose.sum(axis=0)).ravel()
+    genes = np.sort(np.argsort(-total, kind="stable")[:WIDTH_GENES])
+    made, chosen = sp.csc_matrix(fit)[:, genes], sp.csc_matrix(choose)[:, genes]
+    library, of_spot = (np.asarray(part.sum(axis=1), dtype=np.float64).ravel() for part in (fit, choose))
+    mean = of_spot[:, None] * (np.asarray(made.sum(axis=0)).ravel() + UNSEEN) / max(library.sum(), 1.0)
+    everywhere = sp.csr_matrix(np.ones((1, len(library))))
+    best, least = None, np.inf
+    for width in WIDTHS:
+        graph = block_diagonal([plain_graph(places, width) for places in coordinates])
+        pooled = (graph @ made).toarray() * (of_spot / np.maximum(graph @ library, 1e-9))[:, None]
+        left = min(deviance(chosen, (1 - a) * pooled + a * mean, everywhere).sum() for a in SHRINKAGE)
+        if best is None or left < least:
+            best, least = Pooling(width, graph), left
+    assert best is not None
+    return best
+
+
 def judge(
-    decoder: Decoder, fit: sp.csr_matrix, choose: sp.csr_matrix, held: sp.csr_matrix, graph: sp.csr_matrix
+    decoder: Decoder,
+    fit: sp.csr_matrix,
+    choose: sp.csr_matrix,
+    held: sp.csr_matrix,
+    graph: sp.csr_matrix,
+    blocks: sp.csr_matrix,
 ) -> Evidence:
     """Judge the mixture and the estimates it is compared with on molecules that neither has seen.
 
@@ -59,52 +110,77 @@ def judge(
         Parts of the counts, (n, G).
     graph
         (n, n), rows sum to 1.
+    blocks
+        (K, n), see :func:`mmsrl.enhance.verdict.tissue_blocks`.
     """
     made, chosen, judged = (sp.csc_matrix(part) for part in (fit, choose, held))
-    n_genes = made.shape[1]
-    library, library_chosen, library_judged = (
+    library, library_chosen, of_spot = (
         np.asarray(part.sum(axis=1), dtype=np.float64).ravel() for part in (made, chosen, judged)
     )
-    ratio = library_judged.sum() / max(library.sum(), 1.0)
     columns: dict[str, list[Float]] = {}
-    shrunk: dict[str, list[Float]] = {name: [] for name in COMPARED}
-
-    def note(name: str, values: Float) -> None:
-        columns.setdefault(name, []).append(values)
-
-    for start in range(0, n_genes, BLOCK):
-        genes = slice(start, min(start + BLOCK, n_genes))
+    by_block: dict[str, list[Float]] = {}
+    for start in range(0, made.shape[1], BLOCK):
+        genes = slice(start, min(start + BLOCK, made.shape[1]))
         shares = components(decoder, made, graph, library, genes)
         weights = mixing_weights(shares, chosen[:, genes], library_chosen)
         counts = judged[:, genes]
-        dense = np.asarray(counts.todense(), dtype=np.float64)
-        seen = dense / np.maximum(library_judged, 1.0)[:, None]
-        own = np.asarray(made[:, genes].todense(), dtype=np.float64)
-        enhanced, mean = mixed(shares, weights), shares[3]
-        of_spot = library_judged[:, None]
-        expected = {
-            "raw": own * ratio,
-            "normalised": shares[2] * of_spot,
-            "smoothed": shares[1] * of_spot,
-        }
-        average = {"raw": np.broadcast_to((own.sum(axis=0) + UNSEEN) / len(own) * ratio, own.shape)}
-        note("held_out", dense.sum(axis=0))
-        note("deviance_enhanced", deviance(counts, enhanced * of_spot))
-        note("deviance_mean", deviance(counts, mean * of_spot))
-        for name in COMPARED:
-            level = average.get(name, mean * of_spot)
-            tried = [deviance(counts, (1 - a) * expected[name] + a * level) for a in SHRINKAGE]
-            shrunk[name].append(np.stack(tried))
-        estimates = {"enhanced": enhanced, "raw": own, "normalised": shares[2], "smoothed": shares[1]}
-        for name, values in estimates.items():
-            note(f"correlation_{name}", correlation(values, seen))
-        for name, weight in zip(COMPONENTS, weights, strict=True):
-            note(f"weight_{name}", weight)
-    table = pd.DataFrame({name: np.concatenate(parts) for name, parts in columns.items()})
-    best = {}
+        seen = counts.toarray() / np.maximum(of_spot, 1.0)[:, None]
+        own = made[:, genes].toarray().astype(np.float64)
+        estimates = {"enhanced": mixed(shares, weights), "raw": own, "normalised": shares[2], "smoothed": shares[1]}
+        found = {f"correlation_{name}": correlation(values, seen) for name, values in estimates.items()}
+        found |= {f"weight_{name}": weight for name, weight in zip(COMPONENTS, weights, strict=True)}
+        for name, values in found.items():
+            columns.setdefault(name, []).append(values)
+        for name, values in _deviances(estimates, shares[3], counts, of_spot, library.sum(), blocks).items():
+            by_block.setdefault(name, []).append(values.astype(np.float32))
+    left = {name: np.concatenate(parts, axis=-1).astype(np.float64) for name, parts in by_block.items()}
+    shrinkage = {}
     for name in COMPARED:
-        by_share = np.concatenate(shrunk[name], axis=1)
-        choice = int(by_share.sum(axis=1).argmin())
-        best[name] = SHRINKAGE[choice]
-        table[f"deviance_{name}"] = by_share[choice]
-    return Evidence(table, best)
+        choice = int(left[name].sum(axis=(1, 2)).argmin())
+        shrinkage[name], left[name] = SHRINKAGE[choice], left[name][choice]
+    found = {"held_out": np.asarray(judged.sum(axis=0)).ravel()}
+    found |= {f"deviance_{name}": values.sum(axis=0) for name, values in left.items()}
+    found |= {name: np.concatenate(parts) for name, parts in columns.items()}
+    return Evidence(pd.DataFrame(found | _judgement(left, enough(judged, blocks))), shrinkage)
+
+
+def _deviances(
+    estimates: Mapping[str, Float],
+    mean: Float,
+    counts: sp.csc_matrix,
+    of_spot: Float,
+    molecules: float,
+    blocks: sp.csr_matrix,
+) -> dict[str, Float]:
+    """Return deviances by block, (K, B); of those compared with by how much of the mean they are mixed with, first.
+
+    ``of_spot``: molecules held out by spot, (n,); ``molecules``: of all spots that the estimates are made from.
+    """
+    level = mean * of_spot[:, None]
+    expected = {name: values * of_spot[:, None] for name, values in estimates.items()}
+    scale = of_spot.sum() / max(molecules, 1.0)
+    expected["raw"] = estimates["raw"] * scale
+    flat = np.broadcast_to(scale * (estimates["raw"].sum(axis=0) + UNSEEN) / len(level), level.shape)
+    result = {
+        "enhanced": deviance(counts, expected["enhanced"], blocks),
+        "mean": deviance(counts, level, blocks),
+    }
+    for name in COMPARED:
+        other = flat if name == "raw" else level
+        result[name] = np.stack([deviance(counts, (1 - a) * expected[name] + a * other, blocks) for a in SHRINKAGE])
+    return result
+
+
+def _judgement(left: Mapping[str, Float], judged: NDArray[np.bool_]) -> dict[str, Any]:
+    """Return what follows from the deviances by block, (K, G) each, for each gene."""
+    against = {name: saved(left["enhanced"], left[name]) for name in ("normalised", "smoothed", "mean")}
+    harder = left["smoothed"].sum(axis=0) < left["normalised"].sum(axis=0)
+    gain = Saved(*(np.where(harder, *pair) for pair in zip(against["smoothed"], against["normalised"], strict=True)))
+    return {
+        "gain": gain.share,
+        "gain_se": gain.error,
+        "structure": against["mean"].share,
+        "structure_se": against["mean"].error,
+        "judged": judged,
+        "verdict": verdicts(list(against.values()), len(left["mean"]), judged),
+    }

@@ -36,8 +36,8 @@ KINDS = (
     Kind("markers", "gene_sets.tsv", "gene_sets", "Gene sets over-represented among the markers."),
     Kind("trajectory", "trajectory.h5ad", "trajectory", "Pseudotime, layout and graph of the unit's spots."),
     Kind("trajectory", "trends.tsv", "trends", "Genes that change along pseudotime."),
-    Kind("enhance", "enhanced.h5ad", "enhanced", "De-noised expression."),
-    Kind("enhance", "enhanced_genes.tsv", "enhanced_genes", "Whether de-noising helped, gene by gene."),
+    Kind("enhance", "enhanced.h5ad", "enhanced", "De-noised expression of the genes that have it."),
+    Kind("enhance", "enhanced_genes.tsv", "enhanced_genes", "Whether de-noising is better, gene by gene."),
     Kind("evaluate", "scores.csv", "scores", "Agreement of the domains with labels."),
     Kind(
         "assemble", "mmsrl.h5ad", "assembled", "Everything about a section, or the sections of a group, in one AnnData."

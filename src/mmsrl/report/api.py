@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from anndata.io import read_elem, sparse_dataset
 from mmsrl import _keys
 from mmsrl._hdf5 import open_stage_file
 from mmsrl._sections import finest_image, spot_diameter
+from mmsrl._tables import rows_of
 from mmsrl.report.sample import METRICS, Sample
 from mmsrl.report.tissue import Gene, Section
 
@@ -23,7 +24,9 @@ ROWS = 20_000
 """Spots of which expression is read at a time."""
 
 
-def read_sample(path: Path, genes_of: Callable[[str], Iterable[str]] = lambda unit: ()) -> Sample | None:
+def read_sample(
+    path: Path, genes_of: Callable[[str], Iterable[str]] = lambda unit: (), enhanced: Mapping[str, Path] | None = None
+) -> Sample | None:
     """Read ``<sample>.mmsrl.h5ad``.
 
     Parameters
@@ -32,6 +35,8 @@ def read_sample(path: Path, genes_of: Callable[[str], Iterable[str]] = lambda un
         The file.
     genes_of
         Genes to show of a sample of this unit; those that the sample lacks are left out.
+    enhanced
+        ``<unit>.enhanced.h5ad`` by unit.
 
     Returns
     -------
@@ -40,7 +45,7 @@ def read_sample(path: Path, genes_of: Callable[[str], Iterable[str]] = lambda un
     Raises
     ------
     InputError
-        If the file is not the output of ``mmsrl-assemble``.
+        If a file is not the output of ``mmsrl-assemble``, or of ``mmsrl-enhance``.
     """
     with open_stage_file(path, "assemble") as file:
         facts = read_elem(file["uns"][_keys.UNS])
@@ -54,7 +59,11 @@ def read_sample(path: Path, genes_of: Callable[[str], Iterable[str]] = lambda un
         name, unit = str(facts[_keys.SAMPLE]), str(facts[_keys.UNIT])
         domains = obs[_keys.DOMAIN]
         umap = np.asarray(read_elem(file["obsm"][_keys.UMAP]), np.float64) if _keys.UMAP in file["obsm"] else None
-        genes = _genes(file, var, [gene for gene in genes_of(unit) if gene in var.index])
+        names = [gene for gene in genes_of(unit) if gene in var.index]
+        raw = _columns(file["X"], var.index.get_indexer(pd.Index(names)))
+    given = (enhanced or {}).get(unit)
+    denoised = {} if given is None else _denoised(given, name, obs.index.astype(str).tolist(), names)
+    genes = {gene: Gene(raw[:, i], denoised.get(gene)) for i, gene in enumerate(names)}
     image, scale = _image(library.get(name, {}))
     section = Section(
         barcodes=obs.index.astype(str).tolist(),
@@ -73,15 +82,14 @@ def read_sample(path: Path, genes_of: Callable[[str], Iterable[str]] = lambda un
     return Sample(name, unit, facts, len(var), section)
 
 
-def _genes(file: h5py.File, var: pd.DataFrame, names: list[str]) -> dict[str, Gene]:
-    columns = var.index.get_indexer(pd.Index(names))
-    raw = _columns(file["X"], columns)
-    layer = file.get(f"layers/{_keys.ENHANCED}")
-    if layer is None:
-        return {name: Gene(raw[:, i], None) for i, name in enumerate(names)}
-    enhanced = _columns(layer, columns)
-    known = var[_keys.ENHANCED].to_numpy(bool)[columns]
-    return {name: Gene(raw[:, i], enhanced[:, i] if known[i] else None) for i, name in enumerate(names)}
+def _denoised(
+    path: Path, sample: str, barcodes: Sequence[str], names: Iterable[str]
+) -> dict[str, npt.NDArray[np.float64]]:
+    """Read de-noised expression of a few genes, (n,) each; those that the file lacks are left out."""
+    with open_stage_file(path, "enhance") as file:
+        rows = rows_of(sample, barcodes, read_elem(file["obs"]), path.name)
+        genes = read_elem(file["var"]).index
+        return {gene: file["X"][:, genes.get_loc(gene)].astype(np.float64)[rows] for gene in names if gene in genes}
 
 
 def _columns(matrix: h5py.Group, columns: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:

@@ -11,6 +11,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from mmsrl._palette import PALETTE
+from mmsrl.enhance.verdict import BETTER, UNDECIDED, WORSE
 from mmsrl.report.series import Adjoining, Order, Trend, domain_graph, drawn_genes
 from mmsrl.report.tissue import SEQUENTIAL
 
@@ -21,7 +22,7 @@ DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
 """Curves differ in their dashes as well as in colour."""
 
 INK = "#1b2330"
-GAINS, LOSES = PALETTE[0], PALETTE[5]
+GAINS, LOSES, UNSURE = PALETTE[0], PALETTE[5], "#8a94a6"
 """Blue and vermilion, told apart with any colour vision."""
 
 MOST_LABELS = 12
@@ -271,7 +272,7 @@ def evidence(table: pd.DataFrame, saved: str) -> go.Figure:
     Parameters
     ----------
     table
-        ``gene``, ``held_out`` (molecules) and ``saved``, a share.
+        ``gene``, ``held_out`` (molecules), ``verdict`` and ``saved``, a share.
     saved
         The column.
     """
@@ -279,10 +280,12 @@ def evidence(table: pd.DataFrame, saved: str) -> go.Figure:
     percent = 100 * drawn[saved]
     lowest, highest = -50.0, max(float(percent.max()) * 1.05, 5.0)
     figure = go.Figure()
-    for name, own, color, symbol in (
-        ("better", percent > 0, GAINS, "circle"),
-        ("worse", percent <= 0, LOSES, "diamond"),
+    for name, color, symbol in (
+        (UNDECIDED, UNSURE, "circle-open"),
+        (BETTER, GAINS, "circle"),
+        (WORSE, LOSES, "diamond"),
     ):
+        own = drawn["verdict"] == name
         figure.add_scatter(
             x=drawn["held_out"][own].tolist(),
             y=np.maximum(percent[own], lowest).round(2).tolist(),

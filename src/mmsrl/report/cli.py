@@ -14,6 +14,7 @@ from mmsrl._click import INPUT_FILE, stage_command
 @click.option("--summaries", type=INPUT_FILE, multiple=True, help="<id>.<stage>.json; repeatable.")
 @click.option("--training", type=INPUT_FILE, multiple=True, help="<unit>.training.tsv; repeatable.")
 @click.option("--evidence", type=INPUT_FILE, multiple=True, help="<unit>.enhanced_genes.tsv; repeatable.")
+@click.option("--enhanced", type=INPUT_FILE, multiple=True, help="<unit>.enhanced.h5ad; repeatable.")
 @click.option("--scores", type=INPUT_FILE, multiple=True, help="<unit>.scores.csv; repeatable.")
 @click.option("--versions", type=INPUT_FILE, multiple=True, help="versions.yml: process, tool, version; repeatable.")
 @click.option("--tiles", type=INPUT_FILE, multiple=True, help="<sample>.tiles.tif; repeatable.")
@@ -25,6 +26,7 @@ def main(
     summaries: tuple[Path, ...],
     training: tuple[Path, ...],
     evidence: tuple[Path, ...],
+    enhanced: tuple[Path, ...],
     scores: tuple[Path, ...],
     versions: tuple[Path, ...],
     tiles: tuple[Path, ...],
@@ -63,7 +65,8 @@ def main(
         genes[unit] = listed_genes(named, *results)
         return [gene for chosen in genes[unit].values() for gene in chosen]
 
-    read = [sample for sample in (read_sample(path, genes_of) for path in assembled) if sample is not None]
+    denoised = {path.name.removesuffix(".enhanced.h5ad"): path for path in enhanced}
+    read = [sample for sample in (read_sample(path, genes_of, denoised) for path in assembled) if sample is not None]
     if not read:
         raise InputError("--assembled: only files of groups; give the files of their samples")
     by_name = {sample.name: sample for sample in read}

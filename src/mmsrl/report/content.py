@@ -23,7 +23,7 @@ SAMPLE_STAGES = ("ingest", "qc", "features")
 
 EVIDENCE = (
     *("gene", "held_out", "deviance_enhanced", "deviance_normalised", "deviance_smoothed"),
-    *("gain", "structure", "helped", "written"),
+    *("gain", "gain_se", "judged", "verdict", "written"),
 )
 """Columns of ``<unit>.enhanced_genes.tsv`` that are shown."""
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from mmsrl.enhance.verdict import BETTER, UNDECIDED, WORSE
 from mmsrl.report.content import show
-from mmsrl.report.series import FLAT
+from mmsrl.report.series import FEW
 
 SHOWN = 12
 """Genes named in a cell."""
@@ -101,20 +102,26 @@ def trajectory_facts(result: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def enhancement_rows(result: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return one row an estimate that enhanced expression was compared with; empty where the stage did not run."""
-    return [
-        {
-            "estimate": words,
-            "better": f"{100 * result['better_than'][name]:.0f} %",
-            "ratio": result["median_ratio"][name],
-        }
-        for name, words in ESTIMATES.items()
-        if result
-    ]
+def enhancement_facts(result: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the verdicts in a sentence, and a row an estimate compared with; empty where the stage did not run."""
+    if not result:
+        return {}
+    genes = result["n_judged"]
+    least = f"at least {result['min_held_out']} held-out molecules"
+    share = {verdict: f"{100 * number / genes:.0f} %" for verdict, number in result["verdicts"].items() if genes}
+    return {
+        "headline": f"De-noising is better for {share[BETTER]}, worse for {share[WORSE]} and undecided for "
+        f"{share[UNDECIDED]} of the {show(genes)} genes with {least}."
+        if genes
+        else f"No gene has {least} in enough places: nothing is said of any.",
+        "genes": result["n_genes"],
+        "rows": [
+            {"estimate": words, "ratio": result["median_ratio"][name]} for name, words in ESTIMATES.items() if genes
+        ],
+    }
 
 
-def gene_words(denoised: Mapping[str, bool], judged: Mapping[str, tuple[float, str]]) -> dict[str, str]:
+def gene_words(denoised: Mapping[str, bool], judged: Mapping[str, tuple[float, float, str]]) -> dict[str, str]:
     """Say of each gene whether de-noising it helps.
 
     Parameters
@@ -123,26 +130,29 @@ def gene_words(denoised: Mapping[str, bool], judged: Mapping[str, tuple[float, s
         Whether there is de-noised expression of the gene.
     judged
         What de-noising gains over the better of two simpler estimates, as a share of the deviance of held-out
-        molecules, and the verdict (:func:`mmsrl.report.series.judged_genes`), of the genes of which any were held out.
+        molecules, its standard error, and the verdict (:func:`mmsrl.report.series.judged_genes`), of the genes of which
+        any were held out.
     """
+    verdicts = {
+        BETTER: "De-noising {} is better",
+        WORSE: "De-noising {} is worse",
+        UNDECIDED: "Whether de-noising {} helps is undecided",
+    }
     words = {}
     for gene, written in denoised.items():
-        gain, verdict = judged.get(gene, (None, ""))
-        if not written:
-            words[gene] = f"{gene} was not de-noised here: it is not among the genes that were modelled and written."
-        elif gain is None:
-            words[gene] = f"No molecules of {gene} were held out to judge de-noising by."
-        elif verdict == FLAT:
-            words[gene] = (
-                f"No pattern of {gene} is seen: its mean predicts molecules held out as well as its de-noised "
-                "expression does."
-            )
+        gain, error, verdict = judged.get(gene, (0.0, 0.0, FEW if written else ""))
+        if not verdict:
+            words[gene] = f"{gene} was not de-noised: it is not among the genes that were modelled."
+        elif verdict == FEW:
+            words[gene] = f"Too few molecules of {gene} were held out to say whether de-noising helps."
         else:
-            verb = "saves" if gain > 0 else "does not help: it adds"
             words[gene] = (
-                f"De-noising {gene} {verb} {abs(100 * gain):.1f} % of the deviance on molecules held out, compared "
-                "with the better of counts by library and counts of the neighbourhood."
+                f"{verdicts[verdict].format(gene)}: it saves {100 * gain:.1f} % of the deviance on molecules held out "
+                f"(standard error {100 * error:.1f}), compared with the better of counts by library and counts of the "
+                "neighbourhood."
             )
+        if verdict and not written:
+            words[gene] += " Its de-noised values were not written."
     return words
 
 

@@ -19,7 +19,7 @@ from mmsrl.report.content import SAMPLE_STAGES, Outputs, show
 from mmsrl.report.genes import (
     ASKED,
     ESTIMATES,
-    enhancement_rows,
+    enhancement_facts,
     gene_words,
     marker_rows,
     spatial_genes,
@@ -88,6 +88,7 @@ def unit_content(
         outputs.result(stage, unit, unit) for stage in ("markers", "trajectory", "enhance")
     )
     log, judged = outputs.training.get(unit), outputs.judged.get(unit)
+    decided = None if judged is None else judged[judged["verdict"] != series.FEW]
     time = np.concatenate(
         [s.section.values.get(METRICS[_keys.PSEUDOTIME], np.full(len(s.section.x), np.nan)) for s in samples]
     )
@@ -103,7 +104,9 @@ def unit_content(
         "genes": genes,
         "judgement": {}
         if judged is None
-        else dict(zip(judged["gene"], zip(judged["gain"], judged["verdict"], strict=True), strict=True)),
+        else dict(
+            zip(judged["gene"], zip(judged["gain"], judged["gain_se"], judged["verdict"], strict=True), strict=True)
+        ),
         "training": store.figure(
             f"{key}-training", charts.training_curves(log) if log is not None and len(log) else None
         ),
@@ -124,17 +127,16 @@ def unit_content(
         "boxes": store.figure(f"{key}-boxes", charts.pseudotime_boxes(orders, colors) if orders else None),
         "trends": store.figure(f"{key}-trends", charts.trend_map(trend) if trend else None),
         "n_trends": len(trend.genes) if trend else 0,
-        "enhancement": enhancement_rows(enhancement),
+        "enhancement": enhancement_facts(enhancement),
         "evidence": [
-            (words, store.figure(f"{key}-over-{name}", charts.evidence(judged, f"over_{name}")))
+            (words, store.figure(f"{key}-over-{name}", charts.evidence(decided, f"over_{name}")))
             for name, words in ESTIMATES.items()
-            if name in ("normalised", "smoothed") and judged is not None and len(judged)
+            if name in ("normalised", "smoothed") and decided is not None and len(decided)
         ],
-        "judged": judged is not None
+        "judged": decided is not None
         and {
-            "genes": len(judged),
-            "verdicts": judged["verdict"].value_counts().to_dict(),
-            "drawn": len(series.drawn_genes(judged)),
+            "genes": len(decided),
+            "drawn": len(series.drawn_genes(decided)),
         },
         "judged_table": store.table(
             f"{key}-judged", judged_table(judged) if judged is not None and len(judged) else None

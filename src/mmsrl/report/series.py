@@ -15,9 +15,8 @@ Float = npt.NDArray[np.float64]
 MOST_GENES = 1500
 """Points that a figure of genes has at most; beyond a third of them, genes are thinned evenly by molecules."""
 
-HELPS, FLAT, WORSE = "helps", "no pattern", "does not help"
-"""De-noised expression predicts molecules held out better than counts, their neighbourhood and the gene's mean do; it
-does so no better than the gene's mean; it does so better than the mean, but worse than one of the others."""
+FEW = "too few molecules"
+"""What is said of a gene of which too few molecules were held out for a verdict."""
 
 PRIOR = 0.5
 """Contacts added to observed and expected ones, so that none at all is a number too."""
@@ -161,8 +160,8 @@ def judged_genes(table: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     ``gene``, ``held_out``, ``over_normalised``, ``over_smoothed`` and ``gain`` (over the better of the two) as shares,
-    ``verdict`` (:data:`HELPS`, :data:`FLAT` or :data:`WORSE`) and ``written``; those that gain most come first, and
-    genes without held-out molecules are left out.
+    ``gain_se``, ``verdict`` (:func:`mmsrl.enhance.verdict.verdicts`, or :data:`FEW`) and ``written``; those with a
+    verdict come first, and of them those that gain most. Genes without held-out molecules are left out.
     """
     told = table[table["held_out"] > 0]
     columns = {
@@ -173,10 +172,13 @@ def judged_genes(table: pd.DataFrame) -> pd.DataFrame:
             for name in ("normalised", "smoothed")
         },
         "gain": told["gain"],
-        "verdict": np.select([told["helped"].astype(bool), told["structure"] <= 0], [HELPS, FLAT], WORSE),
+        "gain_se": told["gain_se"],
+        "verdict": np.where(told["judged"].astype(bool), told["verdict"], FEW),
         "written": told["written"].astype(bool),
+        "few": ~told["judged"].astype(bool),
     }
-    return pd.DataFrame(columns).sort_values(["gain", "gene"], ascending=[False, True], ignore_index=True)
+    ordered = pd.DataFrame(columns).sort_values(["few", "gain", "gene"], ascending=[True, False, True])
+    return ordered.drop(columns="few").reset_index(drop=True)
 
 
 def drawn_genes(table: pd.DataFrame) -> pd.DataFrame:

@@ -50,6 +50,8 @@ JUDGED_COLUMNS = (
     Column("held_out", "Molecules held out", "number"),
     Column("over_normalised", "Saved over counts by library", "percent"),
     Column("over_smoothed", "Saved over the neighbourhood", "percent"),
+    Column("gain", "Saved over the better", "percent"),
+    Column("gain_se", "Standard error", "share"),
     Column("verdict", "De-noising", "text", choose=True),
     Column("written", "In the files", "yes", choose=True),
 )

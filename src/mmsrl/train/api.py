@@ -80,7 +80,6 @@ def train(
     seed: int = 0,
     device: str = "auto",
     batch_correction: bool = True,
-    decoder: bool = True,
     block_size: int | None = None,
     attempt: int = 1,
     checkpoint: str | Path | None = None,
@@ -106,8 +105,6 @@ def train(
     batch_correction
         Correct expression and image for the section where there are several: expression of ``default`` by mutual
         nearest neighbours, all else by Harmony.
-    decoder
-        Train the decoder of the counts in ``default``, on which its embedding does not depend.
     block_size
         Spots of a block where pairs of spots are visited; bounds memory.
     attempt
@@ -137,8 +134,6 @@ def train(
     started = time.perf_counter()
     sections = [data] if isinstance(data, ad.AnnData) else list(data)
     chosen = choose_settings(preset, settings)
-    if isinstance(chosen, Published) and not decoder:
-        raise InputError(f"preset '{preset}' makes its embedding by training its decoder: leave decoder true")
     place = torch.device(choose_device("cpu" if device == "auto" and attempt > 2 else device))
     block = max((block_size or (4096 if place.type == "cuda" else 512)) // 4 ** (attempt - 1), 1)
     unit = stack(sections, chosen.n_top_genes)
@@ -146,24 +141,28 @@ def train(
         unit.messages.append(warning(f"attempt {attempt}: on {place.type} in blocks of {block} spots, to save memory"))
     with memory_errors(block):
         model, facts, chosen, members = build(
-            unit, chosen, seed=seed, correct=batch_correction, decoder=decoder, block=block, device=place
+            unit, chosen, seed=seed, correct=batch_correction, block=block, device=place
         )
-        save = None
-        if checkpoint is not None:
-            identity = fingerprint(chosen, model.fixed(), seed=seed, block=block)
-            save = Checkpoint(Path(checkpoint), identity, checkpoint_every)
-        history = fit(
-            model,
-            epochs=chosen.epochs,
-            learning_rate=chosen.learning_rate,
-            weight_decay=chosen.weight_decay,
-            seed=seed,
-            checkpoint=save,
-            show_progress=show_progress,
-        )
-        z = model.embedding().float().cpu().numpy()
-    if isinstance(chosen, Published):
-        z, _, facts["variance_kept"] = principal_components(z, chosen.components, seed)
+        if isinstance(chosen, Published):
+            assert model is not None
+            save = None
+            if checkpoint is not None:
+                identity = fingerprint(chosen, model.fixed(), seed=seed, block=block)
+                save = Checkpoint(Path(checkpoint), identity, checkpoint_every)
+            history = fit(
+                model,
+                epochs=chosen.epochs,
+                learning_rate=chosen.learning_rate,
+                weight_decay=chosen.weight_decay,
+                seed=seed,
+                checkpoint=save,
+                show_progress=show_progress,
+            )
+            z, _, facts["variance_kept"] = principal_components(
+                model.embedding().float().cpu().numpy(), chosen.components, seed
+            )
+        else:
+            history, z = [], np.asarray(members[0].embedding)
     for i, adata in enumerate(sections):
         adata.obsm[_keys.EMBEDDING] = z[unit.section == i]
     facts |= {"block_size": block, **_facts(unit, model, history, place, time.perf_counter() - started)}
@@ -173,7 +172,7 @@ def train(
         "preset": preset,
         "settings": dataclasses.asdict(chosen),
         "genes": unit.genes,
-        "state": {name: value.cpu() for name, value in model.state_dict().items()},
+        "state": {name: value.cpu() for name, value in model.state_dict().items()} if model else {},
     }
     return Training(z, members, history, weights, facts, unit.messages, unit)
 
@@ -350,14 +349,16 @@ def _standardise(values: FloatArray) -> FloatArray:
     return standard
 
 
-def _facts(unit: Unit, model: Trainable, history: list[Row], device: torch.device, seconds: float) -> dict[str, Any]:
+def _facts(
+    unit: Unit, model: Trainable | None, history: list[Row], device: torch.device, seconds: float
+) -> dict[str, Any]:
     last = {name: value for name, value in history[-1].items() if name not in ("epoch", "seconds")} if history else {}
     return {
         "samples": dict(zip(unit.samples, np.bincount(unit.section).tolist(), strict=True)),
         "n_spots": len(unit.section),
         "n_genes": len(unit.genes),
         "n_image_features": 0 if unit.image is None else unit.image.shape[1],
-        "n_weights": sum(p.numel() for p in model.parameters()),
+        "n_weights": sum(p.numel() for p in model.parameters()) if model else 0,
         "device": device.type,
         "threads": torch.get_num_threads(),
         "epochs": len(history),

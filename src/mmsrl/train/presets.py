@@ -68,7 +68,7 @@ CELL_SHARES = (1.0, 0.71, 1.41)
 
 @dataclass(frozen=True)
 class Default:
-    """The light preset: counts, few weights, linear in the number of spots.
+    """The light preset: no weights to train, linear in the number of spots.
 
     Its embedding is in closed form. What nothing in the data decides is not chosen: the members of its ensemble are
     all combinations of two normalisations, two graphs and three bandwidths (:mod:`mmsrl.train.members`), and their
@@ -83,15 +83,6 @@ class Default:
     :func:`mmsrl.train.bandwidth.choose_bandwidth`."""
     components: int = 30
     """Principal components that are computed; those that are not spatial are left out."""
-    epochs: int = 60
-    """At most; training stops when the loss has settled."""
-    tolerance: float = 3e-4
-    """Relative fall of the loss over three epochs below which it has settled."""
-    learning_rate: float = 5e-3
-    weight_decay: float = 0.0
-    batch_spots: int = 512
-    epoch_spots: int = 20_000
-    """Spots that an epoch visits at most, drawn anew each time: the decoder's weights do not grow with the section."""
 
 
 Settings = Published | Default

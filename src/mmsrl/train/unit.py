@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from mmsrl import graph
 from mmsrl._errors import InputError
-from mmsrl.train.default import ClosedForm, DefaultInputs, DefaultModel
 from mmsrl.train.fit import Trainable
 from mmsrl.train.members import Member, build_members
 from mmsrl.train.presets import Default, Published, Settings
@@ -55,7 +54,8 @@ class Unit(NamedTuple):
 class Built(NamedTuple):
     """A model with its data, and what is worth telling of them."""
 
-    model: Trainable
+    model: Trainable | None
+    """``None`` where there is nothing to train: the default's embedding is in closed form."""
     facts: dict[str, Any]
     settings: Settings
     """Those of the model."""
@@ -69,15 +69,14 @@ def build(
     *,
     seed: int,
     correct: bool,
-    decoder: bool = True,
     ensemble: bool = True,
-    block: int,
-    device: torch.device,
+    block: int = 512,
+    device: torch.device | None = None,
 ) -> Built:
-    """Make the model of a preset for ``unit``.
+    """Make the model of a preset for ``unit``, or the embeddings of the default, which has none.
 
-    ``correct``: for the section, where there are several; ``decoder``: the default preset's, for the counts;
-    ``ensemble``: all members of the default, not the first alone.
+    ``correct``: for the section, where there are several; ``ensemble``: all members of the default, not the first
+    alone; ``block`` and ``device`` (the CPU): of a model.
     """
     correct = correct and len(unit.samples) > 1
     if correct:
@@ -88,8 +87,8 @@ def build(
         image = correct_rows(image, unit.section, np.any(image != 0, axis=1), seed)
     torch.manual_seed(seed)
     if isinstance(settings, Published):
-        return _published(unit, settings, image, seed, correct, block, device)
-    return _default(unit, settings, image, seed, correct, decoder, ensemble, device)
+        return _published(unit, settings, image, seed, correct, block, device or torch.device("cpu"))
+    return _default(unit, settings, image, seed, correct, ensemble)
 
 
 def _published(
@@ -132,26 +131,14 @@ def _published(
 
 
 def _default(
-    unit: Unit,
-    settings: Default,
-    image: FloatArray | None,
-    seed: int,
-    correct: bool,
-    decoder: bool,
-    ensemble: bool,
-    device: torch.device,
+    unit: Unit, settings: Default, image: FloatArray | None, seed: int, correct: bool, ensemble: bool
 ) -> Built:
     members, facts = build_members(unit, settings, image, seed, correct, first_only=not ensemble)
     first = members[0]
     if image is not None:
         unit.messages.append(info(_told(first.facts["image"])))
     listed = [{"name": member.name, **member.facts} for member in members]
-    facts |= first.facts | {"decoder": decoder, "members": listed}
-    z = torch.as_tensor(first.embedding)
-    if decoder:
-        return Built(DefaultModel(DefaultInputs(unit.counts, z), settings, device=device), facts, settings, members)
-    unit.messages.append(info("the embedding alone was computed: no decoder of the counts"))
-    return Built(ClosedForm(z), facts, settings, members)
+    return Built(None, facts | first.facts | {"members": listed}, settings, members)
 
 
 def _told(image: dict[str, Any]) -> str:
