@@ -12,14 +12,17 @@ from typing import NamedTuple
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
-from scipy.stats import norm, pearson3
+from scipy.stats import pearson3
 
 from mmsrl.markers.expression import membership
 
 Float = NDArray[np.float64]
 
-LEVEL = 0.95
-"""Of the interval of fold changes."""
+LEAST_EXPECTED = 2.0
+"""Molecules expected in a domain below which a gene is not tested there."""
+
+LEAST_EXPECTED_ELSEWHERE = 8.0
+"""The same in all other domains of its sections: with fewer, no number of molecules would be significant."""
 
 
 class Sums(NamedTuple):
@@ -37,22 +40,9 @@ class Test(NamedTuple):
     """Each domain against the others, gene by gene; all (K, G)."""
 
     z: Float
-    """Molecules in the domain less those expected, in standard deviations under the null hypothesis; NaN: no section
-    has the domain beside others."""
+    """Molecules in the domain less those expected, in standard deviations under the null hypothesis; NaN as below."""
     p_value: Float
-    """One-sided: as many molecules or more."""
-    expected: Float
-    """Molecules expected in the domain."""
-    expected_elsewhere: Float
-    """The same in the other domains of the sections that have the domain."""
-
-
-class Fold(NamedTuple):
-    """Fold changes on the scale of log2, with their intervals; all the same shape, NaN where there is none."""
-
-    log2: Float
-    low: Float
-    high: Float
+    """One-sided: as many molecules or more; NaN where too few are expected, in the domain or elsewhere."""
 
 
 def sums(
@@ -97,6 +87,7 @@ def enrichment(found: Sums) -> Test:
     The score statistic of the domain is observed less expected molecules, summed over sections. Its variance and third
     cumulant are those of the negative binomial with the section's rate estimated; the p-value is of the Pearson III
     distribution (a shifted gamma) with these moments, which for few molecules is close to the mid-p of the exact test.
+    Sections in one domain say nothing.
     """
     shape = found.molecules.shape[1:]
     observed, expected, elsewhere, variance, third = (np.zeros(shape) for _ in range(5))
@@ -122,8 +113,8 @@ def enrichment(found: Sums) -> Test:
         variance += total * share * rest + phi * pairs * spread(second, 2)
         third += total * share * rest * (rest - share)
         third += 3.0 * phi * pairs * spread(second, 3) + 2.0 * phi**2 * triples * spread(cube, 3)
-    told = variance > 0
+    told = (variance > 0) & (expected >= LEAST_EXPECTED) & (elsewhere >= LEAST_EXPECTED_ELSEWHERE)
     root = np.sqrt(variance, where=told, out=np.full(shape, np.nan))
     z = (observed - expected) / root
     p = np.where(told, pearson3.sf(z, np.divide(third, root**3, where=told, out=np.zeros(shape))), np.nan)
-    return Test(z, p, expected, elsewhere)
+    return Test(z, p)

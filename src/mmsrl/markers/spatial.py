@@ -26,12 +26,10 @@ BLOCK_VALUES = 2_000_000
 class Moran(NamedTuple):
     """Of every gene, (G,)."""
 
-    index: Float
+    i: Float
     """Moran's I of observed less expected molecules; NaN where the gene is not seen."""
     p_value: Float
     """One-sided: as alike at adjoining spots or more; NaN where the gene is not tested."""
-    pairs: Float
-    """Pairs of molecules expected at adjoining spots."""
 
 
 class _Moments(NamedTuple):
@@ -50,9 +48,9 @@ class _Moments(NamedTuple):
 def morans_i(counts: sp.csr_matrix, library: NDArray[Any], graph: sp.csr_matrix) -> Moran:
     """Test every gene for being more alike at adjoining spots than independent counts of these libraries are.
 
-    Weights are those of the graph with rows that sum to 1, made symmetric. The p-value is of the Pearson III distribution
-    with the mean, variance and third cumulant that the statistic has under the count model; variance by moments of the
-    gene.
+    Weights are those of the graph with rows that sum to 1, made symmetric. The p-value is of the Pearson III
+    distribution with the mean, variance and third cumulant that the statistic has under the count model; the gene's
+    own variance tells α and β.
 
     Parameters
     ----------
@@ -90,7 +88,7 @@ def morans_i(counts: sp.csr_matrix, library: NDArray[Any], graph: sp.csr_matrix)
     mean, variance, cube = _evaluated(_moments(weights, depth), spread[tested], beta[tested])
     root = np.sqrt(variance)
     p[tested] = pearson3.sf((product[tested] - mean) / root, cube / root**3)
-    return Moran(index, p, pairs)
+    return Moran(index, p)
 
 
 def _blocks(x: sp.csc_matrix) -> Iterator[sp.csc_matrix]:
