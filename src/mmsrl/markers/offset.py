@@ -68,7 +68,8 @@ def sums(
     x = sp.csr_matrix(counts, dtype=np.float64)
     molecules = (member @ x).toarray()
     powers = np.stack([member @ library**power for power in (1, 2, 3)])
-    first, second, third = (np.maximum(power, 1e-300)[:, None] for power in powers)
+    first, second, third = (power[:, None] for power in powers)
+    first = np.where(first > 0, first, 1.0)  # of sections without the domain
     rate = molecules / first
     residual = np.asarray(x.multiply(x).sum(axis=0)).ravel()
     residual += (rate**2 * second - 2.0 * rate * (member @ sp.diags(library) @ x).toarray()).sum(axis=0)
