@@ -81,7 +81,7 @@ def morans_i(counts: sp.csr_matrix, library: NDArray[Any], graph: sp.csr_matrix)
     product += alpha**2 * float(depth @ around) - 2.0 * alpha * (x.T @ around)
     index = np.full(n_genes, np.nan)
     seen = (squares > 1e-9 * np.maximum(total, 1.0)) & (weights.nnz > 0)
-    index[seen] = n / float(weights.sum()) * product[seen] / squares[seen]
+    index[seen] = n / max(float(weights.sum()), 1.0) * product[seen] / squares[seen]
     pairs = 0.5 * total * np.maximum(total - 1.0, 0.0) * float(depth @ graph @ depth) / first**2
     p = np.full(n_genes, np.nan)
     tested = seen & (pairs >= LEAST_PAIRS)
