@@ -11,6 +11,7 @@ import argparse
 import time
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import anndata as ad
@@ -21,7 +22,9 @@ import scipy.sparse as sp
 from scipy.stats import beta
 
 import mmsrl.tl
+from mmsrl._sections import in_pitches
 from mmsrl.expression import log_normalised
+from mmsrl.ingest.api import read_spaceranger
 from mmsrl.markers.api import markers
 from mmsrl.markers.gene_sets import over_represented
 from mmsrl.markers.lattice import adjacency
@@ -49,6 +52,8 @@ class Kind(NamedTuple):
     sections: int = 1
     cells: bool = False
     """Irregular places instead of a lattice."""
+    slope: float = 0.0
+    """Deviation over genes of the power of the depth that their counts grow with, around 1: nothing tests allow for."""
 
 
 NULLS = {
@@ -62,6 +67,7 @@ NULLS = {
     "irregular cells": Kind(cells=True),
     "overdispersed .5": Kind(dispersion=0.5, rates=(0.003, 10.0)),
     "overdispersed 2, 16x": Kind(gradient=16.0, dispersion=2.0, rates=(0.003, 10.0)),
+    "not in proportion, 16x": Kind(gradient=16.0, slope=0.1),
 }
 
 
@@ -91,9 +97,10 @@ def draw(kind: Kind, genes: int, seed: int, fold: Any = None) -> Draw:
     depth = kind.gradient ** (across - 0.5) * random.lognormal(0.0, 0.3, len(across))
     rate = np.exp(random.uniform(*np.log(kind.rates), genes))
     effect = np.exp(random.normal(0.0, 0.7, (kind.sections, genes)) * (kind.sections > 1))
+    slope = random.normal(1.0, kind.slope, genes)
     blocks = []
     for block in np.array_split(np.arange(genes), max(genes // 1000, 1)):
-        mean = depth[:, None] * rate[block] * effect[section][:, block]
+        mean = depth[:, None] ** slope[block] * rate[block] * effect[section][:, block]
         if fold is not None:
             mean = np.where(domain[:, None] == 1, mean * fold[block], mean)
         if kind.dispersion:
@@ -104,6 +111,20 @@ def draw(kind: Kind, genes: int, seed: int, fold: Any = None) -> Draw:
     if kind.genes is None:  # the rest of the transcriptome
         library = library + random.poisson(2_000.0 * depth)
     return Draw(counts, library, places, section, domain, kind.cells)
+
+
+def permuted(folder: Path, seed: int) -> Draw:
+    """Return a real section whose spots were permuted: its counts as they are, and nothing to find."""
+    adata = read_spaceranger(folder, "S").adata
+    random = np.random.default_rng(seed)
+    counts = sp.csr_matrix(adata.X)
+    library = np.asarray(counts.sum(axis=1), dtype=np.float64).ravel()
+    places = in_pitches(adata)[library > 0]
+    order = random.permutation(np.flatnonzero(library > 0))
+    domain = np.searchsorted(np.quantile(places[:, 0], [0.1, 0.5]), places[:, 0], side="right")
+    counts = sp.csr_matrix(counts[order][:, counts.getnnz(axis=0) > 0])
+    cells = adata.uns["mmsrl"]["lattice"] == "none"
+    return Draw(counts, library[order], [places], np.zeros(len(order), dtype=int), domain, cells)
 
 
 def marker_p(found: Draw, seed: int) -> Any:
@@ -232,6 +253,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="few genes and draws, within a minute")
     parser.add_argument("--only", help="a part of the name of the nulls to draw")
+    parser.add_argument("--real", type=Path, nargs="*", default=[], help="folders of real sections to permute as well")
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
     genes, draws, tissues = (1_000, 1, 0) if arguments.quick else (10_000, 4, 60)
@@ -249,8 +271,13 @@ def main() -> None:
         if tissues and kind.sections == 1:
             print(line(null, "structure", [structure(kind, seed) for seed in range(tissues)]), flush=True)
     print(line("random sets", "gene sets", np.concatenate([set_p(drawn[0], seed) for seed in range(draws)])))
-    for null in () if arguments.quick or arguments.only else ("flat", "depth 16x", "overdispersed 2, 16x"):
-        p = np.concatenate([pipeline_p(NULLS[null], 1_500, seed) for seed in range(4)])
+    for folder in arguments.real:
+        drawn = [permuted(folder, seed) for seed in range(2 * draws)]
+        for name in ("markers", "spatial genes"):
+            p = np.concatenate([TESTS[name](found, 0).ravel() for found in drawn])
+            print(line(f"{folder.name}, permuted", name, p), flush=True)
+    for null in () if arguments.quick or arguments.only else ("depth 16x", "overdispersed 2, 16x"):
+        p = np.concatenate([pipeline_p(NULLS[null], 1_500, seed) for seed in range(3)])
         print(line(null, "markers of domains found", p), flush=True)
     print("\n| fold change | dispersion | markers | scanpy Wilcoxon | spatial genes | squidpy Moran's I |")
     print("|---|---|---|---|---|---|")

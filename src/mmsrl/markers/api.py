@@ -150,7 +150,7 @@ def _domain_genes(
     found = _found_again(sections, one, genes, domain, len(names), training, reading, messages)
     again = np.zeros(len(names), dtype=bool)
     tested = None
-    facts["recovered"] = {}
+    facts["found_anew"], facts["recovered"] = found is not None, {}
     if found is not None:
         facts["recovered"] = dict(zip(names, recovered(domain, found, len(names)), strict=True))
         again[:] = [share >= RECOVERED for share in facts["recovered"].values()]
