@@ -18,6 +18,9 @@ from mmsrl.markers.expression import membership
 
 Float = NDArray[np.float64]
 
+BLOCK_SPOTS = 20_000
+"""Spots whose counts are looked at at a time, which bounds memory."""
+
 LEAST_EXPECTED = 2.0
 """Molecules expected in a domain below which a gene is not tested there."""
 
@@ -65,14 +68,19 @@ def sums(
     """
     n_sections = int(section.max()) + 1
     member = membership(section * n_domains + domain, n_sections * n_domains)
-    x = sp.csr_matrix(counts, dtype=np.float64)
-    molecules = (member @ x).toarray()
     powers = np.stack([member @ library**power for power in (1, 2, 3)])
     first, second, third = (power[:, None] for power in powers)
     first = np.where(first > 0, first, 1.0)  # of sections without the domain
+    molecules, crossed = np.zeros((2, member.shape[0], counts.shape[1]))
+    squares_of_counts = np.zeros(counts.shape[1])
+    for start in range(0, len(library), BLOCK_SPOTS):
+        rows = slice(start, start + BLOCK_SPOTS)
+        x = sp.csr_matrix(counts[rows], dtype=np.float64)
+        molecules += (member[:, rows] @ x).toarray()
+        crossed += (member[:, rows] @ sp.diags(library[rows]) @ x).toarray()
+        squares_of_counts += np.bincount(x.indices, x.data**2, counts.shape[1])
     rate = molecules / first
-    residual = np.asarray(x.multiply(x).sum(axis=0)).ravel()
-    residual += (rate**2 * second - 2.0 * rate * (member @ sp.diags(library) @ x).toarray()).sum(axis=0)
+    residual = squares_of_counts + (rate**2 * second - 2.0 * rate * crossed).sum(axis=0)
     # Expected of a Poisson count, and what φ adds to it, with the mean estimated from the same spots.
     poisson = (molecules * (1.0 - second / first**2)).sum(axis=0)
     squares = molecules * np.maximum(molecules - 1.0, 0.0) / first**2

@@ -67,18 +67,16 @@ def morans_i(counts: sp.csr_matrix, library: NDArray[Any], graph: sp.csr_matrix)
     weights = sp.csr_matrix((one_way + one_way.T) / 2.0)
     depth = library / library.mean()
     first, second, third = (float((depth**power).sum()) for power in (1, 2, 3))
-    x = sp.csc_matrix(counts, dtype=np.float64)
-    total = np.asarray(x.sum(axis=0)).ravel()
+    around = weights @ depth
+    parts = [_sums(block, weights, depth, around) for block in _blocks(sp.csc_matrix(counts))]
+    total, squares, by_depth, by_around, product = np.concatenate(parts, axis=1)
     alpha = total / first
-    squares = np.asarray(x.multiply(x).sum(axis=0)).ravel()
-    squares += alpha**2 * second - 2.0 * alpha * (x.T @ depth)
+    squares += alpha**2 * second - 2.0 * alpha * by_depth
     poisson = total * (1.0 - second / first**2)
     beta = np.maximum(squares - poisson, 0.0) / max(second - 2.0 * third / first + second**2 / first**2, 1e-12)
     # Less spread than Poisson counts have is chance, as some of the excess of the others is: both count.
     spread = alpha * np.minimum(np.divide(squares, poisson, where=poisson > 0, out=np.ones_like(poisson)), 1.0)
-    around = weights @ depth
-    product = np.concatenate([block.multiply(weights @ block).sum(axis=0).A1 for block in _blocks(x)] or [np.empty(0)])
-    product += alpha**2 * float(depth @ around) - 2.0 * alpha * (x.T @ around)
+    product += alpha**2 * float(depth @ around) - 2.0 * alpha * by_around
     index = np.full(n_genes, np.nan)
     seen = (squares > 1e-9 * np.maximum(total, 1.0)) & (weights.nnz > 0)
     index[seen] = n / max(float(weights.sum()), 1.0) * product[seen] / squares[seen]
@@ -89,6 +87,15 @@ def morans_i(counts: sp.csr_matrix, library: NDArray[Any], graph: sp.csr_matrix)
     root = np.sqrt(variance)
     p[tested] = pearson3.sf((product[tested] - mean) / root, cube / root**3)
     return Moran(index, p)
+
+
+def _sums(x: sp.csc_matrix, weights: sp.csr_matrix, depth: Float, around: Float) -> Float:
+    """Return of counts, (n, g), the sums of x, x², x·depth, x·around and xᵀWx, (5, g)."""
+    x = sp.csc_matrix(x, dtype=np.float64)
+    gene = np.repeat(np.arange(x.shape[1]), np.diff(x.indptr))
+    values = (x.data, x.data**2, x.data * depth[x.indices], x.data * around[x.indices])
+    sums = [np.bincount(gene, value, x.shape[1]) for value in values]
+    return np.stack([*sums, np.asarray(x.multiply(weights @ x).sum(axis=0)).ravel()])
 
 
 def _blocks(x: sp.csc_matrix) -> Iterator[sp.csc_matrix]:
