@@ -10,7 +10,7 @@ SHEET    ?=
 LABELLED ?=
 ACCURACY := results/bench_accuracy
 
-.PHONY: help setup demo test test-unit test-modules test-pipeline lint lint-nf-core picture release-check test-containers tutorials lock bench-accuracy bench-count-model bench-peers bench-smoothing bench-train bench-joint bench-features bench-load bench-faults errors generate clean
+.PHONY: help setup demo test test-unit test-modules test-pipeline lint lint-nf-core picture release-check test-containers tutorials lock bench-accuracy bench-count-model bench-peers bench-calibration bench-smoothing bench-train bench-joint bench-features bench-load bench-faults errors generate clean
 
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -t -s "$$(printf '\t')"
@@ -102,6 +102,9 @@ $(PEERS)/torch/.installed:
 bench-peers: setup $(PEERS)/banksy/.installed $(PEERS)/torch/.installed ## score other methods on the labelled sections below LABELLED (ARGS: --only, --sections, --minutes)
 	$(if $(LABELLED),,$(error say where the labelled sections are: make bench-peers LABELLED=folder))
 	$(BIN)/python benchmarks/bench_peers.py $(LABELLED) --peers $(PEERS) --output-dir $(PEERS)/made $(ARGS)
+
+bench-calibration: setup ## whether p-values are what they say (ARGS: --quick, --only, --real)
+	OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 $(BIN)/python benchmarks/bench_calibration.py $(ARGS)
 
 bench-smoothing: setup ## domains of simulated sections, smoothed across borders and not (ARGS: --seeds)
 	$(BIN)/python benchmarks/bench_smoothing.py $(ARGS)

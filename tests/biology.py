@@ -76,6 +76,8 @@ def _markers(samples: tuple[str, ...]) -> dict[str, Any]:
         return {
             "gene": f"G{3 * DOMAINS.index(domain) + index}",
             "log2_fold_change": 2.0 - index / 2,
+            "log2_fold_change_low": 1.5 - index / 2,
+            "log2_fold_change_high": 2.5 - index / 2,
             "log2_fold_change_next": 1.0 - index / 2,
             "share": 0.9,
             "share_elsewhere": 0.25,
@@ -92,6 +94,8 @@ def _markers(samples: tuple[str, ...]) -> dict[str, Any]:
     return {
         "n_markers": {"1": 31, "2": 3, "10": 3},
         "n_specific": dict.fromkeys(DOMAINS, 1),
+        "corrected_for": ["library", "section"],
+        "found_anew": True,
         "recovered": {"1": 0.875, "2": 0.5, "10": 0.5},
         "markers": {domain: [row(domain, index) for index in range(3)] for domain in DOMAINS},
         "spatial": {sample: [{"gene": "G2", "morans_i": 0.625, "p_adjusted": 0.0}] for sample in samples},

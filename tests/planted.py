@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import anndata as ad
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
+
+from mmsrl._files import write_summary
 
 ROWS, COLUMNS = 24, 20
 BANDS = 4
@@ -57,3 +61,14 @@ def domains_csv(*sections: ad.AnnData) -> str:
         for a in sections
     ]
     return pd.concat(parts).to_csv(index=False)
+
+
+def configuration(folder: Path, unit: str) -> list[str]:
+    """Write what training and domains of a unit ran with, as their summaries, and return the options that name them."""
+    parameters = {
+        "train": {"preset": "default", "seed": 0, "batch_correction": True, "kernel_width": None},
+        "domains": {"n_domains": BANDS, "readout": "gmm", "seed": 0},
+    }
+    for stage, own in parameters.items():
+        write_summary(folder / f"{unit}.{stage}.json", stage=stage, id=unit, parameters=own, result={})
+    return ["--trained", f"{folder}/{unit}.train.json", "--read-out", f"{folder}/{unit}.domains.json"]

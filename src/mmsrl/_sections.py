@@ -43,21 +43,33 @@ def read_unit(counts: Sequence[Path], domains: Path, embedding: Path | None = No
     InputError
         If a file is damaged or not one of mmsrl, a sample is given twice, or a spot has no domain or embedding.
     """
-    table = read_domains(domains)
-    categories = natural_order(table[_keys.DOMAIN])
     sections: dict[str, ad.AnnData] = {}
     for path in counts:
         adata = read_stage_file(path, "qc")
         sample = sample_of(adata)
         if sample in sections:
             raise InputError(f"{path.name}: sample {sample} is given twice")
-        own = table[_keys.DOMAIN].to_numpy()[rows_of(sample, adata.obs_names.tolist(), table, domains.name)]
-        adata.obs[_keys.DOMAIN] = pd.Categorical(own, categories)
         sections[sample] = adata
+    add_domains(list(sections.values()), domains)
     if embedding is not None:
         add_embedding(list(sections.values()), embedding)
     # The order of arrival must not matter for the result.
     return [sections[sample] for sample in sorted(sections)]
+
+
+def add_domains(sections: Sequence[ad.AnnData], domains: Path) -> None:
+    """Read ``<unit>.domains.csv`` and write each section's own rows to its ``obs['domain']``, categorical.
+
+    Raises
+    ------
+    InputError
+        If the file is damaged, or a spot has no domain.
+    """
+    table = read_domains(domains)
+    categories = natural_order(table[_keys.DOMAIN])
+    for adata in sections:
+        own = table[_keys.DOMAIN].to_numpy()[rows_of(sample_of(adata), adata.obs_names.tolist(), table, domains.name)]
+        adata.obs[_keys.DOMAIN] = pd.Categorical(own, categories)
 
 
 def add_embedding(sections: Sequence[ad.AnnData], embedding: Path) -> None:

@@ -12,6 +12,7 @@ import anndata as ad
 import numpy as np
 import pandas as pd
 from PIL import Image
+from planted import configuration
 from scipy import sparse
 from spaceranger import cut, hexagonal, visium
 
@@ -108,7 +109,7 @@ def _markers(gene_sets: bytes) -> Callable[[Path], list[str]]:
         counts, domains = _labelled(folder)
         (folder / "sets.gmt").write_bytes(gene_sets)
         command = ["markers", "--id", "S1", "--counts", counts, "--domains", domains]
-        return [*command, "--gene-sets", str(folder / "sets.gmt")]
+        return [*command, *configuration(folder, "S1"), "--gene-sets", str(folder / "sets.gmt")]
 
     return make
 

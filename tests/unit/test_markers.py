@@ -2,24 +2,28 @@
 
 import json
 
-import anndata as ad
 import numpy as np
 import pandas as pd
 import pytest
 import scanpy as sc
 import scipy.sparse as sp
 from click.testing import CliRunner
-from planted import BANDS, MARKERS, domains_csv, section
+from planted import BANDS, MARKERS, configuration, domains_csv, section
+from scipy.stats import binom
 
 from mmsrl._errors import InputError
 from mmsrl._gene_sets import read_gmt
 from mmsrl._thinning import split_counts
+from mmsrl.domains.api import domains
 from mmsrl.markers.api import _first, markers
 from mmsrl.markers.cli import main
 from mmsrl.markers.expression import by_domain
+from mmsrl.markers.folds import fold_changes
 from mmsrl.markers.gene_sets import over_represented
-from mmsrl.markers.lattice import adjacency, contacts, morans_i
-from mmsrl.markers.ranks import rank_sums
+from mmsrl.markers.lattice import adjacency, contacts
+from mmsrl.markers.offset import enrichment, sums
+from mmsrl.markers.spatial import morans_i
+from mmsrl.train.api import train
 
 
 def sparse_counts(n=60, genes=15, seed=0):
@@ -39,28 +43,88 @@ def test_parts_of_a_split_add_up_and_are_independent():
     assert three[2].sum() == pytest.approx(counts.sum() / 4, rel=0.02)
 
 
-def test_rank_sums_are_those_of_scanpy():
-    counts = sparse_counts()
-    domain = np.arange(60) % 3
-    z, p = rank_sums(counts, domain, 3)
-    adata = ad.AnnData(counts, obs=pd.DataFrame({"d": pd.Categorical(domain.astype(str))}, index=map(str, range(60))))
-    sc.tl.rank_genes_groups(adata, "d", method="wilcoxon", tie_correct=True)
-    for k in range(3):
-        frame = sc.get.rank_genes_groups_df(adata, str(k)).set_index("names").loc[adata.var_names]
-        np.testing.assert_allclose(z[k], frame["scores"], atol=1e-5)
-        np.testing.assert_allclose(p[k], frame["pvals"], atol=1e-6)
+def test_few_molecules_have_the_mid_p_of_the_exact_test():
+    """At one depth and without overdispersion the molecules in a domain are binomial."""
+    domain = np.repeat([0, 1], [100, 400])
+    counts = np.zeros((500, 30), dtype=np.float32)
+    for gene in range(30):
+        counts[np.arange(gene), gene] = 1.0  # of 40 molecules, so many in the first domain
+        counts[100 + np.arange(40 - gene), gene] = 1.0
+    found = sums(sp.csr_matrix(counts), np.full(500, 1000.0), np.zeros(500, int), domain, 2)._replace(
+        dispersion=np.zeros(30)
+    )
+    inside = np.arange(30)
+    exact = binom.sf(inside, 40, 0.2) + binom.pmf(inside, 40, 0.2) / 2
+    ratio = enrichment(found).p_value[0] / exact
+    np.testing.assert_allclose(ratio[exact > 1e-3], 1.0, atol=0.15)
+    assert (ratio > 0.85).all()  # further out too large, never too small
 
 
-def test_morans_i_is_that_of_scanpy_and_its_p_value_is_right_under_chance():
+def test_molecules_are_compared_within_sections_and_with_the_library():
+    """Twice the library, or a section that has ten times as much of a gene, is no difference between domains."""
+    section_of, domain = np.repeat([0, 0, 1, 1], 50), np.repeat([0, 1, 0, 1], 50)
+    library = np.where(domain == 0, 2000.0, 1000.0)
+    counts = (library[:, None] / 1000.0 * np.where(section_of == 0, 10.0, 1.0)[:, None]).astype(np.float32)
+    found = sums(sp.csr_matrix(counts), library, section_of, domain, 2)
+    np.testing.assert_allclose(enrichment(found).z, 0.0, atol=1e-9)
+    np.testing.assert_allclose(fold_changes(found, 1).log2, 0.0, atol=1e-3)
+    counts[(section_of == 1) & (domain == 0)] *= 3.0
+    folds = fold_changes(sums(sp.csr_matrix(counts), library, section_of, domain, 2), 1)
+    assert folds.sections_up[0, 0] == 1 and folds.log2[0, 0] > 0 > folds.log2[1, 0]
+
+
+def test_dispersion_is_that_of_the_counts():
+    random = np.random.default_rng(0)
+    library = random.lognormal(7.0, 0.5, 1000)
+    mean = library[:, None] * np.repeat([0.002, 0.01], 200) * np.where(np.arange(1000) < 300, 3.0, 1.0)[:, None]
+    counts = random.poisson(mean * random.gamma(2.0, 0.5, mean.shape))
+    domain = (np.arange(1000) >= 300).astype(int)
+    found = sums(sp.csr_matrix(counts), library, np.zeros(1000, int), domain, 2)
+    assert np.median(found.dispersion) == pytest.approx(0.5, rel=0.05)
+
+
+def test_intervals_of_fold_changes_hold_what_was_planted_nineteen_times_of_twenty():
+    random = np.random.default_rng(0)
+    section_of, domain = np.repeat([0, 1], 500), np.tile(np.arange(500) < 100, 2).astype(int)
+    library = random.lognormal(7.0, 0.4, 1000)
+    level = np.where(section_of == 0, 1.0, 3.0)[:, None]
+    mean = library[:, None] * level * np.full(1500, 5e-4) * np.where(domain == 1, 2.0, 1.0)[:, None]
+    counts = random.poisson(mean * random.gamma(2.0, 0.5, mean.shape))
+    folds = fold_changes(sums(sp.csr_matrix(counts), library, section_of, domain, 2), 1)
+    assert 0.93 < ((folds.low[1] < 1.0) & (folds.high[1] > 1.0)).mean() < 0.97
+    assert np.median(folds.log2[1]) == pytest.approx(1.0, abs=0.03)
+
+
+def test_morans_i_is_that_of_scanpy_where_spots_are_of_one_depth():
     points = np.argwhere(np.ones((15, 15))).astype(float)
-    graph = adjacency(points, lattice=True)
-    assert graph.sum() == 2 * 2 * 15 * 14
-    values = sp.csr_matrix(np.random.default_rng(0).poisson(1.0, (225, 400)).astype(np.float64))
-    index, p = morans_i(values, graph)
+    graph = adjacency(points, lattice=False)
+    counts = sp.csr_matrix(np.random.default_rng(0).poisson(1.0, (225, 40)).astype(np.float64))
+    found = morans_i(counts, np.full(225, 1000.0), graph)
     weights = sp.csr_matrix(sp.diags(1 / np.asarray(graph.sum(axis=1)).ravel()) @ graph)
-    np.testing.assert_allclose(index, sc.metrics.morans_i(weights, values.T.tocsr()), atol=1e-8)
-    assert 0.02 < (p < 0.05).mean() < 0.09
-    assert np.isnan(morans_i(sp.csr_matrix(np.ones((225, 1))), graph)[0]).all()
+    np.testing.assert_allclose(found.i, sc.metrics.morans_i(weights, counts.T.tocsr()), atol=1e-8)
+
+
+def test_moments_of_morans_i_are_those_of_permutations():
+    """At one depth: mean, deviation and skewness of the permuted, hence the p-value far out."""
+    random = np.random.default_rng(1)
+    points = np.argwhere(np.ones((12, 12))).astype(float)
+    graph = adjacency(points, lattice=True)
+    one = random.poisson(0.6, 144).astype(float)
+    permuted = np.stack([random.permutation(one) for _ in range(20_000)], axis=1)
+    found = morans_i(sp.csr_matrix(permuted), np.full(144, 1000.0), graph)
+    for level in (0.05, 0.001):
+        assert (found.p_value <= level).mean() == pytest.approx(level, rel=0.35)
+
+
+def test_a_gene_of_few_molecules_is_not_called_spatial():
+    points = np.argwhere(np.ones((30, 30))).astype(float)
+    graph = adjacency(points, lattice=True)
+    counts = np.zeros((900, 2))
+    counts[:4, 0] = 1.0  # four molecules, side by side
+    counts[:120, 1] = 1.0
+    found = morans_i(sp.csr_matrix(counts), np.full(900, 1000.0), graph)
+    assert np.isnan(found.p_value[0]) and np.isfinite(found.i).all()
+    assert found.p_value[1] < 1e-20
 
 
 def test_contacts_are_counted_and_compared_with_shuffles():
@@ -93,9 +157,11 @@ def test_rates_are_of_molecules_and_not_of_spots():
     found = by_domain(counts, np.array([0, 0, 1, 1]), 2)
     np.testing.assert_allclose(found.rate, [[7500, 2500], [1e4 * 2 / 12, 1e4 * 10 / 12]])
     np.testing.assert_allclose(found.share, [[0.5, 1.0], [1.0, 1.0]])
+    library = np.asarray(counts.sum(axis=1)).ravel()
+    folds = fold_changes(sums(counts, library, np.zeros(4, int), np.array([0, 0, 1, 1]), 2), 2)
     overall = (11 + 0.5) / (24 + 1)
     elsewhere = (2 + overall) / (12 + 1)
-    assert found.fold[0, 0] == pytest.approx(np.log2((9 + elsewhere) / (12 + 1) / elsewhere))
+    assert folds.log2[0, 0] == pytest.approx(np.log2((9 + elsewhere) / (12 + 1) / elsewhere))
 
 
 def test_a_domain_of_a_few_shallow_spots_takes_no_gene_from_the_others_and_gets_none():
@@ -110,12 +176,13 @@ def test_a_domain_of_a_few_shallow_spots_takes_no_gene_from_the_others_and_gets_
     depth = np.where(domain < 4, 5_000, 300)[:, None]
     counts = sp.csr_matrix(random.poisson(depth * (rate / rate.sum(axis=1, keepdims=True))[domain]).astype(np.float32))
 
-    found = by_domain(counts, domain, 5)
+    library = np.asarray(counts.sum(axis=1), dtype=float).ravel()
+    folds = fold_changes(sums(counts, library, np.zeros(len(domain), int), domain, 5), 2_000)
 
     for k in range(4):
-        assert (found.fold_next[k, marked[k]] >= 0.5).mean() > 0.9
+        assert (folds.log2_next[k, marked[k]] >= 0.5).mean() > 0.9
     unseen = np.asarray(counts[domain == 4].sum(axis=0)).ravel() == 0
-    assert unseen.sum() > 1_000 and (found.fold[4, unseen] < 0).all()
+    assert unseen.sum() > 1_000 and (folds.log2[4, unseen] < 0).all()
 
 
 def test_planted_genes_are_found_and_noise_is_not():
@@ -136,6 +203,47 @@ def test_domains_found_in_noise_have_no_markers():
     noise = section(depth=0.5)[:, -60:].copy()
     noise.obs["domain"] = pd.Categorical(np.where(noise.X[:, :8].toarray().sum(axis=1) > 4, "1", "2"))
     found = markers(noise, seed=0)
+    assert not found.genes["marker"].any()
+
+
+def test_domains_are_found_anew_as_they_were_found(monkeypatch):
+    """Training and read-out get the unit's settings; half of the molecules is all they see."""
+    seen = {}
+
+    def trained(sections, **settings):
+        seen.update(settings, total=sum(adata.X.sum() for adata in sections), image="X_image" in sections[0].obsm)
+        return train(sections, **settings)
+
+    def read(embeddings, n_domains, **settings):
+        seen.update(n_domains=n_domains, **{f"read_{name}": value for name, value in settings.items()})
+        return domains(embeddings, n_domains, **settings)
+
+    monkeypatch.setattr("mmsrl.markers.api.train", trained)
+    monkeypatch.setattr("mmsrl.markers.api.domains", read)
+    adata = section()
+    adata.obsm["X_image"] = np.random.default_rng(0).normal(size=(adata.n_obs, 3)).astype(np.float32)
+    markers(adata, readout="kmeans", seed=3, domain_seed=5, kernel_width=1.5, n_top_genes=90, epochs=None)
+    assert seen["image"] and seen["total"] == pytest.approx(adata.X.sum() / 2, rel=0.02)
+    assert (seen["kernel_width"], seen["n_top_genes"], seen["seed"]) == (1.5, 90, 3)
+    assert (seen["n_domains"], seen["read_readout"], seen["read_seed"]) == (BANDS, "kmeans", 5)
+
+
+def test_domains_of_a_published_preset_have_intervals_and_no_p_values():
+    found = markers(section(), preset="mmsrl", readout="leiden", hidden_dim=100)
+    assert found.genes[["score", "p_value", "p_adjusted"]].isna().all(axis=None)
+    assert found.facts["recovered"] == {} and "no p-values" in found.messages[0]["text"]
+    assert (found.genes["marker"] == (found.genes["log2_fold_change_low"] >= 0.5)).all()
+    for band in range(1, BANDS + 1):
+        own = found.genes[(found.genes["domain"] == str(band)) & found.genes["marker"]]
+        assert set(own["gene"].head(MARKERS)) == {f"B{band}_{i}" for i in range(MARKERS)}
+
+
+def test_counts_too_few_to_be_divided_are_said():
+    adata = section()[::12].copy()
+    adata.X = sp.csr_matrix(adata.X.multiply(np.random.default_rng(0).random(adata.shape) < 0.002))
+    adata.X.eliminate_zeros()
+    found = markers(adata)
+    assert "too few to find the domains anew" in found.messages[0]["text"]
     assert not found.genes["marker"].any()
 
 
@@ -230,6 +338,7 @@ def test_command_writes_tables_that_agree_with_its_summary(tmp_path):
     (tmp_path / "S.domains.csv").write_text(domains_csv(adata))
     (tmp_path / "sets.gmt").write_text("band\tof band 1\t" + "\t".join(f"B1_{i}" for i in range(MARKERS)) + "\n")
     arguments = ["--id", "S", "--counts", f"{tmp_path}/S.qc.h5ad", "--domains", f"{tmp_path}/S.domains.csv"]
+    arguments += configuration(tmp_path, "S")
     arguments += ["--gene-sets", f"{tmp_path}/sets.gmt", "--output-dir", str(tmp_path)]
     result = CliRunner().invoke(main, arguments)
     assert result.exit_code == 0, result.output

@@ -115,6 +115,6 @@ def test_what_other_pipelines_include_knows_nothing_of_this_one(file):
 def test_numba_has_the_cores_of_the_task(module):
     """It comes with scanpy, which also finds variable genes, and takes all cores whatever ``OMP_NUM_THREADS`` says."""
     code = [path.read_text(encoding="utf-8") for path in (PROJECT / "src/mmsrl" / module.name).glob("*.py")]
-    assert any(re.search(r"import scanpy|variable_genes\(", text) for text in code) == any(
+    assert any(re.search(r"import scanpy|variable_genes\(|= train\(", text) for text in code) == any(
         "NUMBA_NUM_THREADS=${task.cpus}" in line for line in section_of(module, "script")
     )

@@ -146,6 +146,7 @@ def test_tables_hold_what_is_searched(biology: SmallRun) -> None:
     assert markers["Gene"] == [f"G{index}" for index in range(9)]
     assert markers["Specific"] == [False, True, False] * 3
     assert markers["Samples where higher"] == [2] * 9
+    assert markers["at least"] == [1.5, 1.0, 0.5] * 3
     judged = {column["title"]: column["cells"] for column in payloads["unit-pair-judged"]}
     # One gene has no held-out molecule.
     assert judged["Gene"][0] == GAINING and judged["Gene"][-2:] == [LOSING, SPARSE] and len(judged["Gene"]) == 39
@@ -286,6 +287,12 @@ def test_methods_tell_the_model_and_cite_only_what_was_used(preset: str, words: 
     assert cited <= set(REFERENCES)
     assert "harmony" not in cited
     assert "Leiden" not in cited
+
+
+def test_methods_tell_of_a_test_only_where_there_was_one() -> None:
+    tested, untested = ({"stage": "markers", "id": "a", "result": {"found_anew": anew}} for anew in (True, False))
+    assert "not tested" not in paragraphs([tested])[0].text and "score test" in paragraphs([tested])[0].text
+    assert "not tested" in paragraphs([untested])[0].text and "score test" not in paragraphs([untested])[0].text
 
 
 @pytest.mark.parametrize(

@@ -16,10 +16,11 @@ from PIL import Image
 
 from mmsrl.report.charts import INK, MAX_POINTS, domain_map, evidence, training_curves
 from mmsrl.report.content import brief
-from mmsrl.report.genes import ASKED, GAINS, MARKERS, listed_genes
+from mmsrl.report.genes import ASKED, GAINS, MARKERS, listed_genes, marker_note
 from mmsrl.report.payload import MAX_INTERACTIVE_SPOTS, MAX_REPORT_SPOTS, drawn_spots, tissue_payload
 from mmsrl.report.pictures import SHOWN, choose_spots
 from mmsrl.report.series import MOST_GENES, adjoining_domains, domain_graph, drawn_genes, gene_trends
+from mmsrl.report.tables import marker_table
 from mmsrl.report.tissue import (
     ELSEWHERE,
     MAX_IMAGE_SIDE,
@@ -235,3 +236,18 @@ def test_pictures_are_typical_of_their_domain_and_far_from_each_other() -> None:
     apart = np.linalg.norm(places[chosen][:, None] - places[chosen], axis=2)[~np.eye(SHOWN, dtype=bool)]
     assert apart.min() > 2
     assert sorted(choose_spots(places[:3], typical[:3])) == [0, 1, 2]
+
+
+def test_it_is_said_what_markers_allow_for_and_when_nothing_was_tested():
+    result = {"markers": {"1": []}, "corrected_for": ["library", "section"], "found_anew": True}
+    assert "allows for the library of each spot and the level of each section" in marker_note(result)
+    assert "found in the same counts, so that genes have no p-value" in marker_note(result | {"found_anew": False})
+    assert marker_note({}) == ""
+
+
+def test_genes_that_were_not_tested_have_an_empty_p_in_the_table():
+    row = {"gene": "A", "log2_fold_change": 1.0, "log2_fold_change_low": 0.6, "log2_fold_change_high": 1.4}
+    row |= {"log2_fold_change_next": 0.9, "share": 0.5, "share_elsewhere": 0.1, "p_adjusted": None, "specific": True}
+    packed = marker_table({"markers": {"1": [row]}}, 1)
+    columns = {column["title"]: column["cells"] for column in json.loads(gzip.decompress(base64.b64decode(packed)))}
+    assert columns["Adjusted p"] == [None]

@@ -1,11 +1,12 @@
 process MARKERS {
     tag "${meta.id}"
-    label 'process_single'
-    container 'mmsrl/mmsrl:0.1.0-cpu'
+    label 'process_medium'
+    container 'mmsrl/mmsrl:0.1.0-cuda'
 
     input:
-    // of every section of the unit: <sample>.qc.h5ad; of the unit: <unit>.domains.csv
-    tuple val(meta), path(counts), path(domains)
+    // of every section of the unit: <sample>.qc.h5ad, <sample>.features.h5ad; of the unit: <unit>.domains.csv,
+    // <unit>.train.json, <unit>.domains.json
+    tuple val(meta), path(counts), path(features), path(domains), path(trained), path(read_out)
     path gene_sets // GMT, or []
     val code // fingerprint of the stage's code; it only has to be part of the task's hash
 
@@ -19,13 +20,15 @@ process MARKERS {
 
     script:
     def args = task.ext.args ?: ''
-    def sections = [counts].flatten().collect { file -> "--counts ${file}" }
+    def sections = [counts: counts, features: features]
+        .collectMany { option, files -> [files].flatten().collect { file -> "--${option} ${file}" } }
+    def found = "--domains ${domains} --trained ${trained} --read-out ${read_out}"
     def sets = gene_sets ? "--gene-sets ${gene_sets}" : ''
     """
     export OMP_NUM_THREADS=${task.cpus} NUMBA_NUM_THREADS=${task.cpus}
-    mmsrl-markers --id ${meta.id} ${sections.join(' ')} --domains ${domains} ${sets} ${args}
+    mmsrl-markers --id ${meta.id} ${sections.join(' ')} ${found} ${sets} --threads ${task.cpus} ${args}
 
-    mmsrl-versions --process "${task.process}" anndata scikit-learn scipy > versions.yml
+    mmsrl-versions --process "${task.process}" anndata scikit-learn scipy torch > versions.yml
     """
 
     stub:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -14,29 +13,20 @@ from numpy.typing import NDArray
 from scipy.stats import false_discovery_control
 
 from mmsrl import _keys
-from mmsrl._sections import graph_places, in_pitches, sample_names, section_index, stacked_counts, stacked_domains
+from mmsrl._errors import InputError
+from mmsrl._sections import in_pitches, sample_names, section_index, stacked_counts, stacked_domains
 from mmsrl._thinning import split_counts
-from mmsrl.expression import MIN_SPOTS as SEEN_SPOTS
-from mmsrl.expression import log_normalised, variable_genes
+from mmsrl.domains.api import domains
+from mmsrl.domains.average import matching
+from mmsrl.domains.readouts import one_hot
 from mmsrl.markers.expression import by_domain
+from mmsrl.markers.folds import fold_changes
 from mmsrl.markers.gene_sets import over_represented
-from mmsrl.markers.heldout import domains_of, recovered
-from mmsrl.markers.lattice import adjacency, contacts, morans_i
-from mmsrl.markers.ranks import rank_sums
-from mmsrl.train.presets import Default
-
-FDR = 0.05
-LEAST_FOLD = 0.5
-"""log2 fold change over all other domains from which a significant gene is a marker."""
-
-SPECIFIC_FOLD = 0.5
-"""log2 fold change over the next domain from which a marker is specific to its domain."""
-
-MIN_SPOTS = 10
-"""Genes seen in fewer spots of the tested half are not tested."""
-
-TESTED_SPOTS = 10_000
-"""Spots that genes are tested on, at most: ranks of more would add time and no information that matters."""
+from mmsrl.markers.lattice import adjacency, contacts
+from mmsrl.markers.offset import enrichment, sums
+from mmsrl.markers.spatial import morans_i
+from mmsrl.markers.table import COLUMNS, FDR, Found, gene_table
+from mmsrl.train.api import as_anndata, train
 
 RECOVERED = 1 / 3
 """Jaccard index below which a domain is not found again in half of the counts, and its genes cannot be tested."""
@@ -49,9 +39,7 @@ class Markers(NamedTuple):
     """What tells the domains of a unit apart."""
 
     genes: pd.DataFrame
-    """A row a domain and gene: ``domain``, ``gene``, ``score``, ``p_value``, ``p_adjusted``, ``log2_fold_change``,
-    ``log2_fold_change_next``, ``rate`` (per 10,000), ``share``, ``share_elsewhere``, ``samples_up``, ``marker``,
-    ``specific``."""
+    """A row a domain and gene, in the columns of :data:`mmsrl.markers.table.COLUMNS`."""
     spatial: pd.DataFrame
     """A row a sample and gene: ``sample``, ``gene``, ``morans_i``, ``p_value``, ``p_adjusted``."""
     neighbours: pd.DataFrame
@@ -66,25 +54,38 @@ def markers(
     data: ad.AnnData | Sequence[ad.AnnData],
     *,
     gene_sets: Mapping[str, Sequence[str]] | None = None,
-    batch_correction: bool = True,
+    preset: str = "default",
+    readout: str = "gmm",
     seed: int = 0,
+    domain_seed: int | None = None,
+    threads: int = 1,
+    **training: Any,
 ) -> Markers:
     """Find the genes of each domain, genes that follow the tissue, gene sets, and which domains adjoin.
 
     Domains were found from the same counts, and a test that ignores this calls genes significant between groups of pure
-    noise. So counts are split: domains are found anew in one half of the molecules, and genes are tested (Wilcoxon rank
-    sum, each domain against all others) in the other half.
+    noise. So counts are split: domains are found anew in one half of the molecules, as they were in all, and genes are
+    tested in the other half (each domain against all others, within sections, with the library as offset; see
+    :mod:`mmsrl.markers.offset`). Domains of a published preset, whose training takes hours, are not found anew: their
+    genes have fold changes with intervals, and no p-values.
 
     Parameters
     ----------
     data
-        Sections of one unit: raw counts in ``X``, ``obs['domain']``, ``obsm['spatial']``; in memory.
+        Sections of one unit: raw counts in ``X``, ``obs['domain']``, ``obsm['spatial']``, image features as
+        :func:`mmsrl.train.api.train` takes them; in memory.
     gene_sets
         Genes by name of the set.
-    batch_correction
-        As in the training that the domains are of.
+    preset, readout
+        That the domains were found with.
     seed
-        Of the split and the permutations.
+        Of the training that the domains are of, the split and the permutations.
+    domain_seed
+        Of the read-out; that of the training if not given.
+    threads
+        Read-outs that run at once.
+    training
+        Further arguments of the training that the domains are of.
 
     Raises
     ------
@@ -96,17 +97,18 @@ def markers(
     counts, genes = stacked_counts(sections)
     domain, names = stacked_domains(sections)
     section = section_index(sections)
-    places = [graph_places(adata) for adata in sections]
-    facts: dict[str, Any] = {"n_genes": len(genes), "domains": names}
-    table = pd.DataFrame(columns=_COLUMNS)
+    facts: dict[str, Any] = {"n_genes": len(genes), "domains": names, "corrected_for": _corrected_for(sections)}
+    places = [in_pitches(adata) for adata in sections]
+    table = pd.DataFrame(columns=COLUMNS)
     if len(names) > 1:
-        tested = _test(counts, places, section, domain, names, genes, batch_correction, seed, facts, messages)
-        table = _describe(tested, counts, section, domain, names, genes)
+        own = training | {"preset": preset, "seed": seed}
+        read = {"readout": readout, "seed": seed if domain_seed is None else domain_seed, "threads": threads}
+        table = _domain_genes(sections, counts, section, domain, names, genes, own, read, facts, messages)
     else:
         messages.append({"level": "info", "text": "there is one domain only: it has no markers"})
     spatial, neighbours = [], []
     for i, (name, adata) in enumerate(zip(sample_names(sections), sections, strict=True)):
-        graph = _graph(adata)
+        graph = _graph(adata, places[i])
         spatial.append(_spatial_genes(adata, graph).assign(sample=name))
         neighbours.append(_neighbours(domain[section == i], names, graph, seed).assign(sample=name))
     result = Markers(
@@ -121,135 +123,113 @@ def markers(
     return result
 
 
-_COLUMNS = [
-    "domain",
-    "gene",
-    "score",
-    "p_value",
-    "p_adjusted",
-    "log2_fold_change",
-    "log2_fold_change_next",
-    "rate",
-    "share",
-    "share_elsewhere",
-    "samples_up",
-    "marker",
-    "specific",
-]
+def _corrected_for(sections: Sequence[ad.AnnData]) -> list[str]:
+    return ["library", "section"] if len(sections) > 1 else ["library"]
 
 
-def _test(
+def _domain_genes(
+    sections: Sequence[ad.AnnData],
     counts: sp.csr_matrix,
-    places: Sequence[NDArray[np.float64]],
     section: NDArray[np.int64],
     domain: NDArray[np.int64],
     names: list[str],
     genes: list[str],
-    batch_correction: bool,
-    seed: int,
+    training: Mapping[str, Any],
+    reading: Mapping[str, Any],
     facts: dict[str, Any],
     messages: list[dict[str, str]],
 ) -> pd.DataFrame:
-    """Return ``domain``, ``gene``, ``score``, ``p_value``, ``p_adjusted`` from counts that the domains did not see."""
-    one, other = split_counts(counts, (0.5, 0.5), seed)
-    variable = _variable(one, section)
-    found = domains_of(one, variable, places, section, domain, len(names), seed, batch_correction=batch_correction)
-    shares = recovered(domain, found, len(names))
-    facts["recovered"] = dict(zip(names, shares, strict=True))
-    poor = [name for name, share in facts["recovered"].items() if share < RECOVERED]
-    if poor:
-        text = f"half of the counts do not show domain {', '.join(poor)} at the same spots: its genes are not tested"
-        messages.append({"level": "warning", "text": text})
-    rows = _test_spots(found, len(names), seed)
-    if len(rows) < len(found):
-        text = f"genes are tested on {len(rows):,} of {len(found):,} spots, drawn from every domain in proportion"
-        messages.append({"level": "info", "text": text})
-    half = sp.csr_matrix(other[rows])
-    seen = np.flatnonzero(np.bincount(half.indices, minlength=len(genes)) >= MIN_SPOTS)
-    facts["n_genes_tested"], facts["n_spots_tested"] = len(seen), len(rows)
-    library = np.maximum(np.asarray(half.sum(axis=1)).ravel(), 1.0)
-    score, p = rank_sums(sp.diags(1.0 / library) @ half[:, seen], found[rows], len(names))
-    domain_at, gene_at = (index.ravel() for index in np.indices(score.shape))
-    table = pd.DataFrame(
-        {
-            "domain": np.asarray(names)[domain_at],
-            "gene": np.asarray(genes)[seen[gene_at]],
-            "score": score.ravel(),
-            "p_value": p.ravel(),
-            "p_adjusted": false_discovery_control(p, axis=1).ravel(),
-        }
-    )
-    table.loc[table["domain"].isin(poor), ["score", "p_value", "p_adjusted"]] = np.nan
+    """Return the table of genes by domain, tested in counts that the domains did not see where that can be done."""
+
+    def found_in(part: sp.csr_matrix, groups: NDArray[np.int64]) -> Found:
+        library = np.asarray(part.sum(axis=1), dtype=np.float64).ravel()
+        added = sums(part, library, section, groups, len(names))
+        return Found(enrichment(added), fold_changes(added, len(genes)))
+
+    one, other = split_counts(counts, (0.5, 0.5), training["seed"])
+    found = _found_again(sections, one, genes, domain, len(names), training, reading, messages)
+    again = np.zeros(len(names), dtype=bool)
+    tested = None
+    facts["found_anew"], facts["recovered"] = found is not None, {}
+    if found is not None:
+        facts["recovered"] = dict(zip(names, recovered(domain, found, len(names)), strict=True))
+        again[:] = [share >= RECOVERED for share in facts["recovered"].values()]
+        tested = found_in(other, found)
+        if not again.all():
+            poor = ", ".join(np.asarray(names)[~again])
+            text = f"half of the counts do not show domain {poor} at the same spots: its genes are not tested"
+            messages.append({"level": "warning", "text": text})
+    table = gene_table(tested, found_in(counts, domain), again, by_domain(counts, domain, len(names)), names, genes)
+    facts["n_genes_tested"] = table["gene"][table["p_value"].notna()].nunique()
     return table
 
 
-def _variable(counts: sp.csr_matrix, section: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the columns of the highly variable genes, as training takes them; all that are seen where no trend is."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that parts of counts are no whole counts, which they are
-        try:
-            return variable_genes(counts, Default().n_top_genes, section).columns
-        except ValueError:  # too few distinct means for a trend
-            return np.flatnonzero(counts.getnnz(axis=0) >= SEEN_SPOTS)
-
-
-def _test_spots(domain: NDArray[np.int64], n_domains: int, seed: int) -> NDArray[np.int64]:
-    """Return the spots that genes are tested on, ascending: of each domain the same share."""
-    share = min(1.0, TESTED_SPOTS / len(domain))
-    generator = np.random.default_rng(seed)
-    drawn = []
-    for k in range(n_domains):
-        own = np.flatnonzero(domain == k)
-        drawn.append(generator.choice(own, min(len(own), int(np.ceil(share * len(own)))), replace=False))
-    return np.sort(np.concatenate(drawn))
-
-
-def _describe(
-    tested: pd.DataFrame,
+def _found_again(
+    sections: Sequence[ad.AnnData],
     counts: sp.csr_matrix,
-    section: NDArray[np.int64],
-    domain: NDArray[np.int64],
-    names: list[str],
     genes: list[str],
-) -> pd.DataFrame:
-    """Add how much of each gene there is in the domain and elsewhere, from all counts."""
-    found = by_domain(counts, domain, len(names))
-    k = pd.Index(names).get_indexer(pd.Index(tested["domain"].astype(str)))
-    g = pd.Index(genes).get_indexer(pd.Index(tested["gene"]))
-    up = np.zeros((len(names), len(genes)), dtype=np.int64)
-    for s in range(section[-1] + 1):
-        here = section == s
-        there = np.bincount(domain[here], minlength=len(names))[:, None] > 0
-        if there.sum() == 1:
-            continue  # nothing else in the section to be higher than
-        up += there & (by_domain(counts[here], domain[here], len(names)).fold > 0)
-    table = tested.assign(
-        log2_fold_change=found.fold[k, g],
-        log2_fold_change_next=found.fold_next[k, g],
-        rate=found.rate[k, g],
-        share=found.share[k, g],
-        share_elsewhere=found.share_elsewhere[k, g],
-        samples_up=up[k, g],
-    )
-    table["marker"] = (table["p_adjusted"] < FDR) & (table["score"] > 0) & (table["log2_fold_change"] >= LEAST_FOLD)
-    table["specific"] = table["marker"] & (table["log2_fold_change_next"] >= SPECIFIC_FOLD)
-    order = np.lexsort((table["gene"], -table["score"].fillna(table["log2_fold_change"]), k))
-    return table.iloc[order][_COLUMNS].reset_index(drop=True)
+    reference: NDArray[np.int64],
+    n_domains: int,
+    training: Mapping[str, Any],
+    reading: Mapping[str, Any],
+    messages: list[dict[str, str]],
+) -> NDArray[np.int64] | None:
+    """Find domains in a part of the counts, (N, G), as they were found in all.
+
+    Returns
+    -------
+    (N,) from 0 to K - 1, numbered so that most spots agree with ``reference``; ``None``, and a message, where the
+    preset is a published one or there are too few molecules.
+    """
+    preset = training["preset"]
+    if preset != "default":
+        text = (
+            f"these domains were found in the same counts, and preset {preset} takes hours to train anew: no p-values; "
+            "markers are the genes whose interval of the fold change says so"
+        )
+        messages.append({"level": "warning", "text": text})
+        return None
+    parts, first = [], 0
+    for adata in sections:
+        own = counts[first : first + adata.n_obs]
+        var = pd.DataFrame(index=pd.Index(genes))
+        parts.append(ad.AnnData(own, obs=adata.obs, var=var, obsm=dict(adata.obsm), uns=dict(adata.uns)))
+        first += adata.n_obs
+    fixed = {"device": "cpu", "show_progress": False}
+    try:
+        trained = train(parts, **(dict(training) | fixed))
+        found = domains(as_anndata(trained), n_domains, **reading)
+    except InputError as error:
+        text = f"half of the counts are too few to find the domains anew ({error}): no gene is tested"
+        messages.append({"level": "warning", "text": text})
+        return None
+    member = one_hot(found.table[_keys.DOMAIN].astype(int).to_numpy() - 1, n_domains)
+    number = np.empty(n_domains, dtype=np.int64)
+    number[matching(one_hot(reference, n_domains), member)] = np.arange(n_domains)
+    return np.asarray(number[member.argmax(axis=1)])
 
 
-def _graph(adata: ad.AnnData) -> sp.csr_matrix:
+def recovered(reference: NDArray[np.int64], found: NDArray[np.int64], n_domains: int) -> list[float]:
+    """Return how much of each domain is found again: spots in both over spots in either (Jaccard index)."""
+    shares = []
+    for k in range(n_domains):
+        one, other = reference == k, found == k
+        shares.append(float((one & other).sum() / max((one | other).sum(), 1)))
+    return shares
+
+
+def _graph(adata: ad.AnnData, places: NDArray[np.float64]) -> sp.csr_matrix:
     lattice = adata.uns.get(_keys.UNS, {}).get(_keys.LATTICE, "none") != "none"
-    return adjacency(in_pitches(adata), lattice=lattice)
+    return adjacency(places, lattice=lattice)
 
 
 def _spatial_genes(adata: ad.AnnData, graph: sp.csr_matrix) -> pd.DataFrame:
-    """Return Moran's I of the logarithm of every gene seen in enough spots, the highest first."""
+    """Return Moran's I of every gene with enough molecules to be tested, the highest first."""
     counts = sp.csr_matrix(adata.X)
-    seen = np.flatnonzero(counts.getnnz(axis=0) >= MIN_SPOTS)
-    library = np.asarray(counts.sum(axis=1), dtype=np.float64).ravel()
-    index, p = morans_i(log_normalised(sp.csr_matrix(counts[:, seen]), library), graph)
-    told = np.isfinite(index)
-    table = pd.DataFrame({"gene": adata.var_names[seen[told]], "morans_i": index[told], "p_value": p[told]})
+    found = morans_i(counts, np.asarray(counts.sum(axis=1), dtype=np.float64).ravel(), graph)
+    told = np.isfinite(found.p_value)
+    values = {"gene": adata.var_names[told], "morans_i": found.i[told], "p_value": found.p_value[told]}
+    table = pd.DataFrame(values)
     table["p_adjusted"] = false_discovery_control(table["p_value"]) if len(table) else []
     return table.sort_values(["morans_i", "gene"], ascending=[False, True], ignore_index=True)
 
@@ -286,8 +266,8 @@ def _first(marked: pd.DataFrame) -> pd.DataFrame:
 def _summarised(found: Markers) -> dict[str, Any]:
     """Return what the report shows: numbers, and the first genes of each domain and section."""
     genes = found.genes
-    columns = ["gene", "log2_fold_change", "log2_fold_change_next", "share", "share_elsewhere", "p_adjusted"]
-    columns += ["samples_up", "specific"]
+    columns = ["gene", "log2_fold_change", "log2_fold_change_low", "log2_fold_change_high", "log2_fold_change_next"]
+    columns += ["share", "share_elsewhere", "p_adjusted", "samples_up", "specific"]
     marked = genes[genes["marker"].astype(bool)]
     return {
         "n_markers": {name: int((marked["domain"] == name).sum()) for name in found.facts["domains"]},

@@ -7,36 +7,51 @@ from pathlib import Path
 
 import click
 
-from mmsrl._click import INPUT_FILE, log_messages, output_dir_option, parameter_option, stage_command
+from mmsrl._click import INPUT_FILE, log_messages, output_dir_option, stage_command
 
 
 @stage_command("markers")
 @click.option("--id", "id", required=True, help="Id of the unit; names the outputs.")
 @click.option("--counts", type=INPUT_FILE, multiple=True, required=True, help="<sample>.qc.h5ad; once a sample.")
+@click.option("--features", type=INPUT_FILE, multiple=True, help="<sample>.features.h5ad; once a sample.")
 @click.option("--domains", type=INPUT_FILE, required=True, help="<unit>.domains.csv.")
+@click.option("--trained", type=INPUT_FILE, required=True, help="<unit>.train.json: with what domains are found anew.")
+@click.option("--read-out", type=INPUT_FILE, required=True, help="<unit>.domains.json, likewise.")
 @click.option("--gene-sets", type=INPUT_FILE, help="Gene sets in GMT format to compare the markers with.")
-@parameter_option("batch_correction")
-@parameter_option("seed")
+@click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="Members read out at once.")
 @output_dir_option("the tables and <unit>.markers.json")
 def main(
     id: str,
     counts: tuple[Path, ...],
+    features: tuple[Path, ...],
     domains: Path,
+    trained: Path,
+    read_out: Path,
     gene_sets: Path | None,
-    batch_correction: bool,
-    seed: int,
+    threads: int,
     output_dir: Path,
 ) -> None:
     """Find the genes of each domain, genes that follow the tissue, gene sets, and which domains adjoin."""
     from mmsrl._errors import InputError
-    from mmsrl._files import write_summary, write_text
+    from mmsrl._files import read_summary, write_summary, write_text
     from mmsrl._gene_sets import read_gmt
-    from mmsrl._sections import read_unit
+    from mmsrl._sections import add_domains
     from mmsrl.markers.api import markers
+    from mmsrl.train.files import read_sections
 
     sets = read_gmt(gene_sets) if gene_sets else None
+    training, reading = (read_summary(path)["parameters"] for path in (trained, read_out))
+    sections = read_sections(counts, features)
+    add_domains(sections, domains)
     try:
-        found = markers(read_unit(counts, domains), gene_sets=sets, batch_correction=batch_correction, seed=seed)
+        found = markers(
+            sections,
+            gene_sets=sets,
+            readout=reading["readout"],
+            domain_seed=reading["seed"],
+            threads=threads,
+            **training,
+        )
     except InputError as error:
         raise InputError(f"unit {id}: {error}") from error
     log = logging.getLogger(__name__)
@@ -52,11 +67,7 @@ def main(
         output_dir / f"{id}.markers.json",
         stage="markers",
         id=id,
-        parameters={
-            "gene_sets": gene_sets.name if gene_sets else None,
-            "batch_correction": batch_correction,
-            "seed": seed,
-        },
+        parameters={"gene_sets": gene_sets.name if gene_sets else None, "seed": training["seed"]},
         result=found.facts,
         messages=found.messages,
     )

@@ -17,7 +17,7 @@ COLUMNS = ["gene_set", "n_set", "n_markers", "n_both", "expected", "p_value", "p
 def over_represented(
     markers: Collection[str], tested: Collection[str], sets: Mapping[str, Collection[str]]
 ) -> pd.DataFrame:
-    """Test each set for holding more of the markers than chance would put there (hypergeometric test).
+    """Test each set for holding more of the markers than chance would put there (hypergeometric test, mid-p).
 
     Parameters
     ----------
@@ -41,10 +41,15 @@ def over_represented(
         if not SMALLEST <= len(own) <= LARGEST:
             continue
         both = sorted(background[gene] for gene in own & chosen)
-        p = float(hypergeom.sf(len(both) - 1, len(background), len(own), len(chosen)))
+        p = _mid_p(len(both), len(background), len(own), len(chosen))
         expected = len(own) * len(chosen) / len(background)
         rows.append((name, len(own), len(chosen), len(both), expected, p, np.nan, ",".join(both)))
     table = pd.DataFrame(rows, columns=COLUMNS)
     if len(table):
         table["p_adjusted"] = false_discovery_control(table["p_value"])
     return table.sort_values(["p_value", "gene_set"], ignore_index=True)
+
+
+def _mid_p(both: int, background: int, own: int, chosen: int) -> float:
+    """Return the chance of more in both, and half of that of as many: of so few values the whole says too little."""
+    return float(hypergeom.sf(both, background, own, chosen) + hypergeom.pmf(both, background, own, chosen) / 2)

@@ -1,4 +1,4 @@
-"""What adjoins on the tissue: the graph of neighbours, genes that follow it, and domains that meet. Linear in spots."""
+"""What adjoins on the tissue: the graph of neighbours, and domains that meet. Linear in spots."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
-from scipy.stats import norm
 
 from mmsrl.geometry import FIRST_SHELL
 
@@ -54,42 +53,6 @@ def adjacency(points: Float, *, lattice: bool) -> sp.csr_matrix:
     both.eliminate_zeros()
     both.data[:] = 1.0
     return both
-
-
-def morans_i(values: sp.csr_matrix, graph: sp.csr_matrix) -> tuple[Float, Float]:
-    """Return Moran's I of every gene and its one-sided p-value (more alike than chance), each (G,).
-
-    The p-value is the normal approximation under normality (Cliff and Ord 1981), whose variance depends on the graph
-    alone; rows of the graph are made to sum to 1 first. Both are NaN for genes that are the same everywhere.
-
-    Parameters
-    ----------
-    values
-        (n, G).
-    graph
-        (n, n), symmetric, no diagonal.
-    """
-    degree = np.asarray(graph.sum(axis=1)).ravel()
-    weights = sp.csr_matrix(sp.diags(1.0 / np.maximum(degree, 1.0)) @ graph)
-    n, total = len(degree), float(weights.sum())
-    if total == 0:
-        return np.full(values.shape[1], np.nan), np.full(values.shape[1], np.nan)
-    x = sp.csr_matrix(values, dtype=np.float64)
-    mean = np.asarray(x.mean(axis=0)).ravel()
-    columns = np.asarray(weights.sum(axis=0)).ravel()
-    rows = np.asarray(weights.sum(axis=1)).ravel()
-    # (x - m)ᵀ W (x - m), multiplied out, so that x stays sparse.
-    product = np.asarray(x.multiply(weights @ x).sum(axis=0)).ravel()
-    product += mean**2 * total - mean * (x.T @ rows + x.T @ columns)
-    variance = np.asarray(x.multiply(x).sum(axis=0)).ravel() - n * mean**2
-    flat = variance <= 1e-12 * np.maximum(n * mean**2, 1e-300)
-    index = np.divide(n / total * product, variance, out=np.full_like(mean, np.nan), where=~flat)
-    both_ways = weights + weights.T
-    s1 = float(both_ways.multiply(both_ways).sum()) / 2
-    s2 = float(((rows + columns) ** 2).sum())
-    expected = -1.0 / (n - 1)
-    spread = (n**2 * s1 - n * s2 + 3 * total**2) / ((n**2 - 1) * total**2) - expected**2
-    return index, norm.sf((index - expected) / np.sqrt(spread))
 
 
 def contacts(domain: NDArray[np.int64], graph: sp.csr_matrix, n_domains: int, seed: int) -> Contacts:

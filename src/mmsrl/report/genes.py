@@ -76,6 +76,29 @@ def marker_rows(result: Mapping[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
+def marker_note(result: Mapping[str, Any]) -> str:
+    """Say how markers were found, what was corrected for, and what makes a gene one; empty where there are none."""
+    if not result.get("markers"):
+        return ""
+    allowed = {"library": "the library of each spot", "section": "the level of each section"}
+    corrected = " and ".join(allowed[name] for name in result.get("corrected_for", []))
+    specific = (
+        "A specific marker also has 1.4 times as many as the domain that has most after it; these are named first."
+    )
+    if not result.get("found_anew"):
+        return (
+            "These domains were found in the same counts, so that genes have no p-value. A marker has, allowing for "
+            f"{corrected}, 1.4 times as many molecules as elsewhere (log2 of 0.5) by the lower end of its 95 % "
+            f"interval, which does not allow for how domains were found. {specific}"
+        )
+    return (
+        "Domains were found anew in half of the molecules, as in all of them, and genes tested in the other half. "
+        "“Found again” is how far the two agree (1: the same spots); below a third the domain is not tested. The test "
+        f"allows for {corrected}. A marker has 1.4 times as many molecules as elsewhere or more (log2 of 0.5), and an "
+        f"adjusted p below 0.05. {specific}"
+    )
+
+
 def spatial_genes(result: Mapping[str, Any], sample: str) -> str:
     """Return the genes of a sample that follow the tissue most, with Moran's I."""
     rows = result.get("spatial", {}).get(sample, [])

@@ -79,7 +79,7 @@ def paragraphs(summaries: Sequence[Mapping[str, Any]]) -> list[Paragraph]:
         _features(by_stage["features"]) if "features" in by_stage else None,
         _train(asked("train", "preset"), said, by_stage["train"]) if "train" in by_stage else None,
         _domains(asked("domains", "readout"), by_stage["domains"]) if "domains" in by_stage else None,
-        _MARKERS if "markers" in by_stage else None,
+        _markers(by_stage["markers"]) if "markers" in by_stage else None,
         _trajectory(by_stage["trajectory"]) if "trajectory" in by_stage else None,
         _ENHANCEMENT if "enhance" in by_stage else None,
         _evaluate() if "evaluate" in by_stage else None,
@@ -93,13 +93,6 @@ def paragraphs(summaries: Sequence[Mapping[str, Any]]) -> list[Paragraph]:
     return [step for step in steps if step is not None]
 
 
-_MARKERS = Paragraph(
-    "Markers",
-    "Molecules were divided at random into halves; domains were found anew in one half, and genes tested between them "
-    "in the other (Wilcoxon rank sum against all other spots, Benjamini-Hochberg). Genes that follow the tissue were "
-    "found by Moran's I over adjoining spots.",
-    ("count splitting",),
-)
 _ENHANCEMENT = Paragraph(
     "De-noised expression",
     "Expression of each gene is a mixture of a linear prediction from the embedding, counts of the neighbourhood, the "
@@ -208,6 +201,24 @@ def _domains(readouts: Sequence[str], summaries: Sequence[Mapping[str, Any]]) ->
             "matching domains were paired and their probabilities averaged."
         )
     return Paragraph("Spatial domains", text, cites)
+
+
+def _markers(summaries: Sequence[Mapping[str, Any]]) -> Paragraph:
+    anew = [bool(summary["result"].get("found_anew")) for summary in summaries]
+    test = (
+        "Molecules were divided at random into halves; domains were found anew in one half, by the same training and "
+        "read-out, and genes tested between them in the other: molecules in the domain against those that its share "
+        "of the library lets expect, within sections (one-sided score test of a negative binomial model, Pearson III "
+        "distribution with its first three moments; Benjamini-Hochberg). "
+    )
+    untested = "Domains of published models were not found anew, and their genes not tested. "
+    text = (
+        f"{test if any(anew) else ''}{'' if all(anew) else untested}Fold changes are ratios of molecules per molecule "
+        "of the library, pooled over sections as by Mantel and Haenszel, with 95 % intervals for negative binomial "
+        "counts. Genes that follow the tissue were found by Moran's I over adjoining spots of observed less expected "
+        "molecules, with the moments that it has under the same model."
+    )
+    return Paragraph("Markers", text, ("count splitting",) if any(anew) else ())
 
 
 def _trajectory(summaries: Sequence[Mapping[str, Any]]) -> Paragraph:

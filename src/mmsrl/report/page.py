@@ -21,6 +21,7 @@ from mmsrl.report.genes import (
     ESTIMATES,
     enhancement_facts,
     gene_words,
+    marker_note,
     marker_rows,
     spatial_genes,
     trajectory_facts,
@@ -117,6 +118,7 @@ def unit_content(
             f"{key}-choice", charts.choice_curve(*points, chosen["n_domains"]) if points else None, CHART
         ),
         "markers": marker_rows(markers),
+        "marker_note": marker_note(markers),
         "marker_table": store.table(f"{key}-markers", marker_table(markers, len(samples))),
         "gene_set_table": store.table(f"{key}-gene-sets", gene_set_table(markers)),
         "trajectory": facts,

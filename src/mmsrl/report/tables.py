@@ -29,6 +29,8 @@ MARKER_COLUMNS = (
     Column("domain", "Domain", "domain", choose=True),
     Column("gene", "Gene", "gene"),
     Column("log2_fold_change", "log2 fold change", "fold"),
+    Column("log2_fold_change_low", "at least", "fold"),
+    Column("log2_fold_change_high", "at most", "fold"),
     Column("log2_fold_change_next", "over the next domain", "fold"),
     Column("share", "Spots with it", "share"),
     Column("share_elsewhere", "elsewhere", "share"),
@@ -87,7 +89,8 @@ def marker_table(result: Mapping[str, Any], n_samples: int) -> str | None:
     """
     rows = [{"domain": domain, **row} for domain, rows in result.get("markers", {}).items() for row in rows]
     columns = tuple(column for column in MARKER_COLUMNS if n_samples > 1 or column.name != "samples_up")
-    return table_payload(pd.DataFrame(rows), columns) if rows else None
+    # Genes of domains that could not be tested have no p-value: missing, not a word.
+    return table_payload(pd.DataFrame(rows).astype({"p_adjusted": float}), columns) if rows else None
 
 
 def gene_set_table(result: Mapping[str, Any]) -> str | None:

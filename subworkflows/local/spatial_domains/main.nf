@@ -109,7 +109,8 @@ workflow SPATIAL_DOMAINS {
     DOMAINS(ensembles.join(n_domains), code.map { c -> c.domains ?: '' })
 
     tissue = units.map { unit, members -> [unit, members.collect { member -> member.counts }] }
-    MARKERS(tissue.join(DOMAINS.out.csv), gene_sets, code.map { c -> c.markers ?: '' })
+    configured = DOMAINS.out.csv.join(firstOf(TRAIN.out.summary)).join(DOMAINS.out.summary)
+    MARKERS(sources.join(configured), gene_sets, code.map { c -> c.markers ?: '' })
 
     TRAJECTORY(tissue.join(embeddings).join(DOMAINS.out.csv), code.map { c -> c.trajectory ?: '' })
 

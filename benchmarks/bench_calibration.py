@@ -1,0 +1,289 @@
+"""Are the p-values of the pipeline what they say? Sections without anything to find, and what every test makes of them.
+
+For each null and test: the share of p-values below .05 and .001, as a multiple of that (1 is right), with the 95 %
+binomial interval, beside what is in common use (scanpy's Wilcoxon test, squidpy's Moran's I). Then the power on
+planted effects at flat depth, where all are valid. ``--quick`` draws few genes. A test is one function of TESTS.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+import scanpy as sc
+import scipy.sparse as sp
+from scipy.stats import beta
+
+import mmsrl.tl
+from mmsrl._sections import in_pitches
+from mmsrl.expression import log_normalised
+from mmsrl.ingest.api import read_spaceranger
+from mmsrl.markers.api import markers
+from mmsrl.markers.gene_sets import over_represented
+from mmsrl.markers.lattice import adjacency
+from mmsrl.markers.offset import enrichment, sums
+from mmsrl.markers.spatial import morans_i
+from mmsrl.residuals import residual_components, robust
+from mmsrl.train.bandwidth import structure_p
+from mmsrl.trajectory.trends import trends
+
+SIDE = 40
+COMPARED = 3_000
+"""Genes that the tests in common use are run on: they are slower."""
+
+
+class Kind(NamedTuple):
+    """What a null has."""
+
+    gradient: float = 1.0
+    """Depth at the right edge over that at the left."""
+    dispersion: float = 0.0
+    rates: tuple[float, float] = (0.003, 1.0)
+    """Molecules of a gene at a spot, from the rarest gene to the commonest."""
+    genes: int | None = None
+    """A panel of so many, which are all there is of the library."""
+    sections: int = 1
+    cells: bool = False
+    """Irregular places instead of a lattice."""
+    slope: float = 0.0
+    """Deviation over genes of the power of the depth that their counts grow with, around 1: nothing tests allow for."""
+
+
+NULLS = {
+    "flat": Kind(),
+    "depth 4x": Kind(gradient=4.0),
+    "depth 16x": Kind(gradient=16.0),
+    "sections 80/20, 20/80": Kind(sections=2),
+    "few molecules": Kind(rates=(0.003, 0.03)),
+    "few molecules, 16x": Kind(gradient=16.0, rates=(0.003, 0.03)),
+    "155 genes, 16x": Kind(gradient=16.0, rates=(0.01, 3.0), genes=155),
+    "irregular cells": Kind(cells=True),
+    "overdispersed .5": Kind(dispersion=0.5, rates=(0.003, 10.0)),
+    "overdispersed 2, 16x": Kind(gradient=16.0, dispersion=2.0, rates=(0.003, 10.0)),
+    "not in proportion, 16x": Kind(gradient=16.0, slope=0.1),
+}
+
+
+class Draw(NamedTuple):
+    """A unit without structure, and domains that nothing but the place decides."""
+
+    counts: sp.csr_matrix
+    library: Any
+    places: list[Any]
+    section: Any
+    domain: Any
+    cells: bool
+
+
+def draw(kind: Kind, genes: int, seed: int, fold: Any = None) -> Draw:
+    """Draw counts of ``genes`` genes; ``fold``, (genes,): by how much each differs in the second domain."""
+    random = np.random.default_rng(seed)
+    y, x = np.mgrid[:SIDE, :SIDE]
+    lattice = np.column_stack([x.ravel(), y.ravel()]).astype(float)
+    places = [random.uniform(0, SIDE, lattice.shape) if kind.cells else lattice for _ in range(kind.sections)]
+    section = np.repeat(np.arange(kind.sections), SIDE**2)
+    across = np.concatenate(places)[:, 0] / SIDE
+    if kind.sections > 1:
+        domain = (across >= np.array([0.8, 0.2])[section]).astype(int)
+    else:
+        domain = np.searchsorted([0.1, 0.5], across, side="right")
+    depth = kind.gradient ** (across - 0.5) * random.lognormal(0.0, 0.3, len(across))
+    rate = np.exp(random.uniform(*np.log(kind.rates), genes))
+    effect = np.exp(random.normal(0.0, 0.7, (kind.sections, genes)) * (kind.sections > 1))
+    slope = random.normal(1.0, kind.slope, genes)
+    blocks = []
+    for block in np.array_split(np.arange(genes), max(genes // 1000, 1)):
+        mean = depth[:, None] ** slope[block] * rate[block] * effect[section][:, block]
+        if fold is not None:
+            mean = np.where(domain[:, None] == 1, mean * fold[block], mean)
+        if kind.dispersion:
+            mean = mean * random.gamma(1.0 / kind.dispersion, kind.dispersion, mean.shape)
+        blocks.append(sp.csr_matrix(random.poisson(mean).astype(np.float32)))
+    counts = sp.csr_matrix(sp.hstack(blocks, format="csr"))
+    library = np.asarray(counts.sum(axis=1), dtype=np.float64).ravel()
+    if kind.genes is None:  # the rest of the transcriptome
+        library = library + random.poisson(2_000.0 * depth)
+    return Draw(counts, library, places, section, domain, kind.cells)
+
+
+def permuted(folder: Path, seed: int) -> Draw:
+    """Return a real section whose spots were permuted: its counts as they are, and nothing to find."""
+    adata = read_spaceranger(folder, "S").adata
+    random = np.random.default_rng(seed)
+    counts = sp.csr_matrix(adata.X)
+    library = np.asarray(counts.sum(axis=1), dtype=np.float64).ravel()
+    places = in_pitches(adata)[library > 0]
+    order = random.permutation(np.flatnonzero(library > 0))
+    domain = np.searchsorted(np.quantile(places[:, 0], [0.1, 0.5]), places[:, 0], side="right")
+    counts = sp.csr_matrix(counts[order][:, counts.getnnz(axis=0) > 0])
+    cells = adata.uns["mmsrl"]["lattice"] == "none"
+    return Draw(counts, library[order], [places], np.zeros(len(order), dtype=int), domain, cells)
+
+
+def marker_p(found: Draw, seed: int) -> Any:
+    k = int(found.domain.max()) + 1
+    return enrichment(sums(found.counts, found.library, found.section, found.domain, k)).p_value
+
+
+def spatial_p(found: Draw, seed: int) -> Any:
+    own = found.section == 0
+    graph = adjacency(found.places[0], lattice=not found.cells)
+    return morans_i(sp.csr_matrix(found.counts[own]), found.library[own], graph).p_value
+
+
+def trend_p(found: Draw, seed: int) -> Any:
+    """Along an order in which the genes had no part: from left to right."""
+    across = np.concatenate(found.places)[:, 0]
+    seen = np.flatnonzero(found.counts.getnnz(axis=0) >= 10)
+    return trends(log_normalised(sp.csr_matrix(found.counts[:, seen]), found.library), across).p_value
+
+
+def set_p(found: Draw, seed: int) -> Any:
+    """Sets of genes drawn at random, compared with "markers" drawn at random."""
+    random, genes = np.random.default_rng(seed), [f"g{g}" for g in range(min(found.counts.shape[1], 4_000))]
+    p = []
+    for _ in range(10):
+        chosen = random.choice(genes, len(genes) // 10, replace=False)
+        sizes = random.integers(10, max(len(genes) // 10, 20), 100)
+        sets = {str(i): random.choice(genes, size, replace=False) for i, size in enumerate(sizes)}
+        p.append(over_represented(chosen, genes, sets)["p_value"])
+    return np.concatenate(p)
+
+
+def wilcoxon_p(found: Draw, seed: int) -> Any:
+    """scanpy's, one-sided as ours is."""
+    adata = _normalised(found)
+    groups = [str(k) for k in range(int(found.domain.max()) + 1)]
+    adata.obs["domain"] = pd.Categorical(found.domain.astype(str), groups)
+    sc.tl.rank_genes_groups(adata, "domain", method="wilcoxon", tie_correct=True)
+    table = sc.get.rank_genes_groups_df(adata, None)
+    table["p"] = np.where(table["scores"] > 0, table["pvals"] / 2, 1 - table["pvals"] / 2)
+    return table.pivot(index="group", columns="names", values="p").loc[groups, adata.var_names].to_numpy()
+
+
+def squidpy_p(found: Draw, seed: int) -> Any:
+    import squidpy as sq
+
+    adata = _normalised(found)[found.section == 0].copy()
+    adata.obsp["spatial_connectivities"] = adjacency(found.places[0], lattice=not found.cells)
+    table = sq.gr.spatial_autocorr(adata, mode="moran", two_tailed=False, copy=True, show_progress_bar=False)
+    return table.loc[adata.var_names, "pval_norm"].to_numpy()
+
+
+def _normalised(found: Draw) -> ad.AnnData:
+    counts = sp.csr_matrix(found.counts[:, : min(COMPARED, found.counts.shape[1])])
+    adata = ad.AnnData(log_normalised(counts, found.library))
+    adata.var_names = [f"g{g}" for g in range(adata.n_vars)]
+    adata.obs_names = [f"s{i}" for i in range(adata.n_obs)]
+    return adata
+
+
+TESTS: dict[str, Callable[[Draw, int], Any]] = {
+    "markers": marker_p,
+    "spatial genes": spatial_p,
+    "trends": trend_p,
+    "scanpy Wilcoxon": wilcoxon_p,
+    "squidpy Moran's I": squidpy_p,
+}
+
+
+def pipeline_p(kind: Kind, genes: int, seed: int) -> Any:
+    """Genes of domains that the pipeline itself finds where there are none."""
+    found = draw(kind, genes, seed)
+    sections = []
+    for s, places in enumerate(found.places):
+        own = sp.csr_matrix(found.counts[found.section == s])
+        about = {"sample": f"s{s}", "pitch_px": 1.0, "lattice": "none" if kind.cells else "square"}
+        adata = ad.AnnData(own, obsm={"spatial": places}, uns={"mmsrl": about})
+        adata.obs_names, adata.var_names = (
+            [f"{name}{i}" for i in range(n)] for name, n in (("spot", adata.n_obs), ("gene", adata.n_vars))
+        )
+        sections.append(adata)
+    mmsrl.tl.domains(sections, 4, show_progress=False)
+    return markers(sections).genes["p_value"].to_numpy()
+
+
+def structure(kind: Kind, seed: int) -> float:
+    found = draw(kind, 300, seed)
+    seen = found.counts[:, found.counts.getnnz(axis=0) > 0]
+    scores = robust(residual_components(sp.csr_matrix(seen), 30, seed))
+    return structure_p(scores, found.places, seed)
+
+
+def line(null: str, test: str, p: Any) -> str:
+    p = np.asarray(p, dtype=float).ravel()
+    p = p[np.isfinite(p)]
+    cells = []
+    for level in (0.05, 0.001):
+        if len(p) * level < 3:
+            cells.append("too few")
+            continue
+        below = int((p <= level).sum())
+        low = beta.ppf(0.025, below, len(p) - below + 1) if below else 0.0
+        high = beta.ppf(0.975, below + 1, len(p) - below)
+        cells.append(f"{below / len(p) / level:.2f} ({low / level:.2f}–{high / level:.2f})")
+    return f"| {null} | {test} | {len(p):,} | {cells[0]} | {cells[1]} |"
+
+
+def power(genes: int) -> list[str]:
+    """Return the share of planted genes with p <= .001, by fold change, at flat depth."""
+    lines = []
+    for dispersion in (0.0, 0.5):
+        for fold in (1.25, 1.5, 2.0):
+            kind = Kind(dispersion=dispersion, rates=(0.01, 3.0))
+            found = draw(kind, genes, 1, np.where(np.arange(genes) < genes // 2, fold, 1.0))
+            shares = []
+            for name in ("markers", "scanpy Wilcoxon", "spatial genes", "squidpy Moran's I"):
+                p = TESTS[name](found, 0)
+                p = (p[1] if p.ndim == 2 else p)[: genes // 2]
+                shares.append(f"{np.mean(np.nan_to_num(p, nan=1.0) <= 0.001):.3f}")
+            lines.append(f"| {fold:g} | {dispersion:g} | " + " | ".join(shares) + " |")
+    return lines
+
+
+def main() -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="few genes and draws, within a minute")
+    parser.add_argument("--only", help="a part of the name of the nulls to draw")
+    parser.add_argument("--real", type=Path, nargs="*", default=[], help="folders of real sections to permute as well")
+    arguments = parser.parse_args()
+    warnings.simplefilter("ignore")
+    genes, draws, tissues = (1_000, 1, 0) if arguments.quick else (10_000, 4, 60)
+    start = time.perf_counter()
+    print("| null | test | p-values | below .05, times .05 | below .001, times .001 |\n|---|---|---|---|---|")
+    for null, kind in NULLS.items():
+        if arguments.only and arguments.only not in null:
+            continue
+        panel = genes // 155 * draws if kind.genes else draws
+        drawn = [draw(kind, kind.genes or genes, seed) for seed in range(panel)]
+        for name, test in TESTS.items():
+            common = name.startswith(("scanpy", "squidpy"))
+            few = drawn[: max(COMPARED // 155, 1) if kind.genes else 1] if common else drawn
+            print(line(null, name, np.concatenate([test(found, i).ravel() for i, found in enumerate(few)])), flush=True)
+        if tissues and kind.sections == 1:
+            print(line(null, "structure", [structure(kind, seed) for seed in range(tissues)]), flush=True)
+    print(line("random sets", "gene sets", np.concatenate([set_p(drawn[0], seed) for seed in range(draws)])))
+    for folder in arguments.real:
+        drawn = [permuted(folder, seed) for seed in range(2 * draws)]
+        for name in ("markers", "spatial genes"):
+            p = np.concatenate([TESTS[name](found, 0).ravel() for found in drawn])
+            print(line(f"{folder.name}, permuted", name, p), flush=True)
+    for null in () if arguments.quick or arguments.only else ("depth 16x", "overdispersed 2, 16x"):
+        p = np.concatenate([pipeline_p(NULLS[null], 1_500, seed) for seed in range(3)])
+        print(line(null, "markers of domains found", p), flush=True)
+    print("\n| fold change | dispersion | markers | scanpy Wilcoxon | spatial genes | squidpy Moran's I |")
+    print("|---|---|---|---|---|---|")
+    print("\n".join(power(1_000 if arguments.quick else COMPARED)))
+    print(f"\n{time.perf_counter() - start:.0f} s")
+
+
+if __name__ == "__main__":
+    main()

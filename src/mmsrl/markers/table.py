@@ -1,0 +1,97 @@
+"""The table of the genes of each domain: what was tested, how much more there is, and which are markers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.stats import false_discovery_control
+
+from mmsrl.markers.expression import Expression
+from mmsrl.markers.folds import Folds
+from mmsrl.markers.offset import Test
+
+FDR = 0.05
+LEAST_FOLD = 0.5
+"""log2 fold change over all other domains from which a significant gene is a marker."""
+
+SPECIFIC_FOLD = 0.5
+"""log2 fold change over the next domain from which a marker is specific to its domain."""
+
+COLUMNS = [
+    "domain",
+    "gene",
+    "score",
+    "p_value",
+    "p_adjusted",
+    "log2_fold_change",
+    "log2_fold_change_low",
+    "log2_fold_change_high",
+    "log2_fold_change_next",
+    "rate",
+    "share",
+    "share_elsewhere",
+    "samples_up",
+    "marker",
+    "specific",
+]
+
+
+class Found(NamedTuple):
+    """Genes of domains in one set of counts."""
+
+    test: Test
+    folds: Folds
+
+
+def gene_table(
+    tested: Found | None,
+    whole: Found,
+    again: NDArray[np.bool_],
+    expression: Expression,
+    names: Sequence[str],
+    genes: Sequence[str],
+) -> pd.DataFrame:
+    """Return a row a domain and gene of those with enough molecules, the most significant of each domain first.
+
+    Parameters
+    ----------
+    tested
+        In counts that the domains were not found from; ``None`` where there are none such.
+    whole
+        In all counts, between the domains as they are: what is told of a domain that could not be tested.
+    again
+        (K,): whether the domain was found again where it is tested.
+    expression
+        In all counts.
+    """
+    p = np.full_like(whole.test.p_value, np.nan)
+    score, folds = p.copy(), [field.copy() for field in whole.folds]
+    if tested is not None:
+        score[again], p[again] = tested.test.z[again], tested.test.p_value[again]
+        for field, own in zip(folds, tested.folds, strict=True):
+            field[again] = own[again]
+    log2, low, high, log2_next, up = folds
+    marker = low >= LEAST_FOLD if tested is None else (_adjusted(p) < FDR) & (log2 >= LEAST_FOLD)
+    listed = np.isfinite((whole if tested is None else tested).test.p_value).any(axis=0)
+    k, g = (index.ravel() for index in np.indices((len(names), int(listed.sum()))))
+    g = np.flatnonzero(listed)[g]
+    values: list[NDArray[Any]] = [score, p, _adjusted(p), log2, low, high, log2_next, *expression]
+    values += [up, marker, marker & (log2_next >= SPECIFIC_FOLD)]
+    table = pd.DataFrame({"domain": np.asarray(names, dtype=object)[k], "gene": np.asarray(genes, dtype=object)[g]})
+    table = table.assign(**{name: value[k, g] for name, value in zip(COLUMNS[2:], values, strict=True)})
+    order = np.lexsort((table["gene"], -table["score"].fillna(table["log2_fold_change_low"]), k))
+    return table.iloc[order].reset_index(drop=True)
+
+
+def _adjusted(p: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return p-values, (K, G), after Benjamini and Hochberg over the genes of each domain that have one."""
+    result = np.full_like(p, np.nan)
+    for row, own in zip(result, p, strict=True):
+        told = np.isfinite(own)
+        if told.any():
+            row[told] = false_discovery_control(own[told])
+    return result
