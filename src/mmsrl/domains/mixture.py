@@ -19,7 +19,7 @@ START_SPOTS = 65_000
 """Spots of all starts together up to which there are more than :data:`STARTS`."""
 
 AVERAGED = 16
-"""Of the optima found, so many of the likeliest are averaged."""
+"""Of the optima found, so many of the likeliest are averaged; a quarter where that is more."""
 
 TOLERANCE = 1e-5
 """Rise of the mean log likelihood of a spot at which EM has converged. 1e-3, a common default, stops in saddles."""
@@ -94,7 +94,7 @@ def likeliest(mixtures: Sequence[Mixture]) -> Mixture:
 
 
 def averaged(mixtures: Sequence[Mixture], fitted: Matrix, points: Matrix) -> Matrix:
-    """Return the mean posterior of the :data:`AVERAGED` likeliest mixtures at ``points``, (n, K), components paired.
+    """Return the mean posterior of the likeliest of several mixtures at ``points``, (n, K), components paired.
 
     Likelihoods of the best optima differ by less than the model is wrong by (smoothed spots are not independent), and
     which of them is the highest changes with the seed. Their average does not.
@@ -104,7 +104,8 @@ def averaged(mixtures: Sequence[Mixture], fitted: Matrix, points: Matrix) -> Mat
     fitted
         Points to pair components on.
     """
-    mixtures = sorted(mixtures, key=lambda mixture: -mixture.log_likelihood)[:AVERAGED]
+    mixtures = sorted(mixtures, key=lambda mixture: -mixture.log_likelihood)
+    mixtures = mixtures[: max(AVERAGED, len(mixtures) // 4)]
     posteriors = [mixture.posterior(fitted) for mixture in mixtures]
     reference = consensus(posteriors)
     mean = np.zeros((len(points), reference.shape[1]))
