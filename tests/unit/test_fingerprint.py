@@ -253,7 +253,7 @@ def edited(root: Path, file: str, function: str) -> dict[str, str]:
 @pytest.mark.parametrize(
     ("file", "function", "expected"),
     [
-        ("train/fit.py", "fit", {"train"}),
+        ("train/fit.py", "fit", {"train", "markers"}),
         ("qc/filters.py", "apply_filters", {"qc"}),
         ("_files.py", "write_summary", ALL - {"report", "index"}),
         ("versions.py", "versions_yml", set()),
