@@ -58,7 +58,8 @@ def test_pseudotime_and_enhanced_expression_go_to_their_spots(small_run: SmallRu
     folder = small_run.folder
     located = ad.read_h5ad(folder / "pair.embedding.h5ad")
     number = located.obs["barcode"].str[3:-2].astype(float)
-    order = ad.AnnData(obs=located.obs.assign(pseudotime=number / 200), obsm={"X_umap": located.obsm["X_mmsrl"]})
+    times = located.obs.assign(pseudotime=number / 200, pseudotime_rank=number / 400)
+    order = ad.AnnData(obs=times, obsm={"X_umap": located.obsm["X_mmsrl"]})
     order.obs.iloc[0, order.obs.columns.get_loc("pseudotime")] = np.nan
     order.write_h5ad(folder / "pair.trajectory.h5ad")
     rates = np.column_stack([number, 2 * number]).astype(np.float32)
@@ -71,6 +72,7 @@ def test_pseudotime_and_enhanced_expression_go_to_their_spots(small_run: SmallRu
     own = adata.obs_names.str[3:-2].astype(float).to_numpy()
     pseudotime = adata.obs["pseudotime"].to_numpy()
     np.testing.assert_allclose(pseudotime[np.isfinite(pseudotime)], (own / 200)[np.isfinite(pseudotime)], rtol=1e-6)
+    np.testing.assert_allclose(adata.obs["pseudotime_rank"], own / 400, rtol=1e-6)
     assert adata.var_names[adata.var["enhanced"]].tolist() == ["G2", "G7"]
     assert adata.var_names[adata.var["enhanced_helped"]].tolist() == ["G2"]
     scale = adata.uns["mmsrl"]["target_sum"] / 1e4
@@ -80,7 +82,7 @@ def test_pseudotime_and_enhanced_expression_go_to_their_spots(small_run: SmallRu
     np.testing.assert_allclose(adata[:, "G7"].layers["enhanced"].toarray().ravel(), np.log1p(own * scale), rtol=1e-5)
     assert adata[:, "G3"].layers["enhanced"].nnz == 0
     assert "enhanced" in ad.read_h5ad(folder / "pair.mmsrl.h5ad").layers
-    assert "pseudotime" in pd.read_csv(folder / "S2.domains.csv").columns
+    assert {"pseudotime", "pseudotime_rank"} <= set(pd.read_csv(folder / "S2.domains.csv").columns)
 
 
 def test_files_hold_nothing_that_older_readers_do_not_know(small_run: SmallRun) -> None:

@@ -67,7 +67,7 @@ def assemble_sample(
     -------
     ``X`` = log1p of scaled counts, ``layers['counts']`` = raw counts, both CSR float32; ``obs['domain']`` categorical
     with colours in ``uns['domain_colors']``; ``obsm`` with ``spatial``, ``X_mmsrl`` and, where there are any,
-    ``X_image`` and ``X_umap``; ``obs['pseudotime']``; ``layers['enhanced']`` on the scale of ``X``.
+    ``X_image`` and ``X_umap``; ``obs['pseudotime']`` and its rank; ``layers['enhanced']`` on the scale of ``X``.
     """
     sample = sample_of(counts)
     barcodes = counts.obs_names.tolist()
@@ -101,7 +101,8 @@ def assemble_sample(
 
     if trajectory is not None:
         rows = rows_of(sample, barcodes, trajectory.obs, "trajectory")
-        adata.obs[_keys.PSEUDOTIME] = trajectory.obs[_keys.PSEUDOTIME].to_numpy(np.float32)[rows]
+        for key in (_keys.PSEUDOTIME, _keys.PSEUDOTIME_RANK):
+            adata.obs[key] = trajectory.obs[key].to_numpy(np.float32)[rows]
         adata.obsm[_keys.UMAP] = np.asarray(trajectory.obsm[_keys.UMAP], dtype=np.float32)[rows]
     if enhanced is not None:
         _add_enhanced(adata, enhanced, rows_of(sample, barcodes, enhanced.obs, "enhanced"), target_sum)
