@@ -292,7 +292,7 @@ def test_a_difference_of_sections_makes_no_gene_change() -> None:
 def test_few_genes_that_vary_over_the_tissue_by_themselves_are_said_to_change() -> None:
     """Smooth fields drawn at random, of a width of a tenth of the section, which know nothing of pseudotime.
 
-    Of wider ones more are: a fifth of those of a sixth of the section.
+    Of wider ones more are: one in seven of those of a sixth of the section.
     """
     rng = np.random.default_rng(3)
     fields = gaussian_filter(rng.standard_normal((30, 30, 300)), (3, 3, 0), mode="nearest").reshape(N, 300)
