@@ -127,7 +127,7 @@ def test_a_gradient_over_the_image_that_expression_does_not_follow_changes_nothi
 
 
 def test_images_and_expression_that_vary_smoothly_by_themselves_seldom_meet() -> None:
-    """Twelve fields of the image and 40 of expression, drawn at random: squares amid those that are seen would agree."""
+    """Fields drawn at random, of the image and of expression: squares amid those that are seen would often agree."""
     rng = np.random.default_rng(0)
 
     def fields(width: float, k: int) -> np.ndarray:
