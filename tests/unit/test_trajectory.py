@@ -304,6 +304,13 @@ def test_few_genes_that_vary_over_the_tissue_by_themselves_are_said_to_change() 
     assert changing(found).mean() < 0.1
 
 
+def test_too_little_tissue_for_errors_is_said() -> None:
+    adata = embedded()
+    found = trajectory(adata[(adata.obs["array_row"] < 6) & (adata.obs["array_col"] < 12)].copy(), root="domain:1")
+    assert "too little tissue for standard errors" in found.messages[-1]["text"]
+    assert found.facts["n_changing"] == 0 and found.facts["genes"] == []
+
+
 def test_too_little_tissue_for_blocks_has_no_errors() -> None:
     rng = np.random.default_rng(0)
     found = trends(

@@ -82,7 +82,8 @@ def trajectory(
         ``domain:NAME``, ``gene:NAME`` (the domain with the most of it) or ``spot:BARCODE``, in a group
         ``spot:BARCODE-SAMPLE`` where several of its sections have the barcode; of a domain, the spot
         furthest from all others in diffusion distance. Without it, spots are ordered along the longest way in diffusion
-        distance, and nothing says which of its ends comes first: by convention the one in the larger domain.
+        distance, and nothing says which of its ends comes first: by convention the one in the domain of the lower
+        number, which is larger.
     n_neighbors
         Neighbours in the graph, 2 or more.
     seed
@@ -121,7 +122,7 @@ def trajectory(
     about = _root_facts(spots, np.flatnonzero(inside)[[at, int(found.argmax())]], root, rule, messages)
     others = [values[inside] for values in members_of(sections)[1:]]
     order = _order_facts(others, found, domain[inside], names, candidates[inside], n_neighbors, seed, messages)
-    table, fitted = _genes(counts[inside], genes, ranks(found), section[inside], _blocks(places)[inside])
+    table, fitted = _genes(counts[inside], genes, ranks(found), section[inside], _blocks(places)[inside], messages)
     facts = {
         "root": about,
         "n_neighbors": n_neighbors,
@@ -329,10 +330,14 @@ def _genes(
     rank: NDArray[np.float64],
     section: NDArray[np.int64],
     blocks: NDArray[np.int64],
+    messages: list[dict[str, str]],
 ) -> tuple[pd.DataFrame, Trends]:
     library = np.asarray(counts.sum(axis=1), dtype=np.float64).ravel()
     seen = np.flatnonzero(counts.getnnz(axis=0) >= MIN_SPOTS)
     fitted = trends(sp.csr_matrix(counts[:, seen]), library, rank, section, blocks)
+    if np.isnan(fitted.error).any():
+        text = "there is too little tissue for standard errors of trends: no gene is said to change"
+        messages.append({"level": "info", "text": text})
     table = pd.DataFrame(
         {
             "gene": np.asarray(genes, dtype=object)[seen],
