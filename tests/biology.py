@@ -21,7 +21,8 @@ def add_to_assembled(path: Path) -> None:
     """Give an assembled sample pseudotime along x, a layout and confidence; G0 follows x."""
     adata = ad.read_h5ad(path)
     along = _along(adata)
-    adata.obs["pseudotime"] = along.astype(np.float32)
+    adata.obs["pseudotime"] = (along**2).astype(np.float32)
+    adata.obs["pseudotime_rank"] = along.astype(np.float32)
     adata.obs["domain_confidence"] = (0.5 + along / 2).astype(np.float32)
     adata.obsm["X_umap"] = np.column_stack([along, adata.obsm["spatial"][:, 1] / 400]).astype(np.float32)
     expression = adata.X.toarray()
@@ -118,17 +119,32 @@ def _trajectory(samples: tuple[str, ...]) -> dict[str, Any]:
     grid = np.linspace(0, 1, 25).round(4).tolist()
     curves = {"G0": grid, "G1": grid[::-1], "G2": [1 - abs(2 * t - 1) for t in grid]}
     return {
-        "root": {"rule": "the spot of domain 1", "domain": "1", "sample": samples[0], "barcode": "<b>0-1"},
+        "root": {
+            "rule": "the spot of domain 1",
+            "direction_known": True,
+            "domain": "1",
+            "sample": samples[0],
+            "barcode": "<b>0-1",
+            "end": {"domain": "10", "sample": samples[0], "barcode": "1-1"},
+        },
         "n_neighbors": 15,
         "components": 1,
         "spots_without": 3,
-        "median_pseudotime": {"1": 0.125, "2": 0.5, "10": None},
+        "median_pseudotime": {"1": 0.01, "2": 0.25, "10": None},
+        "median_rank": {"1": 0.125, "2": 0.5, "10": None},
+        "order_agreement": {
+            "members": 11,
+            "correlation": [0.75] * 11,
+            "median_correlation": 0.75,
+            "pairs": [{"first": "1", "then": "2", "share": 8 / 11}],
+            "unsure": [{"first": "1", "then": "2", "share": 8 / 11}],
+        },
         "paga": [{"one": "1", "other": "2", "connectivity": 0.5}, {"one": "2", "other": "10", "connectivity": 0.25}],
-        "n_genes_tested": 19,
+        "n_genes_fitted": 19,
         "n_changing": 7,
         "grid": grid,
         "genes": [
-            {"gene": gene, "explained": 0.5, "correlation": 0.9 if gene == "G0" else -0.9, "p_adjusted": 0.0}
+            {"gene": gene, "explained": 0.5, "correlation": 0.9 if gene == "G0" else -0.9, "error": 0.1}
             for gene in curves
         ],
         "curves": curves,

@@ -40,7 +40,7 @@ def main(source: Path, denoised: Path, target: Path) -> None:
     panels[1].set_title(f"{len(domain.categories)} domains")
     values = {
         "confidence of the domain": (adata.obs["domain_confidence"], "viridis"),
-        f"pseudotime from {GENE}": (adata.obs["pseudotime"], "magma"),
+        f"pseudotime from {GENE} (rank)": (adata.obs["pseudotime_rank"], "magma"),
         f"{GENE}, de-noised": (enhanced, "cividis"),
     }
     for axes, (title, (value, colours)) in zip(panels[2:], values.items(), strict=True):

@@ -28,7 +28,13 @@ NEEDED: dict[str, tuple[str, ...]] = {
         f"obsm/{_keys.EMBEDDING}",
         f"obsm/{_keys.SPATIAL}",
     ),
-    "trajectory": (f"obs/{_keys.SAMPLE}", f"obs/{_keys.BARCODE}", f"obs/{_keys.PSEUDOTIME}", f"obsm/{_keys.UMAP}"),
+    "trajectory": (
+        f"obs/{_keys.SAMPLE}",
+        f"obs/{_keys.BARCODE}",
+        f"obs/{_keys.PSEUDOTIME}",
+        f"obs/{_keys.PSEUDOTIME_RANK}",
+        f"obsm/{_keys.UMAP}",
+    ),
     "enhance": ("X", f"obs/{_keys.SAMPLE}", f"obs/{_keys.BARCODE}", "var"),
     "assemble": ("var", f"obs/{_keys.DOMAIN}", f"obsm/{_keys.SPATIAL}", f"uns/{_keys.UNS}/{_keys.UNIT}"),
 }

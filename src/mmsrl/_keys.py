@@ -19,6 +19,7 @@ BARCODE = "barcode"
 DOMAIN = "domain"
 CONFIDENCE = "domain_confidence"
 PSEUDOTIME = "pseudotime"
+PSEUDOTIME_RANK = "pseudotime_rank"
 
 # obsm
 SPATIAL = "spatial"

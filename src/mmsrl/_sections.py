@@ -36,7 +36,8 @@ def read_unit(counts: Sequence[Path], domains: Path, embedding: Path | None = No
     domains
         ``<unit>.domains.csv``.
     embedding
-        ``<unit>.embedding.h5ad``; where it is given, sections also have ``obsm['X_mmsrl']``.
+        ``<unit>.embedding.h5ad``; where it is given, sections also have ``obsm['X_mmsrl']`` and the members of the
+        ensemble, ``obsm['member_0']`` and so on.
 
     Raises
     ------
@@ -73,7 +74,7 @@ def add_domains(sections: Sequence[ad.AnnData], domains: Path) -> None:
 
 
 def add_embedding(sections: Sequence[ad.AnnData], embedding: Path) -> None:
-    """Read ``<unit>.embedding.h5ad`` and write each section's own rows to its ``obsm['X_mmsrl']``.
+    """Read ``<unit>.embedding.h5ad`` and write each section's own rows to ``obsm``: ``X_mmsrl`` and the members.
 
     Raises
     ------
@@ -84,7 +85,20 @@ def add_embedding(sections: Sequence[ad.AnnData], embedding: Path) -> None:
     located = embedded.obs[[_keys.SAMPLE, _keys.BARCODE]]
     for adata in sections:
         rows = rows_of(sample_of(adata), adata.obs_names.tolist(), located, embedding.name)
-        adata.obsm[_keys.EMBEDDING] = np.asarray(embedded.obsm[_keys.EMBEDDING])[rows]
+        for key in (_keys.EMBEDDING, *member_keys(embedded)):
+            adata.obsm[key] = np.asarray(embedded.obsm[key])[rows]
+
+
+def member_keys(adata: ad.AnnData) -> list[str]:
+    """Return the keys of the members of an ensemble in ``obsm``, in the order of their numbers."""
+    keys = [key for key in adata.obsm if key.startswith(_keys.MEMBER)]
+    return sorted(keys, key=lambda key: int(key.removeprefix(_keys.MEMBER)))
+
+
+def members_of(sections: Sequence[ad.AnnData]) -> list[np.ndarray]:
+    """Return the members of an ensemble, each of all stacked spots, (N, d); none where a section has none."""
+    shared = [key for key in member_keys(sections[0]) if all(key in adata.obsm for adata in sections)]
+    return [np.concatenate([np.asarray(adata.obsm[key]) for adata in sections]) for key in shared]
 
 
 def sample_of(adata: ad.AnnData, default: str = "section") -> str:

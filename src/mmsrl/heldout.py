@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from mmsrl.geometry import VISIUM_PITCH_UM
@@ -13,10 +14,13 @@ from mmsrl.geometry import VISIUM_PITCH_UM
 FloatArray = NDArray[np.floating[Any]]
 
 BLOCK_SIDE = 6.0
-"""Side of the squares that are held out whole: neighbours of a spot look and read alike. See :func:`in_block_unit`."""
+"""Side of the squares that tissue is measured in: neighbours of a spot look and read alike. See :func:`in_block_unit`.
+"""
 
-FOLDS = 10
-MIN_BLOCKS = 4
+HALVINGS = 4
+"""Times that tissue is cut in two: sixteen regions, of which each is held out whole."""
+
+MIN_REGIONS = 4
 FIT_SPOTS = 20_000
 """Spots that one regression is fitted to; more than enough for the few columns of an image."""
 
@@ -41,33 +45,72 @@ def spatial_blocks(coordinates: Sequence[FloatArray], side: float = BLOCK_SIDE) 
     return np.unique(np.concatenate(cells), axis=0, return_inverse=True)[1].ravel()
 
 
+def regions(coordinates: Sequence[FloatArray]) -> NDArray[np.int64] | None:
+    """Cut tissue into compact regions of equally many spots: (N,), from 0; ``None`` where there is too little of it.
+
+    Regions are halved across their longer side until there are sixteen, or no more than squares of :data:`BLOCK_SIDE`;
+    between sections first. Small squares that are held out here and there would lie amid those that are seen, and
+    whatever varies smoothly over the tissue would predict anything else that does.
+    """
+    halvings = min(HALVINGS, int(np.log2(spatial_blocks(coordinates).max() + 1)))
+    if 2**halvings < MIN_REGIONS:
+        return None
+    apart = 1.0 + 2.0 * max(float(np.ptp(places, axis=0).max()) for places in coordinates)
+    places = np.concatenate([own - own.min(axis=0) + [s * apart, 0.0] for s, own in enumerate(coordinates)])
+    region = np.zeros(len(places), dtype=np.int64)
+    for _ in range(halvings):
+        further = np.zeros_like(region)
+        for r in range(int(region.max()) + 1):
+            own = np.flatnonzero(region == r)
+            along = places[own, np.ptp(places[own], axis=0).argmax()]
+            further[own[np.argsort(along, kind="stable")[len(own) // 2 :]]] = 1
+        region = 2 * region + further
+    return region
+
+
 def predict_held_out(
-    scores: FloatArray, image: FloatArray, blocks: NDArray[np.integer[Any]], seed: int
-) -> tuple[FloatArray, NDArray[np.int64]]:
-    """Predict ``scores`` (n, k) from ``image`` (n, D) by ridge regressions that never saw the spot's block.
+    scores: FloatArray,
+    image: FloatArray,
+    region: NDArray[np.integer[Any]],
+    seed: int,
+    adjacency: sp.csr_matrix | None = None,
+) -> FloatArray | None:
+    """Predict ``scores`` (n, k) from ``image`` (n, D) by ridge regressions that never saw the spot's region.
+
+    Parameters
+    ----------
+    region
+        (n,), from :func:`regions`.
+    seed
+        Of the choice of spots to fit to.
+    adjacency
+        (n, n), where values were smoothed by it: spots that it joins with the region are not fitted to either.
 
     Returns
     -------
-    (n, k), and the fold of each spot, (n,).
+    (n, k); ``None`` where for a region there are no more spots to fit to than columns of the image.
     """
     from sklearn.linear_model import RidgeCV
-    from sklearn.model_selection import GroupKFold
 
     rng = np.random.default_rng(seed)
-    predicted, fold = np.empty_like(scores), np.empty(len(scores), np.int64)
-    folds = GroupKFold(min(FOLDS, int(blocks.max()) + 1))
-    for f, (seen, unseen) in enumerate(folds.split(scores, groups=blocks)):
+    predicted = np.empty_like(scores)
+    for r in range(int(region.max()) + 1):
+        unseen = region == r
+        near = unseen if adjacency is None else (adjacency @ unseen + adjacency.T @ unseen > 0) | unseen
+        seen = np.flatnonzero(~near)
+        if len(seen) <= image.shape[1]:
+            return None
         if len(seen) > FIT_SPOTS:
             seen = rng.choice(seen, FIT_SPOTS, replace=False)
         ridge = RidgeCV(RIDGES, alpha_per_target=True).fit(image[seen], scores[seen])
-        predicted[unseen], fold[unseen] = ridge.predict(image[unseen]).reshape(len(unseen), -1), f
-    return predicted, fold
+        predicted[unseen] = ridge.predict(image[unseen]).reshape(int(unseen.sum()), -1)
+    return predicted
 
 
 def explained(
     scores: FloatArray, image: FloatArray, coordinates: FloatArray, seed: int = 0
 ) -> tuple[FloatArray, float] | None:
-    """Return how much of ``scores`` (n, k) the columns of ``image`` (n, D) predict in blocks of tissue held out.
+    """Return how much of ``scores`` (n, k) the columns of ``image`` (n, D) predict in regions of tissue held out.
 
     Parameters
     ----------
@@ -76,13 +119,13 @@ def explained(
 
     Returns
     -------
-    R² of each column, (k,), below 0 where the mean predicts better; and that of all together. ``None`` where there are
-    fewer than four blocks of tissue.
+    R² of each column, (k,), below 0 where the mean predicts better; and that of all together. ``None`` where there is
+    too little tissue to hold some out.
     """
-    blocks = spatial_blocks([coordinates])
-    if blocks.max() + 1 < MIN_BLOCKS:
+    region = regions([coordinates])
+    predicted = None if region is None else predict_held_out(scores, image, region, seed)
+    if predicted is None:
         return None
-    predicted, _ = predict_held_out(scores, image, blocks, seed)
     error = ((scores - predicted) ** 2).sum(axis=0)
     spread = ((scores - scores.mean(axis=0)) ** 2).sum(axis=0)
     return 1.0 - error / np.maximum(spread, 1e-30), float(1.0 - error.sum() / max(spread.sum(), 1e-30))

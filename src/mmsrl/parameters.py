@@ -331,7 +331,7 @@ PARAMETERS: tuple[Parameter, ...] = (
         "string",
         None,
         "Where pseudotime starts: `domain:NAME`, `gene:NAME` (the domain that has the most of it) or `spot:BARCODE`; "
-        "empty: found from the data.",
+        "empty: along the longest way, its direction not known.",
         pattern=r"^(domain|gene|spot):.+$",
         pattern_words="domain:NAME, gene:NAME or spot:BARCODE",
     ),

@@ -165,7 +165,7 @@ def test_tissue_is_coloured_by_what_is_chosen(browser: Browser, html: Path) -> N
     options = browser.evaluate(
         "[...document.querySelectorAll('.page.current [data-role=colour] option')].map((o) => o.value)"
     )
-    wanted = ["domain", "value:Domain confidence", "value:Pseudotime", "value:Counts", "value:Genes", "gene:G0"]
+    wanted = ["domain", "value:Domain confidence", "value:Pseudotime (rank)", "value:Counts", "value:Genes", "gene:G0"]
     assert options[:6] == wanted
     for value in options[1:]:
         choose(browser, value)

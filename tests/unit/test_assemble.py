@@ -58,7 +58,8 @@ def test_pseudotime_goes_to_its_spots(small_run: SmallRun) -> None:
     folder = small_run.folder
     located = ad.read_h5ad(folder / "pair.embedding.h5ad")
     number = located.obs["barcode"].str[3:-2].astype(float)
-    order = ad.AnnData(obs=located.obs.assign(pseudotime=number / 200), obsm={"X_umap": located.obsm["X_mmsrl"]})
+    times = located.obs.assign(pseudotime=number / 200, pseudotime_rank=number / 400)
+    order = ad.AnnData(obs=times, obsm={"X_umap": located.obsm["X_mmsrl"]})
     order.obs.iloc[0, order.obs.columns.get_loc("pseudotime")] = np.nan
     order.write_h5ad(folder / "pair.trajectory.h5ad")
     arguments = [*small_run.assemble_arguments("pair"), "--trajectory", str(folder / "pair.trajectory.h5ad")]
@@ -68,7 +69,8 @@ def test_pseudotime_goes_to_its_spots(small_run: SmallRun) -> None:
     own = adata.obs_names.str[3:-2].astype(float).to_numpy()
     pseudotime = adata.obs["pseudotime"].to_numpy()
     np.testing.assert_allclose(pseudotime[np.isfinite(pseudotime)], (own / 200)[np.isfinite(pseudotime)], rtol=1e-6)
-    assert "pseudotime" in pd.read_csv(folder / "S2.domains.csv").columns
+    np.testing.assert_allclose(adata.obs["pseudotime_rank"], own / 400, rtol=1e-6)
+    assert {"pseudotime", "pseudotime_rank"} <= set(pd.read_csv(folder / "S2.domains.csv").columns)
 
 
 def test_files_hold_nothing_that_older_readers_do_not_know(small_run: SmallRun) -> None:

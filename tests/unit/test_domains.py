@@ -233,10 +233,7 @@ def test_sections_of_a_unit_share_their_domains_in_every_member():
     assert found.facts["members"] == 2 and found.facts["chosen"] is None
     assert adjusted_rand_score(group, found.table["domain"]) == 1
     assert found.table["sample"].tolist() == found.members.obs["sample"].tolist()
-    assert [message["text"][:23] for message in found.messages] == [
-        "domains and sections: C",
-        "domains are not refined",
-    ]
+    assert found.messages[0]["text"].startswith("domains and sections: Cramér's V is ")
 
 
 def test_members_of_an_embedding_are_read_in_the_order_of_their_numbers_and_in_place_of_it():

@@ -40,7 +40,7 @@ from mmsrl.features.rasters import RGB
 from mmsrl.features.slide import _interpolated
 from mmsrl.features.tiles import ahead
 from mmsrl.features.tissue import Appearance, quality
-from mmsrl.heldout import explained, in_block_unit
+from mmsrl.heldout import explained, in_block_unit, regions
 
 rng = np.random.default_rng(0)
 
@@ -289,7 +289,7 @@ def test_bins_beside_glass_have_the_values_of_the_tissue() -> None:
     np.testing.assert_allclose(_interpolated(values[:2], weights[:2, :2])[0], [2.0, 2.0])
 
 
-def test_small_bins_are_held_out_in_squares_as_large_as_those_of_spots() -> None:
+def test_small_bins_are_held_out_in_regions_no_smaller_than_squares_of_spots() -> None:
     # Bins of 8 µm, and an image that is smooth over 100 µm and says nothing of expression.
     places = np.array([(r, c) for r in range(150) for c in range(150)], dtype=float)
     draw = np.random.default_rng(5)
@@ -302,7 +302,9 @@ def test_small_bins_are_held_out_in_squares_as_large_as_those_of_spots() -> None
     scores, image = smooth_noise(3), smooth_noise(30)
     near, far = explained(scores, image, places), explained(scores, image, in_block_unit(places, 8.0))
     assert near is not None and far is not None
-    assert near[1] > 0.05 and far[1] < 0.0
+    assert near[1] < 0.0 and far[1] < 0.0
+    assert np.ptp(regions([places])) + 1 == 16
+    assert np.ptp(regions([in_block_unit(places, 8.0)])) + 1 == 4  # 1.2 mm wide
     np.testing.assert_array_equal(in_block_unit(places, 200.0), places)
     np.testing.assert_array_equal(in_block_unit(places, np.nan), places)
 

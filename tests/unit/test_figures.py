@@ -12,6 +12,7 @@ import pytest
 from click.testing import CliRunner
 from matplotlib.collections import PolyCollection
 from matplotlib.colors import to_hex
+from matplotlib.text import Text
 from PIL import Image
 
 from mmsrl._errors import InputError
@@ -33,8 +34,8 @@ def ordered(run: SmallRun, sample: str) -> ad.AnnData:
     """Return an assembled section with all that there is to draw; one spot has no pseudotime."""
     adata = ad.read_h5ad(run.folder / f"{sample}.mmsrl.h5ad")
     adata.obs["domain_confidence"] = np.linspace(0.2, 0.9, adata.n_obs)
-    adata.obs["pseudotime"] = np.linspace(0, 1, adata.n_obs)
-    adata.obs.iloc[3, adata.obs.columns.get_loc("pseudotime")] = np.nan
+    adata.obs["pseudotime_rank"] = np.linspace(0, 1, adata.n_obs)
+    adata.obs.iloc[3, adata.obs.columns.get_loc("pseudotime_rank")] = np.nan
     adata.obsm["X_umap"] = adata.obsm["spatial"] / 40
     return adata
 
@@ -66,6 +67,7 @@ def test_numbers_keep_their_range_and_missing_ones_are_grey(assembled_run: Small
     found = figures(ordered(assembled_run, "S1"))
     assert spots_of(found["confidence"].axes[0]).get_clim() == (0, 1)
     spots = spots_of(found["pseudotime"].axes[0])
+    assert "Pseudotime (rank)" in [text.get_text() for text in found["pseudotime"].findobj(Text)]
     found["pseudotime"].canvas.draw()
     spots.update_scalarmappable()
     assert to_hex(spots.get_facecolor()[3]) == "#d9d9d9"

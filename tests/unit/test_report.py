@@ -100,6 +100,7 @@ def test_markers_trajectory_and_enhancement_are_shown(biology: SmallRun) -> None
     page = Page(html)
     assert "1 (0.12) → 2 (0.50)" in page.text
     assert "3 spots cannot be reached" in page.text
+    assert "correlate with it by 0.75 (median). Not sure: of 11, 8 have domain 1 before domain 2." in page.text
     assert "rising: G0; falling: G1, G2" in page.text
     assert "Of 19 genes, it explains 5 % or more of the variance over spots of 7" in page.text
     assert "G2 (0.625)" in page.text
@@ -126,7 +127,7 @@ def test_a_unit_of_one_domain_is_reported_with_all_others(small_run: SmallRun) -
     write_findings(folder, "pair", ("S1", "S2"))
     # Nothing is tested, so that there is nothing to find again.
     untested = {"n_markers": {"1": 0}, "n_specific": {"1": 0}, "markers": {"1": []}, "recovered": {}, "gene_sets": []}
-    alone = {"paga": [], "median_pseudotime": {"1": 0.5}}
+    alone = {"paga": [], "median_rank": {"1": 0.5}, "order_agreement": None}
     for stage, result in (("markers", untested), ("trajectory", alone)):
         summary = json.loads((folder / f"pair.{stage}.json").read_text())
         summary["result"] |= result
@@ -134,7 +135,11 @@ def test_a_unit_of_one_domain_is_reported_with_all_others(small_run: SmallRun) -
     html, manifest = make_report(small_run)
     assert [entry["sample"] for entry in manifest["samples"]] == ["S1", "S2", "lone"]
     text = Page(html).text
-    assert "Found again" in text and "Pseudotime starts in domain 1" in text
+    assert (
+        "Found again" in text
+        and "Pseudotime runs from domain 1 to domain 10: the spot" in text
+        and "nothing tells how sure" in text
+    )
     assert 'id="unit-pair-boxes"' in html
     assert 'id="unit-pair-paga"' not in html and "How domains connect" not in text
 

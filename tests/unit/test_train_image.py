@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.ndimage import gaussian_filter
 
 from mmsrl.graph import plain_graph, smooth
-from mmsrl.heldout import predict_held_out, spatial_blocks
+from mmsrl.heldout import predict_held_out, regions, spatial_blocks
 from mmsrl.train.image import add_image, nugget
 
 SIDE = 40
 PLACES = np.array([(float(r), float(c)) for r in range(SIDE) for c in range(SIDE)])
 GRAPH = plain_graph(PLACES, 1.0)
+REGION = regions([PLACES])
 DOMAIN = ((PLACES[:, 0] // 5 + PLACES[:, 1] // 8) % 2 * 2 - 1).astype(np.float32)
 """A chequerboard of -1 and 1."""
 
@@ -47,7 +49,7 @@ def test_weight_is_near_the_best_one() -> None:
     result = add_image(x, image, GRAPH, [PLACES], 0)
     alone = smooth(GRAPH, x, 1)[:, 0]
     standard = (image - image.mean(axis=0)) / image.std(axis=0)
-    predicted, _ = predict_held_out(x, smooth(GRAPH, standard, 1), spatial_blocks([PLACES]), 0)
+    predicted = predict_held_out(x, smooth(GRAPH, standard, 1), REGION, 0, GRAPH)
     errors = [error((1 - w) * alone + w * predicted[:, 0]) for w in np.linspace(0, 1, 21)]
     assert 0.0 < result.weights[0] < 1.0
     assert error(result.scores[:, 0]) < min(errors[0], errors[-1])
@@ -86,15 +88,57 @@ def test_blocks_are_squares_of_one_section() -> None:
         assert np.ptp(PLACES[blocks[:1600] == block], axis=0).tolist() == [9.0, 9.0]
 
 
-def test_a_block_is_predicted_by_regressions_that_never_saw_it() -> None:
-    x, image, blocks = expression(noise=0.1), picture(0.1), spatial_blocks([PLACES])
-    before, fold = predict_held_out(x, image, blocks, 0)
-    assert all(np.unique(fold[blocks == block]).size == 1 for block in np.unique(blocks))
+def test_regions_are_compact_of_equally_many_spots_and_of_one_section() -> None:
+    region = regions([PLACES, PLACES + 1e4])
+    assert np.bincount(region).tolist() == [200] * 16
+    for r in range(16):
+        rows = np.flatnonzero(region == r)
+        assert rows.max() < 1600 or rows.min() >= 1600
+        assert sorted(np.ptp(PLACES[rows % 1600], axis=0)) == [9.0, 19.0]
+    assert np.bincount(regions([PLACES[:400]])).tolist() == [50] * 8  # 10 × 40 spots: fourteen squares
+    assert np.bincount(regions([PLACES[:40]])).tolist() == [10] * 4 and regions([PLACES[:12]]) is None
+
+
+def test_a_region_is_predicted_by_regressions_that_saw_neither_it_nor_what_smoothing_joins_with_it() -> None:
+    x, image = expression(noise=0.1), picture(0.1)
+    before = predict_held_out(x, image, REGION, 0, GRAPH)
+    own = REGION == 3
+    joined = (np.asarray(GRAPH @ own.astype(float)) > 0) & ~own
+    assert joined.sum() > 30
     changed = x.copy()
-    changed[fold == 3] = 1e3
-    after, _ = predict_held_out(changed, image, blocks, 0)
-    np.testing.assert_array_equal(after[fold == 3], before[fold == 3])
-    assert not np.allclose(after[fold != 3], before[fold != 3])
+    changed[own | joined] = 1e3
+    after = predict_held_out(changed, image, REGION, 0, GRAPH)
+    np.testing.assert_array_equal(after[own], before[own])
+    assert not np.allclose(after[~own], before[~own])
+    assert not np.allclose(predict_held_out(changed, image, REGION, 0)[own], before[own])  # without the graph it saw
+    wide = plain_graph(PLACES, 30.0)
+    assert predict_held_out(x, image, REGION, 0, wide) is None  # which joins all with all
+
+
+@pytest.mark.parametrize("direction", [(1.0, 0.0), (0.0, 1.0), (1.0, 1.0)])
+def test_a_gradient_over_the_image_that_expression_does_not_follow_changes_nothing(direction: tuple) -> None:
+    """Such as of illumination."""
+    rng = np.random.default_rng(0)
+    image = np.column_stack([PLACES @ direction, rng.standard_normal((len(PLACES), 3))]).astype(np.float32)
+    x = expression(noise=2.0)
+    result = add_image(x, image, GRAPH, [PLACES], 0)
+    np.testing.assert_array_equal(result.weights, 0.0)
+    np.testing.assert_array_equal(result.scores, smooth(GRAPH, x, 1))
+
+
+def test_images_and_expression_that_vary_smoothly_by_themselves_seldom_meet() -> None:
+    """Fields drawn at random, of the image and of expression: squares amid those that are seen would often agree."""
+    rng = np.random.default_rng(0)
+
+    def fields(width: float, k: int) -> np.ndarray:
+        drawn = gaussian_filter(rng.standard_normal((SIDE, SIDE, k)), (width, width, 0), mode="nearest")
+        return (drawn / drawn.std(axis=(0, 1))).reshape(-1, k).astype(np.float32)
+
+    weights = []
+    for _ in range(4):
+        x = fields(5.0, 10) + 3 * rng.standard_normal((len(PLACES), 10)).astype(np.float32)
+        weights.append(add_image(x, fields(5.0, 12), GRAPH, [PLACES], 0).weights)
+    assert (np.concatenate(weights) > 0).mean() <= 0.05
 
 
 def test_nugget_is_the_variance_that_neighbours_do_not_share() -> None:

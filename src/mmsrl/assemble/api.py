@@ -58,7 +58,7 @@ def assemble_sample(
     -------
     ``X`` = log1p of scaled counts, ``layers['counts']`` = raw counts, both CSR float32; ``obs['domain']`` categorical
     with colours in ``uns['domain_colors']``; ``obsm`` with ``spatial``, ``X_mmsrl`` and, where there are any,
-    ``X_image`` and ``X_umap``; ``obs['pseudotime']``.
+    ``X_image`` and ``X_umap``; ``obs['pseudotime']`` and its rank.
     """
     sample = sample_of(counts)
     barcodes = counts.obs_names.tolist()
@@ -92,7 +92,8 @@ def assemble_sample(
 
     if trajectory is not None:
         rows = rows_of(sample, barcodes, trajectory.obs, "trajectory")
-        adata.obs[_keys.PSEUDOTIME] = trajectory.obs[_keys.PSEUDOTIME].to_numpy(np.float32)[rows]
+        for key in (_keys.PSEUDOTIME, _keys.PSEUDOTIME_RANK):
+            adata.obs[key] = trajectory.obs[key].to_numpy(np.float32)[rows]
         adata.obsm[_keys.UMAP] = np.asarray(trajectory.obsm[_keys.UMAP], dtype=np.float32)[rows]
 
     adata.uns[_keys.UNS] = {

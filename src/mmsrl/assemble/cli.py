@@ -94,7 +94,8 @@ def main(
             trajectory=ordered,
         )
         write(assembled[sample], sample)
-        columns = [name for name in (_keys.DOMAIN, _keys.CONFIDENCE, _keys.PSEUDOTIME) if name in assembled[sample].obs]
+        written = (_keys.DOMAIN, _keys.CONFIDENCE, _keys.PSEUDOTIME, _keys.PSEUDOTIME_RANK)
+        columns = [name for name in written if name in assembled[sample].obs]
         table = assembled[sample].obs[columns].to_csv(index_label=_keys.BARCODE, lineterminator="\n")
         write_text(output_dir / f"{sample}.domains.csv", table)
         places = coordinates(assembled[sample]).to_csv(float_format="%.7g", lineterminator="\n")

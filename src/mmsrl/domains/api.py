@@ -13,6 +13,7 @@ import pandas as pd
 
 from mmsrl import _keys
 from mmsrl._errors import InputError
+from mmsrl._sections import member_keys
 from mmsrl.domains.consensus import consensus
 from mmsrl.domains.covariates import covariates
 from mmsrl.domains.number import Mapper, choose_number
@@ -134,8 +135,7 @@ def _spots(trainings: Sequence[ad.AnnData]) -> pd.DataFrame:
 
 def _members(adata: ad.AnnData) -> list[Any]:
     """Return the embeddings of a training: its members in the order of their numbers, or the only one."""
-    numbers = sorted(int(name.removeprefix(_keys.MEMBER)) for name in adata.obsm if name.startswith(_keys.MEMBER))
-    names = [f"{_keys.MEMBER}{number}" for number in numbers] or [_keys.EMBEDDING]
+    names = member_keys(adata) or [_keys.EMBEDDING]
     if names[0] not in adata.obsm:
         raise InputError(f"the embedding file has no obsm['{_keys.EMBEDDING}']; it must come from mmsrl-train")
     return [np.asarray(adata.obsm[name]) for name in names]

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from mmsrl.domains import average
 from mmsrl.domains.average import Labels, Posterior
-from mmsrl.domains.neighbourhood import CONFIDENCE_SPOTS, SPOTS, confidence, neighbourhood, refinement, vote
+from mmsrl.domains.neighbourhood import CONFIDENCE_SPOTS, confidence, neighbourhood
 from mmsrl.domains.readouts import by_size
 
 
@@ -30,8 +30,8 @@ class Consensus(NamedTuple):
 def consensus(posteriors: Sequence[Posterior], places: npt.NDArray[Any], section: npt.NDArray[Any]) -> Consensus:
     """Average the members of an ensemble into one labelling, and say how sure it is at each spot.
 
-    A vote of the neighbours then settles each spot's domain where that brings the halves of the ensemble closer to
-    each other, see :func:`mmsrl.domains.neighbourhood.refinement`.
+    No vote of the neighbours follows: members are smoothed already, and where layers are one spot wide a vote wipes
+    them out (docs/accuracy.md).
 
     Parameters
     ----------
@@ -42,14 +42,10 @@ def consensus(posteriors: Sequence[Posterior], places: npt.NDArray[Any], section
     section
         (n,), the name of each spot's section.
     """
-    around = neighbourhood(places, section)
     agreement = average.agreement(posteriors)
     mean = average.consensus(posteriors, agreement)
     labels = mean.argmax(axis=1)
-    refined = _refinement(posteriors, around)
-    if refined["applied"]:
-        labels = vote(labels, around)
-    messages = [{"level": "info", "text": str(refined["reason"])}]
+    messages: list[dict[str, str]] = []
     sure = confidence(mean, labels, neighbourhood(places, section, CONFIDENCE_SPOTS))
     domain = by_size(labels)
     numbers, wanted = range(1, int(domain.max()) + 1), mean.shape[1]
@@ -61,8 +57,7 @@ def consensus(posteriors: Sequence[Posterior], places: npt.NDArray[Any], section
         "members": len(posteriors),
         "agreement": agreement,
         "mean_agreement": average.mean_agreement(agreement),
-        "neighbourhood": {"vote": SPOTS, "confidence": CONFIDENCE_SPOTS},
-        "refinement": refined,
+        "confidence_spots": CONFIDENCE_SPOTS,
         "confidence": {str(k): float(sure[domain == k].mean()) for k in numbers},
         "spots": {
             str(name): {str(k): int((domain[section == name] == k).sum()) for k in numbers}
@@ -70,17 +65,3 @@ def consensus(posteriors: Sequence[Posterior], places: npt.NDArray[Any], section
         },
     }
     return Consensus(domain, sure, facts, messages)
-
-
-def _refinement(posteriors: Sequence[Posterior], around: Any) -> dict[str, Any]:
-    """Return whether a vote of the neighbours pays, why, and the figures behind it."""
-    if len(posteriors) < 2:
-        text = "domains are not refined by their neighbours: one member cannot tell whether that pays"
-        return {"applied": False, "reason": text}
-    found = refinement(posteriors, around)
-    did = "are" if found.pays else "are not"
-    text = (
-        f"domains {did} refined by a vote of the neighbours: one half of the members agrees with the other to "
-        f"{found.after:.3f} after it, to {found.before:.3f} before"
-    )
-    return {"applied": found.pays, "reason": text, "before": found.before, "after": found.after}

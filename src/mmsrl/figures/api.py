@@ -32,8 +32,8 @@ def figures(adata: ad.AnnData, paga: Sequence[Mapping[str, Any]] = ()) -> dict[s
     ----------
     adata
         A section with ``obs['domain']`` and ``obsm['spatial']``; of ``obs['domain_confidence']``,
-        ``obs['pseudotime']``, ``obsm['X_umap']``, metrics of quality and the tissue image in ``uns['spatial']`` what is
-        there is drawn. Domains have the colours of ``uns['domain_colors']``.
+        ``obs['pseudotime_rank']``, ``obsm['X_umap']``, metrics of quality and the tissue image in ``uns['spatial']``
+        what is there is drawn. Domains have the colours of ``uns['domain_colors']``.
     paga
         Connections of domains: ``one``, ``other`` and ``connectivity`` from 0 to 1.
 
@@ -55,12 +55,12 @@ def figures(adata: ad.AnnData, paga: Sequence[Mapping[str, Any]] = ()) -> dict[s
     colors = dict(zip(names, map(str, adata.uns[_keys.DOMAIN_COLORS]), strict=True))
     colors = {label: colors[label] for label in natural_order(colors)}
     found = {"domains": domains_on_tissue(name, section, labels, colors)}
-    for key, title in ((_keys.CONFIDENCE, "confidence"), (_keys.PSEUDOTIME, "pseudotime")):
+    for key, title in ((_keys.CONFIDENCE, "confidence"), (_keys.PSEUDOTIME_RANK, "pseudotime")):
         if key in values:
             found[title] = values_on_tissue(name, section, [values[key]])
     if _keys.UMAP in adata.obsm:
         places = np.asarray(adata.obsm[_keys.UMAP], dtype=np.float64)
-        ordered = [values[_keys.PSEUDOTIME]] if _keys.PSEUDOTIME in values else []
+        ordered = [values[_keys.PSEUDOTIME_RANK]] if _keys.PSEUDOTIME_RANK in values else []
         found["umap"] = layout(name, places, labels, colors, ordered)
         edges = [(str(e["one"]), str(e["other"]), float(e["connectivity"])) for e in paga]
         known = [edge for edge in edges if {edge[0], edge[1]} <= set(labels)]
@@ -83,8 +83,8 @@ def _spots(adata: ad.AnnData, name: str) -> Spots:
 
 def _columns(adata: ad.AnnData) -> dict[str, Values]:
     """Return the columns of obs to draw, without those that are the same everywhere, which show nothing."""
-    titles = {_keys.CONFIDENCE: ("Confidence", False), _keys.PSEUDOTIME: ("Pseudotime", False), **QUALITY}
-    limits = {_keys.CONFIDENCE: (0.0, 1.0), _keys.PSEUDOTIME: (0.0, 1.0)}
+    titles = {_keys.CONFIDENCE: ("Confidence", False), _keys.PSEUDOTIME_RANK: ("Pseudotime (rank)", False), **QUALITY}
+    limits = {_keys.CONFIDENCE: (0.0, 1.0), _keys.PSEUDOTIME_RANK: (0.0, 1.0)}
     found = {}
     for key, (title, counted) in titles.items():
         if key in adata.obs:

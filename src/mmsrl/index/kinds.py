@@ -43,14 +43,14 @@ KINDS = (
         "assemble", "mmsrl.h5ad", "assembled", "Everything about a section, or the sections of a group, in one AnnData."
     ),
     Kind("assemble", "spatialdata.zarr", "spatialdata", "The same as SpatialData, with spots as shapes and the image."),
-    Kind("assemble", "domains.csv", "spots", "Domain, confidence and pseudotime of every spot of a sample."),
+    Kind("assemble", "domains.csv", "spots", "Domain, confidence, pseudotime and its rank of every spot of a sample."),
     Kind("assemble", "coordinates.csv.gz", "coordinates", "Place, layout and embedding of every spot of a sample."),
     *(
         Kind("figures", f"{name}.{form}", "figure", f"{words}, as {form.upper()}.")
         for name, words in {
             "domains": "The tissue, and the domains on it",
             "confidence": "Confidence of the domains on the tissue",
-            "pseudotime": "Pseudotime on the tissue",
+            "pseudotime": "Rank of pseudotime on the tissue",
             "umap": "Layout of the embedding",
             "paga": "How strongly domains connect",
             "quality": "Counts, genes and other metrics on the tissue",

@@ -117,7 +117,7 @@ def domain_map(
     edges
         ``one``, ``other``, ``connectivity``; only those worth drawing.
     order
-        Pseudotime by domain, which runs from left to right as far as the connections allow; may be empty.
+        Rank of pseudotime by domain, which runs from left to right as far as the connections allow; may be empty.
     """
     places = domain_graph(list(sizes), edges, order)
     figure = go.Figure()
@@ -158,7 +158,7 @@ def domain_map(
 
 
 def _at(pseudotime: float | None) -> str:
-    return "" if pseudotime is None else f"<br>median pseudotime {pseudotime:.2f}"
+    return "" if pseudotime is None else f"<br>median rank of pseudotime {pseudotime:.2f}"
 
 
 def ink_on(color: str) -> str:
@@ -171,7 +171,7 @@ def ink_on(color: str) -> str:
 
 
 def pseudotime_boxes(orders: Sequence[Order], colors: Mapping[str, str]) -> go.Figure:
-    """Draw the pseudotime of every domain: median, quartiles, and where 90 % of its spots lie; first ones on top."""
+    """Draw ranks of pseudotime by domain, first ones on top: median, quartiles, and where 90 % of its spots lie."""
     figure = go.Figure()
     for order in reversed(orders):
         low, first, middle, third, high = order.quantiles
@@ -189,7 +189,7 @@ def pseudotime_boxes(orders: Sequence[Order], colors: Mapping[str, str]) -> go.F
             name=order.domain,
         )
     figure.update_layout(showlegend=False, height=90 + 30 * len(orders))
-    figure.update_xaxes(title="Pseudotime", range=[-0.02, 1.02])
+    figure.update_xaxes(title="Pseudotime (rank)", range=[-0.02, 1.02])
     figure.update_yaxes(title="Domain", type="category", showgrid=False)
     return figure
 
@@ -218,12 +218,12 @@ def trend_map(trend: Trend) -> go.Figure:
                 "y": 1,
                 "yanchor": "top",
             },
-            hovertemplate="%{y}: %{customdata} (log-normalised)<extra></extra>",
+            hovertemplate="%{y}: %{customdata} in 10,000<extra></extra>",
         )
     )
     figure.update_layout(height=max(ROW_PX * len(trend.genes) + 70, 300), margin={"t": 8})
     figure.update_xaxes(
-        title="Pseudotime",
+        title="Pseudotime (rank)",
         tickvals=ticks,
         ticktext=[f"{trend.grid[tick]:.2f}" for tick in ticks],
     )

@@ -109,16 +109,27 @@ def trajectory_facts(result: Mapping[str, Any]) -> dict[str, Any]:
     """Return root, order of the domains, connections and the genes that change most; empty if the stage did not run."""
     if not result:
         return {}
-    medians = {name: value for name, value in result["median_pseudotime"].items() if value is not None}
+    medians = {name: value for name, value in result["median_rank"].items() if value is not None}
+    order = result["order_agreement"]
     rising = [row["gene"] for row in result["genes"] if row["correlation"] > 0]
     falling = [row["gene"] for row in result["genes"] if row["correlation"] <= 0]
     return {
         "rule": result["root"]["rule"],
         "domain": result["root"]["domain"],
+        "end": result["root"]["end"]["domain"],
+        "agreement": order
+        and {
+            "members": order["members"],
+            "correlation": order["median_correlation"],
+            "unsure": [
+                f"{pair['share'] * order['members']:.0f} have domain {pair['first']} before domain {pair['then']}"
+                for pair in order["unsure"][:SHOWN]
+            ],
+        },
         "order": [(name, medians[name]) for name in sorted(medians, key=lambda name: medians[name])],
         "edges": [(edge["one"], edge["other"], edge["connectivity"]) for edge in result["paga"]],
         "changing": result["n_changing"],
-        "tested": result["n_genes_tested"],
+        "fitted": result["n_genes_fitted"],
         "rising": ", ".join(rising[:SHOWN]) or "–",
         "falling": ", ".join(falling[:SHOWN]) or "–",
         "without": result["spots_without"],

@@ -222,14 +222,20 @@ def _markers(summaries: Sequence[Mapping[str, Any]]) -> Paragraph:
 
 
 def _trajectory(summaries: Sequence[Mapping[str, Any]]) -> Paragraph:
-    rules = list(dict.fromkeys(summary["result"]["root"]["rule"] for summary in summaries))
-    root = f" from {rules[0]}" if len(rules) == 1 else " from the root that each page names"
+    roots = [summary["result"]["root"] for summary in summaries]
+    rules = list(dict.fromkeys(root["rule"] for root in roots))
+    if not any(root["direction_known"] for root in roots):
+        way = " along the longest way in diffusion distance, whose direction is not known"
+    elif len(rules) == 1:
+        way = f" from {rules[0]}"
+    else:
+        way = " from the root that each page names"
     numbers = " or ".join(str(number) for number in dict.fromkeys(s["result"]["n_neighbors"] for s in summaries))
     return Paragraph(
         "Trajectory",
-        f"Spots were ordered by diffusion pseudotime{root}, on the graph of the {numbers} nearest neighbours in the "
-        "embedding; connections of domains are those of PAGA. Genes were fitted by natural cubic splines of the rank "
-        "of pseudotime and compared with a constant.",
+        f"Spots were ordered by diffusion pseudotime{way}, on the graph of the {numbers} nearest neighbours in the "
+        "embedding; connections of domains are those of PAGA. Rates of genes were fitted by natural cubic splines of "
+        "the rank of pseudotime, with a level for each section; standard errors are from leaving out blocks of tissue.",
         ("scanpy", "DPT", "PAGA"),
     )
 

@@ -91,7 +91,7 @@ def unit_content(
     log, judged = outputs.training.get(unit), outputs.judged.get(unit)
     decided = None if judged is None else judged[judged["verdict"] != series.FEW]
     time = np.concatenate(
-        [s.section.values.get(METRICS[_keys.PSEUDOTIME], np.full(len(s.section.x), np.nan)) for s in samples]
+        [s.section.values.get(METRICS[_keys.PSEUDOTIME_RANK], np.full(len(s.section.x), np.nan)) for s in samples]
     )
     found = outputs.result("domains", unit, unit)
     points, chosen = choice_points(found), found.get("chosen") or {}
@@ -256,8 +256,8 @@ def _facts(sample: Sample) -> dict[str, str]:
 
 
 def _pseudotime_picture(sample: Sample) -> dict[str, Any] | None:
-    """Return pseudotime on the tissue, and the values at the ends of its colours; ``None`` where there is none."""
-    values = sample.section.values.get(METRICS[_keys.PSEUDOTIME])
+    """Return ranks of pseudotime on the tissue, and the range of its colours; ``None`` if there is none."""
+    values = sample.section.values.get(METRICS[_keys.PSEUDOTIME_RANK])
     if values is None:
         return None
     picture = value_figure(sample.section, values, SMALL_SIDE)
@@ -272,7 +272,7 @@ def _layout_pictures(sample: Sample, samples: Sequence[Sample]) -> list[dict[str
     others = [other.section.umap for other in samples if other.name != sample.name and other.section.umap is not None]
     beneath = np.concatenate([np.zeros((0, 2)), *others])
     colored = {"domain": [section.colors[domain] for domain in section.domains]}
-    time = section.values.get(METRICS[_keys.PSEUDOTIME])
+    time = section.values.get(METRICS[_keys.PSEUDOTIME_RANK])
     if time is not None:
         colored["pseudotime"] = shades(time)
     return [

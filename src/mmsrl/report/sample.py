@@ -10,7 +10,7 @@ from mmsrl.report.tissue import Section
 
 METRICS = {
     _keys.CONFIDENCE: "Domain confidence",
-    _keys.PSEUDOTIME: "Pseudotime",
+    _keys.PSEUDOTIME_RANK: "Pseudotime (rank)",
     "total_counts": "Counts",
     "n_genes_by_counts": "Genes",
     "pct_counts_mt": "Mitochondrial %",
@@ -23,7 +23,7 @@ METRICS = {
 }
 """Columns of obs that can be looked at on the tissue, with the title shown."""
 
-QUALITY = tuple(title for key, title in METRICS.items() if key not in (_keys.CONFIDENCE, _keys.PSEUDOTIME))
+QUALITY = tuple(title for key, title in METRICS.items() if key not in (_keys.CONFIDENCE, _keys.PSEUDOTIME_RANK))
 """Titles of what quality control looks at; the others are results."""
 
 

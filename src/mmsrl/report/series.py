@@ -23,7 +23,7 @@ PRIOR = 0.5
 
 
 class Order(NamedTuple):
-    """Pseudotime of a domain."""
+    """Ranks of pseudotime in a domain."""
 
     domain: str
     quantiles: tuple[float, float, float, float, float]
@@ -36,9 +36,9 @@ class Trend(NamedTuple):
     genes: list[str]
     """(G,), those with the earliest peak first."""
     grid: Float
-    """(T,): pseudotime, equally many spots apart."""
+    """(T,): rank of pseudotime."""
     curves: Float
-    """(G, T): log-normalised expression."""
+    """(G, T): molecules of the gene in 10,000 of the spot."""
     scaled: Float
     """(G, T): the same, each gene from 0, its lowest, to 1, its highest."""
 
@@ -94,7 +94,7 @@ def domain_graph(
 
 
 def pseudotime_order(domains: Sequence[str], pseudotime: Float) -> list[Order]:
-    """Return where the spots of each domain lie in pseudotime, domains by their median; those without any left out."""
+    """Return ranks of pseudotime by domain, domains by their median; those without any are left out."""
     table = pd.DataFrame({"domain": list(domains), "time": pseudotime}).dropna()
     found = [
         Order(str(domain), tuple(np.quantile(own, [0.05, 0.25, 0.5, 0.75, 0.95]).round(4).tolist()))

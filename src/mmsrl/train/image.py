@@ -12,7 +12,7 @@ from scipy.spatial import cKDTree
 from sklearn.preprocessing import StandardScaler
 
 from mmsrl.graph import smooth
-from mmsrl.heldout import MIN_BLOCKS, predict_held_out, spatial_blocks
+from mmsrl.heldout import predict_held_out, regions
 
 FloatArray = NDArray[np.floating[Any]]
 
@@ -45,8 +45,9 @@ def add_image(
 
     For a component x with values S x after smoothing (S = ``adjacency``) there are two estimates of what a spot's
     surroundings express, with independent errors: S x, in error by what is left of the spots' noise; and x̂, predicted
-    from the smoothed image by a ridge regression of x that was fitted to other blocks of tissue, in error by what
-    the image does not show. The best combination is (1 − w)·S x + w·x̂ with w = noise / (noise + error of x̂).
+    from the smoothed image by a ridge regression of x in other regions of tissue, of spots that S does not join with
+    this region, in error by what the image does not show. The best combination is (1 − w)·S x + w·x̂ with
+    w = noise / (noise + error of x̂).
 
     - noise + error of x̂ is the held-out mean of (S x − x̂)², (1 − R²) of the variance of S x.
     - noise is c·ν, with ν the :func:`nugget`, what nearest neighbours do not share, and c the mean of Σⱼ Âᵢⱼ², what
@@ -54,7 +55,7 @@ def add_image(
 
     R² itself is not that weight: a deep section's expression is known to 1 % where the image explains 70 % of it, and
     averaging the two by R² would replace the better estimate by the worse one. In shallow data noise is large, and the
-    image counts. It never counts (w = 0) unless over the held-out blocks it predicts better than the mean by more than
+    image counts. It never counts (w = 0) unless over the regions held out it predicts better than the mean by more than
     two standard errors, and takes a fifth off the error: that of the combination is (1 - w)·noise. There are no columns
     of the image beside those of expression, because a Gaussian mixture is invariant to their scale: they would count
     fully whatever weight they were given.
@@ -73,16 +74,16 @@ def add_image(
         Of the choice of spots to fit to where there are more than 20,000.
     """
     smoothed = smooth(adjacency, scores, 1)
-    blocks = spatial_blocks(coordinates)
-    nothing = np.zeros(scores.shape[1])
-    if blocks.max() + 1 < MIN_BLOCKS:
-        return WithImage(smoothed, nothing, nothing)
+    region = regions(coordinates)
     smooth_image = smooth(adjacency, StandardScaler().fit_transform(image).astype(scores.dtype), 1)
-    predicted, fold = predict_held_out(scores, smooth_image, blocks, seed)
+    predicted = None if region is None else predict_held_out(scores, smooth_image, region, seed, adjacency)
+    if region is None or predicted is None:
+        nothing = np.zeros(scores.shape[1])
+        return WithImage(smoothed, nothing, nothing)
 
     spread = (smoothed - smoothed.mean(axis=0)) ** 2
     error = (smoothed - predicted) ** 2
-    gain = np.stack([(spread - error)[fold == f].mean(axis=0) for f in range(fold.max() + 1)])  # (folds, k)
+    gain = np.stack([(spread - error)[region == r].mean(axis=0) for r in range(region.max() + 1)])  # (regions, k)
     counts = gain.mean(axis=0) > SURE * gain.std(axis=0, ddof=1) / np.sqrt(len(gain))
     left = adjacency.multiply(adjacency).sum() / len(scores)
     noise = left * nugget(scores, coordinates)

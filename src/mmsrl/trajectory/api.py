@@ -13,42 +13,53 @@ import scanpy as sc
 import scipy.sparse as sp
 from numpy.typing import NDArray
 from scipy.sparse.csgraph import connected_components
-from scipy.stats import false_discovery_control
 
 from mmsrl import _keys
 from mmsrl._errors import InputError
-from mmsrl._sections import sample_names, section_index, spot_table, stacked_counts, stacked_domains
-from mmsrl.expression import log_normalised
-from mmsrl.trajectory.root import Root, ends, parse, pseudotime, scaled_components, tip
+from mmsrl._sections import (
+    in_pitches,
+    members_of,
+    sample_names,
+    section_index,
+    spot_table,
+    stacked_counts,
+    stacked_domains,
+)
+from mmsrl.heldout import BLOCK_SIDE, spatial_blocks
+from mmsrl.trajectory.agreement import agreement, doubted, unsure_pairs
+from mmsrl.trajectory.root import Root, ends, parse, pseudotime, ranks, scaled_components, tip
 from mmsrl.trajectory.trends import Trends, trends
 
 COMPONENTS = 15
 """Of the diffusion map."""
 
-MIN_SPOTS = 10
-"""A component of the graph with fewer spots has no order of its own; genes seen in fewer are not tested."""
+PAGA_EDGE = 0.05
+"""Connections between domains that are weaker than this are not listed."""
 
-FDR = 0.05
+MIN_SPOTS = 10
+"""A component of the graph with fewer spots has no order of its own; genes seen in fewer have no curve."""
+
+BLOCKS = 16
+"""Blocks of tissue that errors of trends are told from, about: larger than what spots side by side share."""
+
 LEAST_EXPLAINED = 0.05
-"""Share of its variance over spots that pseudotime explains of a gene that changes along it; p-values alone, which are
-too small, call half of the genes changing."""
+"""Share of its variance over spots that pseudotime explains of a gene that changes along it, at least, and"""
+SURE = 2.0
+"""by so many standard errors more than that."""
 
 LISTED = 20
 """Genes that rise, and genes that fall, that go into the summary with their curves."""
-
-PAGA_EDGE = 0.05
-"""Connections between domains that are weaker than this are not listed."""
 
 
 class Trajectory(NamedTuple):
     """Order of the spots of a unit."""
 
     spots: ad.AnnData
-    """``obs``: ``sample``, ``barcode``, ``pseudotime`` (0 to 1, NaN where the root cannot be reached), ``component``;
-    ``obsm['X_umap']``; ``uns['paga']``."""
+    """``obs``: ``sample``, ``barcode``, ``pseudotime`` (diffusion distance, 0 to 1, NaN where the root cannot be
+    reached), ``pseudotime_rank`` (its rank, 0 to 1), ``component``; ``obsm['X_umap']``; ``uns['paga']``."""
     genes: pd.DataFrame
-    """``gene``, ``f``, ``p_value``, ``p_adjusted``, ``explained``, ``correlation``, ``peak``, ``change``; those that
-    follow pseudotime best come first."""
+    """``gene``, ``explained``, ``error``, ``correlation``, ``peak``, ``change``, ``changing``; those that follow
+    pseudotime best come first."""
     facts: dict[str, Any]
     messages: list[dict[str, str]]
 
@@ -58,19 +69,21 @@ def trajectory(
 ) -> Trajectory:
     """Order spots by diffusion pseudotime on the embedding, and find the genes that change along it.
 
-    Writes ``obs['pseudotime']`` and ``obsm['X_umap']`` to the sections. Spots that are not connected to the root have
-    no pseudotime (NaN), as nothing says how far they are.
+    Writes ``obs['pseudotime']``, ``obs['pseudotime_rank']`` and ``obsm['X_umap']`` to the sections. Spots that are not
+    connected to the root have no pseudotime (NaN), as nothing says how far they are.
 
     Parameters
     ----------
     data
-        Sections of one unit: raw counts in ``X``, ``obs['domain']``, ``obsm['X_mmsrl']``.
+        Sections of one unit: raw counts in ``X``, ``obs['domain']``, ``obsm['spatial']``, ``obsm['X_mmsrl']``. Where
+        they have the members of an ensemble, in ``obsm['member_0']`` and so on, the others than the first say how sure
+        the order is.
     root
         ``domain:NAME``, ``gene:NAME`` (the domain with the most of it) or ``spot:BARCODE``, in a group
         ``spot:BARCODE-SAMPLE`` where several of its sections have the barcode; of a domain, the spot
-        furthest from all others in diffusion distance. Without it, one of the two ends of the longest way in diffusion
-        distance: the one around which more genes are detected, as they are in less differentiated cells (Gulati et
-        al., Science 367, 405-411, 2020).
+        furthest from all others in diffusion distance. Without it, spots are ordered along the longest way in diffusion
+        distance, and nothing says which of its ends comes first: by convention the one in the domain of the lower
+        number, which is larger.
     n_neighbors
         Neighbours in the graph, 2 or more.
     seed
@@ -79,7 +92,7 @@ def trajectory(
     Raises
     ------
     InputError
-        If ``root`` cannot be read, or a section has no embedding or domains.
+        If ``root`` cannot be read, or a section has no embedding, domains or coordinates.
     """
     wanted = parse(root)
     if n_neighbors < 2:
@@ -88,62 +101,48 @@ def trajectory(
     messages: list[dict[str, str]] = []
     counts, genes = stacked_counts(sections)
     domain, names = stacked_domains(sections)
-    spots = _graph(sections, domain, names, n_neighbors, seed)
-    n_components, component = connected_components(spots.obsp["connectivities"], directed=False)
+    section = section_index(sections)
+    places = [in_pitches(adata) for adata in sections]
+    spots = _spots(sections, domain, names)
+    _join(spots, n_neighbors, seed)
+    _lay_out(spots, seed)
     candidates, rule = _asked(wanted, spots, counts, genes, domain, names, messages)
-    # Of what was asked for, the part of the graph that holds most of it; else the largest part.
-    inside = component == np.bincount(component[candidates] if candidates.any() else component).argmax()
-    part = spots[inside].copy()
-    if part.n_obs < MIN_SPOTS:
-        raise InputError(f"the root's part of the graph has {part.n_obs} spots; give a root within the tissue")
-    sc.tl.diffmap(part, n_comps=min(COMPONENTS, part.n_obs - 2), random_state=seed)
-    points = scaled_components(part.obsm["X_diffmap"], part.uns["diffmap_evals"])
-    if candidates.any():
-        at = tip(points, candidates[inside])
-    else:
-        at = _richer_end(part, points, counts[inside])
-        rule = "of the two ends of the longest way in diffusion distance, the one around which more genes are detected"
-    time = np.full(spots.n_obs, np.nan, dtype=np.float32)
-    time[inside] = pseudotime(points, at)
-    spots.obs[_keys.PSEUDOTIME] = time
-    spots.obs["component"] = component.astype(np.int64)
-    if n_components > 1:
-        sizes = np.bincount(component)
-        largest = ", ".join(map(str, np.sort(sizes)[::-1][:5]))
-        text = (
-            f"the spots form {n_components} parts that nothing connects (the largest of {largest} spots): "
-            f"{int((~inside).sum())} spots outside of the root's part have no pseudotime"
-        )
-        messages.append({"level": "warning", "text": text})
-    table, fitted = _genes(counts[inside], genes, time[inside])
-    root_spot = int(np.flatnonzero(inside)[at])
-    medians = {name: float(np.nanmedian(time[own])) for name, own in _reached(time, domain, names)}
+    component, inside = _part(spots, candidates)
+    if inside.sum() < MIN_SPOTS:
+        raise InputError(f"the root's part of the graph has {inside.sum()} spots; give a root within the tissue")
+    points = _points(spots, inside, seed)
+    at = tip(points, candidates[inside]) if candidates.any() else _larger_end(points, domain[inside])
+    found = pseudotime(points, at)
+    for key, values in ((_keys.PSEUDOTIME, found), (_keys.PSEUDOTIME_RANK, ranks(found))):
+        time = np.full(spots.n_obs, np.nan, dtype=np.float32)
+        time[inside] = values
+        spots.obs[key] = time
+    spots.obs["component"] = component
+    _tell_of_parts(component, inside, messages)
+    about = _root_facts(spots, np.flatnonzero(inside)[[at, int(found.argmax())]], root, rule, messages)
+    others = [values[inside] for values in members_of(sections)[1:]]
+    order = _order_facts(others, found, domain[inside], names, candidates[inside], n_neighbors, seed, messages)
+    table, fitted = _genes(counts[inside], genes, ranks(found), section[inside], _blocks(places)[inside], messages)
     facts = {
-        "root": {
-            "asked": root or None,
-            "rule": rule,
-            "sample": str(spots.obs[_keys.SAMPLE].iloc[root_spot]),
-            "barcode": str(spots.obs[_keys.BARCODE].iloc[root_spot]),
-            "domain": names[domain[root_spot]],
-        },
+        "root": about,
         "n_neighbors": n_neighbors,
-        "components": int(n_components),
+        "components": int(component.max()) + 1,
         "spots_without": int((~inside).sum()),
         "domains": names,
-        "median_pseudotime": medians,
+        "median_pseudotime": _medians(spots, _keys.PSEUDOTIME),
+        "median_rank": _medians(spots, _keys.PSEUDOTIME_RANK),
+        "order_agreement": order,
         "paga": _edges(spots, names),
-        "n_genes_tested": len(table),
-        "n_changing": int(((table["p_adjusted"] < FDR) & (table["explained"] >= LEAST_EXPLAINED)).sum()),
+        "n_genes_fitted": len(table),
+        "n_changing": int(table["changing"].sum()),
         **_curves(table, fitted),
     }
     _write_back(sections, spots)
     return Trajectory(spots, table.drop(columns="column"), facts, messages)
 
 
-def _graph(
-    sections: Sequence[ad.AnnData], domain: NDArray[np.int64], names: list[str], n_neighbors: int, seed: int
-) -> ad.AnnData:
-    """Return the stacked spots with neighbours, UMAP and PAGA."""
+def _spots(sections: Sequence[ad.AnnData], domain: NDArray[np.int64], names: list[str]) -> ad.AnnData:
+    """Return the stacked spots with embedding and domain."""
     for name, adata in zip(sample_names(sections), sections, strict=True):
         if _keys.EMBEDDING not in adata.obsm:
             raise InputError(f"sample {name}: obsm['{_keys.EMBEDDING}'] is missing; train first")
@@ -153,23 +152,47 @@ def _graph(
         obsm={_keys.EMBEDDING: np.concatenate([np.asarray(adata.obsm[_keys.EMBEDDING]) for adata in sections])},
     )
     spots.obs[_keys.DOMAIN] = pd.Categorical(np.asarray(names)[domain], names)
+    return spots
+
+
+def _join(spots: ad.AnnData, n_neighbors: int, seed: int) -> None:
+    """Write the graph of nearest neighbours in the embedding to ``obsp``, as scanpy keeps it."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # umap says that a seed means one thread
         neighbours = min(n_neighbors, spots.n_obs - 1)
         sc.pp.neighbors(spots, n_neighbors=neighbours, use_rep=_keys.EMBEDDING, random_state=seed)
-        _connect(spots, domain, names)
-        sc.tl.umap(spots, random_state=seed)
-    return spots
 
 
-def _connect(spots: ad.AnnData, domain: NDArray[np.int64], names: list[str]) -> None:
-    """Write how strongly domains connect to ``uns['paga']``; scanpy fails where nothing connects any two."""
+def _lay_out(spots: ad.AnnData, seed: int) -> None:
+    """Write how strongly domains connect to ``uns['paga']``, and ``obsm['X_umap']``."""
     joined = sp.coo_matrix(spots.obsp["distances"])
+    domain = spots.obs[_keys.DOMAIN].cat.codes.to_numpy()
     if (domain[joined.row] != domain[joined.col]).any():
         sc.tl.paga(spots, _keys.DOMAIN)
-    else:
-        none = {kind: sp.csr_matrix((len(names),) * 2) for kind in ("connectivities", "connectivities_tree")}
+    else:  # scanpy fails where nothing connects any two
+        size = (len(spots.obs[_keys.DOMAIN].cat.categories),) * 2
+        none = {kind: sp.csr_matrix(size) for kind in ("connectivities", "connectivities_tree")}
         spots.uns["paga"] = {**none, "groups": _keys.DOMAIN}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # umap says that a seed means one thread
+        sc.tl.umap(spots, random_state=seed)
+
+
+def _part(spots: ad.AnnData, candidates: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Return the part of the graph that each spot is in, (N,), and which spots are in the one to order, (N,).
+
+    That is the part that holds most of what was asked for, ``candidates`` (N,); where there are none, the largest.
+    """
+    _, component = connected_components(spots.obsp["connectivities"], directed=False)
+    inside = component == np.bincount(component[candidates] if candidates.any() else component).argmax()
+    return component.astype(np.int64), inside
+
+
+def _points(spots: ad.AnnData, inside: NDArray[np.bool_], seed: int) -> NDArray[np.float64]:
+    """Return the diffusion components of a part of the graph, (n, k), each scaled as it counts in pseudotime."""
+    part = spots[inside].copy()
+    sc.tl.diffmap(part, n_comps=min(COMPONENTS, part.n_obs - 2), random_state=seed)
+    return scaled_components(part.obsm["X_diffmap"], part.uns["diffmap_evals"])
 
 
 def _asked(
@@ -206,40 +229,124 @@ def _asked(
         told = " or ".join(f"spot:{name}" for name in spots.obs_names[found])
         fault, found = f"is in {found.sum()} sections ({told} says which)", nowhere
     if fault:
-        text = f"root: {wanted.kind} {wanted.name} {fault}; the root was found as without one"
+        text = f"root: {wanted.kind} {wanted.name} {fault}; pseudotime runs as without one"
         messages.append({"level": "warning", "text": text})
     return found, rule
 
 
-def _richer_end(part: ad.AnnData, points: NDArray[np.float64], counts: sp.csr_matrix) -> int:
-    """Return the end of the longest way around which more genes are detected."""
-    graph = part.obsp["connectivities"]
-    detected = graph @ np.diff(counts.indptr).astype(np.float64) / np.asarray(graph.sum(axis=1)).ravel()
-    one, other = ends(points)
-    return one if detected[one] >= detected[other] else other
+def _larger_end(points: NDArray[np.float64], domain: NDArray[np.int64]) -> int:
+    """Return the end of the longest way that lies in the larger domain, which has the lower number.
+
+    A convention: neither the libraries nor the genes detected say which end comes first.
+    """
+    return min(ends(points), key=lambda end: (domain[end], end))
 
 
-def _reached(
-    time: NDArray[np.float32], domain: NDArray[np.int64], names: list[str]
-) -> list[tuple[str, NDArray[np.bool_]]]:
-    """Return the domains that have spots with a pseudotime, and all their spots, (N,)."""
-    return [(name, domain == k) for k, name in enumerate(names) if np.isfinite(time[domain == k]).any()]
+def _tell_of_parts(
+    component: NDArray[np.integer[Any]], inside: NDArray[np.bool_], messages: list[dict[str, str]]
+) -> None:
+    if inside.all():
+        return
+    sizes = np.bincount(component)
+    largest = ", ".join(map(str, np.sort(sizes)[::-1][:5]))
+    text = (
+        f"the spots form {len(sizes)} parts that nothing connects (the largest of {largest} spots): "
+        f"{int((~inside).sum())} spots outside of the root's part have no pseudotime"
+    )
+    messages.append({"level": "warning", "text": text})
 
 
-def _genes(counts: sp.csr_matrix, genes: list[str], time: NDArray[np.float32]) -> tuple[pd.DataFrame, Trends]:
+def _root_facts(
+    spots: ad.AnnData, first_and_last: NDArray[np.int64], asked: str | None, rule: str, messages: list[dict[str, str]]
+) -> dict[str, Any]:
+    """Return where pseudotime starts and where it ends, and the rule in words."""
+    first, last = (
+        {key: str(spots.obs[key].iloc[at]) for key in (_keys.SAMPLE, _keys.BARCODE, _keys.DOMAIN)}
+        for at in first_and_last
+    )
+    known = bool(rule)
+    if not known:
+        rule = (
+            f"direction not known: pseudotime runs from one end of the longest way, in domain {first[_keys.DOMAIN]}, "
+            f"to the other, in domain {last[_keys.DOMAIN]}, and could as well run back; a root sets it"
+        )
+        messages.append({"level": "info", "text": rule})
+    return {"asked": asked or None, "rule": rule, "direction_known": known, **first, "end": last}
+
+
+def _order_facts(
+    members: Sequence[NDArray[Any]],
+    time: NDArray[np.float64],
+    domain: NDArray[np.int64],
+    names: list[str],
+    candidates: NDArray[np.bool_],
+    n_neighbors: int,
+    seed: int,
+    messages: list[dict[str, str]],
+) -> dict[str, Any] | None:
+    """Return how far the other members have the same order; ``None`` where there are none."""
+    if not members:
+        text = "there is one embedding only: nothing tells how sure the order of pseudotime is"
+        messages.append({"level": "info", "text": text})
+        return None
+
+    def diffuse(
+        embedding: NDArray[Any], asked: NDArray[np.bool_]
+    ) -> tuple[NDArray[np.bool_], NDArray[np.float64] | None]:
+        index = pd.RangeIndex(len(embedding)).astype(str)
+        spots = ad.AnnData(obs=pd.DataFrame(index=index), obsm={_keys.EMBEDDING: embedding})
+        _join(spots, n_neighbors, seed)
+        inside = _part(spots, asked)[1]
+        return inside, _points(spots, inside, seed) if inside.sum() >= MIN_SPOTS else None
+
+    found = agreement(members, time, domain, names, candidates, diffuse, seed)
+    doubts = doubted(found)
+    if doubts:
+        messages.append({"level": "warning", "text": f"the order is not sure: {'; '.join(doubts)}"})
+    return {
+        "members": len(members),
+        "correlation": found.correlation,
+        "median_correlation": float(np.median(found.correlation)),
+        "pairs": found.pairs,
+        "unsure": unsure_pairs(found),
+    }
+
+
+def _blocks(places: Sequence[NDArray[np.float64]]) -> NDArray[np.int64]:
+    """Return the block of tissue that each spot lies in, about :data:`BLOCKS` in all, (N,)."""
+    # A spot takes a square pitch.
+    return spatial_blocks(places, max(BLOCK_SIDE, float(np.sqrt(sum(map(len, places)) / BLOCKS))))
+
+
+def _medians(spots: ad.AnnData, key: str) -> dict[str, float]:
+    """Return the median of each domain that has spots with a pseudotime."""
+    medians = spots.obs.groupby(_keys.DOMAIN, observed=True)[key].median().dropna()
+    return {str(name): float(value) for name, value in medians.items()}
+
+
+def _genes(
+    counts: sp.csr_matrix,
+    genes: list[str],
+    rank: NDArray[np.float64],
+    section: NDArray[np.int64],
+    blocks: NDArray[np.int64],
+    messages: list[dict[str, str]],
+) -> tuple[pd.DataFrame, Trends]:
     library = np.asarray(counts.sum(axis=1), dtype=np.float64).ravel()
     seen = np.flatnonzero(counts.getnnz(axis=0) >= MIN_SPOTS)
-    fitted = trends(log_normalised(sp.csr_matrix(counts[:, seen]), library), time)
+    fitted = trends(sp.csr_matrix(counts[:, seen]), library, rank, section, blocks)
+    if np.isnan(fitted.error).any():
+        text = "there is too little tissue for standard errors of trends: no gene is said to change"
+        messages.append({"level": "info", "text": text})
     table = pd.DataFrame(
         {
             "gene": np.asarray(genes, dtype=object)[seen],
-            "f": fitted.f,
-            "p_value": fitted.p_value,
-            "p_adjusted": false_discovery_control(fitted.p_value) if len(seen) else [],
             "explained": fitted.explained,
+            "error": fitted.error,
             "correlation": fitted.correlation,
             "peak": fitted.peak,
             "change": fitted.change,
+            "changing": fitted.explained - SURE * fitted.error >= LEAST_EXPLAINED,
             "column": np.arange(len(seen)),
         }
     )
@@ -249,8 +356,8 @@ def _genes(counts: sp.csr_matrix, genes: list[str], time: NDArray[np.float32]) -
 def _curves(table: pd.DataFrame, fitted: Trends) -> dict[str, Any]:
     """Return the first genes with their curves, for the report."""
     rises = table["correlation"] > 0
-    first = table[table["p_adjusted"] < FDR].groupby(rises).head(LISTED)
-    columns = ["gene", "explained", "correlation", "peak", "change", "p_adjusted"]
+    first = table[table["changing"]].groupby(rises).head(LISTED)
+    columns = ["gene", "explained", "error", "correlation", "peak", "change"]
     return {
         "grid": fitted.grid.round(4),
         "genes": first[columns].to_dict("records"),
@@ -272,5 +379,6 @@ def _edges(spots: ad.AnnData, names: list[str]) -> list[dict[str, Any]]:
 def _write_back(sections: Sequence[ad.AnnData], spots: ad.AnnData) -> None:
     section = section_index(sections)
     for s, adata in enumerate(sections):
-        adata.obs[_keys.PSEUDOTIME] = spots.obs[_keys.PSEUDOTIME].to_numpy()[section == s]
+        for key in (_keys.PSEUDOTIME, _keys.PSEUDOTIME_RANK):
+            adata.obs[key] = spots.obs[key].to_numpy()[section == s]
         adata.obsm[_keys.UMAP] = spots.obsm[_keys.UMAP][section == s]

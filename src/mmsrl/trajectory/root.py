@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import rankdata
 
 from mmsrl._errors import InputError
 
@@ -20,7 +21,7 @@ class Root(NamedTuple):
 
 
 def parse(text: str | None) -> Root | None:
-    """Read ``domain:3``, ``gene:MBP`` or ``spot:AAAC-1``; ``None`` and nothing mean that the root is to be found.
+    """Read ``domain:3``, ``gene:MBP`` or ``spot:AAAC-1``; ``None`` and nothing mean that there is no root.
 
     Raises
     ------
@@ -32,7 +33,7 @@ def parse(text: str | None) -> Root | None:
     kind, _, name = text.partition(":")
     if kind not in KINDS or not name.strip():
         raise InputError(
-            f"root '{text}': write domain:NAME, gene:NAME or spot:BARCODE, or leave it empty for one to be found"
+            f"root '{text}': write domain:NAME, gene:NAME or spot:BARCODE, or leave it empty: no direction then"
         )
     return Root(kind, name.strip())
 
@@ -79,3 +80,13 @@ def pseudotime(points: NDArray[np.float64], root: int) -> NDArray[np.float64]:
     distance: NDArray[np.float64] = np.linalg.norm(points - points[root], axis=1)
     distance /= distance.max()
     return distance
+
+
+def ranks(time: NDArray[Any]) -> NDArray[np.float64]:
+    """Return the ranks of pseudotime, (n,) finite, from 0 to 1: evenly many spots lie in parts of equal length.
+
+    Diffusion distance is long where expression changes abruptly: its scale is spent on one border, and what lies beyond
+    comes out as one value.
+    """
+    order: NDArray[np.float64] = (rankdata(time) - 1.0) / max(len(time) - 1, 1)
+    return order

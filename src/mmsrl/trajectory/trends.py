@@ -1,4 +1,4 @@
-"""Genes that change along pseudotime: splines compared with constants. Linear in the stored values."""
+"""Genes that change along pseudotime: rates of molecules as splines of its rank. Linear in the stored counts."""
 
 from __future__ import annotations
 
@@ -7,35 +7,54 @@ from typing import Any, NamedTuple
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
-from scipy.stats import f as f_distribution
-from scipy.stats import rankdata
 
 Float = NDArray[np.float64]
 
 KNOTS = 4
-"""Inner and outer knots of the natural cubic spline, at quantiles of pseudotime: three degrees of freedom."""
+"""Inner and outer knots of the natural cubic spline, at quantiles of the rank: three degrees of freedom."""
 
 GRID = 25
 """Points of a fitted curve, evenly many spots apart."""
 
+FEWEST_BLOCKS = 4
+"""Blocks of tissue below which they do not tell an error."""
+
+PER = 1e4
+"""Molecules of a spot that rates are of."""
+
 
 class Trends(NamedTuple):
-    """How genes change along pseudotime; (G,) but for the curves."""
+    """How genes change along pseudotime; (G,) but for grid and curves."""
 
-    f: Float
-    p_value: Float
     explained: Float
-    """R²: the share of the gene's variance over spots that the curve accounts for."""
+    """Share of the gene's variance over spots, within sections, that the curve accounts for."""
+    error: Float
+    """Its standard error over blocks of tissue; NaN where there are fewer than :data:`FEWEST_BLOCKS`."""
     correlation: Float
-    """Pearson's, of the expression with the rank of pseudotime: the sign says whether it rises."""
+    """Of the rate with the rank of pseudotime, within sections: the sign says whether it rises."""
     peak: Float
-    """Pseudotime at which the curve is highest."""
+    """Rank of pseudotime at which the curve is highest."""
     change: Float
-    """Highest minus lowest value of the curve, in the unit of the values."""
+    """Highest minus lowest value of the curve."""
     grid: Float
-    """(GRID,): pseudotime."""
+    """(GRID,): rank of pseudotime, 0 to 1."""
     curves: Float
-    """(GRID, G)."""
+    """(GRID, G): molecules of the gene in :data:`PER` of the spot, 0 or more; level of the average section."""
+
+
+class _Moments(NamedTuple):
+    """What least squares takes of some spots; those of several blocks add up."""
+
+    gram: Float
+    """(p, p): design by design, weighted by library."""
+    sums: Float
+    """(p, G): design by counts."""
+    square: Float
+    """(G,): squared counts over library."""
+
+    def without(self, other: _Moments) -> _Moments:
+        """Return those of all spots but the other ones."""
+        return _Moments(*(whole - part for whole, part in zip(self, other, strict=True)))
 
 
 def spline_basis(x: Float, knots: Float) -> Float:
@@ -50,49 +69,85 @@ def spline_basis(x: Float, knots: Float) -> Float:
     return np.column_stack([np.ones_like(x), x, *(piece(k) - ends for k in range(len(knots) - 2))])
 
 
-def trends(values: sp.csr_matrix, time: NDArray[Any]) -> Trends:
-    """Fit each gene by a natural cubic spline of the rank of pseudotime, and compare it with a constant (F test).
+def trends(
+    counts: sp.csr_matrix,
+    library: Float,
+    rank: Float,
+    section: NDArray[np.integer[Any]],
+    blocks: NDArray[np.integer[Any]],
+) -> Trends:
+    """Fit the rate of each gene by a natural cubic spline of the rank of pseudotime and a level for each section.
 
-    Ranks, because diffusion pseudotime leaves most spots close together and a few far away.
+    Least squares of count / library weighted by library, which is that of Pearson residuals under a Poisson model: a
+    gene whose share of the molecules is the same everywhere has a flat curve, whatever the libraries do along
+    pseudotime. What is explained is compared with the levels of the sections alone.
+
+    There is no p-value. Pseudotime was found from the same counts, and any gene that varies smoothly over the tissue
+    follows, in part, anything else that does. The standard error is from leaving out one block of tissue at a time
+    (jackknife), as spots side by side are alike.
 
     Parameters
     ----------
-    values
-        (n, G), log-normalised.
-    time
-        (n,), finite.
+    counts
+        (n, G), raw.
+    library
+        (n,), total counts of the spots.
+    rank
+        (n,), 0 to 1, see :func:`mmsrl.trajectory.root.ranks`.
+    section
+        (n,), from 0; sections without a spot are none.
+    blocks
+        (n,), the block of tissue that each spot lies in.
     """
-    # Sums of squares minus the square of a sum: of genes that vary little single precision leaves rounding alone.
-    values = sp.csr_matrix(values, dtype=np.float64)
-    n = len(time)
-    x = (rankdata(time) - 0.5) / n
-    knots = np.quantile(x, np.linspace(0.02, 0.98, KNOTS))
-    basis, _ = np.linalg.qr(spline_basis(x, knots))
-    projected = np.asarray(basis.T @ values)
-    total = np.asarray(values.multiply(values).sum(axis=0)).ravel()
-    mean = np.asarray(values.mean(axis=0)).ravel()
-    variance = np.maximum(total - n * mean**2, 0.0)
-    explained = np.clip((projected**2).sum(axis=0) - n * mean**2, 0.0, variance)
-    flat = variance <= 1e-12 * np.maximum(total, 1e-300)
-    share = np.divide(explained, variance, out=np.zeros_like(variance), where=~flat)
-    free, rest = basis.shape[1] - 1, n - basis.shape[1]
-    f = share / free / np.maximum((1 - share) / rest, 1e-300)
-    centred = x - x.mean()
-    correlation = np.asarray(values.T @ centred).ravel()
-    correlation = np.divide(correlation, np.sqrt(variance * (centred**2).sum()), out=np.zeros(len(f)), where=~flat)
+    knots = np.quantile(rank, np.linspace(0.02, 0.98, KNOTS))
+    level = np.eye(int(section.max()) + 1)[section]
+    level = level[:, level.any(axis=0)]
+    design = np.column_stack([level, spline_basis(rank, knots)[:, 1:]])
+    n_levels = level.shape[1]
+    whole = _moments(counts, library, design)
+    explained, total = _explained(whole, n_levels)
+    share = _ratio(explained, total)
 
-    at = np.quantile(x, np.linspace(0, 1, GRID))
-    # The basis at the grid, in the same orthonormal coordinates.
-    turned = np.linalg.lstsq(spline_basis(x, knots), basis, rcond=None)[0]
-    curves = spline_basis(at, knots) @ turned @ projected
-    grid = np.quantile(time, at)
+    names, number = np.unique(blocks, return_inverse=True)
+    error = np.full(len(share), np.nan)
+    if len(names) >= FEWEST_BLOCKS:
+        own = (number == b for b in range(len(names)))
+        left_out = (whole.without(_moments(counts[rows], library[rows], design[rows])) for rows in own)
+        shares = np.stack([_ratio(*_explained(rest, n_levels)) for rest in left_out])
+        error = np.sqrt((len(names) - 1) * shares.var(axis=0))
+
+    centre = np.linalg.solve(whole.gram[:n_levels, :n_levels], level.T @ (library * rank))
+    centred = rank - level @ centre
+    along = _ratio(counts.T @ centred, np.sqrt(total * (library * centred**2).sum()))
+
+    grid = np.linspace(0.0, 1.0, GRID)
+    weight = level.T @ library / library.sum()
+    at = np.column_stack([np.tile(weight, (GRID, 1)), spline_basis(grid, knots)[:, 1:]])
+    curves = np.maximum(PER * at @ np.linalg.pinv(whole.gram, hermitian=True) @ whole.sums, 0.0)
     return Trends(
-        f,
-        np.where(flat, 1.0, f_distribution.sf(f, free, rest)),
-        share,
-        correlation,
-        grid[curves.argmax(axis=0)],
-        curves.max(axis=0) - curves.min(axis=0),
-        grid,
-        curves,
+        share, error, along, grid[curves.argmax(axis=0)], curves.max(axis=0) - curves.min(axis=0), grid, curves
     )
+
+
+def _moments(counts: sp.csr_matrix, library: Float, design: Float) -> _Moments:
+    scaled = sp.diags(1.0 / np.maximum(library, 1.0)) @ counts.multiply(counts)
+    return _Moments(
+        design.T @ (library[:, None] * design),
+        np.asarray((counts.T @ design).T, dtype=np.float64),
+        np.asarray(scaled.sum(axis=0), dtype=np.float64).ravel(),
+    )
+
+
+def _explained(moments: _Moments, n_levels: int) -> tuple[Float, Float]:
+    """Return what the curve explains beyond the levels of the sections, and all that varies around these, (G,)."""
+    gram, sums, square = moments
+    both = (sums * (np.linalg.pinv(gram, hermitian=True) @ sums)).sum(axis=0)
+    weight = gram.diagonal()[:n_levels, None]
+    levels = np.divide(sums[:n_levels] ** 2, weight, out=np.zeros_like(sums[:n_levels]), where=weight > 0).sum(axis=0)
+    total = np.where(square - levels > 1e-10 * square, square - levels, 0.0)
+    return np.clip(both - levels, 0.0, total), total
+
+
+def _ratio(values: Float, total: Float) -> Float:
+    """Return the quotient, 0 where there is nothing to divide by."""
+    return np.divide(values, total, out=np.zeros_like(total), where=total > 0)
