@@ -58,6 +58,7 @@ def test_domains_that_are_found_where_there_are_none_have_no_markers(monkeypatch
     mmsrl.tl.domains(adata, 4, readout="kmeans", kernel_width=1.0, show_progress=False)
     found = markers(adata, readout="kmeans", kernel_width=1.0)
     assert len(with_p(found)) > 1_000 and not found.genes["marker"].any()
+    assert found.facts["depth_alone"] and all("depth alone" in m["text"] for m in found.messages[-1:])
     assert (with_p(found)["p_adjusted"] < 0.05).mean() <= 0.01
     assert (found.spatial["p_adjusted"] < 0.05).mean() <= 0.01
 

@@ -9,7 +9,7 @@ import scanpy as sc
 import scipy.sparse as sp
 from click.testing import CliRunner
 from planted import BANDS, MARKERS, configuration, domains_csv, section
-from scipy.stats import binom
+from scipy.stats import binom, false_discovery_control
 
 from mmsrl._errors import InputError
 from mmsrl._gene_sets import read_gmt
@@ -23,6 +23,7 @@ from mmsrl.markers.gene_sets import over_represented
 from mmsrl.markers.lattice import adjacency, contacts
 from mmsrl.markers.offset import enrichment, sums
 from mmsrl.markers.spatial import morans_i
+from mmsrl.markers.table import depth_alone
 from mmsrl.train.api import train
 
 
@@ -360,3 +361,24 @@ def test_section_without_domains_is_an_error_that_names_it():
 def test_specific_markers_are_listed_wherever_they_stand():
     marked = pd.DataFrame({"gene": range(100), "specific": [g >= 40 for g in range(100)]})
     assert _first(marked)["gene"].tolist() == [*range(30), *range(40, 55)]
+
+
+def test_a_domain_of_depth_alone_is_told_from_one_that_genes_make():
+    random = np.random.default_rng(0)
+    domain = np.repeat([0, 1, 2], 200)
+    rate = np.tile(random.lognormal(0.0, 1.0, 300), (600, 1))
+    rate[domain == 2, :30] *= 4.0
+    depth = np.where(domain == 1, 4_000.0, 1_000.0)
+    counts = sp.csr_matrix(random.poisson(depth[:, None] * rate / rate.sum(axis=1, keepdims=True)))
+    library, section = np.asarray(counts.sum(axis=1), dtype=float).ravel(), np.zeros(600, dtype=int)
+    # Each against the third, which genes make: at equal depth the first two are one.
+    for pair, expected in (((0, 1), {"0": 0.25, "1": 4.0}), ((0, 2), {}), ((1, 2), {})):
+        rows = np.isin(domain, pair)
+        group = np.searchsorted(pair, domain[rows])
+        added = sums(sp.csr_matrix(counts[rows]), library[rows], section[rows], group, 2)
+        p = enrichment(added).p_value
+        table = pd.DataFrame(
+            {"domain": np.repeat([str(k) for k in pair], 300), "p_adjusted": false_discovery_control(p, axis=1).ravel()}
+        )
+        found = depth_alone(table, library[rows], section[rows], group, [str(k) for k in pair])
+        assert found == pytest.approx(expected, rel=0.1)

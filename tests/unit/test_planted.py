@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import anndata as ad
 import numpy as np
+import pandas as pd
 import pytest
 import scipy.sparse as sp
 from numpy.typing import NDArray
@@ -13,6 +16,8 @@ from sklearn.metrics import adjusted_rand_score
 import mmsrl.tl
 from mmsrl import _keys
 from mmsrl.domains.api import domains
+from mmsrl.evaluate.truth import read_truth
+from mmsrl.ingest.api import read_spaceranger
 from mmsrl.train.api import as_anndata, train
 
 SIDE, GENES = 32, 1000
@@ -92,6 +97,34 @@ def test_sections_of_unequal_composition_keep_what_one_of_them_has_alone(batch: 
     ]
     found = mmsrl.tl.domains(sections, 3).table["domain"]
     assert adjusted_rand_score(np.concatenate(labels), found) >= 0.95
+
+
+def test_a_time_course_keeps_domains_that_come_and_go() -> None:
+    """Three sections, of which each shares one of its two domains with the next."""
+    random, places = np.random.default_rng(3), lattice()
+    profiles = profiles_of(4, GENES, 60, 2.0, random)
+    half = (places[:, 1] * 2 // SIDE).astype(int)
+    labels = [half, half + 1, half + 2]
+    sections = [
+        section(label, places, profiles, gradient(places, 1.0, random), random, sample=name)
+        for name, label in zip("ABC", labels, strict=True)
+    ]
+    found = mmsrl.tl.domains(sections, 4)
+    assert adjusted_rand_score(np.concatenate(labels), found.table["domain"]) >= 0.95
+
+
+def test_layers_of_the_cortex_are_the_same_domains_in_both_sections_of_a_pair(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mmsrl.domains.mixture.STARTS", 4)  # for time: 32 come to .64
+    names = ("151673", "151674")
+    folders = [Path(__file__).parents[2] / "assets/demo" / name for name in names]
+    sections = [read_spaceranger(folder, folder.name).adata for folder in folders]
+    labels = [pd.Series(read_truth(folder / "truth.csv", sample=folder.name)) for folder in folders]
+    truth = pd.concat(labels, keys=names, names=["sample", "barcode"]).rename("label")
+    found = mmsrl.tl.domains(sections, 7)
+    both = found.table.set_index(["sample", "barcode"]).join(truth, how="inner").query("label != ''")
+    assert len(both) > 7_000
+    assert adjusted_rand_score(both["label"], both["domain"]) >= 0.58
+    assert found.facts["section_association"] < 0.2
 
 
 def test_layers_of_mixed_cell_types_are_found_among_irregular_cells() -> None:

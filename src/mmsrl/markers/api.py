@@ -25,7 +25,7 @@ from mmsrl.markers.gene_sets import over_represented
 from mmsrl.markers.lattice import adjacency, contacts
 from mmsrl.markers.offset import enrichment, sums
 from mmsrl.markers.spatial import morans_i
-from mmsrl.markers.table import COLUMNS, FDR, Found, gene_table
+from mmsrl.markers.table import COLUMNS, FDR, Found, depth_alone, gene_table
 from mmsrl.train.api import as_anndata, train
 
 RECOVERED = 1 / 3
@@ -161,6 +161,11 @@ def _domain_genes(
             messages.append({"level": "warning", "text": text})
     table = gene_table(tested, found_in(counts, domain), again, by_domain(counts, domain, len(names)), names, genes)
     facts["n_genes_tested"] = table["gene"][table["p_value"].notna()].nunique()
+    library = np.asarray(counts.sum(axis=1), dtype=np.float64).ravel()
+    facts["depth_alone"] = depth_alone(table, library, section, domain, names)
+    for name, fold in facts["depth_alone"].items():
+        text = f"domain {name} may be depth alone: {fold:.2g} times the molecules of other spots, and no gene differs"
+        messages.append({"level": "warning", "text": text})
     return table
 
 

@@ -40,6 +40,10 @@ COLUMNS = [
 ]
 
 
+DEPTH_FOLD = 0.5
+"""log2 ratio of the molecules of a spot in a domain and in the rest of its sections from which its depth differs."""
+
+
 class Found(NamedTuple):
     """Genes of domains in one set of counts."""
 
@@ -94,4 +98,36 @@ def _adjusted(p: NDArray[np.float64]) -> NDArray[np.float64]:
         told = np.isfinite(own)
         if told.any():
             row[told] = false_discovery_control(own[told])
+    return result
+
+
+def depth_alone(
+    table: pd.DataFrame,
+    library: NDArray[Any],
+    section: NDArray[np.int64],
+    domain: NDArray[np.int64],
+    names: Sequence[str],
+) -> dict[str, float]:
+    """Return the domains that differ in depth and in no tested gene: times that their spots have the others' molecules.
+
+    Tests take the library as offset, so a domain that depth alone makes has no significant gene.
+
+    Parameters
+    ----------
+    table
+        As :func:`gene_table` returns it.
+    library, section, domain
+        (n,): molecules of each spot, its section and domain from 0.
+    """
+    depth = np.log2(np.maximum(library, 1.0))
+    result = {}
+    for k, name in enumerate(names):
+        p = table["p_adjusted"][table["domain"] == name]
+        own = domain == k
+        rest = ~own & np.isin(section, section[own])
+        if p.isna().all() or (p < FDR).any() or not rest.any():
+            continue
+        fold = float(np.median(depth[own]) - np.median(depth[rest]))
+        if abs(fold) >= DEPTH_FOLD:
+            result[name] = 2.0**fold
     return result

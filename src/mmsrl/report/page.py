@@ -225,7 +225,7 @@ def sample_content(
         ],
         "image": image_facts(outputs.result("features", name, sample.unit)),
         "train": train_facts(outputs.result("train", name, sample.unit), outputs.parameters("train", sample.unit)),
-        **_domains(sample),
+        **_domains(sample, markers.get("depth_alone", {})),
         "spatial_genes": spatial_genes(markers, name),
         "neighbours": store.figure(f"{key}-neighbours", charts.neighbourhood_map(adjoining) if adjoining else None),
         "pseudotime": _pseudotime_picture(sample),
@@ -281,8 +281,14 @@ def _layout_pictures(sample: Sample, samples: Sequence[Sample]) -> list[dict[str
     ]
 
 
-def _domains(sample: Sample) -> dict[str, Any]:
-    """Return every domain with its colour, size and what its spots are like, by what not all domains have alike."""
+def _domains(sample: Sample, depth_alone: Mapping[str, float]) -> dict[str, Any]:
+    """Return every domain with its colour, size and what its spots are like, by what not all domains have alike.
+
+    Parameters
+    ----------
+    depth_alone
+        Domains that no gene tells from the others, as the markers' summary has them.
+    """
     section = sample.section
     medians = pd.DataFrame(section.values).groupby(np.asarray(section.domains)).median().reindex(list(section.colors))
     medians = medians.loc[:, medians.nunique() > (1 if len(medians) > 1 else 0)]
@@ -293,6 +299,7 @@ def _domains(sample: Sample) -> dict[str, Any]:
             "color": color,
             "n": sizes[label],
             "share": sizes[label] / len(section.domains),
+            "depth_alone": label in depth_alone,
             "medians": own,
         }
         for (label, color), own in zip(section.colors.items(), medians.to_numpy().tolist(), strict=True)
