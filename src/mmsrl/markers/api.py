@@ -249,9 +249,10 @@ def _neighbours(domain: NDArray[np.int64], names: list[str], graph: sp.csr_matri
 
 
 def _gene_sets(table: pd.DataFrame, sets: Mapping[str, Sequence[str]], messages: list[dict[str, str]]) -> pd.DataFrame:
+    could_be = table["p_value"].notna() if table["p_value"].notna().any() else table["gene"].notna()
     found = [
         over_represented(own["gene"][own["marker"]].tolist(), own["gene"].tolist(), sets).assign(domain=domain)
-        for domain, own in table.groupby("domain", sort=False)
+        for domain, own in table[could_be].groupby("domain", sort=False)
         if sets
     ]
     columns = ["domain", "gene_set", "n_set", "n_markers", "n_both", "expected", "p_value", "p_adjusted", "genes"]
