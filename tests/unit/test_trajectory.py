@@ -98,6 +98,15 @@ def test_members_say_how_sure_the_order_is() -> None:
     assert "the order is not sure: 1 of 3 other members have domain 2 before domain 4; 1 of 3" in message["text"]
 
 
+def test_spots_without_an_order_have_none_that_members_agree_on() -> None:
+    """One cloud, of which every member is a draw."""
+    adata = embedded()
+    for i, key in enumerate(("X_mmsrl", "member_1", "member_2")):
+        adata.obsm[key] = np.random.default_rng(i).standard_normal((adata.n_obs, 5)).astype(np.float32)
+    (_, doubt) = trajectory(adata).messages
+    assert doubt["level"] == "warning" and "pseudotimes of the members correlate with it by" in doubt["text"]
+
+
 def test_of_many_spots_some_are_compared_the_root_among_them(monkeypatch) -> None:
     monkeypatch.setattr("mmsrl.trajectory.agreement.SPOTS", 150)
     found = trajectory(embedded(), root="spot:S3-1")
