@@ -2,7 +2,8 @@
 
 For each null and test: the share of p-values below .05 and .001, as a multiple of that (1 is right), with the 95 %
 binomial interval, beside what is in common use (scanpy's Wilcoxon test, squidpy's Moran's I). Then the power on
-planted effects at flat depth, where all are valid. ``--quick`` draws few genes. A test is one function of TESTS.
+planted effects at flat depth, where all are valid; and how often spots are in the right domain, by their confidence,
+on planted sections. ``--quick`` draws few genes. A test is one function of TESTS.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from scipy.stats import beta
 
 import mmsrl.tl
 from mmsrl._sections import in_pitches
+from mmsrl.domains.average import matching
 from mmsrl.expression import log_normalised
 from mmsrl.ingest.api import read_spaceranger
 from mmsrl.markers.api import markers
@@ -32,7 +34,6 @@ from mmsrl.markers.offset import enrichment, sums
 from mmsrl.markers.spatial import morans_i
 from mmsrl.residuals import residual_components, robust
 from mmsrl.train.bandwidth import structure_p
-from mmsrl.trajectory.trends import trends
 
 SIDE = 40
 COMPARED = 3_000
@@ -138,13 +139,6 @@ def spatial_p(found: Draw, seed: int) -> Any:
     return morans_i(sp.csr_matrix(found.counts[own]), found.library[own], graph).p_value
 
 
-def trend_p(found: Draw, seed: int) -> Any:
-    """Along an order in which the genes had no part: from left to right."""
-    across = np.concatenate(found.places)[:, 0]
-    seen = np.flatnonzero(found.counts.getnnz(axis=0) >= 10)
-    return trends(log_normalised(sp.csr_matrix(found.counts[:, seen]), found.library), across).p_value
-
-
 def set_p(found: Draw, seed: int) -> Any:
     """Sets of genes drawn at random, compared with "markers" drawn at random."""
     random, genes = np.random.default_rng(seed), [f"g{g}" for g in range(min(found.counts.shape[1], 4_000))]
@@ -188,7 +182,6 @@ def _normalised(found: Draw) -> ad.AnnData:
 TESTS: dict[str, Callable[[Draw, int], Any]] = {
     "markers": marker_p,
     "spatial genes": spatial_p,
-    "trends": trend_p,
     "scanpy Wilcoxon": wilcoxon_p,
     "squidpy Moran's I": squidpy_p,
 }
@@ -250,6 +243,47 @@ def power(genes: int, draws: int) -> list[str]:
     return lines
 
 
+def confidence_of(cells: bool, fold: float, seed: int) -> pd.DataFrame:
+    """Return confidence and whether the domain is the right one, a row a spot of a section of four planted layers."""
+    random = np.random.default_rng(seed)
+    y, x = np.mgrid[:SIDE, :SIDE]
+    places = np.column_stack([x.ravel(), y.ravel()]).astype(float)
+    if cells:
+        places = random.uniform(0, SIDE, places.shape)
+    edges = SIDE * np.array([0.1, 0.35, 0.7])
+    layer = np.searchsorted(edges, places[:, 1] + 2.0 * np.sin(places[:, 0] / 5.0), side="right")
+    profiles = np.tile(random.lognormal(-3.0, 1.0, 500), (4, 1))
+    for profile in profiles:
+        profile[random.choice(500, 40, replace=False)] *= fold
+    depth = 4.0 ** (places[:, 0] / SIDE - 0.5) * random.lognormal(0.0, 0.3, len(places))
+    counts = sp.csr_matrix(random.poisson(depth[:, None] * profiles[layer]).astype(np.float32))
+    about = {"sample": "S", "pitch_px": 1.0, "lattice": "none" if cells else "square"}
+    adata = ad.AnnData(counts, obsm={"spatial": places}, uns={"mmsrl": about})
+    adata.obs_names, adata.var_names = [f"s{i}" for i in range(len(layer))], [f"g{g}" for g in range(500)]
+    table = mmsrl.tl.domains(adata[:, counts.getnnz(axis=0) > 0].copy(), 4, show_progress=False).table
+    found = table["domain"].astype(int).to_numpy() - 1
+    number = matching(np.eye(4)[layer], np.eye(4)[found])
+    right = found == number[layer]
+    return pd.DataFrame({"confidence": table["domain_confidence"].to_numpy(), "right": right})
+
+
+def confidence_lines(draws: int) -> list[str]:
+    """Return the share of spots in the right domain by confidence, on planted sections easy and hard."""
+    lines = []
+    for cells in (False, True):
+        for fold in (1.3, 1.5, 2.0):
+            table = pd.concat([confidence_of(cells, fold, seed) for seed in range(draws)])
+            bins = pd.cut(table["confidence"], [0.0, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0])
+            parts = [
+                f"{own['right'].mean():.2f} ({len(own):,})" if len(own) else "–"
+                for _, own in table.groupby(bins, observed=False)
+            ]
+            lines.append(
+                f"| {'cells' if cells else 'spots'} | {fold:g} | {table['right'].mean():.2f} | {' | '.join(parts)} |"
+            )
+    return lines
+
+
 def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -284,6 +318,10 @@ def main() -> None:
     print("\n| fold change | dispersion | markers | scanpy Wilcoxon | spatial genes | squidpy Moran's I |")
     print("|---|---|---|---|---|---|")
     print("\n".join(power(genes=1_000 if arguments.quick else COMPARED, draws=draws)))
+    if not arguments.only:
+        print("\n| planted layers of | fold change | all | to .5 | .5–.6 | .6–.7 | .7–.8 | .8–.9 | .9–1 |")
+        print("|" + "---|" * 9)
+        print("\n".join(confidence_lines(1 if arguments.quick else 5)))
     print(f"\n{time.perf_counter() - start:.0f} s")
 
 
