@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import runpy
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,15 @@ SIDE = 24
 
 
 @pytest.mark.parametrize(
-    "null", ["flat", "depth 16x", "sections 80/20, 20/80", "few molecules, 16x", "overdispersed 2, 16x"]
+    ("null", "test"),
+    [
+        *product(
+            ["flat", "depth 16x", "sections 80/20, 20/80", "few molecules, 16x", "overdispersed 2, 16x"],
+            ["markers", "spatial genes"],
+        ),
+        ("not in proportion, 16x", "markers"),
+    ],
 )
-@pytest.mark.parametrize("test", ["markers", "spatial genes"])
 def test_so_many_p_values_are_below_a_level_as_it_says(null: str, test: str) -> None:
     drawn = [BENCH["draw"](BENCH["NULLS"][null], 1_200, seed) for seed in (0, 1)]
     p = np.concatenate([BENCH["TESTS"][test](found, 0).ravel() for found in drawn])

@@ -162,7 +162,7 @@ def _domain_genes(
     table = gene_table(tested, found_in(counts, domain), again, by_domain(counts, domain, len(names)), names, genes)
     facts["n_genes_tested"] = table["gene"][table["p_value"].notna()].nunique()
     library = np.asarray(counts.sum(axis=1), dtype=np.float64).ravel()
-    facts["depth_alone"] = depth_alone(table, library, section, domain, names)
+    facts["depth_alone"] = depth_alone(table, again, library, section, domain, names)
     for name, fold in facts["depth_alone"].items():
         text = f"domain {name} may be depth alone: {fold:.2g} times the molecules of other spots, and no gene differs"
         messages.append({"level": "warning", "text": text})

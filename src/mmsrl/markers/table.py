@@ -103,6 +103,7 @@ def _adjusted(p: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def depth_alone(
     table: pd.DataFrame,
+    again: NDArray[np.bool_],
     library: NDArray[Any],
     section: NDArray[np.int64],
     domain: NDArray[np.int64],
@@ -110,12 +111,14 @@ def depth_alone(
 ) -> dict[str, float]:
     """Return the domains that differ in depth and in no tested gene: times that their spots have the others' molecules.
 
-    Tests take the library as offset, so a domain that depth alone makes has no significant gene.
+    Tests are of what depth does not tell of a domain, so one that depth alone makes has no significant gene.
 
     Parameters
     ----------
     table
         As :func:`gene_table` returns it.
+    again
+        (K,): domains that were found anew, so that their genes could be tested.
     library, section, domain
         (n,): molecules of each spot, its section and domain from 0.
     """
@@ -125,7 +128,7 @@ def depth_alone(
         p = table["p_adjusted"][table["domain"] == name]
         own = domain == k
         rest = ~own & np.isin(section, section[own])
-        if p.isna().all() or (p < FDR).any() or not rest.any():
+        if not again[k] or (p < FDR).any() or not rest.any():
             continue
         fold = float(np.median(depth[own]) - np.median(depth[rest]))
         if abs(fold) >= DEPTH_FOLD:
