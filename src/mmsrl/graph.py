@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import scipy.sparse as sp
@@ -29,6 +29,43 @@ PASSES = 2
 
 BLOCK = 1 << 14
 """Pairs of spots that are compared at a time: few enough for their values to stay in cache."""
+
+PLAIN_CUT = 1e-3
+"""Weights of a plain Gaussian below this are left out: 3.7 widths."""
+
+SPOTS_AT_A_TIME = 20_000
+"""Spots whose neighbours are looked for at a time."""
+
+MOST_ENTRIES = 20_000_000
+"""Entries of a section's graph above which its neighbours are pooled: 240 MB."""
+
+
+CELL = 0.5
+"""Side of the cells that neighbours are pooled in, in widths: with 1, borders blur."""
+
+
+class Pooled(NamedTuple):
+    """A graph of many spots and a wide kernel: neighbours are square cells of spots, half as wide as the kernel.
+
+    It is (n, n) = ``near`` @ ``cells``, which is never made: entries are some 200 a spot at most, whatever the width.
+    """
+
+    near: sp.csr_matrix
+    """(n, m) weights of the cells around each spot; rows sum to 1."""
+    cells: sp.csr_matrix
+    """(m, n) mean over the spots of each cell."""
+
+    def __matmul__(self, values: Any) -> Any:
+        return self.near @ (self.cells @ values)
+
+    @property
+    def transposed(self) -> Pooled:
+        """Return the graph with rows and columns exchanged."""
+        return Pooled(sp.csr_matrix(self.cells.T), sp.csr_matrix(self.near.T))
+
+
+Graph: TypeAlias = "sp.csr_matrix | Pooled"
+"""(n, n), rows sum to 1."""
 
 
 def gaussian_graph(
@@ -76,10 +113,63 @@ def plain_graph(coordinates: ArrayLike, width: float) -> sp.csr_matrix:
     That is at 3.7 widths: no shell of neighbours of a square or hexagonal lattice lies there at the usual widths, so
     rounding of coordinates cannot take a neighbour in or out.
     """
-    return gaussian_graph(coordinates, width, self_weight=1.0, cut=1e-3)
+    return gaussian_graph(coordinates, width, self_weight=1.0, cut=PLAIN_CUT)
 
 
-def edge_preserving_graph(coordinates: Sequence[FloatArray], values: FloatArray, width: float) -> sp.csr_matrix:
+def pooled_graph(coordinates: Sequence[FloatArray], width: float) -> Graph:
+    """Return :func:`plain_graph` of all sections, pooled where it would have too many entries.
+
+    Parameters
+    ----------
+    coordinates
+        Of each section, (n_s, 2), in the unit of ``width``.
+    width
+        The kernel's standard deviation, > 0.
+    """
+    return block_diagonal([_plain(np.asarray(places, dtype=np.float64), width) for places in coordinates])
+
+
+def _plain(places: FloatArray, width: float) -> Graph:
+    cells = _cells(places, width, _radius(width, PLAIN_CUT))
+    return plain_graph(places, width) if cells is None else _plain_pooled(places, cells, width)
+
+
+def _plain_pooled(places: FloatArray, cells: sp.csr_matrix, width: float) -> Pooled:
+    near = _kernel(places, cells, width, PLAIN_CUT)
+    return Pooled(_normalised(near @ sp.diags(np.diff(cells.indptr).astype(np.float32))), cells)
+
+
+def _radius(width: float, cut: float) -> float:
+    return float(width * np.sqrt(-2.0 * np.log(cut)))
+
+
+def _cells(places: FloatArray, width: float, radius: float) -> sp.csr_matrix | None:
+    """Return the mean over each cell, (m, n) float32; ``None`` where neighbours are few enough for spots themselves."""
+    n = len(places)
+    tree = cKDTree(places)
+    looked_at = places[:: max(n // 200, 1)]
+    if n * float(np.mean(tree.query_ball_point(looked_at, radius, return_length=True))) <= MOST_ENTRIES:
+        return None
+    square = np.floor((places - places.min(axis=0)) / (CELL * width)).astype(np.int64)
+    _, cell, size = np.unique(square, axis=0, return_inverse=True, return_counts=True)
+    cell = cell.ravel()
+    return sp.csr_matrix(((1.0 / size[cell]).astype(np.float32), (cell, np.arange(n))), shape=(len(size), n))
+
+
+def _kernel(places: FloatArray, cells: sp.csr_matrix | None, width: float, cut: float) -> sp.csr_matrix:
+    """Return the Gaussian of every spot and spot, or cell, around it: (n, m) float32 CSR, 1 at no distance."""
+    sources = places if cells is None else cells @ places
+    tree, radius = cKDTree(sources), _radius(width, cut)
+    parts = []
+    for start in range(0, len(places), SPOTS_AT_A_TIME):
+        some = places[start : start + SPOTS_AT_A_TIME]
+        found = cKDTree(some).sparse_distance_matrix(tree, radius, output_type="ndarray")
+        values = np.exp(found["v"] ** 2 / (-2.0 * width**2)).astype(np.float32)
+        parts.append(sp.csr_matrix((values, (found["i"], found["j"])), shape=(len(some), len(sources))))
+    return sp.csr_matrix(sp.vstack(parts, format="csr"))
+
+
+def edge_preserving_graph(coordinates: Sequence[FloatArray], values: FloatArray, width: float) -> Graph:
     """Return the default preset's graph: a Gaussian in space that does not reach across borders.
 
     A plain Gaussian mixes what lies on both sides of a border: spots there look like a domain of their own, and what
@@ -99,48 +189,93 @@ def edge_preserving_graph(coordinates: Sequence[FloatArray], values: FloatArray,
 
     Returns
     -------
-    (n, n) float32 CSR with sorted indices; rows sum to 1.
+    (n, n) float32 CSR with sorted indices, rows sum to 1; pooled where it would have too many entries.
     """
     ends = np.cumsum([len(places) for places in coordinates])[:-1]
     parts = np.split(values, ends)
     return block_diagonal([_edge_preserving(*section, width) for section in zip(coordinates, parts, strict=True)])
 
 
-def _edge_preserving(coordinates: FloatArray, values: FloatArray, width: float) -> sp.csr_matrix:
-    near = gaussian_graph(coordinates, REACH * width, self_weight=1.0, cut=REACH_CUT).astype(np.float32)
+def _edge_preserving(coordinates: FloatArray, values: FloatArray, width: float) -> Graph:
+    places = np.asarray(coordinates, dtype=np.float64)
+    cells = _cells(places, width, _radius(REACH * width, REACH_CUT))
+    near = _kernel(places, cells, REACH * width, REACH_CUT)
     rows = np.repeat(np.arange(near.shape[0], dtype=near.indices.dtype), np.diff(near.indptr))
-    typical = (near.indices != rows) & (
-        near.data >= np.float32(np.exp(-(SCALE_REACH**2) / 2.0)) * near.diagonal()[rows]
-    )
-    graph = plain_graph(coordinates, width)
+    own = rows if cells is None else sp.csr_matrix(cells.T).indices[rows]
+    typical = (near.indices != own) & (near.data >= np.float32(np.exp(-(SCALE_REACH**2) / 2.0)))
+    size = np.float32(1.0) if cells is None else np.diff(cells.indptr).astype(np.float32)[near.indices]
+    graph: Graph = plain_graph(places, width) if cells is None else _plain_pooled(places, cells, width)
     for _ in range(PASSES):
         smoothed = smooth(graph, values, 1)
-        apart = _squared_differences(rows, near.indices, smoothed)
+        apart = _squared_differences(rows, near.indices, smoothed, smoothed if cells is None else cells @ smoothed)
         scale = (float(np.median(apart[typical])) if typical.any() else 0.0) or float(apart.mean()) or 1.0
-        weights = near.data * np.exp(apart / (-2.0 * scale))
-        graph = _normalised(sp.csr_matrix((weights, near.indices, near.indptr), shape=near.shape))
+        weights = _normalised(
+            sp.csr_matrix((size * near.data * np.exp(apart / (-2.0 * scale)), near.indices, near.indptr), near.shape)
+        )
+        graph = weights if cells is None else Pooled(weights, cells)
     return graph
 
 
-def _squared_differences(rows: NDArray[Any], columns: NDArray[Any], values: FloatArray) -> FloatArray:
-    """Return the squared distance of the values, (n, k), of the spots of each pair."""
+def _squared_differences(
+    rows: NDArray[Any], columns: NDArray[Any], values: FloatArray, others: FloatArray
+) -> FloatArray:
+    """Return the squared distance of the values, (n, k), of each pair's spot to those, (m, k), of its other end."""
     result = np.empty(len(rows), dtype=values.dtype)
     for start in range(0, len(rows), BLOCK):
         pairs = slice(start, start + BLOCK)
-        apart = values[rows[pairs]] - values[columns[pairs]]
+        apart = values[rows[pairs]] - others[columns[pairs]]
         np.einsum("ij,ij->i", apart, apart, out=result[pairs])
     return result
 
 
-def block_diagonal(graphs: Sequence[sp.csr_matrix]) -> sp.csr_matrix:
+def block_diagonal(graphs: Sequence[Graph]) -> Graph:
     """Return the graph of several sections: no spot of one is a neighbour of a spot of another."""
-    return graphs[0] if len(graphs) == 1 else sp.csr_matrix(sp.block_diag(graphs, format="csr"))
+    if len(graphs) == 1:
+        return graphs[0]
+    if not any(isinstance(graph, Pooled) for graph in graphs):
+        return sp.csr_matrix(sp.block_diag(graphs, format="csr"))
+    pooled = [graph if isinstance(graph, Pooled) else Pooled(graph, sp.identity(graph.shape[0])) for graph in graphs]
+    return Pooled(*(sp.csr_matrix(sp.block_diag(parts, format="csr")) for parts in zip(*pooled, strict=True)))
 
 
-def smooth(graph: sp.csr_matrix, values: FloatArray | sp.csr_matrix, times: int) -> FloatArray:
+def within(graph: Graph, rows: NDArray[np.bool_]) -> Graph:
+    """Return the part of a graph of several sections that is of some of them; ``rows``: (n,) their spots."""
+    if not isinstance(graph, Pooled):
+        return sp.csr_matrix(graph[rows][:, rows])
+    cells = sp.csr_matrix(graph.cells[:, rows])
+    kept = np.diff(cells.indptr) > 0
+    return Pooled(sp.csr_matrix(graph.near[rows][:, kept]), cells[kept])
+
+
+def joined(graph: Graph, spots: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Tell which spots, (n,), are some of those given or joined with any of them."""
+    backwards = graph.transposed if isinstance(graph, Pooled) else graph.T
+    return np.asarray((graph @ spots + backwards @ spots > 0) | spots)
+
+
+def entries(graph: Graph) -> float:
+    """Return the entries a spot."""
+    if isinstance(graph, Pooled):
+        return float((graph.near.nnz + graph.cells.nnz) / graph.near.shape[0])
+    return float(graph.nnz / graph.shape[0])
+
+
+def noise_left(graph: Graph) -> float:
+    """Return what smoothing leaves of the variance of independent noise: the mean over spots of the sum of w²."""
+    if isinstance(graph, Pooled):
+        of_cell = np.asarray(graph.cells.multiply(graph.cells).sum(axis=1)).ravel()
+        return float((graph.near.multiply(graph.near) @ of_cell).mean())
+    return float(graph.multiply(graph).sum() / graph.shape[0])
+
+
+def smooth(graph: Graph, values: FloatArray | sp.csr_matrix, times: int) -> FloatArray:
     """Return ``graph`` applied ``times`` times to ``values`` (n, k), dense, in the precision of ``values``."""
     result = values.toarray() if isinstance(values, sp.csr_matrix) else values
-    operator = graph.astype(result.dtype)
+    operator: Any
+    if isinstance(graph, Pooled):
+        operator = Pooled(*(part.astype(result.dtype) for part in graph))
+    else:
+        operator = graph.astype(result.dtype)
     for _ in range(times):
         result = operator @ result
     return np.asarray(result)

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from mmsrl.geometry import VISIUM_PITCH_UM
+from mmsrl.graph import Graph, joined
 
 FloatArray = NDArray[np.floating[Any]]
 
@@ -73,7 +73,7 @@ def predict_held_out(
     image: FloatArray,
     region: NDArray[np.integer[Any]],
     seed: int,
-    adjacency: sp.csr_matrix | None = None,
+    adjacency: Graph | None = None,
 ) -> FloatArray | None:
     """Predict ``scores`` (n, k) from ``image`` (n, D) by ridge regressions that never saw the spot's region.
 
@@ -96,7 +96,7 @@ def predict_held_out(
     predicted = np.empty_like(scores)
     for r in range(int(region.max()) + 1):
         unseen = region == r
-        near = unseen if adjacency is None else (adjacency @ unseen + adjacency.T @ unseen > 0) | unseen
+        near = unseen if adjacency is None else joined(adjacency, unseen)
         seen = np.flatnonzero(~near)
         if len(seen) <= image.shape[1]:
             return None

@@ -4,7 +4,21 @@ import dense
 import numpy as np
 import pytest
 
-from mmsrl.graph import CUT, block_diagonal, edge_preserving_graph, gaussian_graph, plain_graph, smooth
+from mmsrl import graph as module
+from mmsrl.graph import (
+    CUT,
+    Pooled,
+    block_diagonal,
+    edge_preserving_graph,
+    entries,
+    gaussian_graph,
+    joined,
+    noise_left,
+    plain_graph,
+    pooled_graph,
+    smooth,
+    within,
+)
 
 
 def hexagonal(rows: int, cols: int) -> np.ndarray:
@@ -111,3 +125,56 @@ def test_lone_spots_stay_as_they_are() -> None:
     values = np.array([[1.0], [2.0]], np.float32)
     found = edge_preserving_graph([np.array([[0.0, 0.0], [100.0, 0.0]])], values, 1.0)
     np.testing.assert_array_equal(found.toarray(), np.eye(2))
+
+
+def fields(places: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """Two domains with a straight border, in noise."""
+    return ((places[:, :1] > places[:, 0].mean()) + random.normal(0.0, 0.5, (len(places), 3))).astype(np.float32)
+
+
+def test_cells_of_one_spot_each_are_the_graph_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    places = square(12)
+    values = fields(places, np.random.default_rng(0))
+    plain, kept = pooled_graph([places], 1.0), edge_preserving_graph([places], values, 1.0)
+    monkeypatch.setattr(module, "MOST_ENTRIES", 0)
+    monkeypatch.setattr(module, "CELL", 1.0)
+    for exact, pooled in (
+        (plain, pooled_graph([places], 1.0)),
+        (kept, edge_preserving_graph([places], values, 1.0)),
+    ):
+        assert isinstance(pooled, Pooled) and not isinstance(exact, Pooled)
+        np.testing.assert_allclose((pooled.near @ pooled.cells).toarray(), exact.toarray(), atol=2e-6)
+
+
+def test_pooled_neighbours_smooth_as_all_of_them_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    random = np.random.default_rng(0)
+    places = random.uniform(0.0, 60.0, (3600, 2))
+    values = fields(places, random)
+    exact = [smooth(graph, values, 1) for graph in graphs_of(places, values)]
+    monkeypatch.setattr(module, "MOST_ENTRIES", 0)
+    pooled = graphs_of(places, values)
+    for one, graph in zip(exact, pooled, strict=True):
+        assert isinstance(graph, Pooled) and entries(graph) < 240
+        found = smooth(graph, values, 1)
+        assert found.dtype == np.float32
+        assert np.sqrt(((found - one) ** 2).mean() / one.var(axis=0).mean()) < 0.15
+
+
+def graphs_of(places: np.ndarray, values: np.ndarray) -> list:
+    return [pooled_graph([places], 4.0), edge_preserving_graph([places], values, 4.0)]
+
+
+def test_what_is_asked_of_a_pooled_graph_is_that_of_the_matrix(monkeypatch: pytest.MonkeyPatch) -> None:
+    sections = [square(10), square(8)]
+    small = plain_graph(sections[1], 2.0)
+    monkeypatch.setattr(module, "MOST_ENTRIES", 0)
+    graph = block_diagonal([pooled_graph(sections[:1], 2.0), small])
+    dense = (graph.near @ graph.cells).toarray()
+    np.testing.assert_allclose(dense.sum(axis=1), 1.0, rtol=1e-5)
+    assert noise_left(graph) == pytest.approx((dense**2).sum() / len(dense), rel=1e-5)
+    spots = np.arange(164) < 3
+    assert joined(graph, spots).tolist() == ((dense @ spots + dense.T @ spots > 0) | spots).tolist()
+    for rows in (np.arange(164) < 100, np.arange(164) >= 100):
+        part = within(graph, rows)
+        np.testing.assert_allclose((part.near @ part.cells).toarray(), dense[rows][:, rows], rtol=1e-6)
+    np.testing.assert_allclose(dense[100:, 100:], small.toarray(), atol=1e-7)

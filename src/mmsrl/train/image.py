@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-import scipy.sparse as sp
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 from sklearn.preprocessing import StandardScaler
 
-from mmsrl.graph import smooth
+from mmsrl.graph import Graph, noise_left, smooth
 from mmsrl.heldout import predict_held_out, regions
 
 FloatArray = NDArray[np.floating[Any]]
@@ -39,7 +38,7 @@ class WithImage(NamedTuple):
 
 
 def add_image(
-    scores: FloatArray, image: FloatArray, adjacency: sp.csr_matrix, coordinates: Sequence[FloatArray], seed: int
+    scores: FloatArray, image: FloatArray, adjacency: Graph, coordinates: Sequence[FloatArray], seed: int
 ) -> WithImage:
     """Smooth expression's components, each averaged with what the image says of it by the precision of both.
 
@@ -85,8 +84,7 @@ def add_image(
     error = (smoothed - predicted) ** 2
     gain = np.stack([(spread - error)[region == r].mean(axis=0) for r in range(region.max() + 1)])  # (regions, k)
     counts = gain.mean(axis=0) > SURE * gain.std(axis=0, ddof=1) / np.sqrt(len(gain))
-    left = adjacency.multiply(adjacency).sum() / len(scores)
-    noise = left * nugget(scores, coordinates)
+    noise = noise_left(adjacency) * nugget(scores, coordinates)
     best = np.minimum(noise / np.maximum(error.mean(axis=0), 1e-30), 1.0)
     weights = np.where(counts & (best >= LEAST_GAIN), best, 0.0)
     explained = 1.0 - error.mean(axis=0) / np.maximum(spread.mean(axis=0), 1e-30)

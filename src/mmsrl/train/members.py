@@ -6,7 +6,6 @@ from itertools import product
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from mmsrl import graph
@@ -91,7 +90,7 @@ def build_members(
                 "graph": kind,
                 "kernel_width": width,
                 "components": z.shape[1],
-                "graph_entries_per_spot": adjacency.nnz / adjacency.shape[0],
+                "graph_entries_per_spot": graph.entries(adjacency),
             }
             if image is not None:
                 about["image"] = _count_image(z, found.scores, image, adjacency, unit, seed)
@@ -121,21 +120,21 @@ def _components(
     )
 
 
-def _graph(kind: str, coordinates: list[FloatArray], scores: FloatArray, width: float) -> sp.csr_matrix:
+def _graph(kind: str, coordinates: list[FloatArray], scores: FloatArray, width: float) -> graph.Graph:
     """Return a graph of all sections; the bilateral one is guided by the scores."""
     if kind == "bilateral":
         return graph.edge_preserving_graph(coordinates, scores, width)
-    return graph.block_diagonal([graph.plain_graph(places, width) for places in coordinates])
+    return graph.pooled_graph(coordinates, width)
 
 
 def _count_image(
-    z: FloatArray, scores: FloatArray, image: FloatArray, adjacency: sp.csr_matrix, unit: Unit, seed: int
+    z: FloatArray, scores: FloatArray, image: FloatArray, adjacency: graph.Graph, unit: Unit, seed: int
 ) -> dict[str, Any]:
     """Let the image count in ``z`` as far as it explains expression; rows of sections without one stay as they are."""
     described = np.unique(unit.section[np.any(image != 0, axis=1)])
     rows = np.isin(unit.section, described)
     result = add_image(
-        scores[rows], image[rows], adjacency[rows][:, rows], [unit.image_coordinates[s] for s in described], seed
+        scores[rows], image[rows], graph.within(adjacency, rows), [unit.image_coordinates[s] for s in described], seed
     )
     z[rows] = result.scores
     return {
