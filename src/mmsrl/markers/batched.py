@@ -59,7 +59,7 @@ class BatchedInference(DefaultInference):  # type: ignore[misc]
         Coefficients (G, P), means (n, G), diagonal of the hat matrix (n, G), whether it converged (G,).
         """
         x, size, y, alpha = design_matrix, size_factors, counts.T.astype(np.float64), disp[:, None]
-        coefficients: Float = np.linalg.lstsq(x, np.log(counts / size[:, None] + 0.1), rcond=None)[0].T
+        coefficients = np.asarray(np.linalg.lstsq(x, np.log(counts / size[:, None] + 0.1), rcond=None)[0].T, np.float64)
         deviance, todo = np.full(len(y), 1000.0), np.arange(len(y))
         for _ in range(MOST_STEPS):
             mu = np.maximum(size * np.exp(coefficients[todo] @ x.T), min_mu)
