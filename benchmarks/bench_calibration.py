@@ -54,6 +54,10 @@ class Kind(NamedTuple):
     sections: int = 1
     interaction: float = 0.0
     """Deviation over sections of the log of what a gene does in a domain: of no gene is it more or less on average."""
+    spread: float = 0.0
+    """Of the log of this deviation over genes."""
+    shares: tuple[float, float] = (0.8, 0.2)
+    """Of several sections: what the first domain has of one, and of the next."""
     cells: bool = False
     """Irregular places instead of a lattice."""
     slope: float = 0.0
@@ -84,6 +88,8 @@ OVER_SECTIONS = {
     "N(0, .3), irregular cells": Kind(sections=4, interaction=0.3, cells=True),
     "N(0, .3), few molecules": Kind(sections=4, interaction=0.3, rates=(0.003, 0.03)),
     "N(0, .3), overdispersed .5": Kind(sections=4, interaction=0.3, dispersion=0.5),
+    "N(0, .3 · exp N(0, .5))": Kind(sections=4, interaction=0.3, spread=0.5),
+    "N(0, .3), a domain of 2.5 %": Kind(sections=4, interaction=0.3, shares=(0.96, 0.96)),
     "N(0, .6)": Kind(sections=4, interaction=0.6),
     "N(0, .3), not in proportion, 16x": Kind(sections=4, interaction=0.3, gradient=16.0, slope=0.1),
 }
@@ -110,16 +116,17 @@ def draw(kind: Kind, genes: int, seed: int, fold: Any = None) -> Draw:
     section = np.repeat(np.arange(kind.sections), SIDE**2)
     across = np.concatenate(places)[:, 0] / SIDE
     if kind.sections > 1:
-        domain = (across >= np.resize([0.8, 0.2], kind.sections)[section]).astype(int)
+        domain = (across >= np.resize(kind.shares, kind.sections)[section]).astype(int)
     else:
         domain = np.searchsorted([0.1, 0.5], across, side="right")
     depth = kind.gradient ** (across - 0.5) * random.lognormal(0.0, 0.3, len(across))
     rate = np.exp(random.uniform(*np.log(kind.rates), genes))
     effect = np.exp(random.normal(0.0, 0.7, (kind.sections, genes)) * (kind.sections > 1))
     slope = random.normal(1.0, kind.slope, genes)
-    by_section = (
-        np.exp(kind.interaction * random.normal(0.0, 1.0, (kind.sections, genes))) if kind.interaction else None
-    )
+    by_section = None
+    if kind.interaction:
+        deviation = kind.interaction * np.exp(random.normal(0.0, kind.spread, genes))
+        by_section = np.exp(deviation * random.normal(0.0, 1.0, (kind.sections, genes)))
     blocks = []
     for block in np.array_split(np.arange(genes), max(genes // 1000, 1)):
         mean = depth[:, None] ** slope[block] * rate[block] * effect[section][:, block]

@@ -226,9 +226,9 @@ def _markers(summaries: Sequence[Mapping[str, Any]]) -> Paragraph:
     untested = "Domains of published models were not found anew, and their genes not tested. "
     text = (
         f"{test if any(anew) else ''}{over}{'' if all(anew) else untested}Fold changes are ratios of molecules per "
-        "molecule of the library, pooled over sections as by Mantel and Haenszel, with 95 % intervals for negative binomial "
-        "counts. Genes that follow the tissue were found by Moran's I over adjoining spots of observed less expected "
-        "molecules, with the moments that it has under the same model."
+        "molecule of the library, pooled over sections as by Mantel and Haenszel, with 95 % intervals for negative "
+        "binomial counts. Genes that follow the tissue were found by Moran's I over adjoining spots of observed less "
+        "expected molecules, with the moments that it has under the same model."
     )
     cites = (*(("count splitting",) if any(anew) else ()), *(("DESeq2", "PyDESeq2") if least else ()))
     return Paragraph("Markers", text, cites)
