@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 import scanpy as sc
 import scipy.sparse as sp
-from scipy.stats import beta
+from scipy.stats import beta, false_discovery_control
 
 import mmsrl.tl
 from mmsrl._sections import in_pitches
@@ -31,6 +31,7 @@ from mmsrl.markers.api import markers
 from mmsrl.markers.gene_sets import over_represented
 from mmsrl.markers.lattice import adjacency
 from mmsrl.markers.offset import enrichment, sums
+from mmsrl.markers.pseudobulk import over_sections
 from mmsrl.markers.spatial import morans_i
 from mmsrl.residuals import residual_components, robust
 from mmsrl.train.bandwidth import structure_p
@@ -51,6 +52,12 @@ class Kind(NamedTuple):
     genes: int | None = None
     """A panel of so many, which are all there is of the library."""
     sections: int = 1
+    interaction: float = 0.0
+    """Deviation over sections of the log of what a gene does in a domain: of no gene is it more or less on average."""
+    spread: float = 0.0
+    """Of the log of this deviation over genes."""
+    shares: tuple[float, float] = (0.8, 0.2)
+    """Of several sections: what the first domain has of one, and of the next."""
     cells: bool = False
     """Irregular places instead of a lattice."""
     slope: float = 0.0
@@ -70,6 +77,23 @@ NULLS = {
     "overdispersed 2, 16x": Kind(gradient=16.0, dispersion=2.0, rates=(0.003, 10.0)),
     "not in proportion, 16x": Kind(gradient=16.0, slope=0.1),
 }
+
+OVER_SECTIONS = {
+    "the same in all": Kind(sections=4),
+    "N(0, .1)": Kind(sections=4, interaction=0.1),
+    "N(0, .3), 3 sections": Kind(sections=3, interaction=0.3),
+    "N(0, .3)": Kind(sections=4, interaction=0.3),
+    "N(0, .3), 6 sections": Kind(sections=6, interaction=0.3),
+    "N(0, .3), depth 16x": Kind(sections=4, interaction=0.3, gradient=16.0),
+    "N(0, .3), irregular cells": Kind(sections=4, interaction=0.3, cells=True),
+    "N(0, .3), few molecules": Kind(sections=4, interaction=0.3, rates=(0.003, 0.03)),
+    "N(0, .3), overdispersed .5": Kind(sections=4, interaction=0.3, dispersion=0.5),
+    "N(0, .3 · exp N(0, .5))": Kind(sections=4, interaction=0.3, spread=0.5),
+    "N(0, .3), a domain of 2.5 %": Kind(sections=4, interaction=0.3, shares=(0.96, 0.96)),
+    "N(0, .6)": Kind(sections=4, interaction=0.6),
+    "N(0, .3), not in proportion, 16x": Kind(sections=4, interaction=0.3, gradient=16.0, slope=0.1),
+}
+"""Log of what a gene does in a domain, section by section: nothing on average. Four sections if not said."""
 
 
 class Draw(NamedTuple):
@@ -92,18 +116,24 @@ def draw(kind: Kind, genes: int, seed: int, fold: Any = None) -> Draw:
     section = np.repeat(np.arange(kind.sections), SIDE**2)
     across = np.concatenate(places)[:, 0] / SIDE
     if kind.sections > 1:
-        domain = (across >= np.array([0.8, 0.2])[section]).astype(int)
+        domain = (across >= np.resize(kind.shares, kind.sections)[section]).astype(int)
     else:
         domain = np.searchsorted([0.1, 0.5], across, side="right")
     depth = kind.gradient ** (across - 0.5) * random.lognormal(0.0, 0.3, len(across))
     rate = np.exp(random.uniform(*np.log(kind.rates), genes))
     effect = np.exp(random.normal(0.0, 0.7, (kind.sections, genes)) * (kind.sections > 1))
     slope = random.normal(1.0, kind.slope, genes)
+    by_section = None
+    if kind.interaction:
+        deviation = kind.interaction * np.exp(random.normal(0.0, kind.spread, genes))
+        by_section = np.exp(deviation * random.normal(0.0, 1.0, (kind.sections, genes)))
     blocks = []
     for block in np.array_split(np.arange(genes), max(genes // 1000, 1)):
         mean = depth[:, None] ** slope[block] * rate[block] * effect[section][:, block]
         if fold is not None:
             mean = np.where(domain[:, None] == 1, mean * fold[block], mean)
+        if by_section is not None:
+            mean = np.where(domain[:, None] == 1, mean * by_section[section][:, block], mean)
         if kind.dispersion:
             mean = mean * random.gamma(1.0 / kind.dispersion, kind.dispersion, mean.shape)
         blocks.append(sp.csr_matrix(random.poisson(mean).astype(np.float32)))
@@ -243,6 +273,40 @@ def power(genes: int, draws: int) -> list[str]:
     return lines
 
 
+def tests_of(found: Draw) -> tuple[Any, Any]:
+    """Return p-values of the second domain, so that no gene counts twice: over spots, and over sections."""
+    added = sums(found.counts, found.library, found.section, found.domain, 2)
+    return enrichment(added).p_value[1], over_sections(added, np.array([False, True])).p_value[1]
+
+
+def over_sections_lines(genes: int, draws: int) -> list[str]:
+    """Return what both tests make of genes that a domain has more of in one section and less in the next."""
+    lines = []
+    for name, kind in OVER_SECTIONS.items():
+        p = np.array([tests_of(draw(kind, genes, seed)) for seed in range(draws)])
+        lines += [line(name, "spots", p[:, 0]), line(name, "sections", p[:, 1])]
+    return lines
+
+
+def over_sections_power(genes: int, draws: int) -> list[str]:
+    """Return the share of planted genes that have an adjusted p below .05, and of others among those that have one."""
+    lines, planted = [], np.arange(genes) < genes // 15
+    for interaction in (0.0, 0.3):
+        for fold in (1.5, 2.0, 3.0):
+            cells = []
+            for n in (3, 4, 6):
+                kind = Kind(sections=n, interaction=interaction, rates=(0.01, 3.0))
+                found, false = [], []
+                for seed in range(draws):
+                    drawn = draw(kind, genes, seed, np.where(planted, fold, 1.0))
+                    called = [false_discovery_control(np.nan_to_num(p, nan=1.0)) < 0.05 for p in tests_of(drawn)]
+                    found.append([own[planted].mean() for own in called])
+                    false.append([own[~planted].sum() / max(own.sum(), 1) for own in called])
+                cells += [f"{a:.2f} ({b:.2f})" for a, b in zip(np.mean(found, 0), np.mean(false, 0), strict=True)]
+            lines.append(f"| {interaction:g} | {fold:g} | " + " | ".join(cells) + " |")
+    return lines
+
+
 def confidence_of(cells: bool, fold: float, seed: int) -> pd.DataFrame:
     """Return confidence and whether the domain is the right one, a row a spot of a section of four planted layers."""
     random = np.random.default_rng(seed)
@@ -319,6 +383,12 @@ def main() -> None:
     print("|---|---|---|---|---|---|")
     print("\n".join(power(genes=1_000 if arguments.quick else COMPARED, draws=draws)))
     if not arguments.only:
+        print("\n| effect of the domain by section | over | p-values | below .05, times .05 | below .001, times .001 |")
+        print("|" + "---|" * 5)
+        print("\n".join(over_sections_lines(genes // 4, 1 if arguments.quick else 3)))
+        print("\n| deviation | fold change | 3: spots | sections | 4: spots | sections | 6: spots | sections |")
+        print("|" + "---|" * 8)
+        print("\n".join(over_sections_power(genes // 4, 1)))
         print("\n| planted layers of | fold change | all | to .5 | .5–.6 | .6–.7 | .7–.8 | .8–.9 | .9–1 |")
         print("|" + "---|" * 9)
         print("\n".join(confidence_lines(1 if arguments.quick else 5)))

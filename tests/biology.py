@@ -72,6 +72,9 @@ def write_findings(folder: Path, unit: str, samples: tuple[str, ...], *, seed: i
     table.to_csv(folder / f"{unit}.enhanced_genes.tsv", sep="\t", index=False)
 
 
+NO_PSEUDOBULK: dict[str, Any] = {"sections": 0, "domains": []}
+
+
 def _markers(samples: tuple[str, ...]) -> dict[str, Any]:
     def row(domain: str, index: int) -> dict[str, Any]:
         return {
@@ -83,6 +86,7 @@ def _markers(samples: tuple[str, ...]) -> dict[str, Any]:
             "share": 0.9,
             "share_elsewhere": 0.25,
             "p_adjusted": [0.0, 1e-9, 0.02][index],
+            "p_adjusted_pseudobulk": [0.001, 0.01, 0.04][index] if len(samples) > 2 else None,
             "samples_up": len(samples),
             "specific": index == 1,
         }
@@ -97,6 +101,7 @@ def _markers(samples: tuple[str, ...]) -> dict[str, Any]:
         "n_specific": dict.fromkeys(DOMAINS, 1),
         "corrected_for": ["library", "section"],
         "found_anew": True,
+        "pseudobulk": {"sections": len(samples), "domains": list(DOMAINS)} if len(samples) > 2 else NO_PSEUDOBULK,
         "recovered": {"1": 0.875, "2": 0.5, "10": 0.5},
         "markers": {domain: [row(domain, index) for index in range(3)] for domain in DOMAINS},
         "spatial": {sample: [{"gene": "G2", "morans_i": 0.625, "p_adjusted": 0.0}] for sample in samples},

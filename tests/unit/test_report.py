@@ -297,6 +297,9 @@ def test_methods_tell_the_model_and_cite_only_what_was_used(preset: str, words: 
 def test_methods_tell_of_a_test_only_where_there_was_one() -> None:
     tested, untested = ({"stage": "markers", "id": "a", "result": {"found_anew": anew}} for anew in (True, False))
     assert "not tested" not in paragraphs([tested])[0].text and "score test" in paragraphs([tested])[0].text
+    assert "PyDESeq2" not in paragraphs([tested])[0].text
+    over = paragraphs([tested | {"result": {"found_anew": True, "pseudobulk": {"sections": 4, "domains": ["1"]}}}])[0]
+    assert "enough sections (4 or more)" in over.text and "PyDESeq2" in over.cites
     assert "not tested" in paragraphs([untested])[0].text and "score test" not in paragraphs([untested])[0].text
 
 

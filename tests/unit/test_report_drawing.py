@@ -242,12 +242,19 @@ def test_it_is_said_what_markers_allow_for_and_when_nothing_was_tested():
     result = {"markers": {"1": []}, "corrected_for": ["library", "section"], "found_anew": True}
     assert "allows for the library of each spot and the level of each section" in marker_note(result)
     assert "found in the same counts, so that genes have no p-value" in marker_note(result | {"found_anew": False})
+    assert "over samples" not in marker_note(result)
+    over = {"pseudobulk": {"sections": 4, "domains": ["1"]}, "markers": {"1": [], "2": []}}
+    assert "over samples too in domain 1 (molecules summed by sample, 4 or more)" in marker_note(result | over)
     assert marker_note({}) == ""
 
 
 def test_genes_that_were_not_tested_have_an_empty_p_in_the_table():
     row = {"gene": "A", "log2_fold_change": 1.0, "log2_fold_change_low": 0.6, "log2_fold_change_high": 1.4}
     row |= {"log2_fold_change_next": 0.9, "share": 0.5, "share_elsewhere": 0.1, "p_adjusted": None, "specific": True}
-    packed = marker_table({"markers": {"1": [row]}}, 1)
-    columns = {column["title"]: column["cells"] for column in json.loads(gzip.decompress(base64.b64decode(packed)))}
-    assert columns["Adjusted p"] == [None]
+    row |= {"p_adjusted_pseudobulk": None, "samples_up": 3}
+    over = row | {"gene": "B", "p_adjusted_pseudobulk": 0.01}
+    for domains, rows in (([], [row]), (["1"], [row, over])):
+        packed = marker_table({"markers": {"1": rows}, "pseudobulk": {"domains": domains}}, 3)
+        columns = {column["title"]: column["cells"] for column in json.loads(gzip.decompress(base64.b64decode(packed)))}
+        assert columns["Adjusted p"] == [None] * len(rows)
+        assert columns.get("Adjusted p over samples") == ([None, 0.01] if domains else None)

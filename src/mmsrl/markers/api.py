@@ -23,7 +23,8 @@ from mmsrl.markers.expression import by_domain
 from mmsrl.markers.folds import fold_changes
 from mmsrl.markers.gene_sets import over_represented
 from mmsrl.markers.lattice import adjacency, contacts
-from mmsrl.markers.offset import enrichment, sums
+from mmsrl.markers.offset import Sums, enrichment, sums
+from mmsrl.markers.pseudobulk import Pseudobulk, over_sections
 from mmsrl.markers.spatial import morans_i
 from mmsrl.markers.table import COLUMNS, FDR, Found, depth_alone, gene_table
 from mmsrl.train.api import as_anndata, train
@@ -66,8 +67,9 @@ def markers(
     Domains were found from the same counts, and a test that ignores this calls genes significant between groups of pure
     noise. So counts are split: domains are found anew in one half of the molecules, as they were in all, and genes are
     tested in the other half (each domain against all others, within sections, with the library as offset; see
-    :mod:`mmsrl.markers.offset`). Domains of a published preset, whose training takes hours, are not found anew: their
-    genes have fold changes with intervals, and no p-values.
+    :mod:`mmsrl.markers.offset`), and over sections where there are enough of them (:mod:`mmsrl.markers.pseudobulk`).
+    Domains of a published preset, whose training takes hours, are not found anew: their genes have fold changes with
+    intervals, and no p-values.
 
     Parameters
     ----------
@@ -141,32 +143,45 @@ def _domain_genes(
 ) -> pd.DataFrame:
     """Return the table of genes by domain, tested in counts that the domains did not see where that can be done."""
 
-    def found_in(part: sp.csr_matrix, groups: NDArray[np.int64]) -> Found:
+    def added(part: sp.csr_matrix, groups: NDArray[np.int64]) -> Sums:
         library = np.asarray(part.sum(axis=1), dtype=np.float64).ravel()
-        added = sums(part, library, section, groups, len(names))
-        return Found(enrichment(added), fold_changes(added, len(genes)))
+        return sums(part, library, section, groups, len(names))
+
+    def described(of: Sums) -> Found:
+        return Found(enrichment(of), fold_changes(of, len(genes)))
 
     one, other = split_counts(counts, (0.5, 0.5), training["seed"])
     found = _found_again(sections, one, genes, domain, len(names), training, reading, messages)
     again = np.zeros(len(names), dtype=bool)
-    tested = None
+    tested = pseudobulk = None
     facts["found_anew"], facts["recovered"] = found is not None, {}
     if found is not None:
         facts["recovered"] = dict(zip(names, recovered(domain, found, len(names)), strict=True))
         again[:] = [share >= RECOVERED for share in facts["recovered"].values()]
-        tested = found_in(other, found)
+        held_out = added(other, found)
+        tested, pseudobulk = described(held_out), over_sections(held_out, again)
         if not again.all():
             poor = ", ".join(np.asarray(names)[~again])
             text = f"half of the counts do not show domain {poor} at the same spots: its genes are not tested"
             messages.append({"level": "warning", "text": text})
-    table = gene_table(tested, found_in(counts, domain), again, by_domain(counts, domain, len(names)), names, genes)
+    whole = described(added(counts, domain))
+    table = gene_table(tested, pseudobulk, whole, again, by_domain(counts, domain, len(names)), names, genes)
     facts["n_genes_tested"] = table["gene"][table["p_value"].notna()].nunique()
+    facts["pseudobulk"] = _over_sections(table, pseudobulk, names)
     library = np.asarray(counts.sum(axis=1), dtype=np.float64).ravel()
     facts["depth_alone"] = depth_alone(table, again, library, section, domain, names)
     for name, fold in facts["depth_alone"].items():
         text = f"domain {name} may be depth alone: {fold:.2g} times the molecules of other spots, and no gene differs"
         messages.append({"level": "warning", "text": text})
     return table
+
+
+def _over_sections(table: pd.DataFrame, found: Pseudobulk | None, names: list[str]) -> dict[str, Any]:
+    """Return the domains that were tested over sections, and how many sections each has at least."""
+    by_domain = table.groupby("domain")["p_value_pseudobulk"].count()
+    of = {} if found is None else dict(zip(names, found.n_sections.tolist(), strict=True))
+    tested = [name for name in names if by_domain.get(name, 0) > 0]
+    return {"sections": min((of[name] for name in tested), default=0), "domains": tested}
 
 
 def _found_again(
@@ -273,7 +288,7 @@ def _summarised(found: Markers) -> dict[str, Any]:
     """Return what the report shows: numbers, and the first genes of each domain and section."""
     genes = found.genes
     columns = ["gene", "log2_fold_change", "log2_fold_change_low", "log2_fold_change_high", "log2_fold_change_next"]
-    columns += ["share", "share_elsewhere", "p_adjusted", "samples_up", "specific"]
+    columns += ["share", "share_elsewhere", "p_adjusted", "p_adjusted_pseudobulk", "samples_up", "specific"]
     marked = genes[genes["marker"].astype(bool)]
     return {
         "n_markers": {name: int((marked["domain"] == name).sum()) for name in found.facts["domains"]},

@@ -13,6 +13,7 @@ from scipy.stats import false_discovery_control
 from mmsrl.markers.expression import Expression
 from mmsrl.markers.folds import Folds
 from mmsrl.markers.offset import Test
+from mmsrl.markers.pseudobulk import Pseudobulk
 
 FDR = 0.05
 LEAST_FOLD = 0.5
@@ -31,6 +32,9 @@ COLUMNS = [
     "log2_fold_change_low",
     "log2_fold_change_high",
     "log2_fold_change_next",
+    "log2_fold_change_pseudobulk",
+    "p_value_pseudobulk",
+    "p_adjusted_pseudobulk",
     "rate",
     "share",
     "share_elsewhere",
@@ -53,6 +57,7 @@ class Found(NamedTuple):
 
 def gene_table(
     tested: Found | None,
+    pseudobulk: Pseudobulk | None,
     whole: Found,
     again: NDArray[np.bool_],
     expression: Expression,
@@ -61,10 +66,15 @@ def gene_table(
 ) -> pd.DataFrame:
     """Return a row a domain and gene of those with enough molecules, the most significant of each domain first.
 
+    Where genes of a domain could be tested over its sections, its markers are significant over sections and spots: the
+    one allows for what differs between sections, the other for genes that grow with depth out of proportion.
+
     Parameters
     ----------
     tested
         In counts that the domains were not found from; ``None`` where there are none such.
+    pseudobulk
+        Of the same counts, over sections.
     whole
         In all counts, between the domains as they are: what is told of a domain that could not be tested.
     again
@@ -79,12 +89,16 @@ def gene_table(
         for field, own in zip(folds, tested.folds, strict=True):
             field[again] = own[again]
     log2, low, high, log2_next, up = folds
+    log2_over, p_over = np.full((2, *p.shape), np.nan)
+    if pseudobulk is not None:
+        log2_over, p_over = (np.where(np.isfinite(p), field, np.nan) for field in pseudobulk[1:])
     marker = low >= LEAST_FOLD if tested is None else (_adjusted(p) < FDR) & (log2 >= LEAST_FOLD)
+    marker &= (_adjusted(p_over) < FDR) | ~np.isfinite(p_over).any(axis=1, keepdims=True)
     listed = np.isfinite((whole if tested is None else tested).test.p_value).any(axis=0)
     k, g = (index.ravel() for index in np.indices((len(names), int(listed.sum()))))
     g = np.flatnonzero(listed)[g]
-    values: list[NDArray[Any]] = [score, p, _adjusted(p), log2, low, high, log2_next, *expression]
-    values += [up, marker, marker & (log2_next >= SPECIFIC_FOLD)]
+    values: list[NDArray[Any]] = [score, p, _adjusted(p), log2, low, high, log2_next]
+    values += [log2_over, p_over, _adjusted(p_over), *expression, up, marker, marker & (log2_next >= SPECIFIC_FOLD)]
     table = pd.DataFrame({"domain": np.asarray(names, dtype=object)[k], "gene": np.asarray(genes, dtype=object)[g]})
     table = table.assign(**{name: value[k, g] for name, value in zip(COLUMNS[2:], values, strict=True)})
     order = np.lexsort((table["gene"], -table["score"].fillna(table["log2_fold_change_low"]), k))

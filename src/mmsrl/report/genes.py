@@ -95,8 +95,17 @@ def marker_note(result: Mapping[str, Any]) -> str:
         "Domains were found anew in half of the molecules, as in all of them, and genes tested in the other half. "
         "“Found again” is how far the two agree (1: the same spots); below a third the domain is not tested. The test "
         f"allows for {corrected}. A marker has 1.4 times as many molecules as elsewhere or more (log2 of 0.5), and an "
-        f"adjusted p below 0.05. {specific}"
+        f"adjusted p below 0.05{_over_samples(result)}. {specific}"
     )
+
+
+def _over_samples(result: Mapping[str, Any]) -> str:
+    """Say which domains' markers are tested over samples as well, as the end of a sentence."""
+    tested = result.get("pseudobulk", {}).get("domains", [])
+    if not tested:
+        return ""
+    those = "" if len(tested) == len(result["markers"]) else f" in domain {', '.join(tested)}"
+    return f", over samples too{those} (molecules summed by sample, {result['pseudobulk']['sections']} or more)"
 
 
 def spatial_genes(result: Mapping[str, Any], sample: str) -> str:

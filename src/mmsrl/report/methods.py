@@ -29,6 +29,10 @@ REFERENCES = {
     "Scientific Reports 9, 5233 (2019).",
     "count splitting": "Neufeld A. et al. Inference after latent variable estimation for single-cell RNA sequencing "
     "data. Biostatistics 25, 270–287 (2024).",
+    "DESeq2": "Love M. I., Huber W., Anders S. Moderated estimation of fold change and dispersion for RNA-seq data "
+    "with DESeq2. Genome Biology 15, 550 (2014).",
+    "PyDESeq2": "Muzellec B. et al. PyDESeq2: a python package for bulk RNA-seq differential expression analysis. "
+    "Bioinformatics 39, btad547 (2023).",
     "DPT": "Haghverdi L. et al. Diffusion pseudotime robustly reconstructs lineage branching. Nature Methods 13, "
     "845–848 (2016).",
     "PAGA": "Wolf F. A. et al. PAGA: graph abstraction reconciles clustering with trajectory inference through a "
@@ -211,14 +215,23 @@ def _markers(summaries: Sequence[Mapping[str, Any]]) -> Paragraph:
         "of the library lets expect, within sections (one-sided score test of a negative binomial model, Pearson III "
         "distribution with its first three moments; Benjamini-Hochberg). "
     )
+    least = [number for summary in summaries if (number := summary["result"].get("pseudobulk", {}).get("sections"))]
+    over = (
+        f"Of domains in enough sections ({min(least)} or more) molecules of the same half "
+        "were summed by section, in the domain and in all others, and tested by a negative binomial regression on "
+        "section and domain (PyDESeq2, one-sided Wald test; Benjamini-Hochberg); its markers are significant in both. "
+        if least
+        else ""
+    )
     untested = "Domains of published models were not found anew, and their genes not tested. "
     text = (
-        f"{test if any(anew) else ''}{'' if all(anew) else untested}Fold changes are ratios of molecules per molecule "
-        "of the library, pooled over sections as by Mantel and Haenszel, with 95 % intervals for negative binomial "
-        "counts. Genes that follow the tissue were found by Moran's I over adjoining spots of observed less expected "
-        "molecules, with the moments that it has under the same model."
+        f"{test if any(anew) else ''}{over}{'' if all(anew) else untested}Fold changes are ratios of molecules per "
+        "molecule of the library, pooled over sections as by Mantel and Haenszel, with 95 % intervals for negative "
+        "binomial counts. Genes that follow the tissue were found by Moran's I over adjoining spots of observed less "
+        "expected molecules, with the moments that it has under the same model."
     )
-    return Paragraph("Markers", text, ("count splitting",) if any(anew) else ())
+    cites = (*(("count splitting",) if any(anew) else ()), *(("DESeq2", "PyDESeq2") if least else ()))
+    return Paragraph("Markers", text, cites)
 
 
 def _trajectory(summaries: Sequence[Mapping[str, Any]]) -> Paragraph:

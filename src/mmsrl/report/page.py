@@ -119,6 +119,7 @@ def unit_content(
         ),
         "markers": marker_rows(markers),
         "marker_note": marker_note(markers),
+        "tested_over_samples": bool(markers.get("pseudobulk", {}).get("domains")),
         "marker_table": store.table(f"{key}-markers", marker_table(markers, len(samples))),
         "gene_set_table": store.table(f"{key}-gene-sets", gene_set_table(markers)),
         "trajectory": facts,

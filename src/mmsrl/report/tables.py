@@ -35,6 +35,7 @@ MARKER_COLUMNS = (
     Column("share", "Spots with it", "share"),
     Column("share_elsewhere", "elsewhere", "share"),
     Column("p_adjusted", "Adjusted p", "p"),
+    Column("p_adjusted_pseudobulk", "Adjusted p over samples", "p"),
     Column("samples_up", "Samples where higher", "number"),
     Column("specific", "Specific", "yes", choose=True),
 )
@@ -88,9 +89,12 @@ def marker_table(result: Mapping[str, Any], n_samples: int) -> str | None:
         Of the unit: in how many of them a gene is higher says something of two and more.
     """
     rows = [{"domain": domain, **row} for domain, rows in result.get("markers", {}).items() for row in rows]
-    columns = tuple(column for column in MARKER_COLUMNS if n_samples > 1 or column.name != "samples_up")
+    left_out = set() if n_samples > 1 else {"samples_up"}
+    left_out |= set() if result.get("pseudobulk", {}).get("domains") else {"p_adjusted_pseudobulk"}
+    columns = tuple(column for column in MARKER_COLUMNS if column.name not in left_out)
     # Genes of domains that could not be tested have no p-value: missing, not a word.
-    return table_payload(pd.DataFrame(rows).astype({"p_adjusted": float}), columns) if rows else None
+    tested = dict.fromkeys(("p_adjusted", "p_adjusted_pseudobulk"), float)
+    return table_payload(pd.DataFrame(rows).astype(tested), columns) if rows else None
 
 
 def gene_set_table(result: Mapping[str, Any]) -> str | None:
