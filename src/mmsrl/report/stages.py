@@ -111,7 +111,7 @@ def train_facts(result: Mapping[str, Any], parameters: Mapping[str, Any]) -> dic
         "Graph entries a spot": brief(result.get("graph_entries_per_spot")),
         "Device": result.get("device"),
         "Seconds": brief(result.get("seconds")),
-        "Mixing of sections": brief(result.get("section_mixing")),
+        "Sections around a spot (iLISI)": brief(result.get("section_mixing", {}).get("ilisi")),
     }
     return {title: show(value) for title, value in shown.items() if value not in (None, "–")}
 
