@@ -83,7 +83,7 @@ def image_facts(result: Mapping[str, Any]) -> dict[str, str]:
         "Image": f"{image['name']}, {show(image['width'])} × {show(image['height'])} px",
         "Resolution": f"{brief(result['px_per_pitch'])} px from spot to spot",
         "Tiles around a spot": ", ".join(f"{show(tile['pitches'])}" for tile in tiles.values()) + " spot pitches",
-        "Descriptor": f"{result['descriptor']}, {show(result['columns'])} columns",
+        "Descriptor": f"{result['descriptor'].replace('+', ' + ')}, {show(result['columns'])} columns",
         "Background": result["stain"]["background"],
         "Components kept": f"{show(result['components'])}, {100 * result['explained_variance']:.0f} % of variance",
         "Spots outside the image": show(result["spots_outside"]),
