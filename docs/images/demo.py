@@ -52,7 +52,9 @@ def main(source: Path, denoised: Path, target: Path) -> None:
         axes.set_axis_off()
     figure.canvas.draw()
     drawing = Image.fromarray(np.asarray(figure.canvas.buffer_rgba())).convert("RGB")
-    drawing.quantize(96, dither=Image.Dither.NONE).save(target, optimize=True)
+    # An octree keeps the colours of small domains, which the median cut mixes with those of large ones.
+    palette = drawing.quantize(256, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
+    palette.save(target, optimize=True)
 
 
 if __name__ == "__main__":

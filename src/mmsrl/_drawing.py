@@ -72,8 +72,9 @@ def show_image(axis: Axes, background: Background, window: Window, strength: flo
     right, bottom = np.clip(np.ceil(window.high * background.scale), 0, [width, height]).astype(int)
     if right > left and bottom > top:
         extent = np.array([left, right, bottom, top]) / background.scale
-        part = background.image[top:bottom, left:right]
-        axis.imshow(part, extent=tuple(extent), alpha=strength, interpolation="antialiased", aspect="equal")
+        # Blended with the white of the page here: transparent pictures make PDF and SVG half as large again.
+        part = 255 - strength * (255.0 - background.image[top:bottom, left:right])
+        axis.imshow(part.round().astype(np.uint8), extent=tuple(extent), interpolation="antialiased", aspect="equal")
         empty_tissue(axis, window)
 
 

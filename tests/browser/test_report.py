@@ -181,10 +181,12 @@ def test_tissue_is_coloured_by_what_is_chosen(browser: Browser, html: Path) -> N
 def test_raw_and_de_noised_are_side_by_side(browser: Browser, html: Path) -> None:
     browser.open(html, width=1280)
     go(browser, "sample-1-S1")
-    choose(browser, "gene:G0")  # was not de-noised
+    choose(browser, "gene:G0")  # de-noised values are not written
     browser.until(f"{FIGURE}._fullData[0].name === 'raw'")
     assert browser.evaluate(f"{BESIDE}.getClientRects().length") == 0
-    assert "not de-noised" in browser.evaluate("document.querySelector('.page.current [data-role=said]').textContent")
+    assert "were not written" in browser.evaluate(
+        "document.querySelector('.page.current [data-role=said]').textContent"
+    )
     choose(browser, f"gene:{GAINING}")
     browser.until(f"{BESIDE}._fullData?.[0].name === 'de-noised'")
     left, right = (browser.evaluate(f"{plot}.getBoundingClientRect().toJSON()") for plot in (FIGURE, BESIDE))
@@ -330,7 +332,7 @@ def test_genes_that_lose_are_listed(browser: Browser, html: Path) -> None:
     assert browser.evaluate(rows) == 39
     assert browser.evaluate(f"{table}.querySelector('[data-role=more]').hidden")
     browser.evaluate(
-        f"(() => {{ const choice = {table}.querySelector('select'); choice.value = 'does not help';"
+        f"(() => {{ const choice = {table}.querySelector('select'); choice.value = 'worse';"
         " choice.dispatchEvent(new Event('input')); })()"
     )
     assert browser.evaluate(f"{table}.querySelector('tbody').innerText.split('\\t')[0]") == LOSING

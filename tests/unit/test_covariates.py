@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mmsrl.domains.covariates import covariates, depth_explained, section_association
-from mmsrl.report.stages import covariate_facts, section_rows
+from mmsrl.report.stages import covariate_facts, section_rows, train_facts
 
 SECTION = np.repeat(["a", "b"], 100)
 
@@ -47,13 +47,21 @@ def test_report_tells_what_components_and_domains_follow() -> None:
     result = {"depth_explained": 0.25, "section_association": 0.5, "spots": {"a": {"1": 30, "2": 10}, "b": {"1": 0}}}
     train = {"n_spots": 40, "log": {"depth_correlation": [0.1, -0.45]}, "residuals": {"depth_correlation": [0.2]}}
     assert covariate_facts(result, train) == {
-        "Variance of log depth between domains": "25%",
+        "Variance of log depth explained by domains": "25 %",
         "Largest correlation of a component with log depth": "0.45 (log), 0.20 (residuals)",
-        "Cramér's V of domain and section": "0.5",
+        "Cramér’s V of domain and section": "0.50",
     }
     assert covariate_facts({}, {}) == {}
     assert section_rows(result)[0] == {
         "section": "a",
-        "cells": [{"n": 30, "share": 0.75}, {"n": 10, "share": 0.25}],
+        "shares": {"1": 0.75, "2": 0.25},
     }
     assert section_rows({"spots": {"a": {"1": 3}}}) == []
+
+
+def test_training_says_how_sections_mix_and_nothing_of_epochs_where_there_are_none() -> None:
+    result = {"epochs": 0, "n_weights": 0, "section_mixing": {"ilisi": 1.3227, "ilisi_scaled": 0.3227}}
+    assert train_facts(result, {"preset": "default"}) == {
+        "Preset": "default",
+        "Sections around a spot (iLISI)": "1.32",
+    }

@@ -13,13 +13,14 @@ import h5py
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.sparse as sp
 from click.testing import CliRunner, Result
 from conftest import SmallRun
 
 from mmsrl._click import stage_command
 from mmsrl._errors import InputError
 from mmsrl._files import atomic_path, read_summary
-from mmsrl._hdf5 import read_stage_file
+from mmsrl._hdf5 import read_stage_file, write_compact
 from mmsrl._tables import read_table
 from mmsrl.assemble.cli import main as assemble
 from mmsrl.domains.cli import main as domains
@@ -199,3 +200,19 @@ def test_backed_file_leaves_the_counts_on_disk(small_run: SmallRun) -> None:
     adata = read_stage_file(small_run.folder / "lone.qc.h5ad", "qc", backed="r")
     assert adata.isbacked
     assert np.isfinite(adata.obsm["spatial"]).all()
+
+
+def test_compact_file_holds_the_same_and_is_smaller(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    counts = sp.csr_matrix(random.poisson(0.3, (200, 500)).astype(np.float32))
+    adata = ad.AnnData(np.log1p(counts), layers={"counts": counts}, obsm={"spatial": random.random((200, 2))})
+    adata.obs["domain"] = pd.Categorical(["1", "2"] * 100)
+    adata.uns["mmsrl"] = {"sample": "S"}
+    adata.write_h5ad(tmp_path / "plain.h5ad", compression="gzip")
+    write_compact(tmp_path / "compact.h5ad", adata)
+    assert (tmp_path / "compact.h5ad").stat().st_size < 0.9 * (tmp_path / "plain.h5ad").stat().st_size
+    read = ad.read_h5ad(tmp_path / "compact.h5ad")
+    assert (read.X != adata.X).nnz == 0 and (read.layers["counts"] != counts).nnz == 0
+    assert read.X.dtype == read.layers["counts"].dtype == np.float32
+    pd.testing.assert_frame_equal(read.obs, adata.obs)
+    assert (read.obsm["spatial"] == adata.obsm["spatial"]).all() and read.uns == adata.uns

@@ -95,7 +95,7 @@ def test_members_say_how_sure_the_order_is() -> None:
     assert unsure == pytest.approx({("2", "4"): 1 / 3, ("3", "4"): 1 / 3})
     (message,) = found.messages
     assert message["level"] == "warning"
-    assert "the order is not sure: 1 of 3 other members have domain 2 before domain 4; 1 of 3" in message["text"]
+    assert "the order is not sure: domain 2 comes before domain 4 in only 1 of 3 members; domain 3" in message["text"]
 
 
 def test_spots_without_an_order_have_none_that_members_agree_on() -> None:

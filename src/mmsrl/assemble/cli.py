@@ -47,7 +47,7 @@ def main(
     from mmsrl import _keys
     from mmsrl._errors import InputError
     from mmsrl._files import atomic_folder, atomic_path, read_summary, write_summary, write_text
-    from mmsrl._hdf5 import read_stage_file
+    from mmsrl._hdf5 import read_stage_file, write_compact
     from mmsrl._sections import common_target, sample_of
     from mmsrl._tables import read_domains
     from mmsrl.assemble.api import assemble_group, assemble_sample, coordinates
@@ -61,7 +61,7 @@ def main(
 
     def write(adata: ad.AnnData, name: str) -> None:
         with atomic_path(output_dir / f"{name}.mmsrl.h5ad") as temporary:
-            adata.write_h5ad(temporary, compression="gzip")
+            write_compact(temporary, adata)
         if spatialdata:
             with atomic_folder(output_dir / f"{name}.spatialdata.zarr") as folder:
                 to_spatialdata(adata, denoised).write(folder)

@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 @click.option("--output-dir", type=click.Path(path_type=Path, file_okay=False), default=".", help="Where to write.")
 def main(id: str, counts: Path, output_dir: Path, **parameters: Any) -> None:
     """Remove poor spots and rare genes; write ID.qc.h5ad, ID.qc.json and ID.qc.png."""
-    from mmsrl._hdf5 import read_stage_file
+    from mmsrl._hdf5 import read_stage_file, write_compact
     from mmsrl.qc.api import quality_control
 
     try:
@@ -46,7 +46,7 @@ def main(id: str, counts: Path, output_dir: Path, **parameters: Any) -> None:
     with atomic_path(output_dir / f"{id}.qc.png") as temporary:
         figure.savefig(temporary, format="png", dpi=110)
     with atomic_path(output_dir / f"{id}.qc.h5ad") as temporary:
-        quality.adata.write_h5ad(temporary, compression="gzip")
+        write_compact(temporary, quality.adata)
     write_summary(
         output_dir / f"{id}.qc.json",
         stage="qc",

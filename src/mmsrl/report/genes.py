@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from mmsrl.enhance.verdict import BETTER, UNDECIDED, WORSE
-from mmsrl.report.content import show
+from mmsrl.report.content import brief, show
 from mmsrl.report.series import FEW
 
 SHOWN = 12
@@ -111,7 +111,7 @@ def _over_samples(result: Mapping[str, Any]) -> str:
 def spatial_genes(result: Mapping[str, Any], sample: str) -> str:
     """Return the genes of a sample that follow the tissue most, with Moran's I."""
     rows = result.get("spatial", {}).get(sample, [])
-    return ", ".join(f"{row['gene']} ({show(row['morans_i'])})" for row in rows[:SHOWN])
+    return ", ".join(f"{row['gene']} ({brief(row['morans_i'])})" for row in rows[:SHOWN])
 
 
 def trajectory_facts(result: Mapping[str, Any]) -> dict[str, Any]:
@@ -124,6 +124,7 @@ def trajectory_facts(result: Mapping[str, Any]) -> dict[str, Any]:
     falling = [row["gene"] for row in result["genes"] if row["correlation"] <= 0]
     return {
         "rule": result["root"]["rule"],
+        "known": result["root"]["direction_known"],
         "domain": result["root"]["domain"],
         "end": result["root"]["end"]["domain"],
         "agreement": order
@@ -131,7 +132,8 @@ def trajectory_facts(result: Mapping[str, Any]) -> dict[str, Any]:
             "members": order["members"],
             "correlation": order["median_correlation"],
             "unsure": [
-                f"{pair['share'] * order['members']:.0f} have domain {pair['first']} before domain {pair['then']}"
+                f"domain {pair['first']} comes before domain {pair['then']} in only "
+                f"{pair['share'] * order['members']:.0f} of {order['members']}"
                 for pair in order["unsure"][:SHOWN]
             ],
         },

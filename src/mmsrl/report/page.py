@@ -44,13 +44,12 @@ from mmsrl.report.tables import gene_set_table, judged_table, marker_table
 from mmsrl.report.tissue import (
     MAX_FIGURE_SIDE,
     MAX_THUMBNAIL_SIDE,
-    color_range,
     data_uri,
     detail,
     domain_figure,
     layout_figure,
     shades,
-    value_figure,
+    spots_figure,
 )
 
 SMALL_SIDE = 440
@@ -128,6 +127,7 @@ def unit_content(
             charts.domain_map(sizes, trajectory["paga"], dict(facts["order"]), colors) if connects else None,
         ),
         "boxes": store.figure(f"{key}-boxes", charts.pseudotime_boxes(orders, colors) if orders else None),
+        "epochs": outputs.result("train", unit, unit).get("epochs"),
         "trends": store.figure(f"{key}-trends", charts.trend_map(trend) if trend else None),
         "n_trends": len(trend.genes) if trend else 0,
         "enhancement": enhancement_facts(enhancement),
@@ -257,12 +257,15 @@ def _facts(sample: Sample) -> dict[str, str]:
 
 
 def _pseudotime_picture(sample: Sample) -> dict[str, Any] | None:
-    """Return ranks of pseudotime on the tissue, and the range of its colours; ``None`` if there is none."""
+    """Return ranks of pseudotime on the tissue; ``None`` if there is none.
+
+    Colours run from 0 to 1 on every section: ranks are of the whole unit.
+    """
     values = sample.section.values.get(METRICS[_keys.PSEUDOTIME_RANK])
     if values is None:
         return None
-    picture = value_figure(sample.section, values, SMALL_SIDE)
-    return {"uri": data_uri(picture), "size": picture.size, "range": color_range(values)}
+    picture = spots_figure(sample.section, shades(values), SMALL_SIDE)
+    return {"uri": data_uri(picture), "size": picture.size}
 
 
 def _layout_pictures(sample: Sample, samples: Sequence[Sample]) -> list[dict[str, Any]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mmsrl.report.content import show
+from mmsrl.report.content import brief, show
 from mmsrl.report.sample import METRICS
 
 FILTERS = {
@@ -66,7 +66,7 @@ def qc_quantiles(result: Mapping[str, Any]) -> list[dict[str, Any]]:
         rows.append(
             {
                 "title": title,
-                "cells": [(show(values[middle]), f"{show(values[low])} – {show(values[high])}") for values in pair],
+                "cells": [(brief(values[middle]), f"{brief(values[low])} – {brief(values[high])}") for values in pair],
             }
         )
     return rows
@@ -81,17 +81,21 @@ def image_facts(result: Mapping[str, Any]) -> dict[str, str]:
     tiles = {tile["um"]: tile for tile in result["tiles"]}
     return {
         "Image": f"{image['name']}, {show(image['width'])} × {show(image['height'])} px",
-        "Resolution": f"{show(result['px_per_pitch'])} px from spot to spot",
+        "Resolution": f"{brief(result['px_per_pitch'])} px from spot to spot",
         "Tiles around a spot": ", ".join(f"{show(tile['pitches'])}" for tile in tiles.values()) + " spot pitches",
-        "Descriptor": f"{result['descriptor']}, {show(result['columns'])} columns",
+        "Descriptor": f"{result['descriptor'].replace('+', ' + ')}, {show(result['columns'])} columns",
         "Background": result["stain"]["background"],
         "Components kept": f"{show(result['components'])}, {100 * result['explained_variance']:.0f} % of variance",
         "Spots outside the image": show(result["spots_outside"]),
-        "Expression predicted": f"{max(predicted['r2'], 0):.0%} of its first {predicted['components']} components, in "
-        "tissue held out"
+        "Expression predicted": f"{_percent(max(predicted['r2'], 0))} of its first {predicted['components']} "
+        "components, in tissue held out"
         if predicted
         else "not known",
     }
+
+
+def _percent(share: float | None) -> str | None:
+    return None if share is None else f"{100 * share:.0f} %"
 
 
 def train_facts(result: Mapping[str, Any], parameters: Mapping[str, Any]) -> dict[str, str]:
@@ -99,17 +103,17 @@ def train_facts(result: Mapping[str, Any], parameters: Mapping[str, Any]) -> dic
     shown = {
         "Preset": parameters.get("preset"),
         "Seed": parameters.get("seed"),
-        "Epochs": result.get("epochs"),
+        "Epochs": result.get("epochs") or None,
         "Genes modelled": result.get("n_genes"),
         "Image components": result.get("n_image_features"),
-        "Weight of the image": f"{image['mean_weight']:.0%}" if (image := result.get("image")) else None,
-        "Weights": result.get("n_weights"),
-        "Graph entries a spot": result.get("graph_entries_per_spot"),
+        "Weight of the image": _percent((result.get("image") or {}).get("mean_weight")),
+        "Weights of the model": result.get("n_weights") or None,
+        "Graph entries a spot": brief(result.get("graph_entries_per_spot")),
         "Device": result.get("device"),
-        "Seconds": result.get("seconds"),
-        "Mixing of sections": result.get("section_mixing"),
+        "Seconds": brief(result.get("seconds")),
+        "Sections around a spot (iLISI)": brief(result.get("section_mixing", {}).get("ilisi")),
     }
-    return {title: show(value) for title, value in shown.items() if value is not None}
+    return {title: show(value) for title, value in shown.items() if value not in (None, "–")}
 
 
 def confusion_rows(facts: Mapping[str, Any] | None) -> list[dict[str, Any]]:
@@ -154,22 +158,22 @@ def covariate_facts(result: Mapping[str, Any], train: Mapping[str, Any]) -> dict
         if isinstance(part, Mapping) and "depth_correlation" in part
     }
     shown = {
-        "Variance of log depth between domains": f"{depth:.0%}" if (depth := result.get("depth_explained")) else None,
+        "Variance of log depth explained by domains": _percent(result.get("depth_explained")),
         "Largest correlation of a component with log depth": ", ".join(
             f"{value:.2f} ({name})" for name, value in correlations.items()
         )
         or None,
-        "Cramér's V of domain and section": result.get("section_association"),
+        "Cramér’s V of domain and section": brief(result.get("section_association")),
     }
-    return {title: show(value) for title, value in shown.items() if value is not None}
+    return {title: show(value) for title, value in shown.items() if value not in (None, "–")}
 
 
 def section_rows(result: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return a row a section with the spots of every domain and their share; empty where there is one section."""
+    """Return a row a section with the share of its spots in every domain; empty where there is one section."""
     spots = result.get("spots", {})
     if len(spots) < 2:
         return []
     return [
-        {"section": name, "cells": [{"n": n, "share": n / max(sum(row.values()), 1)} for n in row.values()]}
+        {"section": name, "shares": {domain: n / max(sum(row.values()), 1) for domain, n in row.items()}}
         for name, row in spots.items()
     ]

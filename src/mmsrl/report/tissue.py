@@ -145,11 +145,6 @@ def domain_figure(section: Section, max_side: int) -> Image.Image:
     return spots_figure(section, [section.colors[domain] for domain in section.domains], max_side)
 
 
-def value_figure(section: Section, values: Float, max_side: int) -> Image.Image:
-    """Draw all spots coloured by a value, from its 1st to its 99th percentile, as the interactive figure does."""
-    return spots_figure(section, shades(values), max_side)
-
-
 def spots_figure(section: Section, colors: Sequence[str], max_side: int) -> Image.Image:
     """Draw all spots, each in its colour, over the tissue image, true to scale."""
     window = window_of(section)
@@ -201,22 +196,12 @@ def layout_figure(points: Float, colors: Sequence[str], beneath: Float, side: in
 
 
 def shades(values: Float) -> list[str]:
-    """Return a colour of the sequential scale for each value, grey for what is not finite."""
+    """Return a colour of the sequential scale, which runs from 0 to 1, for each value; grey for what is not finite."""
     known = np.isfinite(values)
-    low, high = color_range(values)
     scale = sample_colorscale(SEQUENTIAL, [step / 255 for step in range(256)], colortype="tuple")
     hexes = ["#" + "".join(f"{round(255 * part):02X}" for part in color) for color in scale]
-    steps = np.clip(np.nan_to_num((values - low) / max(high - low, 1e-12)), 0, 1)
+    steps = np.clip(np.nan_to_num(values), 0, 1)
     return [hexes[round(255 * step)] if seen else ELSEWHERE for step, seen in zip(steps, known, strict=True)]
-
-
-def color_range(values: Float) -> tuple[float, float]:
-    """Return the values at the ends of the scale of colours: percentiles 1 and 99 of the finite values."""
-    finite = values[np.isfinite(values)]
-    if not len(finite):
-        return 0.0, 1.0
-    low, high = np.quantile(finite, [0.01, 0.99], method="nearest")
-    return float(low), float(high)
 
 
 def detail(n_sections: int) -> float:

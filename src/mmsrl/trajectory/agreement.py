@@ -97,7 +97,7 @@ def doubted(found: Agreement) -> list[str]:
     """Say what of an order is not sure, a clause each; none where all of it is."""
     n, low = len(found.correlation), unsure_pairs(found)
     doubts = [
-        f"{pair['share'] * n:.0f} of {n} other members have domain {pair['first']} before domain {pair['then']}"
+        f"domain {pair['first']} comes before domain {pair['then']} in only {pair['share'] * n:.0f} of {n} members"
         for pair in low[:NAMED]
     ]
     if len(low) > NAMED:

@@ -208,20 +208,20 @@ def _asked(
     nowhere = np.zeros(spots.n_obs, dtype=bool)
     if wanted is None:
         return nowhere, ""
-    furthest = "furthest from all others in diffusion distance"
+    furthest = "the spot furthest from all others in diffusion distance"
     if wanted.kind == "spot":
         named = spots.obs_names == wanted.name
         found = np.asarray(named if named.any() else spots.obs[_keys.BARCODE] == wanted.name)
         rule = f"spot {wanted.name}, as given"
     elif wanted.kind == "domain":
         found = domain == (names.index(wanted.name) if wanted.name in names else -1)
-        rule = f"the spot of domain {wanted.name} {furthest}"
+        rule = f"{furthest}, of those of domain {wanted.name}"
     elif wanted.name in genes:
         values = np.asarray(counts[:, [genes.index(wanted.name)]].todense()).ravel()
         library = np.asarray(counts.sum(axis=1)).ravel()
         rate = np.bincount(domain, weights=values) / np.maximum(np.bincount(domain, weights=library), 1.0)
         found = domain == rate.argmax()
-        rule = f"the spot of domain {names[rate.argmax()]}, which has the most {wanted.name}, {furthest}"
+        rule = f"{furthest}, of those of domain {names[rate.argmax()]}, which has the most {wanted.name}"
     else:
         found, rule = nowhere, ""
     fault = "" if found.any() else "is not in this unit"
