@@ -33,7 +33,7 @@ from mmsrl.markers.lattice import adjacency
 from mmsrl.markers.offset import enrichment, sums
 from mmsrl.markers.pseudobulk import over_sections
 from mmsrl.markers.spatial import morans_i
-from mmsrl.residuals import residual_components, robust
+from mmsrl.residuals import beyond_depth, residual_components, robust
 from mmsrl.train.bandwidth import structure_p
 
 SIDE = 40
@@ -236,7 +236,7 @@ def pipeline_p(kind: Kind, genes: int, seed: int) -> Any:
 def structure(kind: Kind, seed: int) -> float:
     found = draw(kind, 300, seed)
     seen = found.counts[:, found.counts.getnnz(axis=0) > 0]
-    scores = robust(residual_components(sp.csr_matrix(seen), 30, seed))
+    scores = robust(beyond_depth(residual_components(sp.csr_matrix(seen), 30, seed), found.library, found.section))
     return structure_p(scores, found.places, seed)
 
 
@@ -356,7 +356,7 @@ def main() -> None:
     parser.add_argument("--real", type=Path, nargs="*", default=[], help="folders of real sections to permute as well")
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
-    genes, draws, tissues = (1_000, 1, 0) if arguments.quick else (10_000, 4, 60)
+    genes, draws, tissues = (1_000, 1, 0) if arguments.quick else (10_000, 4, 100)
     start = time.perf_counter()
     print("| null | test | p-values | below .05, times .05 | below .001, times .001 |\n|---|---|---|---|---|")
     for null, kind in NULLS.items():

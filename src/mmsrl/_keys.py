@@ -40,7 +40,7 @@ UNS = "mmsrl"
 UNS_SPATIAL = "spatial"
 DOMAIN_COLORS = "domain_colors"
 MEMBERS = "members"
-STRUCTURE_P = "structure_p"
+STRUCTURE_P, STRUCTURE_P_WITH_DEPTH = "structure_p", "structure_p_with_depth"
 
 # uns['mmsrl']
 PLATFORM = "platform"

@@ -26,6 +26,9 @@ FloatArray = NDArray[np.floating[Any]]
 DEPTHS = 48
 """Libraries at which the bias of log1p is computed; between them it is interpolated."""
 
+POWERS = 4
+"""Of the log of the library, in the polynomial that is taken off scores."""
+
 FEW = 20.0
 """Mean up to which the Poisson sum is taken term by term; above, its second-order expansion."""
 
@@ -84,6 +87,26 @@ def residual_components(counts: sp.csr_matrix, k: int, seed: int) -> FloatArray:
     left, lengths, axes = svds(operator, min(k, min(n, m) - 1), v0=start)
     left, _ = svd_flip(left[:, ::-1], axes[::-1])
     return np.asarray(left * lengths[::-1], dtype=np.float32)
+
+
+def beyond_depth(scores: FloatArray, library: FloatArray, section: NDArray[np.int64]) -> FloatArray:
+    """Return what the library does not tell of ``scores``, (n, k): less a polynomial of its logarithm.
+
+    Counts of real genes do not all grow with the library in proportion, so that residuals under an offset model follow
+    depth wherever depth has a pattern.
+
+    Parameters
+    ----------
+    library
+        (n,), total counts of the spots.
+    section
+        (n,), from 0; each has a level of its own.
+    """
+    depth = np.log(np.maximum(library, 1.0))
+    depth = np.clip((depth - depth.mean()) / max(depth.std(), 1e-12), -4.0, 4.0)
+    levels = np.equal.outer(section, np.arange(section.max() + 1))
+    design = np.column_stack([levels, *(depth**power for power in range(1, POWERS + 1))])
+    return np.asarray(scores - design @ np.linalg.lstsq(design, scores, rcond=None)[0], dtype=scores.dtype)
 
 
 def log_components(counts: sp.csr_matrix, library: FloatArray, k: int, seed: int) -> FloatArray:

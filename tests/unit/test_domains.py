@@ -351,3 +351,16 @@ def test_command_writes_table_members_and_summary_and_names_the_unit_in_errors(t
     assert list(table.columns) == ["sample", "barcode", "domain", "domain_confidence"] and len(table) == 300
     wrong = CliRunner().invoke(main, [*options, "--n-domains", "400"])
     assert wrong.exit_code == 2 and "unit u: 400 domains" in wrong.output
+
+
+@pytest.mark.parametrize(
+    ("beyond", "with_depth", "told"), [(0.5, 0.5, "no structure found"), (0.5, 0.005, "goes with depth")]
+)
+def test_structure_of_depth_is_divided_with_a_warning_and_none_is_one_domain(beyond, with_depth, told):
+    values, _ = planted()
+    embedding = embedding_of(values)
+    embedding.uns |= {"structure_p": beyond, "structure_p_with_depth": with_depth}
+    found = domains(embedding)
+    assert (found.facts["n_domains"] == 1) == (with_depth > 0.01)
+    warned = [message["text"] for message in found.messages if message["level"] == "warning"]
+    assert any(told in text for text in warned)

@@ -9,7 +9,7 @@ from halves import section
 from scipy.stats import poisson
 
 from mmsrl.expression import log_normalised, standard_components
-from mmsrl.residuals import depth_artefact, log_components, residual_components, robust
+from mmsrl.residuals import beyond_depth, depth_artefact, log_components, residual_components, robust
 from mmsrl.train.align import align_sections
 from mmsrl.train.api import as_anndata, choose_settings, stack, train
 from mmsrl.train.bandwidth import (
@@ -39,7 +39,8 @@ def test_members_are_all_combinations_and_the_first_is_the_units_embedding() -> 
     assert sum("the image predicts" in message["text"] for message in result.messages) == 1
     written = as_anndata(result)
     np.testing.assert_array_equal(written.obsm["member_11"], result.members[11].embedding)
-    assert written.uns["structure_p"] == result.facts["structure_p"]
+    for key in ("structure_p", "structure_p_with_depth"):
+        assert written.uns[key] == result.facts[key]
 
 
 def test_the_first_member_alone_is_that_of_the_ensemble() -> None:
@@ -160,3 +161,16 @@ def test_alignment_takes_off_a_shift_and_leaves_what_one_section_has_alone() -> 
     found = align_sections(moved, moved, part, 0)
     np.testing.assert_allclose((found - moved)[part == 1].mean(axis=0), -shift, atol=0.2)
     np.testing.assert_array_equal(found[part == 0], moved[part == 0])
+
+
+def test_what_depth_tells_is_no_structure_beyond_it_and_bands_across_it_are() -> None:
+    random = np.random.default_rng(0)
+    places = np.argwhere(np.ones((20, 20))).astype(float)
+    library = 1000.0 * 16.0 ** (places[:, 0] / 19.0 - 0.5) * random.lognormal(0.0, 0.2, 400)
+    noise = random.normal(size=(400, 4))
+    follows = noise + np.sqrt(library / 1000.0)[:, None]
+    section = np.zeros(400, dtype=np.int64)
+    assert structure_p(follows, [places], 0) == pytest.approx(0.005)
+    assert structure_p(beyond_depth(follows, library, section), [places], 0) > 0.05
+    bands = follows + 2.0 * (places[:, 1:] // 5 % 2)
+    assert structure_p(beyond_depth(bands, library, section), [places], 0) == pytest.approx(0.005)

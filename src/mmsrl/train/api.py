@@ -182,7 +182,8 @@ def as_anndata(result: Training) -> ad.AnnData:
 
     Spots are named by barcode, ``<barcode>-<sample>`` where there are several sections. ``obsm['spatial']`` is in spot
     pitches of the spot's own section. Members of the default's ensemble are in ``obsm['member_0']`` and so on, their
-    names in ``uns['members']``, the p-value of the test of structure in ``uns['structure_p']``. ``obs['total_counts']``
+    names in ``uns['members']``, the p-values of the test of structure, beyond depth and with it, in
+    ``uns['structure_p']`` and ``uns['structure_p_with_depth']``. ``obs['total_counts']``
     are those of all genes.
     """
     unit = result.unit
@@ -194,7 +195,7 @@ def as_anndata(result: Training) -> ad.AnnData:
     uns: dict[str, Any] = {}
     if result.members:
         uns[_keys.MEMBERS] = np.array([member.name for member in result.members])
-        uns[_keys.STRUCTURE_P] = result.facts[_keys.STRUCTURE_P]
+        uns |= {key: result.facts[key] for key in (_keys.STRUCTURE_P, _keys.STRUCTURE_P_WITH_DEPTH)}
     return ad.AnnData(obs=obs, obsm=obsm, uns=uns)
 
 

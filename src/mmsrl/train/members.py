@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from mmsrl import graph
-from mmsrl.residuals import log_components, residual_components, robust
+from mmsrl import _keys, graph
+from mmsrl.residuals import beyond_depth, log_components, residual_components, robust
 from mmsrl.train.align import align_sections
 from mmsrl.train.bandwidth import choose_bandwidth, spatial_components, structure_p
 from mmsrl.train.image import add_image
@@ -36,7 +36,8 @@ class Ensemble(NamedTuple):
 
     members: list[Member]
     facts: dict[str, Any]
-    """``structure_p``; by normalisation: ``bandwidth``, ``spatial_components`` and ``depth_correlation``."""
+    """``structure_p``, of what depth does not tell, and ``structure_p_with_depth``;
+    by normalisation: ``bandwidth``, ``spatial_components`` and ``depth_correlation``."""
 
 
 class _Components(NamedTuple):
@@ -73,7 +74,9 @@ def build_members(
     facts: dict[str, Any] = {}
     if not first_only:
         raw["residuals"] = residual_components(unit.counts, settings.components, seed)
-        facts["structure_p"] = structure_p(robust(raw["residuals"]), unit.coordinates, seed)
+        beyond = beyond_depth(raw["residuals"], library, unit.section)
+        facts[_keys.STRUCTURE_P] = structure_p(robust(beyond), unit.coordinates, seed)
+        facts[_keys.STRUCTURE_P_WITH_DEPTH] = structure_p(robust(raw["residuals"]), unit.coordinates, seed)
     shares = CELL_SHARES if unit.cells else SPOT_SHARES
     members: list[Member] = []
     for normalisation, scores in raw.items():
