@@ -7,7 +7,7 @@ in how they grow with it, and sections in the gene's level, however domains shar
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
@@ -98,10 +98,10 @@ def sums(
         squares_of_counts += np.bincount(x.indices, x.data**2, counts.shape[1])
     rate = molecules / first
     residual = squares_of_counts + (rate**2 * second - 2.0 * rate * crossed).sum(axis=0)
-    # Expected of a Poisson count, and what φ adds to it, with the mean estimated from the same spots.
-    poisson = (molecules * (1.0 - second / first**2)).sum(axis=0)
+    of_poisson, of_excess = expected_squares(first, second, third)
+    poisson = (molecules * of_poisson).sum(axis=0)
     squares = molecules * np.maximum(molecules - 1.0, 0.0) / first**2
-    slope = (squares * (second - 2.0 * third / first + second**2 / first**2)).sum(axis=0)
+    slope = (squares * of_excess).sum(axis=0)
     dispersion = np.divide(residual - poisson, slope, out=np.zeros_like(slope), where=slope > 1e-12)
     shape = (n_sections, n_domains)
     return Sums(
@@ -111,6 +111,21 @@ def sums(
         *_beyond_depth(library, log_library, section, domain, shape),
         np.maximum(dispersion, 0.0),
     )
+
+
+def expected_squares(first: Any, second: Any, third: Any) -> tuple[Any, Any]:
+    """Return what squared residuals of negative binomial counts add up to, with the rate estimated from the same spots.
+
+    Parameters
+    ----------
+    first, second, third
+        Sums over the spots of the library, its square and its cube; of any shape.
+
+    Returns
+    -------
+    The factors of the molecules (Poisson), and of φ times the squared rate (excess).
+    """
+    return 1.0 - second / first**2, second - 2.0 * third / first + second**2 / first**2
 
 
 def _beyond_depth(

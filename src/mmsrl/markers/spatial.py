@@ -14,6 +14,8 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 from scipy.stats import pearson3
 
+from mmsrl.markers.offset import expected_squares
+
 Float = NDArray[np.float64]
 
 LEAST_PAIRS = 1.0
@@ -72,8 +74,9 @@ def morans_i(counts: sp.csr_matrix, library: NDArray[Any], graph: sp.csr_matrix)
     total, squares, by_depth, by_around, product = np.concatenate(parts, axis=1)
     alpha = total / first
     squares += alpha**2 * second - 2.0 * alpha * by_depth
-    poisson = total * (1.0 - second / first**2)
-    beta = np.maximum(squares - poisson, 0.0) / max(second - 2.0 * third / first + second**2 / first**2, 1e-12)
+    of_poisson, of_excess = expected_squares(first, second, third)
+    poisson = total * of_poisson
+    beta = np.maximum(squares - poisson, 0.0) / max(of_excess, 1e-12)
     # Less spread than Poisson counts have is chance, as some of the excess of the others is: both count.
     spread = alpha * np.minimum(np.divide(squares, poisson, where=poisson > 0, out=np.ones_like(poisson)), 1.0)
     product += alpha**2 * float(depth @ around) - 2.0 * alpha * by_around

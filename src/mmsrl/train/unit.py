@@ -126,7 +126,7 @@ def _published(
     inputs = Inputs(expression, torch.as_tensor(smooth), smooth_image, adjacency)
     model = PublishedModel(inputs, settings, block=block, device=device)
     hidden = settings.hidden_dim or n_genes
-    facts = {"kernel_width": width, "graph_entries_per_spot": _density(adjacency), "hidden_dim": hidden}
+    facts = {"kernel_width": width, "graph_entries_per_spot": graph.entries(adjacency), "hidden_dim": hidden}
     return Built(model, facts, settings, [])
 
 
@@ -150,10 +150,6 @@ def _told(image: dict[str, Any]) -> str:
         most = f"with a weight of {weights.max():.0%} at most"
         return f"{told}: it counts in {counting} of {len(weights)} components, {most}"
     return f"{told}, no more than chance or than expression itself needs: it does not count"
-
-
-def _density(adjacency: sp.csr_matrix) -> float:
-    return float(adjacency.nnz / adjacency.shape[0])
 
 
 def info(text: str) -> Message:
