@@ -13,6 +13,7 @@ IMAGE_QUALITY = (IMAGE_TISSUE, IMAGE_FOCUS, IMAGE_HAEMATOXYLIN, IMAGE_EOSIN)
 ARRAY_ROW = "array_row"
 ARRAY_COL = "array_col"
 CONTROL_COUNTS = "control_counts"
+AREA_UM2 = "area_um2"
 SAMPLE = "sample"
 TOTAL_COUNTS = "total_counts"
 BARCODE = "barcode"

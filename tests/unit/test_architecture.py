@@ -39,6 +39,7 @@ FORMATS = {
     "features/gallery.py",
     "features/rasters.py",
     "ingest/archive.py",
+    "ingest/folder.py",
     "ingest/h5ad.py",
     "ingest/images.py",
     "ingest/layout.py",
@@ -96,6 +97,8 @@ def roots(path: Path) -> set[str]:
 def layer(path: Path) -> str:
     if path.name in ("api.py", "cli.py"):
         return path.stem
+    if name_of(path) == "ingest/internal.py":
+        return "api"
     return "formats" if name_of(path) in FORMATS else "arrays"
 
 

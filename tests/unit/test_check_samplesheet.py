@@ -63,7 +63,7 @@ def sheets(draw: st.DrawFn) -> list[dict[str, object]]:
         if draw(st.booleans()):
             row["spaceranger_dir"] = draw(paths)
             if draw(st.booleans()):
-                row["bin_size"] = draw(st.integers(1, 999))
+                row["bin_size"] = draw(st.integers(1, 999).map(str) | st.just("cell"))
         else:
             row["h5ad"] = draw(paths) + ".h5ad"
         if draw(st.booleans()):

@@ -140,7 +140,7 @@ def test_only_bin_size_is_taken_and_said(hd):
     ("given", "bin_size", "message"),
     [
         ("", None, "bins of 8, 16 µm; say which"),
-        ("", 2, r"no bins of 2 µm \(square_002um\); there are 8, 16"),
+        ("", 2, r"no bins of 2 µm; there are 8, 16"),
         ("binned_outputs/square_016um", 8, "bin size 8 was asked for, but this is one folder of 16 µm bins"),
     ],
 )

@@ -4,11 +4,12 @@ process INGEST {
     container 'mmsrl/mmsrl:0.1.0-cpu'
 
     input:
-    tuple val(meta), path(source, stageAs: 'source/*'), val(bin_size), val(platform), val(pitch_um), val(um_per_px) // source: Space Ranger outs, a tar of it, .h5ad or .zarr; the values: [] where not given
+    tuple val(meta), path(source, stageAs: 'source/*'), val(stated) // source: a folder of Space Ranger or another instrument, an archive of it, .h5ad or .zarr; stated: map of what the samplesheet says of it, [:] for nothing
     val code // fingerprint of the stage's code and of the files in a folder; it only has to be part of the task's hash
 
     output:
     tuple val(meta), path("${meta.id}.ingest.h5ad"), emit: h5ad
+    tuple val(meta), path("${meta.id}.outlines.parquet"), emit: outlines, optional: true
     tuple val(meta), path("${meta.id}.ingest.json"), emit: summary
     path 'versions.yml', emit: versions, topic: versions
 
@@ -17,11 +18,10 @@ process INGEST {
 
     script:
     def args = task.ext.args ?: ''
-    def from = source.name.endsWith('.h5ad') ? '--h5ad' : source.name.endsWith('.zarr') ? '--spatialdata' : '--spaceranger-dir'
-    def given = ['bin-size': bin_size, platform: platform, 'pitch-um': pitch_um, 'um-per-px': um_per_px]
-    def stated = given.findAll { _name, value -> value }.collect { name, value -> "--${name} ${value}" }.join(' ')
+    def column = source.name.endsWith('.h5ad') ? 'h5ad' : source.name.endsWith('.zarr') ? 'spatialdata' : 'spaceranger_dir'
+    def options = stated.findAll { name, value -> value && name != 'column' }.collect { name, value -> "--${name.replace('_', '-')} ${value}" }.join(' ')
     """
-    mmsrl-ingest --id ${meta.id} ${from} ${source} ${stated} ${args}
+    mmsrl-ingest --id ${meta.id} --${(stated.column ?: column).replace('_', '-')} ${source} ${options} ${args}
 
     mmsrl-versions --process "${task.process}" anndata scanpy h5py > versions.yml
     """

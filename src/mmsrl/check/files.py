@@ -136,7 +136,7 @@ def _why_not(path: Path, error: ValueError | OSError) -> str:
     return f"does not exist; did you mean {shown(near[0])}?" if near else f"does not exist in {path.parent}"
 
 
-def _spaceranger(path: Path, bin_size: int | None) -> _Spots | None:
+def _spaceranger(path: Path, bin_size: str | None) -> _Spots | None:
     """Check a folder or archive of Space Ranger's output."""
     if path.is_dir():
         matrix = _matrix(path, bin_size)
@@ -152,7 +152,7 @@ def _spaceranger(path: Path, bin_size: int | None) -> _Spots | None:
     return None
 
 
-def _matrix(folder: Path, bin_size: int | None) -> Path:
+def _matrix(folder: Path, bin_size: str | None) -> Path:
     """Return the matrix of the section in ``folder``, having seen that all that belongs to it is there."""
     section, _ = find_section(folder, bin_size)
     if section.matrix.is_dir():

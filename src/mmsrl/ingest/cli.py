@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 )
 @click.option("--h5ad", type=click.Path(path_type=Path), help="AnnData with raw counts and obsm['spatial'].")
 @click.option("--spatialdata", type=click.Path(path_type=Path), help="SpatialData (.zarr) with raw counts of spots.")
-@click.option("--bin-size", type=click.IntRange(min=1), help="Visium HD bin in µm; left out: the only one.")
+@click.option("--bin-size", help="Visium HD bin in µm, or 'cell' for segmented cells; left out: the only one.")
 @click.option("--platform", type=click.Choice(list(PLATFORMS)), help="Platform; left out: as the files tell.")
 @click.option(
     "--pitch-um",
@@ -43,7 +43,7 @@ def main(
     spaceranger_dir: Path | None,
     h5ad: Path | None,
     spatialdata: Path | None,
-    bin_size: int | None,
+    bin_size: str | None,
     platform: str | None,
     pitch_um: float | None,
     um_per_px: float | None,
@@ -69,6 +69,9 @@ def main(
         ingested = api.read_spaceranger(spaceranger_dir, id, bin_size=bin_size, scratch=output_dir, **stated)
     adata = ingested.adata
     log_messages(log, ingested.messages)
+    if ingested.outlines is not None:
+        with atomic_path(output_dir / f"{id}.outlines.parquet") as temporary:
+            ingested.outlines.to_parquet(temporary)
     with atomic_path(output_dir / f"{id}.ingest.h5ad") as temporary:
         adata.write_h5ad(temporary, compression="gzip")
     about = adata.uns[_keys.UNS]

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import h5py
 import numpy as np
@@ -19,8 +19,10 @@ from mmsrl import _keys
 from mmsrl._counts import not_counts
 from mmsrl._errors import InputError
 from mmsrl._hdf5 import coordinates_fault, open_hdf5
+from mmsrl.ingest.content import Content, info, warning
 from mmsrl.ingest.images import to_rgb
 from mmsrl.ingest.matrix import Counts, checked
+from mmsrl.ingest.positions import are_centroids, array_obs
 
 ROWS_AT_ONCE = 4096
 """Rows of a dense matrix read at a time."""
@@ -34,19 +36,9 @@ Candidate = tuple[str, Callable[[], sparse.csr_matrix], Callable[[], pd.DataFram
 """Where counts may be: the place in words, and what reads the matrix and its genes."""
 
 
-class Content(NamedTuple):
-    """Content of the file."""
-
-    counts: Counts
-    counts_from: str
-    """Where the counts were: ``layers['counts']``, ``X`` or ``raw.X``."""
-    obs: pd.DataFrame
-    spatial: NDArray[np.float64]
-    """(n_spots, 2): x, y."""
-    pictures: dict[str, NDArray[np.uint8]]
-    """`hires` and `lowres` as RGB, where they are there."""
-    scalefactors: dict[str, float]
-    notes: list[str]
+MAX_STACKED = 0.01
+"""Share of spots on top of another from which a file is taken to hold several sections; single-cell platforms with
+rounded centroids stay below."""
 
 
 def read_h5ad(path: Path, sample: str) -> Content:
@@ -72,7 +64,49 @@ def read_h5ad(path: Path, sample: str) -> Content:
         for size in ("hires", "lowres")
         if (picture := to_rgb(np.asarray(_entry(library, "images").get(size)))) is not None
     }
-    return Content(counts, counts_from, obs, spatial, pictures, scalefactors_of(library), notes)
+    return content_of_table(
+        counts=counts,
+        obs=obs,
+        spatial=spatial,
+        pictures=pictures,
+        scalefactors=scalefactors_of(library),
+        source=path.name,
+        notes=[info(f"raw counts from {counts_from}"), *map(warning, notes)],
+    )
+
+
+def content_of_table(
+    *,
+    counts: Counts,
+    obs: pd.DataFrame,
+    spatial: NDArray[np.float64],
+    pictures: dict[str, NDArray[np.uint8]],
+    scalefactors: dict[str, float],
+    source: str,
+    notes: list[dict[str, str]],
+) -> Content:
+    """Return the content of AnnData: of ``obs`` what the internal form has, and what it tells of the scale.
+
+    Raises
+    ------
+    InputError
+        A value of the array position is not whole.
+    """
+    array, said = array_obs(obs, spatial, source)
+    centroids = are_centroids(obs, spatial)
+    return Content(
+        counts=counts,
+        obs=array,
+        spatial=spatial,
+        pictures=pictures,
+        scalefactors=scalefactors,
+        source=source,
+        notes=[*notes, *map(info, said)],
+        platform="xenium" if centroids else None,
+        um_per_px=1.0 if centroids else None,
+        um_per_px_from="x_centroid and y_centroid of Xenium are in µm" if centroids else "",
+        max_stacked=MAX_STACKED,
+    )
 
 
 def scalefactors_of(library: dict[str, Any]) -> dict[str, float]:

@@ -10,6 +10,9 @@ from typing import Any, NamedTuple
 from mmsrl._errors import InputError
 
 _BIN_FOLDER = re.compile(r"^square_(\d{3})um$")
+CELL = "cell"
+"""Bin size of segmented cells."""
+
 _POSITIONS = ("tissue_positions.parquet", "tissue_positions.csv", "tissue_positions_list.csv")
 
 
@@ -32,7 +35,22 @@ class Section(NamedTuple):
     """Visium HD bin size by the folder's name."""
 
 
-def find_section(root: Path, bin_size: int | None) -> tuple[Section, list[str]]:
+def parse_bin_size(text: int | str | None) -> int | str | None:
+    """Return a bin size as the samplesheet has it: µm as a number, or ``"cell"``.
+
+    Raises
+    ------
+    BinSizeError
+        It is neither.
+    """
+    if text is None or isinstance(text, int) or text == CELL:
+        return text
+    if not text.isdecimal():
+        raise BinSizeError(f"bin size {text!r} is neither a whole number of micrometres nor {CELL!r}")
+    return int(text)
+
+
+def find_section(root: Path, bin_size: int | str | None) -> tuple[Section, list[str]]:
     """Find the files of a section in Space Ranger's `outs` folder, its parent, or a folder of one bin size.
 
     Parameters
@@ -40,7 +58,7 @@ def find_section(root: Path, bin_size: int | None) -> tuple[Section, list[str]]:
     root
         The folder.
     bin_size
-        Visium HD bin in µm; ``None`` takes the only one.
+        Visium HD bin in µm, or ``"cell"``; ``None`` takes the only one.
 
     Returns
     -------
@@ -56,6 +74,7 @@ def find_section(root: Path, bin_size: int | None) -> tuple[Section, list[str]]:
     """
     if not root.is_dir():
         raise InputError(f"{root}: no such folder; give Space Ranger's `outs`, or a .tar.gz of it")
+    bin_size = parse_bin_size(bin_size)
     notes: list[str] = []
     folder = next((candidate for candidate in _candidates(root) if _is_section(candidate) or _bins(candidate)), None)
     if folder is None:
@@ -121,12 +140,12 @@ def _bins(folder: Path) -> dict[int, Path]:
     return {int(match.group(1)): child for match, child in matches if match}
 
 
-def _choose_bin(bins: dict[int, Path], bin_size: int | None, folder: Path) -> int:
-    if bin_size in bins:
+def _choose_bin(bins: dict[int, Path], bin_size: int | str | None, folder: Path) -> int:
+    if isinstance(bin_size, int) and bin_size in bins:
         return bin_size
     there = ", ".join(str(size) for size in bins)
     if bin_size is not None:
-        raise BinSizeError(f"{folder.name}: has no bins of {bin_size} µm (square_{bin_size:03d}um); there are {there}")
+        raise BinSizeError(f"{folder.name}: has no bins of {bin_size} µm; there are {there}")
     if len(bins) == 1:
         return next(iter(bins))
     raise InputError(f"{folder.name}: has bins of {there} µm; say which by bin_size (10x recommends 8)")

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from mmsrl._errors import InputError
 from mmsrl._platforms import PLATFORMS
 from mmsrl.geometry import VISIUM_PITCH_UM, Geometry
+from mmsrl.ingest.content import Content
 
 VISIUM_DIAMETER_UM = 65.0
 """Diameter that `spot_diameter_fullres` of Visium stands for by its documentation (the spots themselves have 55 µm)."""
@@ -62,8 +63,25 @@ class Evidence(NamedTuple):
     scalefactors: Mapping[str, float]
     bin_um: int | None = None
     """Visium HD bin size by the folder's name."""
-    centroids: bool = False
-    """The coordinates are those of the columns x_centroid and y_centroid, which are Xenium's."""
+    platform: str | None = None
+    """Where the form of the files is that of one instrument."""
+    um_per_px: float | None = None
+    """Where the form of the files states it."""
+    um_per_px_from: str = ""
+
+    @classmethod
+    def of(cls, content: Content, measured: Geometry) -> Evidence:
+        """Return what a section as read says, with the geometry of its coordinates."""
+        return cls(
+            barcodes=[str(barcode) for barcode in content.counts.barcodes],
+            spatial=content.spatial,
+            measured=measured,
+            scalefactors=content.scalefactors,
+            bin_um=content.bin_um,
+            platform=content.platform,
+            um_per_px=content.um_per_px,
+            um_per_px_from=content.um_per_px_from,
+        )
 
 
 class Scale(NamedTuple):
@@ -149,6 +167,8 @@ def platform_of(evidence: Evidence) -> tuple[str, str]:
     """
     barcodes = [str(barcode) for barcode in evidence.barcodes]
     first, lattice = barcodes[:_LOOKED_AT], evidence.measured.lattice
+    if evidence.platform is not None:
+        return evidence.platform, "the form of its files"
     if "bin_size_um" in evidence.scalefactors:
         return "visium_hd", "its scale factors have a bin size"
     if _bin_of(first) is not None:
@@ -169,8 +189,6 @@ def platform_of(evidence: Evidence) -> tuple[str, str]:
         spans = np.ptp(evidence.spatial, axis=0) / evidence.measured.pitch
         if spans.max() < ST_ARRAY:
             return "st", f"barcodes of 18 bases on a square grid of {spans.max() + 1:.0f} at most, as its arrays are"
-    if evidence.centroids:
-        return "xenium", "coordinates are those of obs['x_centroid'] and obs['y_centroid']"
     return "other", "nothing in the file tells the platform"
 
 
@@ -188,6 +206,8 @@ def _pitch_um(kind: str, evidence: Evidence, stated: Stated) -> tuple[float, str
         return stated.pitch_um, "pitch_um of the samplesheet"
     if stated.um_per_px is not None:
         return pitch_px * stated.um_per_px, "um_per_px of the samplesheet"
+    if evidence.um_per_px is not None:
+        return pitch_px * evidence.um_per_px, evidence.um_per_px_from
     if "microns_per_pixel" in evidence.scalefactors:
         return pitch_px * evidence.scalefactors["microns_per_pixel"], "microns_per_pixel of the scale factors"
     bin_um = _bin_um(evidence)
@@ -197,8 +217,6 @@ def _pitch_um(kind: str, evidence: Evidence, stated: Stated) -> tuple[float, str
         return VISIUM_PITCH_UM, "as its slides are made"
     if kind == "st":
         return ST_PITCH_UM, "as its arrays are made"
-    if evidence.centroids:
-        return pitch_px, "x_centroid and y_centroid of Xenium are in µm"
     return math.nan, ""
 
 

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from mmsrl import _keys
 from mmsrl._errors import InputError, MmsrlError
-from mmsrl.ingest.h5ad import Candidate, Content, csr_of, features_of, first_counts, scalefactors_of
+from mmsrl.ingest.content import Content, info, warning
+from mmsrl.ingest.h5ad import Candidate, content_of_table, csr_of, features_of, first_counts, scalefactors_of
 from mmsrl.ingest.images import to_rgb
 from mmsrl.ingest.matrix import Counts, checked
 
@@ -105,14 +106,14 @@ def _content(sdata: SpatialData, name: str, sample: str) -> Content:
                 factors[f"tissue_{size}_scalef"] = chosen.scale
     stated = scalefactors_of(table.uns.get(_keys.UNS_SPATIAL, {}).get(region, {}))
     counts_from, matrix, var = first_counts(_candidates(table), name)
-    return Content(
+    return content_of_table(
         counts=checked(Counts(matrix, _barcodes(table, sample), features_of(var)), name),
-        counts_from=f"{counts_from} of the table of shapes[{region!r}]",
         obs=table.obs,
         spatial=np.ascontiguousarray((homogeneous @ move.T)[:, :2]),
         pictures=pictures,
         scalefactors={key: value for key, value in stated.items() if not key.startswith("tissue_")} | factors,
-        notes=notes,
+        source=name,
+        notes=[info(f"raw counts from {counts_from} of the table of shapes[{region!r}]"), *map(warning, notes)],
     )
 
 

@@ -40,8 +40,10 @@ def readPlan(String text, java.nio.file.Path samplesheet) {
     def plan = new groovy.json.JsonSlurper().parseText(text)
     def sections = plan.samples.collect { row ->
         def size = plan.samples.count { other -> row.group && other.group == row.group }
-        def meta = [id: row.id, group: row.group, group_size: row.group ? size : null, bin_size: row.bin_size, n_domains: row.n_domains] + row.subMap(['platform', 'pitch_um', 'um_per_px'])
-        [meta] + [row.spaceranger_dir ?: row.h5ad ?: row.spatialdata, row.image, row.alignment, row.truth].collect { path -> locate(samplesheet, path) }
+        def column = ['spaceranger_dir', 'data_dir', 'h5ad', 'spatialdata'].find { name -> row[name] }
+        def stated = [column: column] + row.subMap(['bin_size', 'platform', 'pitch_um', 'um_per_px', 'expression']).findAll { _name, value -> value != null }
+        def meta = [id: row.id, group: row.group, group_size: row.group ? size : null, n_domains: row.n_domains, stated: stated]
+        [meta] + [row[column], row.image, row.alignment, row.truth].collect { path -> locate(samplesheet, path) }
     }
     def missing = sections.collectMany { section -> section.tail().findAll { path -> path && !path.exists() }.collect { path -> "sample ${section.head().id}: ${path} does not exist" } }
     if (missing) {

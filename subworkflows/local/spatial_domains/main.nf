@@ -52,9 +52,9 @@ def under(String folder, channel) {
 workflow SPATIAL_DOMAINS {
     take:
     // [ meta, source, image, alignment, truth ] for each section. meta: id; optional: group (sections with the same group are
-    // trained together), group_size (lets a group start as soon as it is complete), bin_size (Visium HD, µm),
-    // platform, pitch_um and um_per_px (as in the samplesheet) and n_domains. source: Space Ranger outs, all files in it, a tar of
-    // it, .h5ad or .zarr; image, alignment and truth: file or [].
+    // trained together), group_size (lets a group start as soon as it is complete), n_domains and stated
+    // (map with column, bin_size, platform, pitch_um, um_per_px and expression, as the samplesheet has them). source: a folder of
+    // Space Ranger or another instrument, all files in it, an archive of it, .h5ad or .zarr; image, alignment and truth: file or [].
     sections
     weights // file: of the network that describes images, or []
     gene_sets // value channel: GMT file to compare markers with, or []
@@ -64,7 +64,7 @@ workflow SPATIAL_DOMAINS {
     main:
     // Of what is said of a section its tasks know the id alone: on -resume nothing else can make them run again.
     given = sections.combine(code).multiMap { meta, source, _image, _alignment, _truth, c ->
-        section: [meta.subMap('id'), folderOf(source)] + ['bin_size', 'platform', 'pitch_um', 'um_per_px'].collect { key -> meta[key] ?: [] }
+        section: [meta.subMap('id'), folderOf(source), meta.stated ?: [:]]
         hash: "${c.ingest ?: ''} ${contentsOf(folderOf(source))}".toString()
     }
     INGEST(given.section, given.hash)

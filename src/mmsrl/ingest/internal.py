@@ -1,0 +1,156 @@
+"""From what a reader returns to the internal form (``docs/architecture.md``)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+from anndata.utils import make_index_unique
+from numpy.typing import NDArray
+
+from mmsrl import _keys, geometry
+from mmsrl._errors import InputError
+from mmsrl.ingest import cleaning, positions, species
+from mmsrl.ingest import platform as platforms
+from mmsrl.ingest.content import Content, info, warning
+from mmsrl.ingest.matrix import Counts
+from mmsrl.ingest.platform import Stated
+
+
+def internal_form(content: Content, sample: str, stated: Stated) -> tuple[AnnData, Any | None, list[dict[str, str]]]:
+    """Return the section in the internal form, the outlines of its cells, and what was left out or decided.
+
+    Raises
+    ------
+    InputError
+        Coordinates, array positions or genes cannot be those of one section, or what is stated contradicts itself.
+    """
+    messages = list(content.notes)
+    content = _without_doubled(content, messages)
+    obs, spatial, barcodes = content.obs, content.spatial, [str(barcode) for barcode in content.counts.barcodes]
+    stacked = positions.check_coordinates(spatial, content.counts.barcodes, content.source, content.max_stacked)
+    if stacked:
+        messages.append(warning(stacked))
+    row, col = obs.get(_keys.ARRAY_ROW), obs.get(_keys.ARRAY_COL)
+    if row is not None and col is not None:
+        positions.check_array(
+            row.to_numpy(), col.to_numpy(), content.counts.barcodes, content.source, content.max_stacked
+        )
+    counts, controls, notes = cleaning.gene_expression(content.counts)
+    messages += map(info, notes)
+    if controls is not None:
+        obs = obs.assign(**{_keys.CONTROL_COUNTS: controls})
+    if content.area_um2 is not None:
+        obs = obs.assign(**{_keys.AREA_UM2: content.area_um2})
+    features = counts.features
+    genomes = [genome for genome in features["genome"].unique() if genome]
+    if len(genomes) > 1:
+        messages.append(info(f"several genomes ({', '.join(genomes)}): all genes are kept, see var['genome']"))
+
+    measured = geometry.measure(spatial, row, col)
+    if not np.isfinite(measured.pitch):
+        raise InputError(f"{content.source}: only one spot; a section needs several")
+    scale = platforms.scale_of(platforms.Evidence.of(content, measured), stated)
+    messages += [*map(info, scale.notes), *map(warning, scale.warnings)]
+    if measured.lattice == "none" and scale.platform in platforms.LATTICES:
+        messages.append(warning("spots lie on no lattice that could be told; neighbours are found by distance"))
+    lost = cleaning.lost_places(spatial, measured.pitch)
+    if lost.any():
+        text = f"{content.source}: {lost.sum()} spots have a coordinate of 0 and lie far from all others"
+        messages.append(warning(f"{text}, e.g. {barcodes[int(lost.argmax())]!r}; remove them if their place was lost"))
+
+    weights = np.asarray(counts.matrix.sum(axis=0)).ravel()
+    names = species.species_of(
+        features["symbol"].tolist(), features["gene_ids"].tolist(), features["genome"].tolist(), weights
+    )
+    shown = _placed(content.pictures, content.scalefactors, messages)
+    adata = AnnData(
+        X=counts.matrix,
+        obs=obs.set_axis(pd.Index(barcodes), axis=0),
+        var=features.drop(columns="symbol")
+        .astype({"feature_types": "category", "genome": "category"})
+        .set_axis(_unique_symbols(features, messages), axis=0),
+        obsm={_keys.SPATIAL: spatial},
+        uns={
+            _keys.UNS_SPATIAL: {sample: {"images": shown, "scalefactors": content.scalefactors}},
+            _keys.UNS: {
+                _keys.SAMPLE: sample,
+                _keys.PLATFORM: scale.platform,
+                _keys.LATTICE: measured.lattice,
+                _keys.PITCH_PX: measured.pitch,
+                _keys.PITCH_UM: scale.pitch_um,
+                _keys.UM_PER_PX: scale.pitch_um / measured.pitch,
+                _keys.SPOT_DIAMETER_PX: scale.spot_diameter_px,
+                _keys.SPECIES: names,
+            },
+        },
+    )
+    return adata, _outlines_table(content.outlines, barcodes), messages
+
+
+def _without_doubled(content: Content, messages: list[dict[str, str]]) -> Content:
+    """Leave out cells that are another once more, where ``content`` accepts cells on top of another at all."""
+    keep = cleaning.first_of_doubled(content.counts.matrix, content.spatial) if content.max_stacked else None
+    if keep is None or keep.all():
+        return content
+    counts = content.counts
+    text = f"{(~keep).sum()} of {len(keep)} cells have coordinates and counts of another and are left out"
+    messages.append(warning(f"{text}, e.g. {counts.barcodes[~keep][0]!r}; the first of each is kept"))
+    return content._replace(
+        counts=Counts(counts.matrix[keep], counts.barcodes[keep], counts.features),
+        obs=content.obs[keep],
+        spatial=content.spatial[keep],
+        area_um2=None if content.area_um2 is None else content.area_um2[keep],
+        outlines=None if content.outlines is None else content.outlines[keep],
+    )
+
+
+def _outlines_table(outlines: NDArray[Any] | None, barcodes: list[str]) -> Any | None:
+    """Return polygons as a GeoDataFrame by barcode."""
+    if outlines is None:
+        return None
+    import geopandas
+
+    return geopandas.GeoDataFrame({_keys.BARCODE: barcodes}, geometry=outlines).set_index(_keys.BARCODE)
+
+
+def _unique_symbols(features: pd.DataFrame, messages: list[dict[str, str]]) -> pd.Index[str]:
+    symbols = features["symbol"].where(features["symbol"] != "", features["gene_ids"])
+    index: pd.Index[str] = pd.Index(symbols.astype(str).to_numpy(dtype=object))
+    doubled = index.duplicated()
+    if not doubled.any():
+        return index
+    unique: pd.Index[str] = pd.Index(make_index_unique(index).to_numpy(dtype=object))
+    messages.append(
+        info(
+            f"{doubled.sum()} genes have the symbol of another and got a suffix, e.g. {index[doubled][0]} is also "
+            f"{unique[doubled][0]}"
+        )
+    )
+    return unique
+
+
+def _placed(
+    pictures: Mapping[str, NDArray[np.uint8]], scalefactors: Mapping[str, float], messages: list[dict[str, str]]
+) -> dict[str, NDArray[np.uint8]]:
+    """Return the images that have a scale, with a word on those that are missing."""
+    placed = {}
+    for size, picture in pictures.items():
+        if f"tissue_{size}_scalef" in scalefactors:
+            placed[size] = picture
+        else:
+            messages.append(warning(f"no tissue_{size}_scalef: the {size} image cannot be placed and is not used"))
+    missing = [size for size in ("hires", "lowres") if size not in placed]
+    if len(missing) == 2:
+        named = [factor for size in missing if (factor := f"tissue_{size}_scalef") in scalefactors]
+        if named:
+            text = f"no tissue image (hires or lowres), though the scale factors have {' and '.join(named)}"
+            messages.append(warning(f"{text}; copy it too, or give the full-resolution image"))
+        else:
+            messages.append(info("no tissue image (hires or lowres)"))
+    elif missing:
+        messages.append(info(f"no {missing[0]} image; {next(iter(placed))} is used"))
+    return placed
