@@ -19,6 +19,9 @@ from mmsrl._palette import natural_order
 from mmsrl._tables import read_domains, rows_of
 from mmsrl.heldout import in_block_unit
 
+COUNTS, NORMALISED = "counts", "normalised"
+"""Kinds of expression, see :data:`mmsrl._keys.EXPRESSION`."""
+
 CHECKED_VALUES = 1_000_000
 """Values that are looked at at a time for whether they are counts."""
 
@@ -246,7 +249,9 @@ def common_target(samples: Sequence[ad.AnnData]) -> float:
 
 
 def stacked_counts(sections: Sequence[ad.AnnData]) -> tuple[sp.csr_matrix, list[str]]:
-    """Return the raw counts of the genes that all sections have, (N, G) float32 CSR, and the names of these genes.
+    """Return the raw counts, or normalised values, of the genes that all sections have, and their names.
+
+    (N, G) float32 CSR and (G,).
 
     Raises
     ------
@@ -257,10 +262,35 @@ def stacked_counts(sections: Sequence[ad.AnnData]) -> tuple[sp.csr_matrix, list[
     return counts_of(sections, genes)[0], genes
 
 
+def is_counted(adata: ad.AnnData) -> bool:
+    """Tell whether ``X`` holds counts of molecules, rather than values that somebody normalised."""
+    return bool(adata.uns.get(_keys.UNS, {}).get(_keys.EXPRESSION, COUNTS) == COUNTS)
+
+
+def all_counted(sections: Sequence[ad.AnnData]) -> bool:
+    """Tell whether the sections hold counts, rather than normalised values.
+
+    Raises
+    ------
+    InputError
+        If some do and others do not.
+    """
+    counted = [is_counted(adata) for adata in sections]
+    if len(set(counted)) > 1:
+        names = np.asarray(sample_names(sections))
+        one, other = (", ".join(names[np.asarray(counted) == kind]) for kind in (True, False))
+        raise InputError(
+            f"sections {one} hold counts, but {other} normalised values; give each kind a group of its own"
+        )
+    return counted[0]
+
+
 def counts_of(
     sections: Sequence[ad.AnnData], genes: Sequence[str], spots: np.ndarray | None = None
 ) -> tuple[sp.csr_matrix, np.ndarray]:
-    """Return the raw counts of some genes, (N, G) float32 CSR, and each spot's total over all genes, (N,) float64.
+    """Return the raw counts, or normalised values, of some genes, and each spot's total over all genes.
+
+    (N, G) float32 CSR and (N,) float64.
 
     Only what differs from zero is stored; nothing is copied that can be used as it is. Sections whose file is open
     (``backed="r"``) are read some spots at a time, so that no more is ever in memory than what was asked for.
@@ -275,7 +305,7 @@ def counts_of(
     Raises
     ------
     InputError
-        If values are no counts.
+        If values are no counts, and not said to be normalised.
     """
     counts, totals = [], []
     first = 0
@@ -283,7 +313,8 @@ def counts_of(
         columns = adata.var_names.get_indexer(pd.Index(genes))
         whole = np.array_equal(columns, np.arange(adata.n_vars))
         for start, block in _blocks(adata):
-            must_be_counts(block.data, name, adata)
+            if is_counted(adata):
+                must_be_counts(block.data, name, adata)
             if spots is not None:
                 low, high = np.searchsorted(spots, [first + start, first + start + block.shape[0]])
                 block = block[spots[low:high] - first - start]

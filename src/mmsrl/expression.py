@@ -27,6 +27,25 @@ SPANS = (0.3, 0.6, 1.0)
 """Shares of the genes that the trend of variance is fitted to at a time: the next where one has too few means."""
 
 
+LINEAR_REACH = 10.0
+"""How many times the median of the values that are not 0 their 99.9th percentile is at least where they are no
+logarithms. log1p of counts stays below 6, also of 500 molecules beside a median of 1."""
+
+SAME_TOTALS = 0.05
+"""Coefficient of variation of the spots' totals below which scaling to them changes nothing."""
+
+
+class Stabilised(NamedTuple):
+    """Normalised values as components are taken from them."""
+
+    values: sp.csr_matrix
+    """(n, m) float32."""
+    scaled: sp.csr_matrix | None
+    """The same of values scaled to equal totals; ``None`` where that would change nothing, or there are no totals."""
+    scale: str
+    """``linear``, ``logarithmic`` or ``standardised``: what the values were taken for."""
+
+
 class VariableGenes(NamedTuple):
     """Which genes are most variable."""
 
@@ -89,6 +108,69 @@ def _torch_threads() -> Iterator[None]:
     finally:
         if torch:
             torch.set_num_threads(threads)
+
+
+def scale_of_values(values: NDArray[np.floating[Any]]) -> str:
+    """Tell what normalised values, of any shape, are.
+
+    ``standardised`` where some are negative, else ``linear`` or ``logarithmic`` by :data:`LINEAR_REACH`.
+    """
+    if values.size and values.min() < 0:
+        return "standardised"
+    present = values[values > 0]
+    if not present.size:
+        return "linear"
+    reach = np.quantile(present, 0.999) / np.median(present)
+    return "linear" if reach >= LINEAR_REACH else "logarithmic"
+
+
+def stabilise(values: sp.csr_matrix) -> Stabilised:
+    """Bring normalised values to a scale on which components can be taken, whatever somebody did to them before.
+
+    Linear values become log1p of multiples of their median, those above 0 alone; so do logarithms, once undone, since
+    log1p of values scaled to 10,000 saturates where genes are few. Standardised values stay. What is not negative is
+    also given scaled to the spots' totals, as volume-normalised values keep what depends on the depth of a cell.
+
+    Parameters
+    ----------
+    values
+        (n, m), finite.
+    """
+    scale = scale_of_values(values.data)
+    if scale == "standardised":
+        return Stabilised(sp.csr_matrix(values, dtype=np.float32), None, scale)
+    linear = sp.csr_matrix(values, dtype=np.float32, copy=True)
+    if scale == "logarithmic":
+        linear.data = np.expm1(linear.data)
+    total = np.asarray(linear.sum(axis=1), dtype=np.float64).ravel()
+    scaled = None
+    if total.std() > SAME_TOTALS * total.mean():
+        factor = np.median(total[total > 0]) / np.where(total > 0, total, 1.0)
+        scaled = _log_of_multiples(sp.csr_matrix(sp.diags(factor.astype(np.float32)) @ linear))
+    return Stabilised(_log_of_multiples(linear), scaled, scale)
+
+
+def _log_of_multiples(linear: sp.csr_matrix) -> sp.csr_matrix:
+    """Return log1p of values over the median of those above 0."""
+    result = linear.copy()
+    result.data = np.log1p(linear.data / np.median(linear.data[linear.data > 0]))
+    return result
+
+
+def most_varying(values: sp.csr_matrix, n_top: int) -> VariableGenes:
+    """Find the genes of the highest variance over mean (of standardised values, variance), over all spots.
+
+    Parameters
+    ----------
+    values
+        (n, m), from :func:`stabilise`.
+    """
+    seen = np.flatnonzero(values.getnnz(axis=0) >= MIN_SPOTS)
+    if len(seen) <= n_top:
+        return VariableGenes(seen, len(seen), SPANS[0])
+    mean, variance = mean_variance_axis(sp.csr_matrix(values[:, seen]), axis=0)
+    spread = variance if mean.min() < 0 else variance / np.maximum(mean, 1e-12)
+    return VariableGenes(seen[np.sort(np.argsort(-spread, kind="stable")[:n_top])], len(seen), SPANS[0])
 
 
 def log_normalised(counts: sp.csr_matrix, library: NDArray[np.floating[Any]]) -> sp.csr_matrix:

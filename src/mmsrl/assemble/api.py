@@ -13,7 +13,7 @@ import scanpy as sc
 from mmsrl import _keys
 from mmsrl._errors import InputError
 from mmsrl._palette import domain_colors, natural_order
-from mmsrl._sections import sample_of
+from mmsrl._sections import is_counted, sample_of
 from mmsrl._tables import rows_of
 
 
@@ -24,6 +24,10 @@ def storable(parameters: Mapping[str, Any]) -> dict[str, Any]:
         for name, value in parameters.items()
         if value is not None
     }
+
+
+LOG_OF_COUNTS = "natural logarithm of 1 + counts scaled to target_sum per spot; raw counts are in layers['counts']"
+AS_GIVEN = "values as they were given, normalised before"
 
 
 def assemble_sample(
@@ -56,18 +60,21 @@ def assemble_sample(
 
     Returns
     -------
-    ``X`` = log1p of scaled counts, ``layers['counts']`` = raw counts, both CSR float32; ``obs['domain']`` categorical
+    ``X`` = log1p of scaled counts, ``layers['counts']`` = raw counts, both CSR float32, or ``X`` = normalised values as
+    given; ``obs['domain']`` categorical
     with colours in ``uns['domain_colors']``; ``obsm`` with ``spatial``, ``X_mmsrl`` and, where there are any,
     ``X_image`` and ``X_umap``; ``obs['pseudotime']`` and its rank.
     """
     sample = sample_of(counts)
     barcodes = counts.obs_names.tolist()
     adata = counts.copy()
-    adata.layers[_keys.COUNTS] = adata.X.copy()
-    sc.pp.normalize_total(adata, target_sum=target_sum)
-    sc.pp.log1p(adata)
-    # Its base is None, which AnnData before 0.11 cannot read; uns['mmsrl'] says what X is.
-    del adata.uns["log1p"]
+    counted = is_counted(counts)
+    if counted:
+        adata.layers[_keys.COUNTS] = adata.X.copy()
+        sc.pp.normalize_total(adata, target_sum=target_sum)
+        sc.pp.log1p(adata)
+        # Its base is None, which AnnData before 0.11 cannot read; uns['mmsrl'] says what X is.
+        del adata.uns["log1p"]
 
     located = embedding.obs[[_keys.SAMPLE, _keys.BARCODE]]
     adata.obsm[_keys.EMBEDDING] = np.asarray(embedding.obsm[_keys.EMBEDDING])[
@@ -99,8 +106,7 @@ def assemble_sample(
     adata.uns[_keys.UNS] = {
         **dict(counts.uns[_keys.UNS]),
         _keys.UNIT: unit,
-        "X": "natural logarithm of 1 + counts scaled to target_sum per spot; raw counts are in layers['counts']",
-        "target_sum": target_sum,
+        **({"X": LOG_OF_COUNTS, "target_sum": target_sum} if counted else {"X": AS_GIVEN}),
         "parameters": storable(parameters),
     }
     return adata
@@ -130,7 +136,7 @@ def assemble_group(unit: str, samples: Mapping[str, ad.AnnData]) -> ad.AnnData:
     first = next(iter(samples.values())).uns[_keys.UNS]
     of_sample = (_keys.UNIT, "X", "target_sum", "parameters")
     joint.uns[_keys.UNS] = {
-        **{name: first[name] for name in of_sample},
+        **{name: first[name] for name in of_sample if name in first},
         "samples": {
             sample: {name: value for name, value in adata.uns[_keys.UNS].items() if name not in of_sample}
             for sample, adata in samples.items()

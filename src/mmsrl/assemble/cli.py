@@ -48,7 +48,7 @@ def main(
     from mmsrl._errors import InputError
     from mmsrl._files import atomic_folder, atomic_path, read_summary, write_summary, write_text
     from mmsrl._hdf5 import read_stage_file, write_compact
-    from mmsrl._sections import common_target, sample_of
+    from mmsrl._sections import all_counted, common_target, sample_of
     from mmsrl._tables import read_domains
     from mmsrl.assemble.api import assemble_group, assemble_sample, coordinates
     from mmsrl.assemble.elements import to_spatialdata
@@ -80,7 +80,8 @@ def main(
     embedded, labelled = read_stage_file(embedding, "train"), read_domains(domains)
     ordered = read_stage_file(trajectory, "trajectory") if trajectory else None
     denoised = read_stage_file(enhanced, "enhance") if enhanced and spatialdata else None
-    target_sum = common_target(list(counted.values()))
+    # Values that were normalised before are not scaled.
+    target_sum = common_target(list(counted.values())) if all_counted(list(counted.values())) else 1.0
     assembled: dict[str, ad.AnnData] = {}
     for sample, adata in counted.items():
         assembled[sample] = assemble_sample(

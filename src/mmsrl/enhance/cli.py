@@ -9,6 +9,14 @@ import click
 
 from mmsrl._click import INPUT_FILE, log_messages, output_dir_option, parameter_option, stage_command
 
+log = logging.getLogger(__name__)
+
+NOT_COUNTED = {
+    "level": "info",
+    "text": "not made: de-noising is judged on molecules held out, and expression is normalised already",
+}
+"""Message where there are no counts."""
+
 
 @stage_command("enhance")
 @click.option("--id", "id", required=True, help="Id of the unit; names the outputs.")
@@ -37,11 +45,22 @@ def main(
     from mmsrl._errors import InputError
     from mmsrl._files import atomic_path, write_summary, write_text
     from mmsrl._hdf5 import write_compact
-    from mmsrl._sections import add_embedding
+    from mmsrl._sections import add_embedding, all_counted
     from mmsrl.enhance.api import enhance
     from mmsrl.train.files import read_model, read_sections
 
     sections = read_sections(counts, features)
+    if not all_counted(sections):
+        log_messages(log, [NOT_COUNTED])
+        write_summary(
+            output_dir / f"{id}.enhance.json",
+            stage="enhance",
+            id=id,
+            parameters={},
+            result={"skipped": NOT_COUNTED["text"]},
+            messages=[NOT_COUNTED],
+        )
+        return
     add_embedding(sections, embedding)
     options = {
         "n_enhanced_genes": n_enhanced_genes,
@@ -54,7 +73,6 @@ def main(
         found = enhance(sections, read_model(model), **options)  # type: ignore[arg-type]
     except InputError as error:
         raise InputError(f"unit {id}: {error}") from error
-    log = logging.getLogger(__name__)
     log_messages(log, found.messages)
     facts = found.facts
     log.info(

@@ -14,11 +14,24 @@ from scipy.stats import false_discovery_control
 
 from mmsrl import _keys
 from mmsrl._errors import InputError
-from mmsrl._sections import in_pitches, sample_names, section_index, stacked_counts, stacked_domains
+from mmsrl._sections import (
+    COUNTS,
+    NORMALISED,
+    all_counted,
+    in_pitches,
+    is_counted,
+    sample_names,
+    section_index,
+    stacked_counts,
+    stacked_domains,
+)
 from mmsrl._thinning import split_counts
 from mmsrl.domains.api import domains
 from mmsrl.domains.average import matching
 from mmsrl.domains.readouts import one_hot
+from mmsrl.expression import scale_of_values
+from mmsrl.heldout import BLOCK_SIDE, spatial_blocks
+from mmsrl.markers import values
 from mmsrl.markers.expression import by_domain
 from mmsrl.markers.folds import fold_changes
 from mmsrl.markers.gene_sets import over_represented
@@ -36,11 +49,23 @@ LISTED, LISTED_SPECIFIC = 30, 15
 """Genes of each domain, or section, that go into the summary; the first that are specific do, wherever they stand."""
 
 
+SUMMARISED = (
+    *("gene", "effect", "effect_low", "effect_high", "effect_next"),
+    *("log2_fold_change", "log2_fold_change_low", "log2_fold_change_high", "log2_fold_change_next"),
+    *("share", "share_elsewhere", "p_adjusted", "p_adjusted_pseudobulk", "samples_up", "specific"),
+)
+"""Columns of the table of genes that go into the summary, as far as they are there."""
+
+BLOCKS = 16
+"""Blocks of tissue that errors of effects are told from, about."""
+
+
 class Markers(NamedTuple):
     """What tells the domains of a unit apart."""
 
     genes: pd.DataFrame
-    """A row a domain and gene, in the columns of :data:`mmsrl.markers.table.COLUMNS`."""
+    """A row a domain and gene, in the columns of :data:`mmsrl.markers.table.COLUMNS`; of normalised values
+    :data:`mmsrl.markers.values.COLUMNS`."""
     spatial: pd.DataFrame
     """A row a sample and gene: ``sample``, ``gene``, ``morans_i``, ``p_value``, ``p_adjusted``."""
     neighbours: pd.DataFrame
@@ -69,13 +94,14 @@ def markers(
     tested in the other half (each domain against all others, within sections, with the library as offset; see
     :mod:`mmsrl.markers.offset`), and over sections where there are enough of them (:mod:`mmsrl.markers.pseudobulk`).
     Domains of a published preset, whose training takes hours, are not found anew: their genes have fold changes with
-    intervals, and no p-values.
+    intervals, and no p-values. Of values that were normalised before nothing can be split: genes have effects with
+    intervals (:mod:`mmsrl.markers.values`).
 
     Parameters
     ----------
     data
-        Sections of one unit: raw counts in ``X``, ``obs['domain']``, ``obsm['spatial']``, image features as
-        :func:`mmsrl.train.api.train` takes them; in memory.
+        Sections of one unit: raw counts or normalised values in ``X``, ``obs['domain']``, ``obsm['spatial']``, image
+        features as :func:`mmsrl.train.api.train` takes them; in memory.
     gene_sets
         Genes by name of the set.
     preset, readout
@@ -101,8 +127,12 @@ def markers(
     section = section_index(sections)
     facts: dict[str, Any] = {"n_genes": len(genes), "domains": names, "corrected_for": _corrected_for(sections)}
     places = [in_pitches(adata) for adata in sections]
-    table = pd.DataFrame(columns=COLUMNS)
-    if len(names) > 1:
+    counted = all_counted(sections)
+    facts["expression"] = COUNTS if counted else NORMALISED
+    table = pd.DataFrame(columns=COLUMNS if counted else values.COLUMNS)
+    if len(names) > 1 and not counted:
+        table = _domain_values(counts, section, domain, names, genes, places, facts, messages)
+    elif len(names) > 1:
         own = training | {"preset": preset, "seed": seed}
         read = {"readout": readout, "seed": seed if domain_seed is None else domain_seed, "threads": threads}
         table = _domain_genes(sections, counts, section, domain, names, genes, own, read, facts, messages)
@@ -127,6 +157,30 @@ def markers(
 
 def _corrected_for(sections: Sequence[ad.AnnData]) -> list[str]:
     return ["library", "section"] if len(sections) > 1 else ["library"]
+
+
+def _domain_values(
+    expression: sp.csr_matrix,
+    section: NDArray[np.int64],
+    domain: NDArray[np.int64],
+    names: list[str],
+    genes: list[str],
+    places: Sequence[NDArray[np.float64]],
+    facts: dict[str, Any],
+    messages: list[dict[str, str]],
+) -> pd.DataFrame:
+    """Return the table of genes by domain of values that were normalised before, without p-values."""
+    facts |= {"found_anew": False, "corrected_for": ["section"] if section.max() > 0 else []}
+    text = "expression is normalised already: nothing can be held out, so that genes have effects and no p-values"
+    messages.append({"level": "info", "text": text})
+    linear = expression
+    if scale_of_values(expression.data) == "logarithmic":
+        linear = expression.copy()
+        linear.data = np.expm1(linear.data)
+    # A spot takes a square pitch.
+    blocks = spatial_blocks(places, max(BLOCK_SIDE, float(np.sqrt(len(domain) / BLOCKS))))
+    found = values.effects(linear, section, domain, len(names), blocks)
+    return values.effect_table(found, linear, domain, names, genes)
 
 
 def _domain_genes(
@@ -244,13 +298,21 @@ def _graph(adata: ad.AnnData, places: NDArray[np.float64]) -> sp.csr_matrix:
 
 
 def _spatial_genes(adata: ad.AnnData, graph: sp.csr_matrix) -> pd.DataFrame:
-    """Return Moran's I of every gene with enough molecules to be tested, the highest first."""
-    counts = sp.csr_matrix(adata.X)
-    found = morans_i(counts, np.asarray(counts.sum(axis=1), dtype=np.float64).ravel(), graph)
-    told = np.isfinite(found.p_value)
-    values = {"gene": adata.var_names[told], "morans_i": found.i[told], "p_value": found.p_value[told]}
-    table = pd.DataFrame(values)
-    table["p_adjusted"] = false_discovery_control(table["p_value"]) if len(table) else []
+    """Return Moran's I of every gene with enough molecules to be tested, the highest first.
+
+    Of normalised values it is of all genes that vary, without p-values.
+    """
+    x = sp.csr_matrix(adata.X)
+    if is_counted(adata):
+        found = morans_i(x, np.asarray(x.sum(axis=1), dtype=np.float64).ravel(), graph)
+        told = np.isfinite(found.p_value)
+        table = pd.DataFrame({"gene": adata.var_names[told], "morans_i": found.i[told], "p_value": found.p_value[told]})
+        table["p_adjusted"] = false_discovery_control(table["p_value"]) if len(table) else []
+    else:
+        i = values.morans_i_of_values(x, graph)
+        told = np.isfinite(i)
+        table = pd.DataFrame({"gene": adata.var_names[told], "morans_i": i[told]})
+        table["p_value"] = table["p_adjusted"] = np.nan
     return table.sort_values(["morans_i", "gene"], ascending=[False, True], ignore_index=True)
 
 
@@ -264,7 +326,8 @@ def _neighbours(domain: NDArray[np.int64], names: list[str], graph: sp.csr_matri
 
 
 def _gene_sets(table: pd.DataFrame, sets: Mapping[str, Sequence[str]], messages: list[dict[str, str]]) -> pd.DataFrame:
-    could_be = table["p_value"].notna() if table["p_value"].notna().any() else table["gene"].notna()
+    tested = "p_value" in table and table["p_value"].notna().any()
+    could_be = table["p_value"].notna() if tested else table["gene"].notna()
     found = [
         over_represented(own["gene"][own["marker"]].tolist(), own["gene"].tolist(), sets).assign(domain=domain)
         for domain, own in table[could_be].groupby("domain", sort=False)
@@ -287,8 +350,7 @@ def _first(marked: pd.DataFrame) -> pd.DataFrame:
 def _summarised(found: Markers) -> dict[str, Any]:
     """Return what the report shows: numbers, and the first genes of each domain and section."""
     genes = found.genes
-    columns = ["gene", "log2_fold_change", "log2_fold_change_low", "log2_fold_change_high", "log2_fold_change_next"]
-    columns += ["share", "share_elsewhere", "p_adjusted", "p_adjusted_pseudobulk", "samples_up", "specific"]
+    columns = [column for column in SUMMARISED if column in genes]
     marked = genes[genes["marker"].astype(bool)]
     return {
         "n_markers": {name: int((marked["domain"] == name).sum()) for name in found.facts["domains"]},

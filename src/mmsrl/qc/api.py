@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from mmsrl import _keys
 from mmsrl._errors import InputError
-from mmsrl._sections import must_be_counts, sample_of
+from mmsrl._sections import is_counted, must_be_counts, sample_of
 from mmsrl.qc import filters, gene_sets
 
 METRICS = ("total_counts", "n_genes_by_counts", "pct_counts_mt", "pct_counts_ribo", "pct_counts_hb")
@@ -70,6 +70,9 @@ def quality_control(
     species
         `human`, `mouse`, or `auto` for `uns['mmsrl']['species']`.
 
+    Where ``X`` is normalised values, totals and percentages of them are no depth: only spots and genes without any
+    value are removed, with ``min_genes`` and ``min_spots``.
+
     Raises
     ------
     InputError
@@ -83,7 +86,14 @@ def quality_control(
     masks = gene_sets.gene_set_masks(adata.var_names.tolist(), species)  # type: ignore[arg-type]
     adata = adata.copy()
     adata.X = sp.csr_matrix(adata.X)
-    must_be_counts(adata.X.data, sample_of(adata), adata)
+    counted = is_counted(adata)
+    if counted:
+        must_be_counts(adata.X.data, sample_of(adata), adata)
+    else:
+        adata.X.eliminate_zeros()
+        min_counts, max_pct_mt, nmads = 0, None, None
+        text = "expression is normalised already: filters by counts, percentages and deviations do not apply"
+        messages.append({"level": "info", "text": text})
     for name, mask in masks.items():
         adata.var[name] = mask
     with warnings.catch_warnings():
@@ -92,7 +102,7 @@ def quality_control(
         sc.pp.calculate_qc_metrics(adata, qc_vars=list(masks), percent_top=None, log1p=True, inplace=True)
     metrics = {name: adata.obs[name].to_numpy(dtype=np.float64) for name in METRICS}
 
-    if not masks["mt"].any():
+    if counted and not masks["mt"].any():
         level = "warning" if max_pct_mt is not None else "info"
         messages.append({"level": level, "text": f"no mitochondrial gene among {adata.n_vars} (species {species})"})
     bare = int((metrics["total_counts"] == 0).sum())
@@ -127,7 +137,7 @@ def quality_control(
     keep &= ~empty
     kept = adata[keep, seen].copy()
     depth = float(np.median(metrics["total_counts"][keep]))
-    if depth < SHALLOW:
+    if counted and depth < SHALLOW:
         text = f"the median spot has {depth:.0f} counts: domains and pseudotime of so few follow noise"
         bins = kept.uns.get(_keys.UNS, {}).get(_keys.PLATFORM) == "visium_hd"
         advice = "; larger bins (column bin_size) have more" if bins else ""

@@ -218,7 +218,7 @@ def trend_map(trend: Trend) -> go.Figure:
                 "y": 1,
                 "yanchor": "top",
             },
-            hovertemplate="%{y}: %{customdata} in 10,000<extra></extra>",
+            hovertemplate=f"%{{y}}: %{{customdata}}{' in 10,000' if trend.counted else ''}<extra></extra>",
         )
     )
     figure.update_layout(height=max(ROW_PX * len(trend.genes) + 70, 300), margin={"t": 8})

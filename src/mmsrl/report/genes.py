@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from mmsrl._sections import NORMALISED
 from mmsrl.enhance.verdict import BETTER, UNDECIDED, WORSE
 from mmsrl.report.content import brief, show
 from mmsrl.report.series import FEW
@@ -85,6 +86,13 @@ def marker_note(result: Mapping[str, Any]) -> str:
     specific = (
         "A specific marker also has 1.4 times as many as the domain that has most after it; these are named first."
     )
+    if result.get("expression") == NORMALISED:
+        return (
+            "Expression was normalised before, so that nothing could be held out and genes have no p-value. A marker "
+            "is 0.5 standard deviations higher than elsewhere in its section by the lower end of its 95 % interval, "
+            "which is told from blocks of the tissue and does not allow for how domains were found. A specific marker "
+            "is also 0.5 standard deviations above the domain that has most after it; these are named first."
+        )
     if not result.get("found_anew"):
         return (
             "These domains were found in the same counts, so that genes have no p-value. A marker has, allowing for "
@@ -106,6 +114,13 @@ def _over_samples(result: Mapping[str, Any]) -> str:
         return ""
     those = "" if len(tested) == len(result["markers"]) else f" in domain {', '.join(tested)}"
     return f", over samples too{those} (molecules summed by sample, {result['pseudobulk']['sections']} or more)"
+
+
+def spatial_words(result: Mapping[str, Any]) -> str:
+    """Say what Moran's I is of."""
+    if result.get("expression") == NORMALISED:
+        return "Moran’s I of their values"
+    return "Moran’s I of molecules beyond those that each spot’s library lets expect"
 
 
 def spatial_genes(result: Mapping[str, Any], sample: str) -> str:
@@ -151,6 +166,8 @@ def enhancement_facts(result: Mapping[str, Any]) -> dict[str, Any]:
     """Return the verdicts in a sentence, and a row an estimate compared with; empty where the stage did not run."""
     if not result:
         return {}
+    if "skipped" in result:
+        return {"headline": f"De-noised expression was {result['skipped']}."}
     genes = result["n_judged"]
     least = f"at least {result['min_held_out']} held-out molecules"
     share = {verdict: f"{100 * number / genes:.0f} %" for verdict, number in result["verdicts"].items() if genes}

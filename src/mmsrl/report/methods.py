@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from mmsrl._sections import COUNTS, NORMALISED
+
 PUBLISHED = {"mmsrl": "MMSRL", "stmmr": "stMMR"}
 """References of the published presets."""
 
@@ -85,7 +87,7 @@ def paragraphs(summaries: Sequence[Mapping[str, Any]]) -> list[Paragraph]:
         _domains(asked("domains", "readout"), by_stage["domains"]) if "domains" in by_stage else None,
         _markers(by_stage["markers"]) if "markers" in by_stage else None,
         _trajectory(by_stage["trajectory"]) if "trajectory" in by_stage else None,
-        _ENHANCEMENT if "enhance" in by_stage else None,
+        _ENHANCEMENT if any("skipped" not in s["result"] for s in by_stage.get("enhance", [])) else None,
         _evaluate() if "evaluate" in by_stage else None,
         Paragraph(
             "Workflow and figures",
@@ -151,9 +153,9 @@ def _train(presets: Sequence[str], said: Any, summaries: Sequence[Mapping[str, A
         image = _image([summary for summary in summaries if summary["parameters"]["preset"] == "default"])
         parts.append(
             f"The default embedding{seed} is in closed form: principal components of {genes} highly variable genes, "
-            "each scaled to unit variance, from log-normalised counts, less what depth alone makes of them, and from "
-            "Pearson residuals. Components with spatial structure were smoothed over neighbouring spots by a bilateral "
-            "filter, which keeps borders sharp, and by a Gaussian, with bandwidths around the one that leave-one-out "
+            f"each scaled to unit variance, from {_taken_from(summaries)}. Components with spatial structure were "
+            "smoothed over neighbouring spots by a bilateral filter, which keeps borders sharp, and by a Gaussian, with "
+            "bandwidths around the one that leave-one-out "
             f"cross-validation chose{image}."
         )
     if published:
@@ -174,6 +176,14 @@ def _train(presets: Sequence[str], said: Any, summaries: Sequence[Mapping[str, A
     filtered = ("bilateral filter",) if "default" in presets else ()
     cites = (*models, *filtered, "scikit-learn", "seurat_v3", "PyTorch", *(("harmony",) if corrected else ()))
     return Paragraph("Embedding", text, cites)
+
+
+def _taken_from(summaries: Sequence[Mapping[str, Any]]) -> str:
+    """Say what expression the default's components are taken from."""
+    kinds = {summary["result"].get("expression", COUNTS) for summary in summaries}
+    from_counts = "log-normalised counts, less what depth alone makes of them, and from Pearson residuals"
+    from_values = "the logarithm of values that were normalised before, as they were and scaled to equal totals"
+    return ", or ".join(text for kind, text in ((COUNTS, from_counts), (NORMALISED, from_values)) if kind in kinds)
 
 
 def _image(summaries: Sequence[Mapping[str, Any]]) -> str:
@@ -208,7 +218,17 @@ def _domains(readouts: Sequence[str], summaries: Sequence[Mapping[str, Any]]) ->
 
 
 def _markers(summaries: Sequence[Mapping[str, Any]]) -> Paragraph:
-    anew = [bool(summary["result"].get("found_anew")) for summary in summaries]
+    counted = [s for s in summaries if s["result"].get("expression", COUNTS) == COUNTS]
+    effects = (
+        "Where expression was normalised before, means of domains were compared with those elsewhere in the section, "
+        "in standard deviations of the gene, with 95 % intervals from a jackknife over blocks of tissue; genes that "
+        "follow the tissue were found by Moran's I of their values. "
+        if len(counted) < len(summaries)
+        else ""
+    )
+    if not counted:
+        return Paragraph("Markers", effects.strip(), ())
+    anew = [bool(summary["result"].get("found_anew")) for summary in counted]
     test = (
         "Molecules were divided at random into halves; domains were found anew in one half, by the same training and "
         "read-out, and genes tested between them in the other: molecules in the domain against those that its share "
@@ -228,8 +248,9 @@ def _markers(summaries: Sequence[Mapping[str, Any]]) -> Paragraph:
         f"{test if any(anew) else ''}{over}{'' if all(anew) else untested}Fold changes are ratios of molecules per "
         "molecule of the library, pooled over sections as by Mantel and Haenszel, with 95 % intervals for negative "
         "binomial counts. Genes that follow the tissue were found by Moran's I over adjoining spots of observed less "
-        "expected molecules, with the moments that it has under the same model."
-    )
+        "expected molecules, with the moments that it has under the same model. "
+        f"{effects}"
+    ).strip()
     cites = (*(("count splitting",) if any(anew) else ()), *(("DESeq2", "PyDESeq2") if least else ()))
     return Paragraph("Markers", text, cites)
 

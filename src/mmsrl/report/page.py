@@ -24,6 +24,7 @@ from mmsrl.report.genes import (
     marker_note,
     marker_rows,
     spatial_genes,
+    spatial_words,
     trajectory_facts,
 )
 from mmsrl.report.payload import drawn_spots, tissue_payload
@@ -118,6 +119,7 @@ def unit_content(
         ),
         "markers": marker_rows(markers),
         "marker_note": marker_note(markers),
+        "spatial_words": spatial_words(markers),
         "tested_over_samples": bool(markers.get("pseudobulk", {}).get("domains")),
         "marker_table": store.table(f"{key}-markers", marker_table(markers, len(samples))),
         "gene_set_table": store.table(f"{key}-gene-sets", gene_set_table(markers)),
@@ -130,6 +132,9 @@ def unit_content(
         "epochs": outputs.result("train", unit, unit).get("epochs"),
         "trends": store.figure(f"{key}-trends", charts.trend_map(trend) if trend else None),
         "n_trends": len(trend.genes) if trend else 0,
+        "trend_unit": "molecules in 10,000 of the spot, whatever the depth"
+        if not trend or trend.counted
+        else "values as they were given",
         "enhancement": enhancement_facts(enhancement),
         "evidence": [
             (words, store.figure(f"{key}-over-{name}", charts.evidence(decided, f"over_{name}")))

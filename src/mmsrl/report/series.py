@@ -10,6 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from mmsrl._sections import COUNTS
+
 Float = npt.NDArray[np.float64]
 
 MOST_GENES = 1500
@@ -38,9 +40,11 @@ class Trend(NamedTuple):
     grid: Float
     """(T,): rank of pseudotime."""
     curves: Float
-    """(G, T): molecules of the gene in 10,000 of the spot."""
+    """(G, T): molecules of the gene in 10,000 of the spot, or its values where these were normalised before."""
     scaled: Float
     """(G, T): the same, each gene from 0, its lowest, to 1, its highest."""
+    counted: bool = True
+    """Whether curves are of molecules."""
 
 
 class Adjoining(NamedTuple):
@@ -121,7 +125,9 @@ def gene_trends(result: Mapping[str, Any]) -> Trend | None:
     weight = np.maximum(scaled - 0.5, 0)
     middle = (weight * np.arange(curves.shape[1])).sum(axis=1) / np.maximum(weight.sum(axis=1), 1e-12)
     rows = np.argsort(middle, kind="stable")
-    return Trend([genes[row] for row in rows], np.asarray(result["grid"], np.float64), curves[rows], scaled[rows])
+    grid = np.asarray(result["grid"], np.float64)
+    counted = result.get("expression", COUNTS) == COUNTS
+    return Trend([genes[row] for row in rows], grid, curves[rows], scaled[rows], counted)
 
 
 def adjoining_domains(rows: Sequence[Mapping[str, Any]]) -> Adjoining | None:

@@ -28,6 +28,10 @@ class Column(NamedTuple):
 MARKER_COLUMNS = (
     Column("domain", "Domain", "domain", choose=True),
     Column("gene", "Gene", "gene"),
+    Column("effect", "Standard deviations higher", "fold"),
+    Column("effect_low", "at least", "fold"),
+    Column("effect_high", "at most", "fold"),
+    Column("effect_next", "over the next domain", "fold"),
     Column("log2_fold_change", "log2 fold change", "fold"),
     Column("log2_fold_change_low", "at least", "fold"),
     Column("log2_fold_change_high", "at most", "fold"),
@@ -91,10 +95,14 @@ def marker_table(result: Mapping[str, Any], n_samples: int) -> str | None:
     rows = [{"domain": domain, **row} for domain, rows in result.get("markers", {}).items() for row in rows]
     left_out = set() if n_samples > 1 else {"samples_up"}
     left_out |= set() if result.get("pseudobulk", {}).get("domains") else {"p_adjusted_pseudobulk"}
-    columns = tuple(column for column in MARKER_COLUMNS if column.name not in left_out)
-    # Genes of domains that could not be tested have no p-value: missing, not a word.
-    tested = dict.fromkeys(("p_adjusted", "p_adjusted_pseudobulk"), float)
-    return table_payload(pd.DataFrame(rows).astype(tested), columns) if rows else None
+    if not rows:
+        return None
+    # What could not be told of a gene is missing, not a word.
+    numbers = [column.name for column in MARKER_COLUMNS if column.kind not in ("domain", "gene", "yes")]
+    table = pd.DataFrame(rows)
+    table = table.astype({name: float for name in numbers if name in table and name != "samples_up"})
+    columns = [column for column in MARKER_COLUMNS if column.name in table and column.name not in left_out]
+    return table_payload(table, tuple(columns))
 
 
 def gene_set_table(result: Mapping[str, Any]) -> str | None:

@@ -20,6 +20,9 @@ from mmsrl import _keys
 from mmsrl._device import choose_device
 from mmsrl._errors import InputError
 from mmsrl._sections import (
+    COUNTS,
+    NORMALISED,
+    all_counted,
     common_genes,
     counts_of,
     image_places,
@@ -29,7 +32,7 @@ from mmsrl._sections import (
     section_index,
     spot_table,
 )
-from mmsrl.expression import MIN_SPOTS, SPANS, log_normalised, variable_genes
+from mmsrl.expression import MIN_SPOTS, SPANS, log_normalised, most_varying, stabilise, variable_genes
 from mmsrl.features.components import between_sections
 from mmsrl.features.components import principal_components as image_components
 from mmsrl.graph import plain_graph
@@ -184,14 +187,15 @@ def as_anndata(result: Training) -> ad.AnnData:
     pitches of the spot's own section. Members of the default's ensemble are in ``obsm['member_0']`` and so on, their
     names in ``uns['members']``, the p-values of the test of structure, beyond depth and with it, in
     ``uns['structure_p']`` and ``uns['structure_p_with_depth']``. ``obs['total_counts']``
-    are those of all genes.
+    are those of all genes, where there are counts.
     """
     unit = result.unit
     obs = spot_table(unit.samples, unit.section, unit.barcodes)
     spatial = np.concatenate(unit.coordinates)
     obsm = {_keys.EMBEDDING: result.embedding, _keys.SPATIAL: spatial}
     obsm |= {f"{_keys.MEMBER}{i}": member.embedding for i, member in enumerate(result.members)}
-    obs[_keys.TOTAL_COUNTS] = unit.library
+    if unit.counted:
+        obs[_keys.TOTAL_COUNTS] = unit.library
     uns: dict[str, Any] = {}
     if result.members:
         uns[_keys.MEMBERS] = np.array([member.name for member in result.members])
@@ -243,7 +247,13 @@ def stack(sections: Sequence[ad.AnnData], n_top_genes: int, genes: Sequence[str]
         if missing:
             raise InputError(f"the model has genes that the counts lack ({missing[0]}); give the files of one run")
     counts, library = counts_of(sections, modelled)
-    expression = log_normalised(counts, library)
+    counted, scaled = all_counted(sections), None
+    if counted:
+        expression = log_normalised(counts, library)
+    else:
+        found = stabilise(counts)
+        expression, scaled, library = found.values, found.scaled, np.ones_like(library)
+        messages.append(info(f"expression is normalised already: values taken as {found.scale}"))
     if counts.shape[1] < 2 or not mean_variance_axis(expression, axis=0)[1].any():
         raise InputError(
             f"of {counts.shape[1]} genes none varies from spot to spot by more than the spot's depth; there is nothing "
@@ -265,6 +275,8 @@ def stack(sections: Sequence[ad.AnnData], n_top_genes: int, genes: Sequence[str]
         _image(sections, samples, section, messages),
         all(a.uns.get(_keys.UNS, {}).get(_keys.PLATFORM) == "visium_hd" for a in sections),
         messages,
+        counted,
+        scaled,
     )
 
 
@@ -293,7 +305,10 @@ def _variable_genes(
         section = section[spots]
     counts, _ = counts_of(sections, genes, spots)
     try:
-        found = variable_genes(counts, n_top, section)
+        if all_counted(sections):
+            found = variable_genes(counts, n_top, section)
+        else:
+            found = most_varying(stabilise(counts).values, n_top)
     except ValueError as error:
         raise InputError(
             f"variable genes: the mean-variance trend cannot be fitted ({error}); are the counts raw?"
@@ -357,6 +372,7 @@ def _facts(
     return {
         "samples": dict(zip(unit.samples, np.bincount(unit.section).tolist(), strict=True)),
         "n_spots": len(unit.section),
+        "expression": COUNTS if unit.counted else NORMALISED,
         "n_genes": len(unit.genes),
         "n_image_features": 0 if unit.image is None else unit.image.shape[1],
         "n_weights": sum(p.numel() for p in model.parameters()) if model else 0,

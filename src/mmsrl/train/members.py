@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmsrl import _keys, graph
+from mmsrl.expression import standard_components
 from mmsrl.residuals import beyond_depth, log_components, residual_components, robust
 from mmsrl.train.align import align_sections
 from mmsrl.train.bandwidth import choose_bandwidth, spatial_components, structure_p
@@ -37,7 +38,7 @@ class Ensemble(NamedTuple):
     members: list[Member]
     facts: dict[str, Any]
     """``structure_p``, of what depth does not tell, and ``structure_p_with_depth``;
-    by normalisation: ``bandwidth``, ``spatial_components`` and ``depth_correlation``."""
+    by normalisation: ``bandwidth``, ``spatial_components`` and, where there are counts, ``depth_correlation``."""
 
 
 class _Components(NamedTuple):
@@ -55,8 +56,9 @@ def build_members(
 ) -> Ensemble:
     """Make the ensemble: normalisation × graph × bandwidth; the first member is the unit's embedding.
 
-    Normalisations are log-normalised expression without its depth artefact, and Pearson residuals; graphs a bilateral
-    filter and a Gaussian; bandwidths shares of the cross-validated one. All share one decomposition a normalisation.
+    Normalisations are log-normalised expression without its depth artefact, and Pearson residuals; of values that were
+    normalised before, these as they are and scaled to equal totals. Graphs are a bilateral filter and a Gaussian;
+    bandwidths shares of the cross-validated one. All share one decomposition a normalisation.
 
     Parameters
     ----------
@@ -70,13 +72,19 @@ def build_members(
         Make the unit's embedding alone.
     """
     library = np.asarray(unit.library, dtype=np.float64)
-    raw = {"log": log_components(unit.counts, library, settings.components, seed)}
     facts: dict[str, Any] = {}
-    if not first_only:
-        raw["residuals"] = residual_components(unit.counts, settings.components, seed)
-        beyond = beyond_depth(raw["residuals"], library, unit.section)
-        facts[_keys.STRUCTURE_P] = structure_p(robust(beyond), unit.coordinates, seed)
-        facts[_keys.STRUCTURE_P_WITH_DEPTH] = structure_p(robust(raw["residuals"]), unit.coordinates, seed)
+    if unit.counted:
+        raw = {"log": log_components(unit.counts, library, settings.components, seed)}
+        if not first_only:
+            raw["residuals"] = residual_components(unit.counts, settings.components, seed)
+            beyond = beyond_depth(raw["residuals"], library, unit.section)
+            facts[_keys.STRUCTURE_P] = structure_p(robust(beyond), unit.coordinates, seed)
+            facts[_keys.STRUCTURE_P_WITH_DEPTH] = structure_p(robust(raw["residuals"]), unit.coordinates, seed)
+    else:
+        raw = _of_values(unit, settings.components, seed)
+        # Whoever normalised the values dealt with depth, or did not: nothing is left to tell.
+        p = structure_p(robust(raw["values"]), unit.coordinates, seed)
+        facts |= {_keys.STRUCTURE_P: p, _keys.STRUCTURE_P_WITH_DEPTH: p}
     shares = CELL_SHARES if unit.cells else SPOT_SHARES
     members: list[Member] = []
     for normalisation, scores in raw.items():
@@ -101,6 +109,13 @@ def build_members(
     return Ensemble(members, facts)
 
 
+def _of_values(unit: Unit, k: int, seed: int) -> dict[str, FloatArray]:
+    """Return components of normalised values, as they are and scaled to equal totals where that differs."""
+    alike = np.zeros(len(unit.section), dtype=np.int64)
+    matrices = {"values": unit.expression} | ({} if unit.scaled is None else {"scaled": unit.scaled})
+    return {name: standard_components(matrix, alike, k, seed)[0] for name, matrix in matrices.items()}
+
+
 def _components(
     unit: Unit, settings: Default, raw: FloatArray, library: FloatArray, seed: int, correct: bool
 ) -> _Components:
@@ -112,15 +127,13 @@ def _components(
     if correct:
         smoothed = graph.smooth(_graph("gaussian", unit.coordinates, scores, width), scores, 1)
         scores = align_sections(scores, smoothed, unit.section, seed)
-    depth = np.log(np.maximum(library, 1.0))
-    correlation = [
-        float(np.corrcoef(column, depth)[0, 1]) if column.std() * depth.std() > 0 else 0.0 for column in scores.T
-    ]
-    return _Components(
-        scores,
-        width,
-        {"bandwidth": width, "spatial_components": np.flatnonzero(spatial) + 1, "depth_correlation": correlation},
-    )
+    facts: dict[str, Any] = {"bandwidth": width, "spatial_components": np.flatnonzero(spatial) + 1}
+    if unit.counted:
+        depth = np.log(np.maximum(library, 1.0))
+        facts["depth_correlation"] = [
+            float(np.corrcoef(column, depth)[0, 1]) if column.std() * depth.std() > 0 else 0.0 for column in scores.T
+        ]
+    return _Components(scores, width, facts)
 
 
 def _graph(kind: str, coordinates: list[FloatArray], scores: FloatArray, width: float) -> graph.Graph:

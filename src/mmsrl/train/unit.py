@@ -31,7 +31,8 @@ class Unit(NamedTuple):
     genes: list[str]
     """(G,)."""
     expression: sp.csr_matrix
-    """(N, G) float32: log1p of counts scaled to the median library of all genes."""
+    """(N, G) float32: log1p of counts scaled to the median library of all genes; of normalised values
+    :func:`mmsrl.expression.stabilise`."""
     counts: sp.csr_matrix
     """(N, G) float32, raw."""
     library: FloatArray
@@ -49,6 +50,11 @@ class Unit(NamedTuple):
     fine_bins: bool
     """Whether the sections are Visium HD."""
     messages: list[Message]
+    counted: bool = True
+    """Whether the sections have counts; if not, ``counts`` is what they have, normalised by somebody, and ``library``
+    is 1."""
+    scaled: sp.csr_matrix | None = None
+    """(N, G) float32: normalised values scaled to equal totals; ``None`` where they are so, and for counts."""
 
 
 class Built(NamedTuple):

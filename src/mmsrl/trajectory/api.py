@@ -17,6 +17,9 @@ from scipy.sparse.csgraph import connected_components
 from mmsrl import _keys
 from mmsrl._errors import InputError
 from mmsrl._sections import (
+    COUNTS,
+    NORMALISED,
+    all_counted,
     in_pitches,
     members_of,
     sample_names,
@@ -28,7 +31,7 @@ from mmsrl._sections import (
 from mmsrl.heldout import BLOCK_SIDE, spatial_blocks
 from mmsrl.trajectory.agreement import agreement, doubted, unsure_pairs
 from mmsrl.trajectory.root import Root, ends, parse, pseudotime, ranks, scaled_components, tip
-from mmsrl.trajectory.trends import Trends, trends
+from mmsrl.trajectory.trends import PER, Trends, trends
 
 COMPONENTS = 15
 """Of the diffusion map."""
@@ -75,7 +78,8 @@ def trajectory(
     Parameters
     ----------
     data
-        Sections of one unit: raw counts in ``X``, ``obs['domain']``, ``obsm['spatial']``, ``obsm['X_mmsrl']``. Where
+        Sections of one unit: raw counts in ``X``, or values that were normalised before; ``obs['domain']``,
+        ``obsm['spatial']``, ``obsm['X_mmsrl']``. Where
         they have the members of an ensemble, in ``obsm['member_0']`` and so on, the others than the first say how sure
         the order is.
     root
@@ -106,7 +110,9 @@ def trajectory(
     spots = _spots(sections, domain, names)
     _join(spots, n_neighbors, seed)
     _lay_out(spots, seed)
-    candidates, rule = _asked(wanted, spots, counts, genes, domain, names, messages)
+    counted = all_counted(sections)
+    library = np.asarray(counts.sum(axis=1), dtype=np.float64).ravel() if counted else np.ones(len(domain))
+    candidates, rule = _asked(wanted, spots, counts, library, genes, domain, names, messages)
     component, inside = _part(spots, candidates)
     if inside.sum() < MIN_SPOTS:
         raise InputError(f"the root's part of the graph has {inside.sum()} spots; give a root within the tissue")
@@ -122,7 +128,8 @@ def trajectory(
     about = _root_facts(spots, np.flatnonzero(inside)[[at, int(found.argmax())]], root, rule, messages)
     others = [values[inside] for values in members_of(sections)[1:]]
     order = _order_facts(others, found, domain[inside], names, candidates[inside], n_neighbors, seed, messages)
-    table, fitted = _genes(counts[inside], genes, ranks(found), section[inside], _blocks(places)[inside], messages)
+    blocks, per = _blocks(places)[inside], PER if counted else 1.0
+    table, fitted = _genes(counts[inside], library[inside], genes, ranks(found), section[inside], blocks, per, messages)
     facts = {
         "root": about,
         "n_neighbors": n_neighbors,
@@ -133,6 +140,7 @@ def trajectory(
         "median_rank": _medians(spots, _keys.PSEUDOTIME_RANK),
         "order_agreement": order,
         "paga": _edges(spots, names),
+        "expression": COUNTS if counted else NORMALISED,
         "n_genes_fitted": len(table),
         "n_changing": int(table["changing"].sum()),
         **_curves(table, fitted),
@@ -199,6 +207,7 @@ def _asked(
     wanted: Root | None,
     spots: ad.AnnData,
     counts: sp.csr_matrix,
+    library: NDArray[np.float64],
     genes: list[str],
     domain: NDArray[np.int64],
     names: list[str],
@@ -218,7 +227,6 @@ def _asked(
         rule = f"{furthest}, of those of domain {wanted.name}"
     elif wanted.name in genes:
         values = np.asarray(counts[:, [genes.index(wanted.name)]].todense()).ravel()
-        library = np.asarray(counts.sum(axis=1)).ravel()
         rate = np.bincount(domain, weights=values) / np.maximum(np.bincount(domain, weights=library), 1.0)
         found = domain == rate.argmax()
         rule = f"{furthest}, of those of domain {names[rate.argmax()]}, which has the most {wanted.name}"
@@ -326,15 +334,16 @@ def _medians(spots: ad.AnnData, key: str) -> dict[str, float]:
 
 def _genes(
     counts: sp.csr_matrix,
+    library: NDArray[np.float64],
     genes: list[str],
     rank: NDArray[np.float64],
     section: NDArray[np.int64],
     blocks: NDArray[np.int64],
+    per: float,
     messages: list[dict[str, str]],
 ) -> tuple[pd.DataFrame, Trends]:
-    library = np.asarray(counts.sum(axis=1), dtype=np.float64).ravel()
     seen = np.flatnonzero(counts.getnnz(axis=0) >= MIN_SPOTS)
-    fitted = trends(sp.csr_matrix(counts[:, seen]), library, rank, section, blocks)
+    fitted = trends(sp.csr_matrix(counts[:, seen]), library, rank, section, blocks, per)
     if np.isnan(fitted.error).any():
         text = "there is too little tissue for standard errors of trends: no gene is said to change"
         messages.append({"level": "info", "text": text})

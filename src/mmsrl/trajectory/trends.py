@@ -75,6 +75,7 @@ def trends(
     rank: Float,
     section: NDArray[np.integer[Any]],
     blocks: NDArray[np.integer[Any]],
+    per: float = PER,
 ) -> Trends:
     """Fit the rate of each gene by a natural cubic spline of the rank of pseudotime and a level for each section.
 
@@ -98,6 +99,8 @@ def trends(
         (n,), from 0; sections without a spot are none.
     blocks
         (n,), the block of tissue that each spot lies in.
+    per
+        Molecules of a spot that curves are of; 1, with a library of 1, for values that are no counts.
     """
     knots = np.quantile(rank, np.linspace(0.02, 0.98, KNOTS))
     level = np.eye(int(section.max()) + 1)[section]
@@ -123,7 +126,7 @@ def trends(
     grid = np.linspace(0.0, 1.0, GRID)
     weight = level.T @ library / library.sum()
     at = np.column_stack([np.tile(weight, (GRID, 1)), spline_basis(grid, knots)[:, 1:]])
-    curves = np.maximum(PER * at @ np.linalg.pinv(whole.gram, hermitian=True) @ whole.sums, 0.0)
+    curves = np.maximum(per * at @ np.linalg.pinv(whole.gram, hermitian=True) @ whole.sums, 0.0)
     return Trends(
         share, error, along, grid[curves.argmax(axis=0)], curves.max(axis=0) - curves.min(axis=0), grid, curves
     )
