@@ -94,6 +94,28 @@ def test_a_section_that_fails_ends_itself_and_its_group_alone(
     assert again == {"bad", "pair"}
 
 
+def test_an_optional_stage_that_fails_costs_no_section_its_domains(
+    project: Project, tmp_path: Path, arguments: list[str | Path]
+) -> None:
+    data, stages = project.root / "tests/data/tiny", ["markers", "trajectory", "enhance", "evaluate", "figures"]
+    rows = [f"no_{stage},{data},{data}/truth.csv\n" for stage in stages]
+    (tmp_path / "sheet.csv").write_text("sample,spaceranger_dir,truth\n" + "".join(rows))
+    say = "echo 'mmsrl: error: disk full' > .command.err; exit 2"
+    faults = [
+        f"withName: '{stage.upper()}' {{ beforeScript = {{ meta.id == 'no_{stage}' ? \"{say}\" : '' }} }}\n"
+        for stage in stages
+    ]
+    configure(tmp_path, f"process {{\n{''.join(faults)}}}\n")
+
+    run = project.run(*arguments)
+
+    assert run.status == 1, run.text
+    assert assembled(tmp_path) == {f"no_{stage}" for stage in stages}
+    for stage in stages:
+        assert f"{stage} of no_{stage}, exit status 2: mmsrl: error: disk full" in run.text
+    assert (tmp_path / "results/report/mmsrl_report.html").exists()
+
+
 def test_a_section_that_fails_stops_the_run_where_that_is_asked_for(
     project: Project, tmp_path: Path, arguments: list[str | Path]
 ) -> None:

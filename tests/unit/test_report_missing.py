@@ -12,7 +12,7 @@ from conftest import SmallRun
 from mmsrl._errors import InputError
 from mmsrl.report.cli import main as report
 from mmsrl.report.content import Asked, read_asked
-from mmsrl.report.missing import NEEDED, missing_samples
+from mmsrl.report.missing import NEEDED, WITHOUT, missing_samples
 
 SAMPLES = [
     {"sample": "A", "unit": "A", "labelled": True},
@@ -47,12 +47,12 @@ def test_a_group_ends_with_the_section_that_failed() -> None:
 
 
 def test_a_stage_of_the_unit_is_told_of_all_its_sections() -> None:
-    failures = [{"stage": "trajectory", "id": "pair", "exit": "1", "message": "disk full"}]
-    left = summaries(*((stage, "pair") for stage in ("trajectory", "assemble")))
+    failures = [{"stage": "domains", "id": "pair", "exit": "1", "message": "disk full"}]
+    left = summaries(*((stage, "pair") for stage in ("domains", "assemble")))
     found = missing_samples(Asked(SAMPLES, failures), {"A"}, left)
     assert [(m.sample, m.stage, m.message) for m in found] == [
-        ("B", "trajectory", "disk full"),
-        ("C", "trajectory", "disk full"),
+        ("B", "domains", "disk full"),
+        ("C", "domains", "disk full"),
     ]
 
 
@@ -70,12 +70,11 @@ def test_a_further_training_that_failed_is_told_and_not_what_waited_for_it() -> 
     ]
 
 
-def test_figures_that_failed_leave_the_section_in() -> None:
-    failures = [{"stage": "figures", "id": "pair", "exit": "1", "message": "no font"}]
-    found = missing_samples(Asked(SAMPLES, failures), {"A", "B", "C"}, summaries())
-    assert [tuple(m) for m in found] == [
-        (sample, "figures", "without figures: drawing them failed", "no font") for sample in "BC"
-    ]
+@pytest.mark.parametrize("stage", WITHOUT)
+def test_an_optional_stage_that_failed_leaves_the_section_in(stage: str) -> None:
+    failures = [{"stage": stage, "id": "pair", "exit": "1", "message": "disk full"}]
+    found = missing_samples(Asked(SAMPLES, failures), {"A", "B", "C"}, summaries((stage, "pair")))
+    assert [tuple(m) for m in found] == [(sample, stage, WITHOUT[stage], "disk full") for sample in "BC"]
 
 
 @pytest.mark.parametrize("content", ["[]", '{"samples": []}', '{"samples": [{"sample": "A"}], "failures": []}', "{"])

@@ -9,8 +9,8 @@ process ENHANCE {
     val code // fingerprint of the stage's code; it only has to be part of the task's hash
 
     output:
-    tuple val(meta), path("${meta.id}.enhanced.h5ad"), emit: h5ad
-    tuple val(meta), path("${meta.id}.enhanced_genes.tsv"), emit: genes
+    tuple val(meta), path("${meta.id}.enhanced.h5ad"), emit: h5ad, optional: true // not of values that were normalised before
+    tuple val(meta), path("${meta.id}.enhanced_genes.tsv"), emit: genes, optional: true
     tuple val(meta), path("${meta.id}.enhance.json"), emit: summary
     path 'versions.yml', emit: versions, topic: versions
 

@@ -91,7 +91,7 @@ def quality_control(
         must_be_counts(adata.X.data, sample_of(adata), adata)
     else:
         adata.X.eliminate_zeros()
-        min_counts, max_pct_mt, nmads = 0, None, None
+        max_pct_mt, nmads = None, None
         text = "expression is normalised already: filters by counts, percentages and deviations do not apply"
         messages.append({"level": "info", "text": text})
     for name, mask in masks.items():
@@ -106,9 +106,9 @@ def quality_control(
         level = "warning" if max_pct_mt is not None else "info"
         messages.append({"level": level, "text": f"no mitochondrial gene among {adata.n_vars} (species {species})"})
     bare = int((metrics["total_counts"] == 0).sum())
-    if bare and min_counts > 0:
+    if counted and bare and min_counts > 0:
         messages.append({"level": "info", "text": f"{bare} of {adata.n_obs} spots have no counts and are removed"})
-    fixed = _fixed_filters(adata, metrics, min_counts, min_genes, max_pct_mt)
+    fixed = _fixed_filters(adata, metrics, min_counts if counted else None, min_genes, max_pct_mt)
     keep, removals = filters.apply_filters(fixed, metrics)
     if nmads is not None:
         bounds, without = filters.mad_filters(nmads, {name: values[keep] for name, values in metrics.items()})
@@ -177,7 +177,11 @@ _GENE_METRICS = frozenset(
 
 
 def _fixed_filters(
-    adata: AnnData, metrics: dict[str, NDArray[np.float64]], min_counts: int, min_genes: int, max_pct_mt: float | None
+    adata: AnnData,
+    metrics: dict[str, NDArray[np.float64]],
+    min_counts: int | None,
+    min_genes: int,
+    max_pct_mt: float | None,
 ) -> list[filters.Filter]:
     fixed = []
     if _keys.IN_TISSUE in adata.obs:
@@ -187,7 +191,8 @@ def _fixed_filters(
             raise InputError(f"obs['{_keys.IN_TISSUE}'] must be 0 or 1 (or False, True); of spot {spot} it is not")
         metrics[_keys.IN_TISSUE] = inside.to_numpy(dtype=np.float64)
         fixed.append(filters.Filter("", None, _keys.IN_TISSUE, "below", 1))
-    fixed.append(filters.Filter("min_counts", min_counts, "total_counts", "below", min_counts))
+    if min_counts is not None:
+        fixed.append(filters.Filter("min_counts", min_counts, "total_counts", "below", min_counts))
     fixed.append(filters.Filter("min_genes", min_genes, "n_genes_by_counts", "below", min_genes))
     if max_pct_mt is not None:
         fixed.append(filters.Filter("max_pct_mt", max_pct_mt, "pct_counts_mt", "above", max_pct_mt))

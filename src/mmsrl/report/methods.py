@@ -154,8 +154,8 @@ def _train(presets: Sequence[str], said: Any, summaries: Sequence[Mapping[str, A
         parts.append(
             f"The default embedding{seed} is in closed form: principal components of {genes} highly variable genes, "
             f"each scaled to unit variance, from {_taken_from(summaries)}. Components with spatial structure were "
-            "smoothed over neighbouring spots by a bilateral filter, which keeps borders sharp, and by a Gaussian, with "
-            "bandwidths around the one that leave-one-out "
+            "smoothed over neighbouring spots by a bilateral filter, which keeps borders sharp, and by a Gaussian, "
+            "with bandwidths around the one that leave-one-out "
             f"cross-validation chose{image}."
         )
     if published:

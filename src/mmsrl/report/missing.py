@@ -8,8 +8,16 @@ from typing import Any, NamedTuple
 from mmsrl.parameters import STAGES
 from mmsrl.report.content import SAMPLE_STAGES, Asked
 
-NEEDED = ("ingest", "qc", "features", "train", "domains", "markers", "trajectory", "enhance", "assemble")
+NEEDED = ("ingest", "qc", "features", "train", "domains", "assemble")
 """Stages without which there are no results of a sample, in the order of the data."""
+
+WITHOUT = {
+    "markers": "without markers: finding them failed",
+    "trajectory": "without pseudotime: ordering the spots failed",
+    "enhance": "without de-noised expression: making it failed",
+    "figures": "without figures: drawing them failed",
+}
+"""Stages that cost no sample its domains, and what is said where they fail."""
 
 
 class Missing(NamedTuple):
@@ -56,9 +64,11 @@ def missing_samples(asked: Asked, found: Collection[str], summaries: Mapping[tup
         if entry["labelled"] and ("evaluate", unit) not in summaries:
             text = "without scores: the comparison with its labels failed"
             missing.append(Missing(sample, "evaluate", text, asked.message("evaluate", unit)))
-        if asked.failed("figures", unit):
-            text = "without figures: drawing them failed"
-            missing.append(Missing(sample, "figures", text, asked.message("figures", unit)))
+        missing += [
+            Missing(sample, stage, text, asked.message(stage, unit))
+            for stage, text in WITHOUT.items()
+            if asked.failed(stage, unit)
+        ]
     return missing
 
 

@@ -42,6 +42,14 @@ def firstOf(channel) {
     return channel.filter { training, _file -> training.seed == null }
 }
 
+// Rows of a channel with what an optional stage made of the same unit; [] where it failed, was left out or made nothing.
+def withOptional(channel, made) {
+    return channel
+        .join(made, remainder: true)
+        .filter { row -> row[1] != null }
+        .map { row -> row.collect { value -> value == null ? [] : value } }
+}
+
 // Every file of a channel of [ meta, file or files ] with the folder that it belongs to.
 def under(String folder, channel) {
     return channel.flatMap { _meta, files -> [files].flatten().collect { file -> [folder, file] } }
@@ -120,20 +128,19 @@ workflow SPATIAL_DOMAINS {
         .map { unit, members -> [unit, members.findAll { member -> member.truth }] }
         .filter { _unit, members -> members }
         .map { unit, members -> [unit, members.collect { member -> member.meta.id }, members.collect { member -> member.truth }] }
-    EVALUATE(DOMAINS.out.csv.join(embeddings).join(TRAJECTORY.out.h5ad).join(labelled), code.map { c -> c.evaluate ?: '' })
+    EVALUATE(withOptional(DOMAINS.out.csv.join(embeddings), TRAJECTORY.out.h5ad).join(labelled), code.map { c -> c.evaluate ?: '' })
 
-    results = embeddings.join(DOMAINS.out.csv).join(TRAJECTORY.out.h5ad).join(ENHANCE.out.h5ad)
-    so_far = units
+    // No optional stage costs a unit its domains.
+    results = withOptional(withOptional(embeddings.join(DOMAINS.out.csv), TRAJECTORY.out.h5ad), ENHANCE.out.h5ad)
+    told = units
         .map { unit, members -> [unit, members.collectMany { member -> member.summaries }] }
         .join(firstOf(TRAIN.out.summary))
         .join(DOMAINS.out.summary)
-        .join(MARKERS.out.summary)
-        .join(TRAJECTORY.out.summary)
-        .join(ENHANCE.out.summary)
-        .map { row -> [row[0], row[1] + row[2..-1]] }
+    so_far = withOptional(withOptional(withOptional(told, MARKERS.out.summary), TRAJECTORY.out.summary), ENHANCE.out.summary)
+        .map { row -> [row[0], row[1..-1].flatten()] }
     ASSEMBLE(sources.join(results).join(so_far), code.map { c -> c.assemble ?: '' })
 
-    FIGURES(ASSEMBLE.out.h5ad.join(TRAJECTORY.out.summary), code.map { c -> c.figures ?: '' })
+    FIGURES(withOptional(ASSEMBLE.out.h5ad, TRAJECTORY.out.summary), code.map { c -> c.figures ?: '' })
 
     versions = INGEST.out.versions.mix(
         QC.out.versions,

@@ -1,0 +1,228 @@
+"""Values that were normalised before: what they are taken for, and what each stage makes of them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.sparse as sp
+from click.testing import CliRunner
+from sklearn.metrics import adjusted_rand_score
+
+from mmsrl._errors import InputError
+from mmsrl.assemble.api import assemble_sample
+from mmsrl.domains.api import domains
+from mmsrl.enhance.cli import main as enhance_command
+from mmsrl.expression import most_varying, scale_of_values, stabilise
+from mmsrl.markers.api import markers
+from mmsrl.markers.values import COLUMNS, effects, morans_i_of_values
+from mmsrl.qc.api import quality_control
+from mmsrl.train.api import as_anndata, train
+from mmsrl.trajectory.api import trajectory
+
+N, GENES, BANDS = 900, 60, 3
+
+
+def counts_in_bands(seed: int = 0) -> tuple[ad.AnnData, np.ndarray]:
+    """Irregular cells in three bands; 8 genes are three times as high in each."""
+    rng = np.random.default_rng(seed)
+    places = rng.uniform(0.0, 300.0, (N, 2))
+    band = (places[:, 1] // 100.0).astype(int)
+    rate = np.tile(rng.gamma(2.0, 1.0, GENES), (N, 1))
+    for b in range(BANDS):
+        rate[np.ix_(band == b, range(8 * b, 8 * b + 8))] *= 3.0
+    depth = rng.lognormal(0.0, 0.3, N)
+    counts = rng.poisson(rate * depth[:, None]).astype(np.float32)
+    adata = ad.AnnData(
+        sp.csr_matrix(counts),
+        obs=pd.DataFrame(index=pd.Index([f"c{i}" for i in range(N)])),
+        var=pd.DataFrame(index=pd.Index([f"G{g}" for g in range(GENES)])),
+        obsm={"spatial": places},
+        uns={"mmsrl": {"sample": "S", "lattice": "none", "pitch_px": 10.0, "pitch_um": 10.0, "species": "unknown"}},
+    )
+    return adata, band
+
+
+def normalised(adata: ad.AnnData, form: str) -> ad.AnnData:
+    result = adata.copy()
+    total = np.asarray(adata.X.sum(axis=1)).ravel()
+    by_library = sp.csr_matrix(sp.diags(1e4 / np.maximum(total, 1)) @ adata.X).astype(np.float32)
+    if form == "library":
+        result.X = by_library
+    elif form == "log":
+        result.X = by_library.log1p()
+    elif form == "volume":
+        volume = np.random.default_rng(1).lognormal(0.0, 0.4, adata.n_obs)
+        result.X = sp.csr_matrix(sp.diags(10.0 / volume) @ adata.X).astype(np.float32)
+    else:
+        x = by_library.log1p().toarray()
+        result.X = sp.csr_matrix((x - x.mean(axis=0)) / x.std(axis=0))
+    result.uns["mmsrl"]["expression"] = "normalised"
+    return result
+
+
+FORMS = {"library": "linear", "log": "logarithmic", "volume": "linear", "standardised": "standardised"}
+
+
+@pytest.fixture(scope="module")
+def analysed() -> dict[str, tuple[ad.AnnData, np.ndarray]]:
+    """Each form after training and domains, with the planted bands."""
+    adata, band = counts_in_bands()
+    result = {}
+    for form in FORMS:
+        section = quality_control(normalised(adata, form)).adata
+        trained = train(section, show_progress=False)
+        found = domains(as_anndata(trained), BANDS)
+        section.obs["domain"] = pd.Categorical(found.table["domain"].to_numpy())
+        result[form] = (section, band)
+    return result
+
+
+@pytest.mark.parametrize(("form", "scale"), FORMS.items())
+def test_scale_of_values_is_told(form, scale):
+    adata, _ = counts_in_bands()
+    assert scale_of_values(normalised(adata, form).X.data) == scale
+
+
+def test_values_and_their_logarithm_come_to_the_same():
+    adata, _ = counts_in_bands()
+    one, other = (stabilise(normalised(adata, form).X) for form in ("library", "log"))
+    np.testing.assert_allclose(one.values.toarray(), other.values.toarray(), rtol=1e-4)
+    assert one.scaled is None and other.scaled is None  # totals are equal already
+
+
+def test_values_by_volume_are_also_scaled_to_totals():
+    adata, _ = counts_in_bands()
+    found = stabilise(normalised(adata, "volume").X)
+    total = np.expm1(found.scaled.toarray()).sum(axis=1)
+    np.testing.assert_allclose(total, total[0], rtol=1e-4)
+
+
+def test_genes_that_vary_most_for_their_mean():
+    rng = np.random.default_rng(0)
+    x = rng.normal(5.0, 0.1, (50, 6)).astype(np.float32)
+    x[:, 4] += rng.normal(0.0, 2.0, 50)
+    x[:, 1] += rng.normal(0.0, 1.0, 50)
+    assert most_varying(sp.csr_matrix(np.abs(x)), 2).columns.tolist() == [1, 4]
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_bands_are_found_in_every_form(analysed, form):
+    section, band = analysed[form]
+    assert adjusted_rand_score(band, section.obs["domain"]) > 0.9
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_markers_are_the_planted_genes_and_have_no_p_values(analysed, form):
+    section, band = analysed[form]
+    found = markers(section)
+    assert found.genes.columns.tolist() == COLUMNS
+    assert found.spatial["p_value"].isna().all()
+    for name in section.obs["domain"].cat.categories:
+        own = band[section.obs["domain"] == name]
+        planted = {f"G{g}" for g in range(8 * np.bincount(own).argmax(), 8 * np.bincount(own).argmax() + 8)}
+        marked = set(found.genes["gene"][(found.genes["domain"] == name) & found.genes["marker"]])
+        assert len(marked & planted) >= 6 and not marked - planted
+    assert set(found.spatial["gene"].head(20)) <= {f"G{g}" for g in range(24)}
+
+
+def test_effects_are_those_of_a_dense_restatement():
+    rng = np.random.default_rng(0)
+    x = rng.gamma(2.0, 1.0, (240, 5))
+    section, domain, blocks = rng.integers(0, 2, 240), rng.integers(0, 3, 240), rng.integers(0, 6, 240)
+    found = effects(sp.csr_matrix(x), section, domain, 3, blocks)
+
+    def difference(rows):
+        result = np.zeros((3, 5))
+        for k in range(3):
+            weights, parts = [], []
+            for s in range(2):
+                own, rest = rows & (section == s) & (domain == k), rows & (section == s) & (domain != k)
+                weights.append(own.sum() * rest.sum() / (own.sum() + rest.sum()))
+                parts.append(x[own].mean(axis=0) - x[rest].mean(axis=0))
+            result[k] = np.average(parts, axis=0, weights=weights)
+        return result
+
+    centred = x - np.stack([x[section == s].mean(axis=0) for s in range(2)])[section]
+    deviation = np.sqrt((centred**2).mean(axis=0))
+    everything = np.ones(240, dtype=bool)
+    np.testing.assert_allclose(found.effect, difference(everything) / deviation)
+    left_out = np.stack([difference(blocks != b) / deviation for b in range(6)])
+    error = np.sqrt(5 * left_out.var(axis=0))
+    np.testing.assert_allclose(found.high - found.low, 2 * 1.959964 * error, rtol=1e-5)
+
+
+def test_morans_i_is_that_of_a_dense_restatement():
+    rng = np.random.default_rng(0)
+    x, graph = rng.normal(size=(30, 4)), np.triu(rng.uniform(size=(30, 30)) < 0.2, 1).astype(float)
+    graph += graph.T
+    weights = graph / np.maximum(graph.sum(axis=1, keepdims=True), 1)
+    weights = (weights + weights.T) / 2
+    r = x - x.mean(axis=0)
+    expected = 30 / weights.sum() * np.einsum("ig,ij,jg->g", r, weights, r) / (r**2).sum(axis=0)
+    np.testing.assert_allclose(morans_i_of_values(sp.csr_matrix(x), sp.csr_matrix(graph)), expected)
+
+
+def test_quality_control_applies_no_filter_of_counts(analysed):
+    adata, _ = counts_in_bands()
+    quality = quality_control(normalised(adata, "log"), min_counts=10**6, nmads=1.0, max_pct_mt=1.0)
+    assert quality.adata.n_obs == N
+    assert any("do not apply" in message["text"] for message in quality.messages)
+
+
+def test_pseudotime_and_trends_are_of_values(analysed):
+    section, _ = analysed["library"]
+    copy = section.copy()
+    copy.obsm["X_mmsrl"] = train(copy, show_progress=False).embedding
+    found = trajectory(copy)
+    assert found.facts["expression"] == "normalised"
+    assert found.facts["n_changing"] > 0
+
+
+def test_assembled_values_are_those_given(analysed):
+    section, _ = analysed["log"]
+    trained = train(section, show_progress=False)
+    table = domains(as_anndata(trained), BANDS).table
+    features = ad.AnnData(obs=pd.DataFrame(index=section.obs_names))
+    made = assemble_sample(section, features, as_anndata(trained), table, unit="S", target_sum=1.0, parameters={})
+    assert "counts" not in made.layers
+    assert made.uns["mmsrl"]["X"] == "values as they were given, normalised before"
+    assert (made.X != section.X).nnz == 0
+
+
+def test_de_noising_is_left_out_with_its_reason(analysed, tmp_path: Path):
+    section, _ = analysed["library"]
+    trained = train(section, show_progress=False)
+    section.write_h5ad(tmp_path / "S.qc.h5ad")
+    as_anndata(trained).write_h5ad(tmp_path / "S.embedding.h5ad")
+    (tmp_path / "S.model.pt").touch()
+    (tmp_path / "out").mkdir()
+    features = ad.AnnData(
+        np.zeros((section.n_obs, 0), np.float32),
+        obs=pd.DataFrame(index=section.obs_names),
+        obsm={"X_image": np.zeros((section.n_obs, 0), np.float32)},
+        uns={"mmsrl": {"sample": "S"}},
+    )
+    features.write_h5ad(tmp_path / "S.features.h5ad")
+    options = {"id": "S", "counts": "S.qc.h5ad", "features": "S.features.h5ad", "embedding": "S.embedding.h5ad"}
+    arguments = [part for name, file in options.items() for part in (f"--{name}", str(tmp_path / file))]
+    arguments[1] = "S"
+    result = CliRunner().invoke(
+        enhance_command, [*arguments, "--model", str(tmp_path / "S.model.pt"), "--output-dir", str(tmp_path / "out")]
+    )
+    assert result.exit_code == 0, result.output
+    summary = json.loads((tmp_path / "out/S.enhance.json").read_text())
+    assert "molecules held out" in summary["result"]["skipped"]
+    assert [file.name for file in (tmp_path / "out").iterdir()] == ["S.enhance.json"]
+
+
+def test_counts_and_values_in_one_group_are_refused():
+    adata, _ = counts_in_bands()
+    other = normalised(adata, "library")
+    other.uns["mmsrl"]["sample"] = "T"
+    with pytest.raises(InputError, match="sections S hold counts, but T normalised values"):
+        train([adata, other], show_progress=False)
