@@ -197,6 +197,7 @@ def test_assembled_values_are_those_given(analysed):
 def test_de_noising_is_left_out_with_its_reason(analysed, tmp_path: Path):
     section, _ = analysed["library"]
     trained = train(section, show_progress=False)
+    section.uns["spatial"] = {"S": {"images": {}, "scalefactors": {}}}
     section.write_h5ad(tmp_path / "S.qc.h5ad")
     as_anndata(trained).write_h5ad(tmp_path / "S.embedding.h5ad")
     (tmp_path / "S.model.pt").touch()
