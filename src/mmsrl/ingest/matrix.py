@@ -178,13 +178,29 @@ def checked(counts: Counts, name: str) -> Counts:
     matrix.eliminate_zeros()
     if matrix.nnz == 0:
         raise InputError(f"{name}: all counts are 0")
-    duplicated = pd.Index(counts.barcodes).duplicated()
+    check_names(counts.barcodes, name)
+    return counts
+
+
+def check_names(names: NDArray[Any], source: str) -> None:
+    """Check that every spot has a name, (n,), of its own.
+
+    Raises
+    ------
+    InputError
+        Names the file ``source`` and a spot.
+    """
+    bare = np.flatnonzero(pd.Series(names, dtype=object).astype(str).str.strip() == "")
+    if len(bare):
+        raise InputError(
+            f"{source}: {len(bare)} of {len(names)} spots have no name, e.g. in row {bare[0] + 1}; name all spots"
+        )
+    duplicated = pd.Index(names).duplicated()
     if duplicated.any():
         raise InputError(
-            f"{name}: {duplicated.sum()} barcodes come more than once, e.g. {counts.barcodes[duplicated][0]!r}; "
+            f"{source}: {duplicated.sum()} barcodes come more than once, e.g. {names[duplicated][0]!r}; "
             "make them unique"
         )
-    return counts
 
 
 def _text(dataset: h5py.Dataset) -> NDArray[Any]:

@@ -14,7 +14,7 @@ from scipy.stats import false_discovery_control
 
 from mmsrl import _keys
 from mmsrl._errors import InputError
-from mmsrl._sections import in_pitches, sample_names, section_index, stacked_counts, stacked_domains
+from mmsrl._sections import gene_names, in_pitches, sample_names, section_index, stacked_counts, stacked_domains
 from mmsrl._thinning import split_counts
 from mmsrl.domains.api import domains
 from mmsrl.domains.average import matching
@@ -108,10 +108,10 @@ def markers(
         table = _domain_genes(sections, counts, section, domain, names, genes, own, read, facts, messages)
     else:
         messages.append({"level": "info", "text": "there is one domain only: it has no markers"})
-    spatial, neighbours = [], []
+    spatial, neighbours, genes_of = [], [], gene_names(sections)
     for i, (name, adata) in enumerate(zip(sample_names(sections), sections, strict=True)):
         graph = _graph(adata, places[i])
-        spatial.append(_spatial_genes(adata, graph).assign(sample=name))
+        spatial.append(_spatial_genes(adata, genes_of[i], graph).assign(sample=name))
         neighbours.append(_neighbours(domain[section == i], names, graph, seed).assign(sample=name))
     result = Markers(
         table,
@@ -243,12 +243,12 @@ def _graph(adata: ad.AnnData, places: NDArray[np.float64]) -> sp.csr_matrix:
     return adjacency(places, lattice=lattice)
 
 
-def _spatial_genes(adata: ad.AnnData, graph: sp.csr_matrix) -> pd.DataFrame:
+def _spatial_genes(adata: ad.AnnData, genes: pd.Index[str], graph: sp.csr_matrix) -> pd.DataFrame:
     """Return Moran's I of every gene with enough molecules to be tested, the highest first."""
     counts = sp.csr_matrix(adata.X)
     found = morans_i(counts, np.asarray(counts.sum(axis=1), dtype=np.float64).ravel(), graph)
     told = np.isfinite(found.p_value)
-    values = {"gene": adata.var_names[told], "morans_i": found.i[told], "p_value": found.p_value[told]}
+    values = {"gene": genes[told], "morans_i": found.i[told], "p_value": found.p_value[told]}
     table = pd.DataFrame(values)
     table["p_adjusted"] = false_discovery_control(table["p_value"]) if len(table) else []
     return table.sort_values(["morans_i", "gene"], ascending=[False, True], ignore_index=True)
