@@ -68,6 +68,11 @@ def look(path: Path, sample: str, bin_size: int | str | None = None) -> Look:
     InputError
         As :func:`read_zarr` does, which looks first.
     """
+    if importlib.util.find_spec("spatialdata") is None:
+        raise InputError(
+            f"{path.name}: to read SpatialData the package spatialdata is needed, which is not installed here; "
+            "say pip install 'mmsrl[spatialdata]'"
+        )
     if path.is_file():
         raise InputError(f"{path.name}: not a folder, which a .zarr is; unpack it and give the folder")
     if not any((path / name).is_file() for name in ("zarr.json", ".zgroup")):
@@ -75,11 +80,6 @@ def look(path: Path, sample: str, bin_size: int | str | None = None) -> Look:
     if not any((path / "tables").glob("*/*")):
         raise InputError(
             f"{path.name}: no table in it (tables/…), which holds the counts; is this SpatialData, and copied whole?"
-        )
-    if importlib.util.find_spec("spatialdata") is None:
-        raise InputError(
-            f"{path.name}: to read SpatialData the package spatialdata is needed, which is not installed here; "
-            "say pip install 'mmsrl[spatialdata]'"
         )
     with _naming(path.name):
         import zarr
