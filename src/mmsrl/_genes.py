@@ -24,9 +24,12 @@ def is_gene_id(names: pd.Series[str]) -> pd.Series[bool]:
     return names.str.fullmatch(GENE_ID)
 
 
-def without_version(name: str) -> str:
-    """Cut the version off an id: ``ENSG00000187730.7``."""
-    return _VERSION.sub("", name) if GENE_ID.fullmatch(name) else name
+def plain_id(name: str) -> str:
+    """Cut version and genome off an id: ``GRCh38_ENSG00000187730.7``; other names stay as they are."""
+    if not GENE_ID.fullmatch(name):
+        return name
+    genome = GENOME.match(name)
+    return _VERSION.sub("", name[genome.end() :] if genome else name)
 
 
 def names_in_unit(tables: Sequence[pd.DataFrame]) -> list[pd.Index[str]]:
@@ -68,9 +71,7 @@ def _keys_of(var: pd.DataFrame) -> list[str] | None:
     if not is_gene_id(ids).mean() > 0.5:
         return None
     names = var.index.astype(str)
-    keys = [
-        without_version(gene) if known else name for gene, known, name in zip(ids, is_gene_id(ids), names, strict=True)
-    ]
+    keys = [plain_id(gene) if known else name for gene, known, name in zip(ids, is_gene_id(ids), names, strict=True)]
     again = pd.Index(keys).duplicated(keep=False)
     return [f"{key} {name}" if doubled else key for key, doubled, name in zip(keys, again, names, strict=True)]
 
@@ -82,7 +83,7 @@ def unique_names(symbols: Sequence[str], gene_ids: Sequence[str]) -> pd.Index[st
     """
     shared = pd.Series(symbols, dtype=object).duplicated(keep=False).to_numpy()
     named = [
-        f"{symbol}-{without_version(gene)}" if doubled and GENE_ID.fullmatch(gene) and gene != symbol else symbol
+        f"{symbol}-{plain_id(gene)}" if doubled and GENE_ID.fullmatch(gene) and gene != symbol else symbol
         for symbol, gene, doubled in zip(symbols, gene_ids, shared, strict=True)
     ]
     unique: pd.Index[str] = pd.Index(make_index_unique(pd.Index(named, dtype=object)).to_numpy(dtype=object))

@@ -62,15 +62,6 @@ def packed(folder: Path, name: str) -> Path:
     return archive
 
 
-def h5ad(path: Path, **content: object) -> Path:
-    with h5py.File(path, "w") as file:
-        for name, value in content.items():
-            file[name.replace("__", "/")] = value
-        if "obs" in file:
-            file["obs"].attrs["_index"] = "_index"
-    return path
-
-
 def anndata_file(path: Path) -> Path:
     adata = ad.AnnData(np.ones((9, 2), np.float32), obs=pd.DataFrame(index=BARCODES))
     adata.obsm["spatial"] = np.random.default_rng(0).random((9, 2))

@@ -59,8 +59,8 @@ _BIOTYPE = re.compile(
 )
 """Types of genes by GENCODE, which are all genes here."""
 
-MOST_WITH_ID, MAX_FOREIGN = 0.9, 0.05
-"""Share of features with an id from which those without are foreign, and of the counts that these may have."""
+MAX_WITHOUT_ID, MAX_FOREIGN = 0.1, 0.05
+"""Share of features without an id below which these are foreign, and share of the counts that such may have."""
 
 MAX_DOUBLED = 0.25
 """Share of cells held twice above which a file is taken to be several sections; osmFISH's has a tenth."""
@@ -137,32 +137,29 @@ def gene_expression(counts: Counts) -> tuple[Counts, dict[str, NDArray[np.float6
         for kind in sorted(kinds[~keep].unique())
     }
     kept = Counts(counts.matrix[:, keep], counts.barcodes, counts.features[keep])
-    return kept, totals, notes, _like_proteins(kept)
+    warnings = _like_proteins(kept)
+    return kept._replace(features=kept.features.assign(feature_types=GENE_EXPRESSION)), totals, notes, warnings
 
 
 def _like_proteins(counts: Counts) -> list[str]:
     """Return a warning where features are named as antibodies are, or lack the ids of all others and stand out.
 
-    Genes that were added to a genome (GFP) have no id of Ensembl either, but few of the counts.
+    Genes that were added to a genome (GFP) have no id of Ensembl either, but few of the counts. What has a type is what
+    that says.
     """
-    symbols, ids = counts.features["symbol"].astype(str), counts.features["gene_ids"].astype(str)
-    have = is_gene_id(ids)
-    foreign = (symbols.str.match(_ANTIBODIES) & ~have).to_numpy()
-    if MOST_WITH_ID < have.mean() < 1:
-        foreign |= ~have.to_numpy()
-        totals = np.asarray(counts.matrix.sum(axis=0), dtype=np.float64).ravel()
-        share = totals[foreign].sum() / totals.sum()
-        if share < MAX_FOREIGN and not symbols[foreign].str.match(_ANTIBODIES).any():
-            return []
-        said = f", and {share:.0%} of the counts"
-    elif not foreign.any():
+    features = counts.features
+    untyped = (features["feature_types"] == "").to_numpy()
+    without_id = untyped & ~is_gene_id(features["gene_ids"].astype(str)).to_numpy()
+    named = without_id & features["symbol"].astype(str).str.match(_ANTIBODIES).to_numpy()
+    totals = np.asarray(counts.matrix.sum(axis=0), dtype=np.float64).ravel()
+    foreign = without_id if without_id.mean() < MAX_WITHOUT_ID else named
+    share = totals[foreign].sum() / totals.sum() if foreign.any() else 0.0
+    if not named.any() and share < MAX_FOREIGN:
         return []
-    else:
-        said = ""
-    examples = ", ".join(symbols[foreign].head(3))
+    examples = ", ".join(features["symbol"][foreign].head(3))
     return [
-        f"{foreign.sum()} features ({examples}) have no id of a gene{said}: if these are proteins, give them another "
-        "type than Gene Expression in feature_types, and they are left out"
+        f"{foreign.sum()} features such as {examples} have no id of a gene, and {share:.0%} of the counts: if these "
+        "are proteins, say so in a column feature_types (Antibody Capture), and they are left out"
     ]
 
 

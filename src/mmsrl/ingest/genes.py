@@ -14,7 +14,7 @@ from mmsrl.ingest.cleaning import kinds_of
 SYMBOL_COLUMNS = (
     *("genesymbols", "genesymbol", "genename", "genenames", "featurename", "symbol", "symbols", "hgncsymbol"),
     *("mgisymbol", "externalgenename", "geneshortname", "name", "names", "gene", "genes", "features", "feature"),
-    *("featurenames", "targetname", "target"),
+    *("featurenames", "targetname", "target", "varnames", "rownames", "index"),
 )
 ID_COLUMNS = ("geneids", "geneid", "ensemblid", "ensemblids", "ensembl", "ensemblgeneid", "ensgene", "id", "featureid")
 TYPE_COLUMNS = (

@@ -126,7 +126,7 @@ def read_10x_mtx(folder: Path) -> tuple[Counts, list[Path]]:
         {
             "symbol": table[1] if 1 in table else table[0],
             "gene_ids": table[0],
-            "feature_types": table[2] if 2 in table else "Gene Expression",
+            "feature_types": table[2] if 2 in table else "",
             "genome": "",
         }
     )
