@@ -197,9 +197,9 @@ def choose(found: Sequence[Annotated], name: str, sample: str, bin_size: int | s
     Raises
     ------
     BinSizeError
-        There are no bins of that size, or several sizes and none was named.
+        There are no bins of that size.
     InputError
-        There is none, or several.
+        There is no table, or there are several.
     """
     bin_size = parse_bin_size(bin_size)
     if not found:
@@ -216,7 +216,7 @@ def choose(found: Sequence[Annotated], name: str, sample: str, bin_size: int | s
             raise BinSizeError(f"{name}: bin size {bin_size} was asked for, but {said}")
         chosen = fitting
     if len(chosen) > 1 and len(sizes) == len(chosen):
-        raise BinSizeError(f"{name}: has bins of {', '.join(sizes)} µm; say which by bin_size")
+        raise InputError(f"{name}: has bins of {', '.join(sizes)} (µm); say which by bin_size")
     if len(chosen) > 1:
         there = ", ".join(map(str, chosen))
         raise InputError(f"{name}: holds {there}; name the sample as one of these, or write a .zarr with one of them")

@@ -75,28 +75,34 @@ def centres_of(sdata: SpatialData, table: AnnData, kind: str, region: str, name:
     InputError
         A row annotates what is not there.
     """
+    from spatialdata import get_centroids
+
     instances = table.obs[table.uns["spatialdata_attrs"]["instance_key"]]
     if kind == "shapes":
         shapes = sdata.shapes[region]
         rows = _rows_of(shapes.index, instances)
-        if (rows < 0).any():
-            raise InputError(
-                f"{name}: spot {instances.iloc[int(rows.argmin())]!r} of the table is not among shapes[{region!r}]"
-            )
-        return _of_shapes(shapes.iloc[rows], shapes, [])
+        _must_be_there(rows, instances, f"{name}: spot {{}} of the table is not among shapes[{region!r}]")
+        return _of_shapes(shapes, rows, [])
     for key in sorted(sdata.shapes, key=lambda key: ("circle" not in key, key)):
-        if not key.startswith(_stem(region)):
-            continue
-        shapes = sdata.shapes[key]
-        for ids in (instances, table.obs.get("cell_id"), pd.Series(table.obs_names)):
-            rows = _rows_of(shapes.index, ids) if ids is not None else np.array([-1])
+        related = key.startswith(_stem(region))
+        for ids in (instances, table.obs.get("cell_id"), pd.Series(table.obs_names)) if related else ():
+            rows = np.array([-1]) if ids is None else _rows_of(sdata.shapes[key].index, ids)
             if (rows >= 0).all():
-                return _of_shapes(
-                    shapes.iloc[rows], shapes, [f"places of labels[{region!r}] are the centres of shapes[{key!r}]"]
-                )
-    return _of_labels(
-        sdata.labels[region], instances, f"{name}: spot {{}} of the table is not among labels[{region!r}]", region
-    )
+                note = f"places of labels[{region!r}] are the centres of shapes[{key!r}]"
+                return _of_shapes(sdata.shapes[key], rows, [note])
+    labels = sdata.labels[region]
+    system, matrix = sorted(matrices(labels).items())[0]
+    found = get_centroids(labels, coordinate_system=system).compute()
+    rows = _rows_of(found.index, instances)
+    _must_be_there(rows, instances, f"{name}: spot {{}} of the table is not among labels[{region!r}]")
+    back = np.linalg.inv(matrix).astype(np.float64)
+    points = moved(found[["x", "y"]].to_numpy(dtype=np.float64)[rows], back)
+    return Centres(labels, points, None, None, [f"places are the centres of labels[{region!r}]"])
+
+
+def _must_be_there(rows: NDArray[np.intp], instances: pd.Series, text: str) -> None:
+    if (rows < 0).any():
+        raise InputError(text.format(repr(str(instances.iloc[int(rows.argmin())]))))
 
 
 def _stem(region: str) -> str:
@@ -114,9 +120,10 @@ def _rows_of(index: pd.Index, instances: pd.Series) -> NDArray[np.intp]:
     return rows
 
 
-def _of_shapes(shapes: GeoDataFrame, element: GeoDataFrame, notes: list[str]) -> Centres:
+def _of_shapes(element: GeoDataFrame, rows: NDArray[np.intp], notes: list[str]) -> Centres:
     import shapely
 
+    shapes = element.iloc[rows]
     centres = shapes.geometry.centroid
     round_ones = "radius" in shapes
     # Of circles the radius is given; of polygons, which bins are, the side of a square as large.
@@ -125,19 +132,6 @@ def _of_shapes(shapes: GeoDataFrame, element: GeoDataFrame, notes: list[str]) ->
     if not round_ones and (shapely.get_num_coordinates(shapes.geometry.to_numpy()) != CORNERS).any():
         outlines = shapes.geometry.to_numpy()
     return Centres(element, np.column_stack([centres.x, centres.y]), diameter, outlines, notes)
-
-
-def _of_labels(labels: Any, instances: pd.Series, missing: str, region: str) -> Centres:
-    from spatialdata import get_centroids
-
-    system, matrix = sorted(matrices(labels).items())[0]
-    found = get_centroids(labels, coordinate_system=system).compute()
-    rows = _rows_of(found.index, instances)
-    if (rows < 0).any():
-        raise InputError(missing.format(repr(instances.iloc[int(rows.argmin())])))
-    back = np.linalg.inv(matrix).astype(np.float64)
-    points = moved(found[["x", "y"]].to_numpy(dtype=np.float64)[rows], back)
-    return Centres(labels, points, None, None, [f"places are the centres of labels[{region!r}]"])
 
 
 def matrices(element: Any) -> dict[str, NDArray[np.float64]]:
