@@ -126,12 +126,6 @@ def test_check_and_ingest_say_the_same(tmp_path, write, text):
     assert of_check[0].startswith("s.h5ad: ") and text in of_check[0]
 
 
-def test_a_size_of_bins_is_not_for_h5ad(tmp_path):
-    section().write_h5ad(tmp_path / "s.h5ad")
-    (problem,) = check_files({"row": 2, "h5ad": str(tmp_path / "s.h5ad"), "bin_size": "8"}, tmp_path)
-    assert problem.column == "bin_size" and "an .h5ad holds one size" in problem.text
-
-
 @pytest.mark.parametrize(
     "names",
     [

@@ -20,7 +20,7 @@ from mmsrl.check.problems import Problem, listed, shown
 from mmsrl.check.rows import Section
 from mmsrl.check.truth import check_truth
 from mmsrl.ingest.archive import ENDINGS, is_archive, opened, wanted
-from mmsrl.ingest.layout import NO_BIN_SIZE, BinSizeError, find_section
+from mmsrl.ingest.layout import BinSizeError, find_section
 
 if TYPE_CHECKING:
     import h5py
@@ -92,7 +92,7 @@ def check_files(section: Section, folder: Path) -> Iterator[Problem]:
         return None
 
     spots: _Spots | None = attempt("spaceranger_dir", lambda path: _spaceranger(path, section.get("bin_size")))
-    spots = attempt("h5ad", lambda path: _h5ad(path, section.get("bin_size"))) or spots
+    spots = attempt("h5ad", _h5ad) or spots
     spots = (
         attempt("spatialdata", lambda path: _spatialdata(path, section.get("sample", ""), section.get("bin_size")))
         or spots
@@ -203,12 +203,10 @@ def _h5_matrix(path: Path) -> _Spots:
         raise InputError(f"{path.name} is HDF5, but not a feature-barcode matrix of 10x: no barcodes in it")
 
 
-def _h5ad(path: Path, bin_size: str | None) -> _Spots:
+def _h5ad(path: Path) -> _Spots:
     """Check that a file is AnnData with coordinates and genes, as ``ingest`` does before it reads counts."""
     from mmsrl.ingest.h5ad import look
 
-    if bin_size is not None:
-        raise BinSizeError(NO_BIN_SIZE)
     return _Spots(look(path).barcodes.tolist())
 
 

@@ -12,7 +12,6 @@ from mmsrl._click import log_messages, stage_command
 from mmsrl._errors import InputError
 from mmsrl._files import atomic_path, write_summary
 from mmsrl._platforms import PLATFORMS
-from mmsrl.ingest.layout import NO_BIN_SIZE
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +53,7 @@ def main(
     if [spaceranger_dir, h5ad, spatialdata].count(None) != 2:
         raise InputError(f"sample {id}: give one of --spaceranger-dir, --h5ad and --spatialdata")
     if h5ad is not None and bin_size is not None:
-        raise InputError(f"sample {id}: {NO_BIN_SIZE}")
+        raise InputError(f"sample {id}: --bin-size is for --spaceranger-dir and --spatialdata; an .h5ad holds one size")
 
     from mmsrl import _keys
     from mmsrl.ingest import api

@@ -13,8 +13,6 @@ _BIN_FOLDER = re.compile(r"^square_(\d{3})um$")
 CELL = "cell"
 """Bin size of segmented cells."""
 
-NO_BIN_SIZE = "a bin size is for Space Ranger's output and SpatialData; an .h5ad holds one size, leave bin_size empty"
-
 _POSITIONS = ("tissue_positions.parquet", "tissue_positions.csv", "tissue_positions_list.csv")
 
 
