@@ -107,6 +107,9 @@ def test_obs_with_coordinates_of_two_kinds_must_say_which():
     obs = OBS.assign(x=XY[:, 0], y=XY[:, 1], x_centroid=XY[:, 0] * 2, y_centroid=XY[:, 1] * 2)
     with pytest.raises(InputError, match="of several kinds .x_centroid, y_centroid and x, y.; put one there"):
         found(obs=obs)
+    spelt = OBS.assign(x=XY[:, 0], y=XY[:, 1], X=XY[:, 0] * 2, Y=XY[:, 1] * 2)
+    with pytest.raises(InputError, match="of several kinds .x, y and X, Y.; put one there"):
+        found(obs=spelt)
     same = obs.assign(x_centroid=obs["x"], y_centroid=obs["y"])
     np.testing.assert_array_equal(found(obs=same).spatial, XY)
 

@@ -86,7 +86,7 @@ def places_of(obsm: Mapping[str, Any], obs: pd.DataFrame, read: Callable[[Any], 
             f"has no obsm['spatial'] (obsm has {there}), nor columns of obs named as coordinates; put x and y of the "
             "spots there, in pixels of the full-resolution image"
         )
-    first, *others = [_of_frame(obs[list(pair)], "obs", obs) for pair in columns]
+    first, *others = [_of_frame(obs[[x, y]], f"obs[{x!r}], obs[{y!r}]", obs) for x, y in columns]
     if any(not np.array_equal(first.spatial, other.spatial, equal_nan=True) for other in others):
         said = " and ".join(f"{x}, {y}" for x, y in columns)
         raise InputError(f"has no obsm['spatial'], and obs has coordinates of several kinds ({said}); put one there")
@@ -129,8 +129,10 @@ def _of_frame(table: pd.DataFrame, place: str, obs: pd.DataFrame) -> Places:
 
 def _pairs_in(table: pd.DataFrame, pairs: tuple[tuple[str, str], ...]) -> list[tuple[str, str]]:
     """Return the columns that are named as x and y."""
-    names = {_plain(str(column)): column for column in reversed(table.columns)}
-    return [(names[x], names[y]) for x, y in pairs if x in names and y in names]
+    names: dict[str, list[str]] = {}
+    for column in table.columns:
+        names.setdefault(_plain(str(column)), []).append(column)
+    return [pair for x, y in pairs for pair in zip(names.get(x, ()), names.get(y, ()), strict=False)]
 
 
 def _checked(values: NDArray[Any], place: str, obs: pd.DataFrame, notes: list[str]) -> Places:

@@ -110,7 +110,7 @@ def _ids(var: pd.DataFrame, names: pd.Series[str]) -> pd.Series[str] | None:
         return names
     found = [column for name in ID_COLUMNS if (column := _column(var, (name,))) is not None]
     holding = [values for _, values in found if form_of(values) == "ids"]
-    named = [values for column, values in found if _plain(column) != "id"]
+    named = [values for column, values in found if _plain(column) != "id" and (values != "").any()]
     return next(iter(holding + named), None)
 
 

@@ -25,7 +25,7 @@ from mmsrl.ingest.content import Content, info, warning
 from mmsrl.ingest.coordinates import Places, places_of
 from mmsrl.ingest.genes import features_of, text_of
 from mmsrl.ingest.images import to_rgb
-from mmsrl.ingest.matrix import Counts, check_names, checked
+from mmsrl.ingest.matrix import Counts, check_names, check_size, checked
 from mmsrl.ingest.positions import are_centroids, array_obs, check_array, check_coordinates, check_one_section
 
 ROWS_AT_ONCE = 4096
@@ -119,6 +119,7 @@ def _look(file: h5py.File, name: str) -> Look:
     obs: pd.DataFrame = read_elem(file["obs"])
     obs = obs.set_axis(pd.Index(text_of(obs.index), dtype=object), axis=0)
     barcodes = obs.index.to_numpy(dtype=object)
+    _must_have_genes(file, len(obs), name)
     check_names(barcodes, name)
     elements = dict(file["obsm"].items()) if "obsm" in file else {}
     try:
@@ -134,7 +135,6 @@ def _look(file: h5py.File, name: str) -> Look:
     array, _ = array_obs(obs, places.spatial, name)
     if _keys.ARRAY_ROW in array:
         check_array(array[_keys.ARRAY_ROW].to_numpy(), array[_keys.ARRAY_COL].to_numpy(), barcodes, name, most)
-    _must_have_genes(file, name)
     return Look(obs, places)
 
 
@@ -155,11 +155,12 @@ def _must_be_anndata(file: h5py.File, name: str) -> None:
         )
 
 
-def _must_have_genes(file: h5py.File, name: str) -> None:
+def _must_have_genes(file: h5py.File, n_spots: int, name: str) -> None:
     """Raise where no matrix can be read, or none is of genes."""
     candidates = _candidates(file)
     if not candidates:
         first_counts([], name)
+    check_size(n_spots, max(candidate.n_genes for candidate in candidates), name)
     faults = []
     for candidate in candidates:
         try:

@@ -165,8 +165,7 @@ def checked(counts: Counts, name: str) -> Counts:
         raise InputError(
             f"{name}: matrix of {matrix.shape} for {len(counts.barcodes)} spots, {len(counts.features)} genes"
         )
-    if 0 in matrix.shape:
-        raise InputError(f"{name}: empty, {matrix.shape[0]} spots x {matrix.shape[1]} genes")
+    check_size(matrix.shape[0], matrix.shape[1], name)
     try:
         matrix.check_format(full_check=True)
     except ValueError as error:
@@ -180,6 +179,12 @@ def checked(counts: Counts, name: str) -> Counts:
         raise InputError(f"{name}: all counts are 0")
     check_names(counts.barcodes, name)
     return counts
+
+
+def check_size(n_spots: int, n_genes: int, name: str) -> None:
+    """Raise InputError where there are no spots or no genes."""
+    if 0 in (n_spots, n_genes):
+        raise InputError(f"{name}: empty, {n_spots} spots x {n_genes} genes")
 
 
 def check_names(names: NDArray[Any], source: str) -> None:
