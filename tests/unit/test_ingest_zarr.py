@@ -197,6 +197,14 @@ def test_what_is_no_spatialdata_is_said_alike(tmp_path: Path) -> None:
         assert said_by_check(path) == [f"spatialdata: {said_by_ingest(path)}"]
 
 
+def test_a_table_of_proteins_alone_is_an_error(tmp_path: Path) -> None:
+    proteins = table("spots")
+    proteins.var["feature_types"] = "Antibody Capture"
+    spatialdata.SpatialData(shapes={"spots": circles()}, tables={"table": proteins}).write(tmp_path / "s.zarr")
+    assert said_by_check(tmp_path / "s.zarr") == [f"spatialdata: {said_by_ingest(tmp_path / 's.zarr')}"]
+    assert "s.zarr: no features of type 'Gene Expression'" in said_by_ingest(tmp_path / "s.zarr")
+
+
 def test_spots_without_names_are_an_error(tmp_path: Path) -> None:
     unnamed = table("spots")
     unnamed.obs_names = ["", *unnamed.obs_names[1:]]

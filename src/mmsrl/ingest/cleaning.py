@@ -83,9 +83,12 @@ def kinds_of(types: pd.Series[str]) -> pd.Series[str]:
     return types.map({text: kind(text) for text in types.unique()})
 
 
-def must_have_genes(features: pd.DataFrame) -> None:
-    """Raise InputError where none of some features is a gene."""
-    _sorted_out(features)
+def must_have_genes(features: pd.DataFrame, source: str) -> None:
+    """Raise InputError, which names the file, where none of its features is a gene."""
+    try:
+        _sorted_out(features)
+    except InputError as error:
+        raise InputError(f"{source}: {error}") from error
 
 
 def _sorted_out(features: pd.DataFrame) -> tuple[pd.Series[str], list[str]]:

@@ -160,15 +160,9 @@ def _must_have_genes(file: h5py.File, n_spots: int, name: str) -> None:
     candidates = _candidates(file)
     if not candidates:
         first_counts([], name)
-    check_size(n_spots, max(candidate.n_genes for candidate in candidates), name)
-    faults = []
-    for candidate in candidates:
-        try:
-            must_have_genes(features_of(candidate.var())[0])
-        except InputError as error:
-            faults.append(str(error))
-    if len(faults) == len(candidates):
-        raise InputError(f"{name}: {faults[0]}")
+    largest = max(candidates, key=lambda candidate: candidate.n_genes)
+    check_size(n_spots, largest.n_genes, name)
+    must_have_genes(features_of(largest.var())[0], name)
 
 
 def content_of_table(

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from mmsrl import _keys
 from mmsrl._errors import InputError, MmsrlError
+from mmsrl.ingest.cleaning import must_have_genes
 from mmsrl.ingest.content import Content, info, warning
 from mmsrl.ingest.genes import features_of, text_of
 from mmsrl.ingest.h5ad import Candidate, content_of_table, counts_named, csr_of, first_counts, scalefactors_of
@@ -88,7 +89,9 @@ def look(path: Path, sample: str, bin_size: int | str | None = None) -> Look:
         shapes, labels, keys = (_keys_in(root, kind) for kind in ("shapes", "labels", "tables"))
         tables = {key: dict(root[f"tables/{key}"].attrs) for key in keys}
         chosen = choose(_annotated(tables, shapes, labels), path.name, sample, bin_size)
-        obs = read_elem(root[f"tables/{chosen.table}/obs"])
+        table: Any = root[f"tables/{chosen.table}"]
+        must_have_genes(features_of(read_elem(table["raw/var" if "raw/var" in table else "var"]))[0], path.name)
+        obs = read_elem(table["obs"])
         own = obs[tables[chosen.table]["region_key"]].astype(str) == chosen.region
         barcodes = text_of(obs.index[own.to_numpy()]).to_numpy(dtype=object)
     check_names(barcodes, path.name)
