@@ -62,9 +62,21 @@ def open_hdf5(path: Path, kind: str, remedy: str = "copy it anew") -> Iterator[h
     InputError
         The file is no HDF5, truncated, or lacks what the block reads.
     """
+    # The filters that anndata's documentation names, Zstandard and Blosc, are known to HDF5 once this is imported.
+    import hdf5plugin  # noqa: F401
+
     try:
         with h5py.File(path, "r") as file:
-            yield file
+            try:
+                yield file
+            except OSError as error:
+                lacking = _lacking_filters(file)
+                if lacking:
+                    raise InputError(
+                        f"{path.name}: compressed with {lacking}, which is neither HDF5's own nor of the package "
+                        "hdf5plugin; write it anew with compression='gzip'"
+                    ) from error
+                raise
     except (MmsrlError, MemoryError):
         raise
     # What h5py and anndata raise for a damaged file depends on where the damage is.
@@ -143,28 +155,20 @@ def _write_matrix(file: h5py.File, place: str, matrix: Any) -> None:
         group.create_dataset(part, data=values, maxshape=(None,), compression="gzip", shuffle=part != "data")
 
 
-def index_of(table: h5py.Group) -> h5py.Dataset:
-    """Return the index of a DataFrame as anndata writes it."""
-    index = table[table.attrs["_index"]]
-    return index["values"] if isinstance(index, h5py.Group) else index  # nullable strings have a mask beside them
+def _lacking_filters(file: h5py.File) -> str:
+    """Return the filters of a file's data that nothing here can undo; empty where all are known."""
+    found: dict[int, str] = {}
 
+    def look(_: str, element: h5py.Group | h5py.Dataset) -> None:
+        if isinstance(element, h5py.Dataset):
+            made = element.id.get_create_plist()
+            for number in range(made.get_nfilters()):
+                code, _, _, name = made.get_filter(number)
+                if not h5py.h5z.filter_avail(code):
+                    found[code] = name.decode("utf-8", "replace").partition(" ")[0]
 
-def coordinates_fault(file: h5py.File) -> str | None:
-    """Say why `check` and `ingest` refuse `obsm['spatial']` of AnnData; ``None`` where it can be coordinates."""
-    place = f"obsm/{_keys.SPATIAL}"
-    if place not in file:
-        there = ", ".join(file["obsm"]) if "obsm" in file else ""
-        return (
-            f"has no obsm['spatial'] (obsm has {there or 'nothing'}); put x and y of the spots there, "
-            "in pixels of the full-resolution image"
-        )
-    element = file[place]
-    shape: tuple[int, ...] = getattr(element, "shape", ())
-    if "column-order" in element.attrs:  # a DataFrame
-        shape = (len(index_of(element)), len(element.attrs["column-order"]))
-    if len(shape) != 2 or shape[1] != 2:
-        return f"obsm['spatial'] is of shape {shape}; (spots, 2) is needed: x, y"
-    return None
+    file.visititems(look)
+    return ", ".join(f"{name} (HDF5 filter {code})" for code, name in sorted(found.items()))
 
 
 def _line(error: Exception) -> str:

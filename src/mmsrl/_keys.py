@@ -12,7 +12,8 @@ IMAGE_EOSIN = "image_eosin"
 IMAGE_QUALITY = (IMAGE_TISSUE, IMAGE_FOCUS, IMAGE_HAEMATOXYLIN, IMAGE_EOSIN)
 ARRAY_ROW = "array_row"
 ARRAY_COL = "array_col"
-CONTROL_COUNTS = "control_counts"
+KIND_COUNTS = "_counts"
+"""Behind a kind of features that are no genes, such as `control` and `protein`: what a spot has of them."""
 AREA_UM2 = "area_um2"
 SAMPLE = "sample"
 TOTAL_COUNTS = "total_counts"
@@ -32,6 +33,10 @@ MEMBER = "member_"
 """With the number of the member: its embedding."""
 POSTERIOR = "posterior_"
 """With the number of the member."""
+
+# var
+GENE_IDS = "gene_ids"
+GENOME = "genome"
 
 # layers
 COUNTS = "counts"

@@ -14,6 +14,7 @@ import scipy.sparse as sp
 from mmsrl import _keys, geometry
 from mmsrl._counts import not_counts
 from mmsrl._errors import InputError
+from mmsrl._genes import names_in_unit
 from mmsrl._hdf5 import read_stage_file
 from mmsrl._palette import natural_order
 from mmsrl._tables import read_domains, rows_of
@@ -223,8 +224,15 @@ def image_places(adata: ad.AnnData) -> np.ndarray:
     return in_block_unit(in_pitches(adata), _pitch_um(adata))
 
 
+def gene_names(sections: Sequence[ad.AnnData]) -> list[pd.Index[str]]:
+    """Return the names that genes of every section have in a unit (:func:`mmsrl._genes.names_in_unit`)."""
+    return names_in_unit([adata.var for adata in sections])
+
+
 def common_genes(sections: Sequence[ad.AnnData]) -> list[str]:
     """Return the genes that all sections have, in the order of the first.
+
+    Genes are the same if their ids are; where a section has no ids, if their names are.
 
     Raises
     ------
@@ -234,8 +242,9 @@ def common_genes(sections: Sequence[ad.AnnData]) -> list[str]:
     for name, adata in zip(sample_names(sections), sections, strict=True):
         if not adata.var_names.is_unique:
             raise InputError(f"sample {name}: gene names are not unique; var_names_make_unique() makes them so")
-    shared = set.intersection(*(set(adata.var_names) for adata in sections))
-    genes = [gene for gene in sections[0].var_names if gene in shared]
+    names_of = gene_names(sections)
+    shared = set.intersection(*map(set, names_of))
+    genes = [gene for gene in names_of[0] if gene in shared]
     if not genes:
         names = ", ".join(sample_names(sections))
         raise InputError(f"sections {names} have no gene in common; are they of one species and naming?")
@@ -309,8 +318,8 @@ def counts_of(
     """
     counts, totals = [], []
     first = 0
-    for name, adata in zip(sample_names(sections), sections, strict=True):
-        columns = adata.var_names.get_indexer(pd.Index(genes))
+    for name, adata, own in zip(sample_names(sections), sections, gene_names(sections), strict=True):
+        columns = own.get_indexer(pd.Index(genes))
         whole = np.array_equal(columns, np.arange(adata.n_vars))
         for start, block in _blocks(adata):
             if is_counted(adata):

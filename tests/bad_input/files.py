@@ -11,6 +11,7 @@ from pathlib import Path
 import anndata as ad
 import h5py
 import numpy as np
+from scipy import sparse
 from spaceranger import as_three_files, cut, hexagonal, visium, visium_hd
 
 from bad_input.case import Case, check
@@ -93,14 +94,54 @@ def _zarr(*names: str) -> Callable[[Path], list[str]]:
     return _row(make)
 
 
+PLACES = np.array([[0.0, 0.0], [10.0, 1.0], [20.0, 3.0]])
+_ENDINGS = ["ACGTACGTACGTACGT-1-A", "ACGTACGTACGTACGT-1-B", "TTTTACGTACGTACGT-1-A"]
+
+
+def _h5ad_row(folder: Path, change: Callable[[ad.AnnData], object]) -> Row:
+    adata = ad.AnnData(np.ones((3, 2), np.float32))
+    change(adata)
+    adata.write_h5ad(folder / "s.h5ad")
+    return {"h5ad": "s.h5ad"}
+
+
 def _h5ad(change: Callable[[ad.AnnData], object]) -> Callable[[Path], list[str]]:
+    return _row(lambda folder: _h5ad_row(folder, change))
+
+
+def _changed(change: Callable[[h5py.File], object]) -> Callable[[Path], list[str]]:
+    """Make an h5ad and change what is in the file."""
+
     def make(folder: Path) -> Row:
-        adata = ad.AnnData(np.ones((3, 2), np.float32))
-        change(adata)
-        adata.write_h5ad(folder / "s.h5ad")
-        return {"h5ad": "s.h5ad"}
+        row = _h5ad_row(folder, _placed)
+        with h5py.File(folder / "s.h5ad", "a") as file:
+            change(file)
+        return row
 
     return _row(make)
+
+
+def _placed(adata: ad.AnnData, names: list[str] | None = None) -> ad.AnnData:
+    adata.obsm["spatial"] = PLACES
+    if names is not None:
+        adata.obs_names = names
+    return adata
+
+
+def _words() -> np.ndarray:
+    places = PLACES.astype(str).astype(object)
+    places[1, 0] = "left"
+    return places
+
+
+def _two_kinds(adata: ad.AnnData) -> None:
+    adata.obs[["x", "y"]] = PLACES
+    adata.obs[["x_centroid", "y_centroid"]] = PLACES * 2
+
+
+def _as_anndata_06(file: h5py.File) -> None:
+    del file["obs"]
+    file["obs"] = np.zeros(3, dtype=[("index", "S2"), ("in_tissue", "i4")])
 
 
 def _foreign_hdf5(path: Path) -> None:
@@ -178,8 +219,18 @@ CASES = (
     Case("a file for SpatialData", _file("spatialdata", "s.zarr", b"PK\x03\x04")),
     Case("a folder that is no Zarr", _zarr()),
     Case("Zarr without a table", _zarr("zarr.json")),
-    Case("an h5ad with x, y and z", _h5ad(lambda a: a.obsm.update({"spatial": np.zeros((3, 3))}))),
+    Case("an h5ad with x, y and z", _h5ad(lambda a: a.obsm.update({"spatial": np.eye(3)}))),
     Case("an h5ad with one coordinate", _h5ad(lambda a: a.obsm.update({"spatial": np.zeros((3, 1))}))),
+    Case("an h5ad with sparse coordinates", _h5ad(lambda a: a.obsm.update({"spatial": sparse.csr_matrix(PLACES)}))),
+    Case("an h5ad with a coordinate in words", _h5ad(lambda a: a.obsm.update({"spatial": _words()}))),
+    Case("an h5ad with two kinds of coordinates in obs", _h5ad(_two_kinds)),
+    Case("an h5ad with a spot without a name", _h5ad(lambda a: _placed(a, ["", "b", "c"]))),
+    Case("an h5ad with a barcode of two endings", _h5ad(lambda a: _placed(a, _ENDINGS))),
+    Case("an h5ad of spots neither in nor outside", _h5ad(lambda a: _placed(a).obs.insert(0, "in_tissue", 2))),
+    Case("an h5ad of proteins alone", _h5ad(lambda a: _placed(a).var.insert(0, "feature_types", "Antibody Capture"))),
+    Case("an h5ad of anndata 0.6", _changed(_as_anndata_06)),
+    Case("MuData named h5ad", _changed(lambda file: file.move("X", "mod/rna/X"))),
+    Case("rows that are genes", _h5ad(lambda a: a.varm.update({"spatial": np.zeros((2, 2))}))),
     Case("a link that leads to itself", _row(_loop)),
     Case("a link that leads nowhere", _row(_dangling)),
     Case("a path of 5000 letters", _named(image="x" * 5000 + ".png")),

@@ -144,7 +144,10 @@ CASES = (
     Case("an h5ad with infinite counts", _h5ad(lambda a: _dense(a, lambda x: x / 0.0))),
     Case("an h5ad with a spot twice", _h5ad(lambda a: setattr(a, "obs_names", ["a"] * N))),
     Case("SpatialData that cannot be read", _not_zarr),
-    Case("an h5ad with three coordinates", _h5ad(lambda a: a.obsm.update(spatial=np.zeros((N, 3))))),
+    Case(
+        "an h5ad with three coordinates",
+        _h5ad(lambda a: a.obsm.update(spatial=np.random.default_rng(1).random((N, 3)))),
+    ),
     Case("an h5ad with the array row of some spots", _h5ad(lambda a: _array_row(a, [1.0] * (N - 1) + [np.nan]))),
     Case("an h5ad of several sections", _h5ad(lambda a: ad.concat([a, a, a, a], index_unique="-"))),
     Case("a pitch that contradicts the scale", _h5ad(lambda a: None, "--pitch-um", "100", "--um-per-px", "1")),

@@ -46,6 +46,7 @@ FORMATS = {
     "ingest/matrix.py",
     "ingest/positions.py",
     "ingest/zarr.py",
+    "ingest/zarr_elements.py",
     "report/content.py",
     "report/pictures.py",
     "train/checkpoint.py",
@@ -150,7 +151,9 @@ def test_check_knows_no_more_of_the_stages_than_how_files_are_laid_out_and_what_
     known = {name for path in (PACKAGE / "check").glob("*.py") for name in imports_of(path)}
     assert {name for name in known if name.split(".")[1:2] and name.split(".")[1] in STAGES} <= {
         "mmsrl.ingest.archive",
+        "mmsrl.ingest.h5ad",
         "mmsrl.ingest.layout",
+        "mmsrl.ingest.zarr",
         "mmsrl.train.presets",
     }
 

@@ -62,12 +62,10 @@ def packed(folder: Path, name: str) -> Path:
     return archive
 
 
-def h5ad(path: Path, **content: object) -> Path:
-    with h5py.File(path, "w") as file:
-        for name, value in content.items():
-            file[name.replace("__", "/")] = value
-        if "obs" in file:
-            file["obs"].attrs["_index"] = "_index"
+def anndata_file(path: Path) -> Path:
+    adata = ad.AnnData(np.ones((9, 2), np.float32), obs=pd.DataFrame(index=BARCODES))
+    adata.obsm["spatial"] = np.random.default_rng(0).random((9, 2))
+    adata.write_h5ad(path)
     return path
 
 
@@ -202,21 +200,20 @@ def as_frame(values: np.ndarray) -> pd.DataFrame:
 @pytest.mark.parametrize("columns", [1, 2, 3])
 def test_check_and_ingest_agree_on_coordinates(tmp_path, form, columns):
     adata = ad.AnnData(np.ones((9, 2), np.float32), obs=pd.DataFrame(index=BARCODES))
-    adata.obsm["spatial"] = form(np.arange(9.0 * columns).reshape(9, columns))
+    adata.obsm["spatial"] = form(np.arange(9.0 * columns).reshape(9, columns) ** 2)
     adata.write_h5ad(tmp_path / "a.h5ad")
     told_by_check = told(tmp_path, h5ad="a.h5ad")
     told_by_ingest = []
     try:
         read_h5ad(tmp_path / "a.h5ad", "s")
     except InputError as error:
-        told_by_ingest = [str(error).replace("sample s: a.h5ad", "h5ad")]
+        told_by_ingest = [str(error).replace("sample s", "h5ad")]
     assert told_by_check == told_by_ingest
     assert bool(told_by_check) == (columns != 2)
 
 
 def test_looking_at_files_needs_no_library_that_takes_long_to_start(tmp_path):
-    path = h5ad(tmp_path / "a.h5ad", obs___index=np.array(BARCODES, "S"), var__a=1, obsm__spatial=np.zeros((9, 2)))
-    section = {"row": 2, "h5ad": str(path), "spaceranger_dir": str(packed(spaceranger(tmp_path / "outs"), "outs.tar"))}
+    section = {"row": 2, "spaceranger_dir": str(packed(spaceranger(tmp_path / "outs"), "outs.tar"))}
     code = (
         "import sys; from pathlib import Path; from mmsrl.check.files import check_files\n"
         f"assert list(check_files({section!r}, Path())) == []\n"
@@ -227,7 +224,7 @@ def test_looking_at_files_needs_no_library_that_takes_long_to_start(tmp_path):
 
 
 def test_h5ad_is_compared_with_truth_and_number_of_domains(tmp_path):
-    path = h5ad(tmp_path / "a.h5ad", obs___index=np.array(BARCODES, "S"), var__a=1, obsm__spatial=np.zeros((9, 2)))
+    path = anndata_file(tmp_path / "a.h5ad")
     labels = truth(tmp_path / "t.csv", "barcode,label\nAAAC0,L1\n")
     assert told(tmp_path, h5ad=path) == []
     assert told(tmp_path, h5ad=path, n_domains=10) == ["n_domains: the section has only 9 spots; give a smaller number"]
@@ -262,7 +259,7 @@ def test_all_faults_of_a_row_are_told_at_once(tmp_path):
 
 @pytest.mark.parametrize("kept", [0.1, 0.3, 0.5, 0.7, 0.9, 0.99])
 def test_damage_anywhere_in_hdf5_gives_a_message_or_passes(tmp_path, kept):
-    path = h5ad(tmp_path / "a.h5ad", obs___index=np.array(BARCODES, "S"), var__a=1, obsm__spatial=np.zeros((9, 2)))
+    path = anndata_file(tmp_path / "a.h5ad")
     content = bytearray(path.read_bytes())
     at = int(len(content) * kept)
     content[at : at + 64] = b"\xff" * len(content[at : at + 64])

@@ -59,7 +59,14 @@ def test_internal_form(outs):
     assert list(adata.obs_names) == list(positions.index)
     np.testing.assert_array_equal(adata.obs["array_col"], positions["array_col"])
     np.testing.assert_allclose(adata.obsm["spatial"], positions[["pxl_col_in_fullres", "pxl_row_in_fullres"]])
-    assert list(adata.var_names) == ["GAPDH", "TBCE", "TBCE-1", "MT-CO1", "NA", "ACTB"]
+    assert list(adata.var_names) == [
+        "GAPDH",
+        "TBCE-ENSG2",
+        "TBCE-ENSG3",
+        "MT-CO1",
+        "NA",
+        "ACTB",
+    ]
     assert list(adata.var["gene_ids"]) == [gene for gene, _ in GENES]
     about = adata.uns["mmsrl"]
     assert (about["platform"], about["lattice"], about["species"]) == ("visium", "hexagonal", "human")

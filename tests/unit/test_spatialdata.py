@@ -152,7 +152,7 @@ def test_bins_of_other_tools_are_brought_to_lie_on_their_image(tmp_path: Path) -
 
 
 def test_large_image_is_made_smaller(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mmsrl.ingest.zarr.LONGEST_SIDE", 30)
+    monkeypatch.setattr("mmsrl.ingest.zarr_elements.LONGEST_SIDE", 30)
     foreign(tmp_path / "x.zarr")
     library = read_spatialdata(tmp_path / "x.zarr", "x").adata.uns["spatial"]["x"]
     assert library["images"]["hires"].shape == (30, 30, 3)
@@ -189,6 +189,7 @@ def test_without_the_package_the_message_says_what_to_install(
         return real(name, *args, **kwargs)
 
     monkeypatch.setattr(builtins, "__import__", without)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     (tmp_path / "x.zarr").mkdir()
     with pytest.raises(InputError, match=r"sample x: x\.zarr: .*pip install 'mmsrl\[spatialdata\]'"):
         read_spatialdata(tmp_path / "x.zarr", "x")

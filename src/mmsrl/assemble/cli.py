@@ -48,7 +48,7 @@ def main(
     from mmsrl._errors import InputError
     from mmsrl._files import atomic_folder, atomic_path, read_summary, write_summary, write_text
     from mmsrl._hdf5 import read_stage_file, write_compact
-    from mmsrl._sections import all_counted, common_target, sample_of
+    from mmsrl._sections import all_counted, common_target, gene_names, sample_of
     from mmsrl._tables import read_domains
     from mmsrl.assemble.api import assemble_group, assemble_sample, coordinates
     from mmsrl.assemble.elements import to_spatialdata
@@ -71,6 +71,9 @@ def main(
     if counted.keys() != described.keys():
         lonely = sorted(counted.keys() ^ described.keys())
         raise InputError(f"--counts and --features must be of the same samples; only one of the two for {lonely}")
+    in_order = [counted[sample] for sample in sorted(counted)]
+    for adata, names in zip(in_order, gene_names(in_order), strict=True):
+        adata.var_names = names  # those that markers and de-noised expression have
     if len(counted) > 1 and id in counted:
         raise InputError(f"group {id} has the name of one of its samples; its files would overwrite each other")
     parameters = {}

@@ -93,7 +93,10 @@ def check_files(section: Section, folder: Path) -> Iterator[Problem]:
 
     spots: _Spots | None = attempt("spaceranger_dir", lambda path: _spaceranger(path, section.get("bin_size")))
     spots = attempt("h5ad", _h5ad) or spots
-    attempt("spatialdata", _spatialdata)
+    spots = (
+        attempt("spatialdata", lambda path: _spatialdata(path, section.get("sample", ""), section.get("bin_size")))
+        or spots
+    )
     attempt("image", _image)
     attempt("alignment", read_alignment)
     attempt("truth", lambda path: check_truth(path, spots.barcodes if spots else None))
@@ -201,27 +204,17 @@ def _h5_matrix(path: Path) -> _Spots:
 
 
 def _h5ad(path: Path) -> _Spots:
-    """Check that a file is AnnData with coordinates."""
-    from mmsrl._hdf5 import coordinates_fault, index_of
+    """Check that a file is AnnData with coordinates and genes, as ``ingest`` does before it reads counts."""
+    from mmsrl.ingest.h5ad import look
 
-    with _open_hdf5(path, "AnnData", "write it anew with anndata >= 0.8") as file:
-        missing = [name for name in ("obs", "var") if name not in file]
-        if missing:
-            raise InputError(f"HDF5, but not AnnData: no {listed(missing)} in it")
-        fault = coordinates_fault(file)
-        if fault is not None:
-            raise InputError(fault)
-        return _Spots(index_of(file["obs"]))
+    return _Spots(look(path).barcodes.tolist())
 
 
-def _spatialdata(path: Path) -> None:
-    """Check that a folder is SpatialData with a table; what is in it, ``ingest`` sees."""
-    if not path.is_dir():
-        raise InputError("not a folder, which a .zarr is; give the folder, unpacked")
-    if not any((path / name).is_file() for name in ("zarr.json", ".zgroup")):
-        raise InputError("not Zarr: no zarr.json or .zgroup in it; copy the whole folder")
-    if not any((path / "tables").glob("*/*")):
-        raise InputError("no table in it (tables/…), which holds the counts; is this SpatialData, and copied whole?")
+def _spatialdata(path: Path, sample: str, bin_size: str | None) -> _Spots:
+    """Check that a folder is SpatialData with a table of this section, as ``ingest`` does before it reads counts."""
+    from mmsrl.ingest.zarr import look
+
+    return _Spots(look(path, sample, bin_size).barcodes.tolist())
 
 
 def _image(path: Path) -> None:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from mmsrl import _keys
 from mmsrl._errors import InputError
-from mmsrl._sections import common_target, sample_names, spot_table
+from mmsrl._sections import common_target, gene_names, sample_names, spot_table
 from mmsrl._thinning import split_counts
 from mmsrl.enhance.estimators import COMPONENTS, Decoder, components, mixed
 from mmsrl.enhance.evidence import BLOCK, COMPARED, SHARES, choose_pooling, judge
@@ -170,11 +170,11 @@ def _given_embedding(sections: Sequence[ad.AnnData]) -> NDArray[np.float32]:
 
 
 def _with_counts(adata: ad.AnnData, counts: sp.csr_matrix) -> ad.AnnData:
-    return ad.AnnData(counts, obs=adata.obs, var=adata.var[[]], obsm=dict(adata.obsm), uns=dict(adata.uns))
+    return ad.AnnData(counts, obs=adata.obs, var=adata.var, obsm=dict(adata.obsm), uns=dict(adata.uns))
 
 
 def _columns(sections: Sequence[ad.AnnData], counts: Sequence[sp.csr_matrix], genes: list[str]) -> sp.csr_matrix:
-    parts = [part[:, adata.var_names.get_indexer(genes)] for adata, part in zip(sections, counts, strict=True)]
+    parts = [part[:, own.get_indexer(pd.Index(genes))] for own, part in zip(gene_names(sections), counts, strict=True)]
     return sp.csr_matrix(sp.vstack(parts, format="csr", dtype=np.float32))
 
 

@@ -108,15 +108,16 @@ def read_spatialdata(
     path: Path | str,
     sample: str,
     *,
+    bin_size: int | str | None = None,
     platform: str | None = None,
     pitch_um: float | None = None,
     um_per_px: float | None = None,
 ) -> Ingested:
-    """Read a section from SpatialData (`.zarr`): the table of raw counts of spots, which are shapes, and images.
+    """Read a section from SpatialData (`.zarr`): a table of raw counts, the shapes or labels it annotates, and images.
 
-    Of several tables or shapes those are taken that have the name of the sample. Of `obs` only `in_tissue`,
-    `array_row` and `array_col` are kept, as :func:`read_h5ad` does. ``platform``, ``pitch_um`` and ``um_per_px`` are
-    those of :func:`read_spaceranger`.
+    Of several tables or elements those are taken that have the name of the sample, and bins of ``bin_size``. Of `obs`
+    only `in_tissue`, `array_row` and `array_col` are kept, as :func:`read_h5ad` does. ``bin_size``, ``platform``,
+    ``pitch_um`` and ``um_per_px`` are those of :func:`read_spaceranger`.
 
     Raises
     ------
@@ -125,9 +126,9 @@ def read_spatialdata(
     """
     path = Path(path)
     with _naming(sample):
-        if not path.is_dir():
+        if not path.exists():
             raise InputError(f"{path}: no such folder")
-        content = zarr.read_zarr(path, sample)
+        content = zarr.read_zarr(path, sample, bin_size)
         files = _checksums([file for file in path.rglob("*") if file.is_file()], path)
         # One line for the folder, whose parts are many and say nothing by themselves.
         whole = hashlib.sha256("".join(f"{file['sha256']}  {file['file']}\n" for file in files).encode()).hexdigest()

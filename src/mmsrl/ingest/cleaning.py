@@ -11,17 +11,56 @@ from scipy import sparse
 from scipy.spatial import cKDTree
 
 from mmsrl._errors import InputError
+from mmsrl._genes import is_gene_id
 from mmsrl.ingest.matrix import Counts
+from mmsrl.ingest.species import without_genome
 
 GENE_EXPRESSION = "Gene Expression"
 
-CONTROLS = re.compile(
-    r"^(?:Blank[-_]|NegControl|NegPrb|SystemControl|antisense_|(?:Deprecated|Unassigned)Codeword_|ERCC-)", re.IGNORECASE
-)
-"""Names of control features, which many files give no type."""
+CONTROL_NAMES = {
+    "xenium": r"(?:NegControl(?:Probe|Codeword)|(?:Deprecated|Unassigned)Codeword|BLANK|antisense"
+    r"|Intergenic[-_.]Region)[-_.]",
+    "cosmx": r"(?:Negative[-_. ]?|NegPrb[-_.]?|NegProbe[-_.]?|SystemControl[-_.]?|FalseCode[-_.]?)\d",
+    "geomx": r"NegProbe[-_.]|Negative[-_. ]?Probe",
+    "merfish": r"Blank(?:[-_. ]|\d+$)",
+    "visium": r"DEPRECATED[-_]",
+    "spike-ins": r"ERCC[-_.]\d{5}$",
+}
+"""How control features begin, which many files give no type, by the platform that names them so; R writes `.` or `-`
+for `_`. The genes ERCC1 to ERCC8, BLNK or NEGR1 are none."""
 
-CONTROL_TYPES = re.compile(r"control|codeword|blank", re.IGNORECASE)
-"""Types of control features."""
+CONTROLS = re.compile("|".join(CONTROL_NAMES.values()), re.IGNORECASE)
+
+_ANTIBODIES = re.compile(
+    r"(?:ADT|HTO|CITE|TotalSeq|prot(?:ein)?)[-_.: ]|.*(?:TotalSeq[A-D]?$|isotype|[-_ .]Ig[GMA]\d?[a-z]?\b)",
+    re.IGNORECASE,
+)
+"""Names of antibodies rather than of genes."""
+
+_GENE_TYPES = (
+    *("gene expression", "gene", "genes", "gex", "rna", "mrna", "transcript", "transcripts", "expression"),
+    *("endogenous", "housekeeping", "custom gene", "gene expression custom"),
+)
+_OTHER_TYPES = {
+    "protein": ("antibody capture", "antibody", "antibodies", "protein", "proteins", "prot", "adt", "adts")
+    + ("protein expression", "antibody derived tag", "antibody derived tags", "cite", "cite seq"),
+    "hashtag": ("multiplexing capture", "hto", "htos", "hashtag", "hashtags", "cell hashing", "cmo"),
+    "guide": ("crispr guide capture", "crispr", "guide", "guides", "grna", "sgrna"),
+    "antigen": ("antigen capture",),
+    "atac": ("peaks", "peak", "atac", "chromatin accessibility"),
+}
+_KINDS = dict.fromkeys(_GENE_TYPES, "gene") | {name: kind for kind, names in _OTHER_TYPES.items() for name in names}
+
+_CONTROL_TYPE = re.compile(r"control|codeword|blank|negative|spike|false code|synthetic|\bercc\b")
+_BIOTYPE = re.compile(
+    r"protein coding|(?:\w+ )?lnc ?rna|linc ?rna|(?:\w+ )*pseudogene|(?:ig|tr) \w gene|\w*rna|mt [rt]rna|misc rna|tec"
+    r"|ribozyme|processed transcript|antisense|sense (?:intronic|overlapping)|non coding|non stop decay"
+    r"|nonsense mediated decay|retained intron|artifact"
+)
+"""Types of genes by GENCODE, which are all genes here."""
+
+MAX_WITHOUT_ID, MAX_FOREIGN = 0.1, 0.05
+"""Share of features without an id below which these are foreign, and share of the counts that such may have."""
 
 MAX_DOUBLED = 0.25
 """Share of cells held twice above which a file is taken to be several sections; osmFISH's has a tenth."""
@@ -30,42 +69,101 @@ FAR = 10.0
 """Neighbour distances from all other cells at which a coordinate of 0 is taken to stand for a lost one."""
 
 
-def gene_expression(counts: Counts) -> tuple[Counts, NDArray[np.float64] | None, list[str]]:
+def kinds_of(types: pd.Series[str]) -> pd.Series[str]:
+    """Return what types of features, (n,), stand for: `gene`, `control`, `protein`, …; empty where it is not known."""
+
+    def kind(text: str) -> str:
+        plain = re.sub(r"[-_.\s]+", " ", text).strip().lower()
+        if plain in _KINDS:
+            return _KINDS[plain]
+        if _CONTROL_TYPE.search(plain):
+            return "control"
+        return "gene" if _BIOTYPE.fullmatch(plain) else ""
+
+    return types.map({text: kind(text) for text in types.unique()})
+
+
+def must_have_genes(features: pd.DataFrame, source: str) -> None:
+    """Raise InputError, which names the file, where none of its features is a gene."""
+    try:
+        _sorted_out(features)
+    except InputError as error:
+        raise InputError(f"{source}: {error}") from error
+
+
+def _sorted_out(features: pd.DataFrame) -> tuple[pd.Series[str], list[str]]:
+    """Return the kind of every feature, (n,), and what of them are no genes, in words."""
+    types = features["feature_types"].astype(str).str.strip().reset_index(drop=True)
+    # Blank where tables were joined of which one did not say.
+    kinds = kinds_of(types).mask(types == "", "gene")
+    symbols = features["symbol"].astype(str).reset_index(drop=True)
+    notes = []
+    genes = kinds == "gene"
+    if not genes.all():
+        others = ", ".join(f"{n} {name}" for name, n in types[~genes].value_counts().items())
+        if not genes.any():
+            raise InputError(f"no features of type {GENE_EXPRESSION!r}, only {others}; mend feature_types")
+        notes.append(f"features of other types left out: {others}")
+    named = genes & symbols.map(without_genome).str.match(CONTROLS)
+    if named.any():
+        examples = ", ".join(symbols[named].head(3))
+        if named.equals(genes):
+            raise InputError(f"no genes, only control features such as {examples}; give a file with genes")
+        notes.append(f"{named.sum()} control features left out, by their names ({examples})")
+    unknown = types.map(lambda text: re.sub(r"\W+", "_", text.lower()))
+    return kinds.mask(named, "control").mask(kinds == "", unknown), notes
+
+
+def gene_expression(counts: Counts) -> tuple[Counts, dict[str, NDArray[np.float64]], list[str], list[str]]:
     """Keep the genes.
 
     Returns
     -------
     counts
-        Features of the type Gene Expression, or of none, that are not named like controls.
-    controls
-        (n,), what each spot has of control features; ``None`` where there are none.
+        Features whose type is one of genes, or that have none, and that are not named like controls.
+    totals
+        What each spot has of the others, (n,), by their kind: `control`, `protein` and so on.
     notes
         What was left out.
+    warnings
+        What may be no genes, but was kept.
 
     Raises
     ------
     InputError
         No gene is left.
     """
-    types = counts.features["feature_types"].astype(str).str.strip()
-    # Blank where tables were joined of which one did not say.
-    genes = types.str.lower().isin(("", GENE_EXPRESSION.lower())).to_numpy()
-    named = genes & counts.features["symbol"].str.match(CONTROLS).to_numpy()
-    controls = named | (~genes & types.str.contains(CONTROL_TYPES).to_numpy())
-    keep = genes & ~named
-    notes = []
-    if not genes.all():
-        others = ", ".join(f"{n} {name}" for name, n in types[~genes].value_counts().items())
-        if not genes.any():
-            raise InputError(f"no features of type {GENE_EXPRESSION!r}, only {others}; mend feature_types")
-        notes.append(f"features of other types left out: {others}")
-    if named.any():
-        examples = ", ".join(counts.features["symbol"][named].head(3))
-        if not keep.any():
-            raise InputError(f"no genes, only control features such as {examples}; give a file with genes")
-        notes.append(f"{named.sum()} control features left out, by their names ({examples})")
-    totals = np.asarray(counts.matrix[:, controls].sum(axis=1), dtype=np.float64).ravel() if controls.any() else None
-    return Counts(counts.matrix[:, keep], counts.barcodes, counts.features[keep]), totals, notes
+    kinds, notes = _sorted_out(counts.features)
+    keep = (kinds == "gene").to_numpy()
+    totals = {
+        str(kind): np.asarray(counts.matrix[:, (kinds == kind).to_numpy()].sum(axis=1), dtype=np.float64).ravel()
+        for kind in sorted(kinds[~keep].unique())
+    }
+    kept = Counts(counts.matrix[:, keep], counts.barcodes, counts.features[keep])
+    warnings = _like_proteins(kept)
+    return kept._replace(features=kept.features.assign(feature_types=GENE_EXPRESSION)), totals, notes, warnings
+
+
+def _like_proteins(counts: Counts) -> list[str]:
+    """Return a warning where features are named as antibodies are, or lack the ids of all others and stand out.
+
+    Genes that were added to a genome (GFP) have no id of Ensembl either, but few of the counts. What has a type is what
+    that says.
+    """
+    features = counts.features
+    untyped = (features["feature_types"] == "").to_numpy()
+    without_id = untyped & ~is_gene_id(features["gene_ids"].astype(str)).to_numpy()
+    named = without_id & features["symbol"].astype(str).str.match(_ANTIBODIES).to_numpy()
+    totals = np.asarray(counts.matrix.sum(axis=0), dtype=np.float64).ravel()
+    foreign = without_id if without_id.mean() < MAX_WITHOUT_ID else named
+    share = totals[foreign].sum() / totals.sum() if foreign.any() else 0.0
+    if not named.any() and share < MAX_FOREIGN:
+        return []
+    examples = ", ".join(features["symbol"][foreign].head(3))
+    return [
+        f"{foreign.sum()} features such as {examples} have no id of a gene, and {share:.0%} of the counts: if these "
+        "are proteins, say so in a column feature_types (Antibody Capture), and they are left out"
+    ]
 
 
 def first_of_doubled(counts: sparse.csr_matrix, spatial: NDArray[np.float64]) -> NDArray[np.bool_]:

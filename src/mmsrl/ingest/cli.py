@@ -52,8 +52,8 @@ def main(
     """Read a section and write ID.ingest.h5ad and ID.ingest.json."""
     if [spaceranger_dir, h5ad, spatialdata].count(None) != 2:
         raise InputError(f"sample {id}: give one of --spaceranger-dir, --h5ad and --spatialdata")
-    if spaceranger_dir is None and bin_size is not None:
-        raise InputError(f"sample {id}: --bin-size is for --spaceranger-dir; other files hold one bin size")
+    if h5ad is not None and bin_size is not None:
+        raise InputError(f"sample {id}: --bin-size is for --spaceranger-dir and --spatialdata; an .h5ad holds one size")
 
     from mmsrl import _keys
     from mmsrl.ingest import api
@@ -63,7 +63,7 @@ def main(
     if h5ad is not None:
         ingested = api.read_h5ad(h5ad, id, **stated)
     elif spatialdata is not None:
-        ingested = api.read_spatialdata(spatialdata, id, **stated)
+        ingested = api.read_spatialdata(spatialdata, id, bin_size=bin_size, **stated)
     else:
         assert spaceranger_dir is not None
         ingested = api.read_spaceranger(spaceranger_dir, id, bin_size=bin_size, scratch=output_dir, **stated)

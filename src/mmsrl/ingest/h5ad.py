@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import h5py
 import numpy as np
@@ -18,27 +19,61 @@ from scipy import sparse
 from mmsrl import _keys
 from mmsrl._counts import not_counts
 from mmsrl._errors import InputError
-from mmsrl._hdf5 import coordinates_fault, open_hdf5
+from mmsrl._hdf5 import open_hdf5
+from mmsrl.ingest.cleaning import MAX_DOUBLED, must_have_genes
 from mmsrl.ingest.content import Content, info, warning
+from mmsrl.ingest.coordinates import Places, places_of
+from mmsrl.ingest.genes import features_of, text_of
 from mmsrl.ingest.images import to_rgb
-from mmsrl.ingest.matrix import Counts, checked
-from mmsrl.ingest.positions import are_centroids, array_obs
+from mmsrl.ingest.matrix import Counts, check_names, check_size, checked
+from mmsrl.ingest.positions import are_centroids, array_obs, check_array, check_coordinates, check_one_section
 
 ROWS_AT_ONCE = 4096
 """Rows of a dense matrix read at a time."""
 
-_ENSEMBL = re.compile(r"^ENS[A-Z]*G\d+")
-_SYMBOL_COLUMNS = ("gene_symbols", "gene_symbol", "gene_name", "gene_names", "feature_name", "symbol", "SYMBOL")
-_ID_COLUMNS = ("gene_ids", "gene_id", "ensembl_id", "ensembl")
-
-
-Candidate = tuple[str, Callable[[], sparse.csr_matrix], Callable[[], pd.DataFrame]]
-"""Where counts may be: the place in words, and what reads the matrix and its genes."""
-
+COUNT_LAYERS = ("counts", "count", "rawcounts", "rawcount", "raw", "umicounts", "umis", "umi")
+"""Names of layers that say that they hold counts, in lower case, letters and digits alone."""
 
 MAX_STACKED = 0.01
 """Share of spots on top of another from which a file is taken to hold several sections; single-cell platforms with
 rounded centroids stay below."""
+
+
+class Candidate(NamedTuple):
+    """Where counts may be."""
+
+    place: str
+    """In words."""
+    n_genes: int
+    matrix: Callable[[], sparse.csr_matrix]
+    """Reads it."""
+    var: Callable[[], pd.DataFrame]
+    """Reads its genes."""
+
+
+class Look(NamedTuple):
+    """What an `.h5ad` says of its spots; all but counts and images."""
+
+    obs: pd.DataFrame
+    """(n, …), the index being text."""
+    places: Places
+
+    @property
+    def barcodes(self) -> NDArray[np.object_]:
+        """(n,) names of the spots."""
+        return self.obs.index.to_numpy(dtype=object)
+
+
+def look(path: Path) -> Look:
+    """See whether a file is AnnData with spots, coordinates and genes, as far as that can be told without the counts.
+
+    Raises
+    ------
+    InputError
+        As :func:`read_h5ad` does, which looks first.
+    """
+    with _opened(path) as file:
+        return _look(file, path.name)
 
 
 def read_h5ad(path: Path, sample: str) -> Content:
@@ -47,32 +82,87 @@ def read_h5ad(path: Path, sample: str) -> Content:
     Raises
     ------
     InputError
-        The file is damaged or foreign, or has no `obsm['spatial']` or no raw counts.
+        The file is damaged or foreign, or has no coordinates or no raw counts.
     """
-    with open_hdf5(path, "AnnData", "write it anew with anndata >= 0.8") as file:
-        if not {"obs", "var"} <= set(file):
-            raise InputError(f"{path.name}: HDF5, but no AnnData (it has no obs and var)")
-        obs: pd.DataFrame = read_elem(file["obs"])
-        counts_from, matrix, var = _raw_counts(file, path.name)
+    with _opened(path) as file:
+        found = _look(file, path.name)
+        counts_from, matrix, var = first_counts(_candidates(file), path.name)
         library, notes = _library(file, sample)
-        spatial = _spatial(file, path.name)
-    counts = checked(Counts(matrix, obs.index.astype(str).to_numpy(dtype=object), features_of(var)), path.name)
-    if len(spatial) != len(obs):
-        raise InputError(f"{path.name}: obsm['spatial'] has {len(spatial)} rows for {len(obs)} spots")
+    features, chosen = features_of(var)
     pictures = {
         size: picture
         for size in ("hires", "lowres")
         if (picture := to_rgb(np.asarray(_entry(library, "images").get(size)))) is not None
     }
     return content_of_table(
-        counts=counts,
-        obs=obs,
-        spatial=spatial,
+        counts=checked(Counts(matrix, found.barcodes, features), path.name),
+        obs=found.obs,
+        spatial=found.places.spatial,
         pictures=pictures,
         scalefactors=scalefactors_of(library),
         source=path.name,
-        notes=[info(f"raw counts from {counts_from}"), *map(warning, notes)],
+        notes=[
+            info(f"raw counts from {counts_from}"),
+            *map(info, [*found.places.notes, *chosen]),
+            *map(warning, notes),
+        ],
+        um_per_px=found.places.um_per_unit,
     )
+
+
+def _opened(path: Path) -> AbstractContextManager[h5py.File]:
+    return open_hdf5(path, "AnnData", "write it anew with anndata >= 0.8")
+
+
+def _look(file: h5py.File, name: str) -> Look:
+    _must_be_anndata(file, name)
+    obs: pd.DataFrame = read_elem(file["obs"])
+    obs = obs.set_axis(pd.Index(text_of(obs.index), dtype=object), axis=0)
+    barcodes = obs.index.to_numpy(dtype=object)
+    _must_have_genes(file, len(obs), name)
+    check_names(barcodes, name)
+    elements = dict(file["obsm"].items()) if "obsm" in file else {}
+    try:
+        places = places_of(elements, obs, read_elem)
+    except InputError as error:
+        turned = "varm" in file and _keys.SPATIAL in file["varm"]
+        hint = "; varm has it: rows are genes here, write adata.T" if turned else ""
+        raise InputError(f"{name}: {error}{hint}") from error
+    check_one_section(barcodes, name)
+    # Of cells that are there twice, which the counts tell, one each is left out later.
+    most = MAX_DOUBLED + MAX_STACKED
+    check_coordinates(places.spatial, barcodes, name, most)
+    array, _ = array_obs(obs, places.spatial, name)
+    if _keys.ARRAY_ROW in array:
+        check_array(array[_keys.ARRAY_ROW].to_numpy(), array[_keys.ARRAY_COL].to_numpy(), barcodes, name, most)
+    return Look(obs, places)
+
+
+def _must_be_anndata(file: h5py.File, name: str) -> None:
+    """Raise where a file is HDF5 of something else, or AnnData of a form that is no longer read."""
+    missing = [part for part in ("obs", "var") if part not in file]
+    if missing:
+        raise InputError(f"{name}: HDF5, but no AnnData (it has no {' and '.join(missing)})")
+    if isinstance(file["mod"] if "mod" in file else None, h5py.Group):
+        there = ", ".join(file["mod"])
+        raise InputError(
+            f"{name}: MuData, of the modalities {there}; write the one with genes: mdata.mod[…].write_h5ad"
+        )
+    if isinstance(file["obs"], h5py.Dataset):
+        raise InputError(
+            f"{name}: written by anndata before 0.7; write it anew: anndata.read_h5ad({name!r}).write_h5ad(…), and see "
+            "that the counts are in it"
+        )
+
+
+def _must_have_genes(file: h5py.File, n_spots: int, name: str) -> None:
+    """Raise where no matrix can be read, or none is of genes."""
+    candidates = _candidates(file)
+    if not candidates:
+        first_counts([], name)
+    largest = max(candidates, key=lambda candidate: candidate.n_genes)
+    check_size(n_spots, largest.n_genes, name)
+    must_have_genes(features_of(largest.var())[0], name)
 
 
 def content_of_table(
@@ -84,8 +174,12 @@ def content_of_table(
     scalefactors: dict[str, float],
     source: str,
     notes: list[dict[str, str]],
+    um_per_px: float | None = None,
+    um_per_px_from: str = "the names of their columns",
 ) -> Content:
     """Return the content of AnnData: of ``obs`` what the internal form has, and what it tells of the scale.
+
+    ``um_per_px`` is µm of a unit of the coordinates where something else than ``obs`` states it.
 
     Raises
     ------
@@ -103,32 +197,61 @@ def content_of_table(
         source=source,
         notes=[*notes, *map(info, said)],
         platform="xenium" if centroids else None,
-        um_per_px=1.0 if centroids else None,
-        um_per_px_from="x_centroid and y_centroid of Xenium are in µm" if centroids else "",
+        um_per_px=1.0 if centroids else um_per_px,
+        um_per_px_from="x_centroid and y_centroid of Xenium are in µm" if centroids else um_per_px_from,
         max_stacked=MAX_STACKED,
     )
 
 
 def scalefactors_of(library: dict[str, Any]) -> dict[str, float]:
-    """Return the scale factors of an entry of `uns['spatial']`; what is no positive number is left out."""
-    return {
-        name: float(value)
-        for name, value in _entry(library, "scalefactors").items()
-        if isinstance(value, int | float | np.number) and 0 < value < float("inf")
-    }
+    """Return the scale factors of an entry of `uns['spatial']`; what is no positive number is left out.
+
+    R has no scalars: what it writes are arrays of one number.
+    """
+    singles = {name: np.asarray(value).ravel() for name, value in _entry(library, "scalefactors").items()}
+    numbers = {name: pd.to_numeric(text_of(v), errors="coerce")[0] for name, v in singles.items() if v.size == 1}
+    return {name: float(value) for name, value in numbers.items() if 0 < value < float("inf")}
 
 
-def _raw_counts(file: h5py.File, name: str) -> tuple[str, sparse.csr_matrix, pd.DataFrame]:
-    """Return the first of layers['counts'], X and raw.X that holds counts."""
-    places = (("layers['counts']", "layers/counts", "var"), ("X", "X", "var"), ("raw.X", "raw/X", "raw/var"))
-    return first_counts(
-        [(place, partial(_csr, file[key]), partial(read_elem, file[var])) for place, key, var in places if key in file],
-        name,
+def _candidates(file: h5py.File) -> list[Candidate]:
+    """Return the matrices of a file that may hold counts: layers that say so, X and raw.X."""
+    layers = [f"layers/{key}" for key in counts_named(file["layers"] if "layers" in file else ())]
+    places = [*((place, "var") for place in [*layers, "X"]), ("raw/X", "raw/var")]
+    there = [(place, var, _shape(file[place])) for place, var in places if place in file]
+    return [
+        Candidate(_said(place), int(shape[1]), partial(_csr, file[place]), partial(read_elem, file[var]))
+        for place, var, shape in there
+        if len(shape) == 2
+    ]
+
+
+def _shape(element: h5py.Group | h5py.Dataset) -> tuple[int, ...]:
+    """Return the shape of a matrix, having read one of its values, which shows whether its filters are known."""
+    values = element["data"] if isinstance(element, h5py.Group) else element
+    if values.size:
+        values[:1]
+    return element.shape if isinstance(element, h5py.Dataset) else tuple(element.attrs["shape"])
+
+
+def _said(place: str) -> str:
+    """Return a place in the file as it is in AnnData: `raw.X`, `layers['counts']`."""
+    folder, _, key = place.rpartition("/")
+    return f"layers[{key!r}]" if folder == "layers" else place.replace("/", ".")
+
+
+def counts_named(layers: Iterable[str]) -> list[str]:
+    """Return the layers that by their names hold counts, the likelier first."""
+    plain = {key: re.sub(r"[^a-z0-9]", "", key.lower()) for key in layers}
+    return sorted(
+        (key for key, name in plain.items() if name in COUNT_LAYERS), key=lambda k: COUNT_LAYERS.index(plain[k])
     )
 
 
 def first_counts(candidates: Iterable[Candidate], name: str) -> tuple[str, sparse.csr_matrix, pd.DataFrame]:
-    """Return the first of several matrices that holds counts: its place, the matrix and its genes.
+    """Return of several matrices that hold counts the one with the most genes: its place, the matrix and its genes.
+
+    Of those with equally many genes it is the first. A matrix with fewer is a choice of variable genes, which
+    programs make before they normalise.
 
     Raises
     ------
@@ -136,12 +259,15 @@ def first_counts(candidates: Iterable[Candidate], name: str) -> tuple[str, spars
         None of them holds counts.
     """
     faults = []
-    for place, matrix_of, var_of in candidates:
-        matrix = matrix_of()
+    ordered = sorted(candidates, key=lambda candidate: -candidate.n_genes)
+    for candidate in ordered:
+        matrix = candidate.matrix()
         fault = not_counts(matrix.data)
         if fault is None:
-            return place, matrix, var_of()
-        faults.append(f"{place}: {fault}")
+            fewer = [f"{other.place} has {other.n_genes}" for other in ordered if other.n_genes < candidate.n_genes]
+            said = f", which has {candidate.n_genes} genes ({', '.join(fewer)})" if fewer else ""
+            return f"{candidate.place}{said}", matrix, candidate.var()
+        faults.append(f"{candidate.place}: {fault}")
     raise InputError(
         f"{name}: no raw counts ({'; '.join(faults) or 'it has no matrix'}); "
         "put the counts as they were sequenced, whole numbers from 0, in X or layers['counts']"
@@ -161,13 +287,6 @@ def _csr(element: h5py.Group | h5py.Dataset) -> sparse.csr_matrix:
     return sparse.csr_matrix(read_elem(element), dtype=np.float32)
 
 
-def _spatial(file: h5py.File, name: str) -> NDArray[np.float64]:
-    fault = coordinates_fault(file)
-    if fault is not None:
-        raise InputError(f"{name}: {fault}")
-    return np.asarray(read_elem(file[f"obsm/{_keys.SPATIAL}"]), dtype=np.float64)
-
-
 def _library(file: h5py.File, sample: str) -> tuple[dict[str, Any], list[str]]:
     """Return the entry of `uns['spatial']` that is the sample's: the only one, or that of its name."""
     key = f"uns/{_keys.UNS_SPATIAL}"
@@ -178,36 +297,14 @@ def _library(file: h5py.File, sample: str) -> tuple[dict[str, Any], list[str]]:
     chosen = sample if sample in names else names[0] if len(names) == 1 else None
     if chosen is None:
         return {}, [f"uns['spatial'] has images of {', '.join(names)}, none named {sample}; took none"] if names else []
-    library = read_elem(file[f"{key}/{chosen}"])
+    element = file[f"{key}/{chosen}"]
+    # A path as the name of a library is stored as folders in folders.
+    while isinstance(element, h5py.Group) and len(element) == 1 and not {"images", "scalefactors"} & set(element):
+        element = next(iter(element.values()))
+    library = read_elem(element)
     return library if isinstance(library, dict) else {}, []
 
 
 def _entry(library: dict[str, Any], name: str) -> dict[str, Any]:
     entry = library.get(name)
     return entry if isinstance(entry, dict) else {}
-
-
-def features_of(var: pd.DataFrame) -> pd.DataFrame:
-    """Return symbol, id, type and genome of every gene, as far as ``var`` tells."""
-    names = pd.Series(var.index.astype(str), dtype=str)
-    symbols, ids = names, _column(var, _ID_COLUMNS)
-    if len(names) and names.str.match(_ENSEMBL).mean() > 0.5:
-        ids = names if ids is None else ids
-        stated = _column(var, _SYMBOL_COLUMNS)
-        symbols = names if stated is None else stated.where(stated != "", names)
-    types, genome = _column(var, ("feature_types",)), _column(var, ("genome",))
-    return pd.DataFrame(
-        {
-            "symbol": symbols,
-            "gene_ids": names if ids is None else ids,
-            "feature_types": "Gene Expression" if types is None else types,
-            "genome": "" if genome is None else genome,
-        }
-    )
-
-
-def _column(table: pd.DataFrame, names: tuple[str, ...]) -> pd.Series[str] | None:
-    for name in names:
-        if name in table:
-            return table[name].astype(object).where(table[name].notna(), "").astype(str).reset_index(drop=True)
-    return None

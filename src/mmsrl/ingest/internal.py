@@ -8,14 +8,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from anndata import AnnData
-from anndata.utils import make_index_unique
 from numpy.typing import NDArray
 
 from mmsrl import _keys, geometry
 from mmsrl._errors import InputError
+from mmsrl._genes import unique_names
 from mmsrl.ingest import cleaning, positions, species
 from mmsrl.ingest import platform as platforms
 from mmsrl.ingest.content import Content, info, warning
+from mmsrl.ingest.genes import form_of
 from mmsrl.ingest.matrix import Counts
 from mmsrl.ingest.platform import Stated
 
@@ -39,16 +40,15 @@ def internal_form(content: Content, sample: str, stated: Stated) -> tuple[AnnDat
         positions.check_array(
             row.to_numpy(), col.to_numpy(), content.counts.barcodes, content.source, content.max_stacked
         )
-    counts, controls, notes = cleaning.gene_expression(content.counts)
-    messages += map(info, notes)
-    if controls is not None:
-        obs = obs.assign(**{_keys.CONTROL_COUNTS: controls})
+    counts, totals, notes, doubts = cleaning.gene_expression(content.counts)
+    messages += [*map(info, notes), *map(warning, doubts)]
+    obs = obs.assign(**{f"{kind}{_keys.KIND_COUNTS}": total for kind, total in totals.items()})
     if content.area_um2 is not None:
         obs = obs.assign(**{_keys.AREA_UM2: content.area_um2})
     features = counts.features
-    genomes = [genome for genome in features["genome"].unique() if genome]
-    if len(genomes) > 1:
-        messages.append(info(f"several genomes ({', '.join(genomes)}): all genes are kept, see var['genome']"))
+    own = features["symbol"].map(species.genome_of)
+    features = features.assign(genome=features["genome"].where(features["genome"] != "", own))
+    messages += _about_names(features)
 
     measured = geometry.measure(spatial, row, col)
     if not np.isfinite(measured.pitch):
@@ -117,19 +117,35 @@ def _outlines_table(outlines: NDArray[Any] | None, barcodes: list[str]) -> Any |
     return geopandas.GeoDataFrame({_keys.BARCODE: barcodes}, geometry=outlines).set_index(_keys.BARCODE)
 
 
-def _unique_symbols(features: pd.DataFrame, messages: list[dict[str, str]]) -> pd.Index[str]:
-    symbols = features["symbol"].where(features["symbol"] != "", features["gene_ids"])
-    index: pd.Index[str] = pd.Index(symbols.astype(str).to_numpy(dtype=object))
-    doubled = index.duplicated()
-    if not doubled.any():
-        return index
-    unique: pd.Index[str] = pd.Index(make_index_unique(index).to_numpy(dtype=object))
-    messages.append(
-        info(
-            f"{doubled.sum()} genes have the symbol of another and got a suffix, e.g. {index[doubled][0]} is also "
-            f"{unique[doubled][0]}"
+def _about_names(features: pd.DataFrame) -> list[dict[str, str]]:
+    """Return what is to be known of the names of the genes: several genomes, no symbols."""
+    messages = []
+    genomes = [genome for genome in features["genome"].unique() if genome]
+    if len(genomes) > 1:
+        messages.append(info(f"several genomes ({', '.join(genomes)}): all genes are kept, see var['genome']"))
+    form = form_of(features["symbol"].astype(str).reset_index(drop=True))
+    if form != "symbols":
+        text = (
+            f"genes are named by {form} alone, e.g. {features['symbol'].iloc[0]}: mitochondrial genes and sets of genes"
         )
-    )
+        messages.append(
+            warning(f"{text} cannot be told; add their symbols to var['gene_symbols'], or the features file")
+        )
+    return messages
+
+
+def _unique_symbols(features: pd.DataFrame, messages: list[dict[str, str]]) -> pd.Index[str]:
+    symbols = features["symbol"].where(features["symbol"] != "", features["gene_ids"]).astype(str)
+    unique = unique_names(symbols.tolist(), features["gene_ids"].astype(str).tolist())
+    renamed = np.flatnonzero(unique.to_numpy() != symbols.to_numpy())
+    if len(renamed):
+        first = renamed[0]
+        messages.append(
+            info(
+                f"{symbols.duplicated().sum()} genes have the symbol of another; {len(renamed)} got their id or a "
+                f"number behind it, e.g. {symbols.iloc[first]} is {unique[first]}"
+            )
+        )
     return unique
 
 

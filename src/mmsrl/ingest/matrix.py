@@ -126,7 +126,7 @@ def read_10x_mtx(folder: Path) -> tuple[Counts, list[Path]]:
         {
             "symbol": table[1] if 1 in table else table[0],
             "gene_ids": table[0],
-            "feature_types": table[2] if 2 in table else "Gene Expression",
+            "feature_types": table[2] if 2 in table else "",
             "genome": "",
         }
     )
@@ -165,8 +165,7 @@ def checked(counts: Counts, name: str) -> Counts:
         raise InputError(
             f"{name}: matrix of {matrix.shape} for {len(counts.barcodes)} spots, {len(counts.features)} genes"
         )
-    if 0 in matrix.shape:
-        raise InputError(f"{name}: empty, {matrix.shape[0]} spots x {matrix.shape[1]} genes")
+    check_size(matrix.shape[0], matrix.shape[1], name)
     try:
         matrix.check_format(full_check=True)
     except ValueError as error:
@@ -178,13 +177,35 @@ def checked(counts: Counts, name: str) -> Counts:
     matrix.eliminate_zeros()
     if matrix.nnz == 0:
         raise InputError(f"{name}: all counts are 0")
-    duplicated = pd.Index(counts.barcodes).duplicated()
+    check_names(counts.barcodes, name)
+    return counts
+
+
+def check_size(n_spots: int, n_genes: int, name: str) -> None:
+    """Raise InputError where there are no spots or no genes."""
+    if 0 in (n_spots, n_genes):
+        raise InputError(f"{name}: empty, {n_spots} spots x {n_genes} genes")
+
+
+def check_names(names: NDArray[Any], source: str) -> None:
+    """Check that every spot has a name, (n,), of its own.
+
+    Raises
+    ------
+    InputError
+        Names the file ``source`` and a spot.
+    """
+    bare = np.flatnonzero(pd.Series(names, dtype=object).astype(str).str.strip() == "")
+    if len(bare):
+        raise InputError(
+            f"{source}: {len(bare)} of {len(names)} spots have no name, e.g. in row {bare[0] + 1}; name all spots"
+        )
+    duplicated = pd.Index(names).duplicated()
     if duplicated.any():
         raise InputError(
-            f"{name}: {duplicated.sum()} barcodes come more than once, e.g. {counts.barcodes[duplicated][0]!r}; "
+            f"{source}: {duplicated.sum()} barcodes come more than once, e.g. {names[duplicated][0]!r}; "
             "make them unique"
         )
-    return counts
 
 
 def _text(dataset: h5py.Dataset) -> NDArray[Any]:

@@ -19,6 +19,9 @@ from mmsrl.ingest.platform import grid_places, on_grid
 MOST_JOINED = 50
 """Sections that somebody may have joined in one file; where more spots share a place on the array it is none."""
 
+BARCODE = r"(?:^|[-_.:#])([ACGT]{16}|s_\d{3}um_\d{5}_\d{5})(?=$|[-_.:#])"
+"""The part of Visium's names that no two spots of a section share, whatever is written before or behind it."""
+
 COLUMNS = ("barcode", "in_tissue", "array_row", "array_col", "pxl_row_in_fullres", "pxl_col_in_fullres")
 
 
@@ -140,6 +143,27 @@ def check_array(
         )
 
 
+def check_one_section(names: NDArray[Any], source: str) -> None:
+    """Check that no barcode of Visium comes with two endings or beginnings: such spots, (n,), are of several sections.
+
+    Raises
+    ------
+    InputError
+        Names the file ``source`` and two spots.
+    """
+    cores = pd.Series(names, dtype=object).astype(str).str.extract(BARCODE, expand=False)
+    if cores.isna().any():
+        return
+    again = cores.duplicated()
+    if again.any():
+        spot = int(np.flatnonzero(again)[0])
+        first = int(np.flatnonzero(cores == cores.iloc[spot])[0])
+        raise InputError(
+            f"{source}: {again.sum()} of {len(names)} spots have the barcode of another, e.g. {names[spot]!r} that of "
+            f"{names[first]!r}, so that these are several sections; give each a row and a file of its own"
+        )
+
+
 def check_coordinates(
     spatial: NDArray[np.float64], barcodes: NDArray[Any], source: str, max_stacked: float
 ) -> str | None:
@@ -210,12 +234,19 @@ def array_obs(obs: pd.DataFrame, spatial: NDArray[np.float64], source: str) -> t
 def _whole(obs: pd.DataFrame, column: str, source: str, default: int | None = None) -> NDArray[np.int64]:
     if column not in obs and default is not None:
         return np.full(len(obs), default, dtype=np.int64)
-    values = pd.to_numeric(obs[column].astype(object).astype(str).replace({"True": "1", "False": "0"}), errors="coerce")
+    texts = obs[column].astype(object).astype(str).str.strip()
+    values = pd.to_numeric(texts.str.lower().replace({"true": "1", "false": "0"}), errors="coerce")
     bad = ~np.isfinite(values) | (values != np.round(values))
     if bad.any():
         raise InputError(
             f"{source}: obs[{column!r}] of {obs.index[bad][0]!r} is '{obs[column][bad].iloc[0]}', not whole; "
             "give all spots a whole number, or remove the column"
+        )
+    odd = ~values.isin((0, 1))
+    if column == _keys.IN_TISSUE and odd.any():
+        raise InputError(
+            f"{source}: obs[{column!r}] of {obs.index[odd][0]!r} is '{obs[column][odd].iloc[0]}'; give 1 to spots in "
+            "the tissue and 0 to those outside, or remove the column"
         )
     return values.to_numpy(dtype=np.int64)
 

@@ -9,6 +9,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
+from mmsrl._genes import GENOME
+
 Species = Literal["human", "mouse", "unknown"]
 
 # For each kind of name, what it looks like in each species. Ids of other species are known to be neither; symbols in
@@ -20,12 +22,34 @@ _SYMBOLS: dict[str, Species] = {r"[A-Z][A-Z0-9-]+(orf\d+)?$": "human", r"[A-Z](?
 MAJORITY = 0.8
 """Share of the recognised symbols that must agree; names of genomes and ids are unmistakable and need half."""
 
-_PREFIX = re.compile(r"^(GRCh3[78]|GRCm3[89]|hg19|hg38|mm9|mm10|mm39)_+")
+LEAST = {"genomes": 0.01, "ids": 0.01, "symbols": 0.2}
+"""Share of the genes that are of the rarer species from which there are two."""
 
 
 def without_genome(name: str) -> str:
     """Cut off the genome's name that symbols and ids carry in a matrix of several: ``GRCh38_GAPDH``."""
-    return _PREFIX.sub("", name)
+    return GENOME.sub("", name, count=1) if GENOME.match(name) else name
+
+
+def genome_of(name: str) -> str:
+    """Return the genome's name that a symbol begins with; empty where it begins with none."""
+    found = GENOME.match(name)
+    return found.group().rstrip("-_.") if found else ""
+
+
+def is_mixture(symbols: Sequence[str], gene_ids: Sequence[str], genomes: Sequence[str]) -> bool:
+    """Tell whether genes of human and mouse are both there: by genomes, else ids, else the spelling of symbols."""
+    kinds = {
+        "genomes": (genomes, _GENOMES),
+        "ids": ([without_genome(name) for name in gene_ids], _IDS),
+        "symbols": ([without_genome(name) for name in symbols], _SYMBOLS),
+    }
+    for kind, (names, patterns) in kinds.items():
+        told = [next((species for pattern, species in patterns.items() if re.match(pattern, n)), None) for n in names]
+        counted = {species: told.count(species) for species in ("human", "mouse")}
+        if sum(counted.values()):
+            return min(counted.values()) > LEAST[kind] * sum(counted.values())
+    return False
 
 
 def species_of(

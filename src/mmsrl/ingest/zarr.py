@@ -1,147 +1,263 @@
-"""What ingest needs of SpatialData (`.zarr`): the table of counts, the shapes that it annotates, and images of them."""
+"""What ingest needs of SpatialData (`.zarr`): a table of counts, what it annotates (shapes or labels), and images."""
 
 from __future__ import annotations
 
+import importlib.util
 import logging
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
 from anndata import AnnData
+from anndata.io import read_elem
 from numpy.typing import NDArray
 
 from mmsrl import _keys
 from mmsrl._errors import InputError, MmsrlError
+from mmsrl.ingest.cleaning import must_have_genes
 from mmsrl.ingest.content import Content, info, warning
-from mmsrl.ingest.h5ad import Candidate, content_of_table, csr_of, features_of, first_counts, scalefactors_of
-from mmsrl.ingest.images import to_rgb
-from mmsrl.ingest.matrix import Counts, checked
+from mmsrl.ingest.genes import features_of, text_of
+from mmsrl.ingest.h5ad import Candidate, content_of_table, counts_named, csr_of, first_counts, scalefactors_of
+from mmsrl.ingest.layout import CELL, BinSizeError, parse_bin_size
+from mmsrl.ingest.matrix import Counts, check_names, checked
+from mmsrl.ingest.positions import check_one_section
+from mmsrl.ingest.zarr_elements import centres_of, is_scale, moved, outlines_of, pictures_of, shown, um_per_unit
 
 if TYPE_CHECKING:
     from spatialdata import SpatialData
-    from xarray import DataArray
 
-LONGEST_SIDE = 4096
-"""Pixels of an image that is kept at most; of larger ones a coarser level, or means of blocks."""
-
-SHIFT = 0.5
-"""Pixels by which an image may lie beside the origin of the coordinates and count as not moved."""
+_BIN = re.compile(r"square_(\d{3})um")
 
 
-class _Picture(NamedTuple):
-    name: str
-    image: DataArray
-    to_pixels: NDArray[np.float64]
-    """(3, 3): from the coordinates of the shapes to pixels of the image."""
+class Annotated(NamedTuple):
+    """A table and one of the elements that it annotates."""
+
+    table: str
+    region: str
+    kind: Literal["shapes", "labels"]
 
     @property
-    def scale(self) -> float:
-        """Pixels of the image per unit of the coordinates."""
-        return float(np.sqrt(abs(np.linalg.det(self.to_pixels[:2, :2]))))
+    def bins(self) -> int | str | None:
+        """Width of bins in µm by the names, ``"cell"`` of segmented cells; ``None`` where names say neither."""
+        for name in (self.table, self.region):
+            if found := _BIN.search(name):
+                return int(found.group(1))
+        return CELL if any(CELL in name.lower() for name in self[:2]) else None
+
+    def __str__(self) -> str:
+        return f"tables[{self.table!r}] of {self.kind}[{self.region!r}]"
 
 
-def read_zarr(path: Path, sample: str) -> Content:
-    """Read raw counts, names, coordinates and images of a section from SpatialData.
+class Look(NamedTuple):
+    """What a `.zarr` says of a section."""
 
-    Coordinates are those of the shapes' centres, turned and moved where the image is, and pixels of the image times
-    one scale, as `uns['spatial']` of scanpy wants it.
+    chosen: Annotated
+    barcodes: NDArray[np.object_]
+    """(n,) names of the spots."""
+
+
+def look(path: Path, sample: str, bin_size: int | str | None = None) -> Look:
+    """See whether a folder is SpatialData with a table of this section; counts, shapes and images are not read.
 
     Raises
     ------
     InputError
-        The package spatialdata is missing, the folder is damaged, or it has no table of counts of shapes.
+        As :func:`read_zarr` does, which looks first.
     """
-    try:
-        import spatialdata
-    except ImportError as error:
+    if importlib.util.find_spec("spatialdata") is None:
         raise InputError(
             f"{path.name}: to read SpatialData the package spatialdata is needed, which is not installed here; "
             "say pip install 'mmsrl[spatialdata]'"
-        ) from error
+        )
+    if path.is_file():
+        raise InputError(f"{path.name}: not a folder, which a .zarr is; unpack it and give the folder")
+    if not any((path / name).is_file() for name in ("zarr.json", ".zgroup")):
+        raise InputError(f"{path.name}: not Zarr: no zarr.json or .zgroup in it; copy the whole folder")
+    if not any((path / "tables").glob("*/*")):
+        raise InputError(
+            f"{path.name}: no table in it (tables/…), which holds the counts; is this SpatialData, and copied whole?"
+        )
+    with _naming(path.name):
+        import zarr
+
+        root = zarr.open_group(str(path), mode="r")
+        shapes, labels, keys = (_keys_in(root, kind) for kind in ("shapes", "labels", "tables"))
+        tables = {key: dict(root[f"tables/{key}"].attrs) for key in keys}
+        chosen = choose(_annotated(tables, shapes, labels), path.name, sample, bin_size)
+        table: Any = root[f"tables/{chosen.table}"]
+        must_have_genes(features_of(read_elem(table["raw/var" if "raw/var" in table else "var"]))[0], path.name)
+        obs = read_elem(table["obs"])
+        own = obs[tables[chosen.table]["region_key"]].astype(str) == chosen.region
+        barcodes = text_of(obs.index[own.to_numpy()]).to_numpy(dtype=object)
+    check_names(barcodes, path.name)
+    check_one_section(barcodes, path.name)
+    return Look(chosen, barcodes)
+
+
+def _keys_in(root: Any, kind: str) -> set[str]:
+    return set(root[kind].group_keys()) if kind in root else set()
+
+
+def read_zarr(path: Path, sample: str, bin_size: int | str | None = None) -> Content:
+    """Read raw counts, names, coordinates and images of a section from SpatialData.
+
+    Coordinates are those of the centres of shapes or labels, turned and moved where the image is, and pixels of the
+    image times one scale, as `uns['spatial']` of scanpy wants it.
+
+    Raises
+    ------
+    InputError
+        The package spatialdata is missing, the folder is damaged, or it has no table of counts of this section.
+    """
+    look(path, sample, bin_size)
+    import spatialdata
+
     logging.getLogger("ome_zarr").setLevel(logging.WARNING)
+    with _naming(path.name):
+        sdata = spatialdata.read_zarr(path, selection=("tables", "shapes", "labels", "images"))
+        return content_of(sdata, path.name, sample, bin_size)
+
+
+@contextmanager
+def _naming(name: str) -> Iterator[None]:
+    """Make one message of what zarr and spatialdata raise for a damaged folder, which depends on the damage."""
     try:
-        sdata = spatialdata.read_zarr(path, selection=("tables", "shapes", "images"))
-        return _content(sdata, path.name, sample)
+        yield
     except (MmsrlError, MemoryError):
         raise
-    # What zarr and spatialdata raise for a damaged folder depends on where the damage is.
     except Exception as error:
         what = str(error).strip().partition("\n")[0]
-        raise InputError(f"{path.name}: not SpatialData, or damaged ({what}); copy it anew") from error
+        raise InputError(f"{name}: not SpatialData, or damaged ({what}); copy it anew") from error
 
 
-def _content(sdata: SpatialData, name: str, sample: str) -> Content:
-    table, region = _table(sdata, name, sample)
-    attributes = table.uns["spatialdata_attrs"]
-    shapes = sdata.shapes[region]
-    instances = table.obs[attributes["instance_key"]]
-    absent = ~instances.isin(shapes.index)
-    if absent.any():
-        raise InputError(f"{name}: spot {instances[absent].iloc[0]!r} of the table is not among shapes[{region!r}]")
-    shapes = shapes.loc[instances]
-    centres = shapes.geometry.centroid
-    # Of circles the radius is given; of polygons, which bins are, the side of a square as large.
-    diameter = float(np.median(2 * shapes["radius"] if "radius" in shapes else np.sqrt(shapes.geometry.area)))
-    homogeneous = np.column_stack([centres.x, centres.y, np.ones(len(centres))])
+def content_of(sdata: SpatialData, name: str, sample: str, bin_size: int | str | None = None) -> Content:
+    """Return the content of the section that ``sdata`` holds under the name of the sample, or of its only one.
 
-    found, notes = _pictures(sdata, region)
+    Parameters
+    ----------
+    sdata
+        In memory.
+    name
+        Of the file or folder, for messages.
+    sample
+        Name of the section.
+    bin_size
+        Width of bins in µm, or ``"cell"``, where there are tables of several.
+
+    Raises
+    ------
+    InputError
+        There is no such table, several, or what it annotates is not there.
+    """
+    tables = {str(key): dict(table.uns.get("spatialdata_attrs", {})) for key, table in sdata.tables.items()}
+    chosen = choose(_annotated(tables, set(sdata.shapes), set(sdata.labels)), name, sample, bin_size)
+    table = _rows(sdata.tables[chosen.table], chosen.region)
+    places = centres_of(sdata, table, chosen.kind, chosen.region, name)
+    found, notes = pictures_of(sdata, places.element, f"{chosen.kind}[{chosen.region!r}]")
     move = np.eye(3)
     if found:
         first = max(found, key=lambda picture: picture.scale)
         move = np.diag([1 / first.scale, 1 / first.scale, 1.0]) @ first.to_pixels
-        if _is_scale(move):
+        if is_scale(move):
             move = np.eye(3)  # the coordinates as they are, without the rounding of the transformation
         else:
             notes.append(f"coordinates were turned and moved to lie on image {first.name}")
-    pictures, factors = {}, {"spot_diameter_fullres": diameter}
-    for size in ("hires", "lowres"):
-        candidates = [picture for picture in found if ("lowres" in picture.name) == (size == "lowres")]
-        candidates = [picture for picture in candidates if _is_scale(picture.to_pixels @ np.linalg.inv(move))]
-        if candidates:
-            chosen = max(candidates, key=lambda picture: picture.scale)
-            image = to_rgb(_pixels(chosen.image))
-            if image is not None:
-                pictures[size] = image
-                factors[f"tissue_{size}_scalef"] = chosen.scale
-    stated = scalefactors_of(table.uns.get(_keys.UNS_SPATIAL, {}).get(region, {}))
+    pictures, factors = shown(found, move)
+    if places.diameter is not None:
+        factors["spot_diameter_fullres"] = places.diameter
+    stated = scalefactors_of(table.uns.get(_keys.UNS_SPATIAL, {}).get(chosen.region, {}))
     counts_from, matrix, var = first_counts(_candidates(table), name)
-    return content_of_table(
-        counts=checked(Counts(matrix, _barcodes(table, sample), features_of(var)), name),
+    features, columns = features_of(var)
+    um_per_px, um_from, platform = um_per_unit(sdata, places, table.obs)
+    content = content_of_table(
+        counts=checked(Counts(matrix, _barcodes(table, sample), features), name),
         obs=table.obs,
-        spatial=np.ascontiguousarray((homogeneous @ move.T)[:, :2]),
+        spatial=moved(places.points, move),
         pictures=pictures,
         scalefactors={key: value for key, value in stated.items() if not key.startswith("tissue_")} | factors,
         source=name,
-        notes=[info(f"raw counts from {counts_from} of the table of shapes[{region!r}]"), *map(warning, notes)],
+        notes=[
+            info(f"raw counts from {counts_from} of {chosen}"),
+            *map(info, [*places.notes, *columns]),
+            *map(warning, notes),
+        ],
+        um_per_px=um_per_px,
+        um_per_px_from=um_from,
     )
+    bins = chosen.bins if isinstance(chosen.bins, int) else None
+    platform = content.platform or platform
+    return content._replace(bin_um=bins, platform=platform, **outlines_of(places.polygons, move, um_per_px))
 
 
-def _table(sdata: SpatialData, name: str, sample: str) -> tuple[AnnData, str]:
-    """Return the rows of the table that annotate the shapes of one section, and the name of these."""
-    found: list[tuple[str, str, AnnData]] = []
-    for key, table in sdata.tables.items():
-        annotated = table.uns.get("spatialdata_attrs", {}).get("region", [])
-        found += [(str(key), str(region), table) for region in np.atleast_1d(annotated) if region in sdata.shapes]
-    chosen = [place for place in found if sample in place[:2]] or found
-    if not chosen:
-        raise InputError(f"{name}: no table annotates shapes; one is needed that has counts of spots, which are shapes")
+def choose(found: Sequence[Annotated], name: str, sample: str, bin_size: int | str | None) -> Annotated:
+    """Return the table of one section: the only one, or that which sample and size of bins name.
+
+    Raises
+    ------
+    BinSizeError
+        There are no bins of that size.
+    InputError
+        There is no table, or there are several.
+    """
+    bin_size = parse_bin_size(bin_size)
+    if not found:
+        raise InputError(
+            f"{name}: no table annotates shapes or labels that are there; one with counts of spots is needed"
+        )
+    named = [place for place in found if sample in place[:2]]
+    chosen = named or [place for place in found if place.region.startswith(f"{sample}_")] or list(found)
+    sizes = sorted({str(place.bins) for place in chosen if place.bins is not None}, key=lambda size: (len(size), size))
+    if bin_size is not None:
+        fitting = [place for place in chosen if place.bins == bin_size]
+        if not fitting:
+            said = f"there are {', '.join(sizes)}" if sizes else "no table is named after bins; leave bin_size empty"
+            raise BinSizeError(f"{name}: bin size {bin_size} was asked for, but {said}")
+        chosen = fitting
+    if len(chosen) > 1 and len(sizes) == len(chosen):
+        raise InputError(f"{name}: has bins of {', '.join(sizes)} (µm); say which by bin_size")
     if len(chosen) > 1:
-        there = ", ".join(f"tables[{key!r}] of shapes[{region!r}]" for key, region, _ in chosen)
+        there = ", ".join(map(str, chosen))
         raise InputError(f"{name}: holds {there}; name the sample as one of these, or write a .zarr with one of them")
-    _, region, table = chosen[0]
+    return chosen[0]
+
+
+def _annotated(tables: dict[str, dict[str, Any]], shapes: set[str], labels: set[str]) -> list[Annotated]:
+    """Return tables with each of the elements that they annotate by their attributes and that are there."""
+    return [
+        Annotated(key, region, "shapes" if region in shapes else "labels")
+        for key, attributes in sorted(tables.items())
+        for region in map(str, np.atleast_1d(attributes.get("region") or []))
+        if region in shapes or region in labels
+    ]
+
+
+def _rows(table: AnnData, region: str) -> AnnData:
+    """Return the rows of a table that annotate one element."""
     own = (table.obs[table.uns["spatialdata_attrs"]["region_key"]].astype(str) == region).to_numpy()
-    return (table if own.all() else table[own].copy()), region
+    return table if own.all() else table[own].copy()
 
 
 def _candidates(table: AnnData) -> list[Candidate]:
-    """Return where counts may be: the place, and what gives the matrix and the genes."""
-    places = [("layers['counts']", lambda: csr_of(table.layers["counts"]), lambda: table.var)]
-    places = places if "counts" in table.layers else []
-    places.append(("X", lambda: csr_of(table.X), lambda: table.var))
+    """Return where counts may be."""
+
+    def layer(key: str) -> Candidate:
+        return Candidate(f"layers[{key!r}]", table.n_vars, partial(_layer, table, key), lambda: table.var)
+
+    places = [layer(key) for key in counts_named(table.layers)]
+    if table.X is not None:
+        places.append(Candidate("X", table.n_vars, lambda: csr_of(table.X), lambda: table.var))
     if table.raw is not None:
-        places.append(("raw.X", lambda: csr_of(table.raw.X), lambda: table.raw.var))
+        places.append(Candidate("raw.X", table.raw.n_vars, lambda: csr_of(table.raw.X), lambda: table.raw.var))
     return places
+
+
+def _layer(table: AnnData, key: str) -> Any:
+    return csr_of(table.layers[key])
 
 
 def _barcodes(table: AnnData, sample: str) -> NDArray[np.object_]:
@@ -149,45 +265,3 @@ def _barcodes(table: AnnData, sample: str) -> NDArray[np.object_]:
     names = pd.Series(table.obs_names.astype(str))
     ending = f"-{sample}"
     return (names.str.removesuffix(ending) if names.str.endswith(ending).all() else names).to_numpy(dtype=object)
-
-
-def _pictures(sdata: SpatialData, region: str) -> tuple[list[_Picture], list[str]]:
-    """Return the images that share a coordinate system with the shapes, each at a level that is not too large."""
-    from spatialdata import get_pyramid_levels
-    from spatialdata.transformations import get_transformation
-
-    def matrices(element: Any) -> dict[str, NDArray[np.float64]]:
-        axes = ("x", "y")
-        transformations = get_transformation(element, get_all=True)
-        return {system: t.to_affine_matrix(axes, axes) for system, t in transformations.items()}
-
-    of_shapes = matrices(sdata.shapes[region])
-    found, apart = [], []
-    for name, element in sdata.images.items():
-        levels = list(get_pyramid_levels(element)) if hasattr(element, "children") else [element]
-        image = next((level for level in levels if max(level.sizes["x"], level.sizes["y"]) <= LONGEST_SIDE), levels[-1])
-        of_image = matrices(image)
-        shared = sorted(of_shapes.keys() & of_image.keys())
-        if not shared:
-            apart.append(str(name))
-            continue
-        to_pixels = np.linalg.inv(of_image[shared[0]]) @ of_shapes[shared[0]]
-        block = -(-max(image.sizes["x"], image.sizes["y"]) // LONGEST_SIDE)
-        if block > 1:
-            image = image.coarsen(x=block, y=block, boundary="trim").mean()
-            to_pixels = np.diag([1 / block, 1 / block, 1.0]) @ to_pixels
-        found.append(_Picture(str(name), image, to_pixels))
-    text = f"images in no coordinate system of shapes[{region!r}] are not used: {', '.join(apart)}"
-    return found, [text] if apart else []
-
-
-def _pixels(image: DataArray) -> NDArray[Any]:
-    return np.asarray(image.transpose("y", "x", "c").values)
-
-
-def _is_scale(matrix: NDArray[np.float64]) -> bool:
-    """Tell whether a transformation is one scale for x and y, and moves by no more than half a pixel."""
-    scale = matrix[0, 0]
-    return bool(
-        scale > 0 and np.allclose(matrix[:2, :2] / scale, np.eye(2), atol=1e-3) and np.abs(matrix[:2, 2]).max() <= SHIFT
-    )

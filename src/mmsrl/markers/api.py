@@ -18,6 +18,7 @@ from mmsrl._sections import (
     COUNTS,
     NORMALISED,
     all_counted,
+    gene_names,
     in_pitches,
     is_counted,
     sample_names,
@@ -138,10 +139,10 @@ def markers(
         table = _domain_genes(sections, counts, section, domain, names, genes, own, read, facts, messages)
     else:
         messages.append({"level": "info", "text": "there is one domain only: it has no markers"})
-    spatial, neighbours = [], []
+    spatial, neighbours, genes_of = [], [], gene_names(sections)
     for i, (name, adata) in enumerate(zip(sample_names(sections), sections, strict=True)):
         graph = _graph(adata, places[i])
-        spatial.append(_spatial_genes(adata, graph).assign(sample=name))
+        spatial.append(_spatial_genes(adata, genes_of[i], graph).assign(sample=name))
         neighbours.append(_neighbours(domain[section == i], names, graph, seed).assign(sample=name))
     result = Markers(
         table,
@@ -297,7 +298,7 @@ def _graph(adata: ad.AnnData, places: NDArray[np.float64]) -> sp.csr_matrix:
     return adjacency(places, lattice=lattice)
 
 
-def _spatial_genes(adata: ad.AnnData, graph: sp.csr_matrix) -> pd.DataFrame:
+def _spatial_genes(adata: ad.AnnData, genes: pd.Index[str], graph: sp.csr_matrix) -> pd.DataFrame:
     """Return Moran's I of every gene with enough molecules to be tested, the highest first.
 
     Of normalised values it is of all genes that vary, without p-values.
@@ -306,12 +307,12 @@ def _spatial_genes(adata: ad.AnnData, graph: sp.csr_matrix) -> pd.DataFrame:
     if is_counted(adata):
         found = morans_i(x, np.asarray(x.sum(axis=1), dtype=np.float64).ravel(), graph)
         told = np.isfinite(found.p_value)
-        table = pd.DataFrame({"gene": adata.var_names[told], "morans_i": found.i[told], "p_value": found.p_value[told]})
+        table = pd.DataFrame({"gene": genes[told], "morans_i": found.i[told], "p_value": found.p_value[told]})
         table["p_adjusted"] = false_discovery_control(table["p_value"]) if len(table) else []
     else:
         i = values.morans_i_of_values(x, graph)
         told = np.isfinite(i)
-        table = pd.DataFrame({"gene": adata.var_names[told], "morans_i": i[told]})
+        table = pd.DataFrame({"gene": genes[told], "morans_i": i[told]})
         table["p_value"] = table["p_adjusted"] = np.nan
     return table.sort_values(["morans_i", "gene"], ascending=[False, True], ignore_index=True)
 

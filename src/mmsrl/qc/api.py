@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from mmsrl import _keys
 from mmsrl._errors import InputError
 from mmsrl._sections import is_counted, must_be_counts, sample_of
+from mmsrl.ingest.species import is_mixture
 from mmsrl.qc import filters, gene_sets
 
 METRICS = ("total_counts", "n_genes_by_counts", "pct_counts_mt", "pct_counts_ribo", "pct_counts_hb")
@@ -81,6 +82,9 @@ def quality_control(
     messages: list[dict[str, str]] = []
     if species == "auto":
         species = adata.uns.get(_keys.UNS, {}).get(_keys.SPECIES, "unknown")
+        if _of_two_species(adata):
+            species = "unknown"
+            messages.append({"level": "info", "text": "genes of human and mouse: sets of genes are of both"})
     if species not in ("human", "mouse", "unknown"):
         raise InputError(f"species {species!r} is not one of human, mouse, unknown (or auto, as the data say)")
     masks = gene_sets.gene_set_masks(adata.var_names.tolist(), species)  # type: ignore[arg-type]
@@ -174,6 +178,11 @@ _GENE_METRICS = frozenset(
     ["n_cells_by_counts", "mean_counts", "log1p_mean_counts", "pct_dropout_by_counts"]
     + ["total_counts", "log1p_total_counts"]
 )
+
+
+def _of_two_species(adata: AnnData) -> bool:
+    told = [adata.var[key].astype(str).tolist() if key in adata.var else [] for key in (_keys.GENE_IDS, _keys.GENOME)]
+    return is_mixture(adata.var_names.tolist(), *told)
 
 
 def _fixed_filters(

@@ -11,14 +11,15 @@ from numpy.typing import NDArray
 from mmsrl.ingest.species import Species, without_genome
 
 GENE_SETS: dict[str, dict[Species, str]] = {
-    "mt": {"human": r"MT-", "mouse": r"mt-"},
+    # R makes dots of dashes; rat's are spelt Mt-.
+    "mt": {"human": r"MT[-.]", "mouse": r"[mM]t[-.]"},
     # Proteins of the ribosome; not the kinases RPS6KA1 and so on.
     "ribo": {
-        "human": r"(RP[SL]\d+([AXL]|AL|Y[12])?|RPSA|RPLP[0-2])(-\d+)?$",
-        "mouse": r"(Rp[sl]\d+([axl]|al)?|Rpsa|Rplp[0-2])(-\d+)?$",
+        "human": r"(RP[SL]\d+([AXL]|AL|Y[12])?|RPSA|RPLP[0-2])([-.]\d+|-ENS[A-Z]*G\d+)?$",
+        "mouse": r"(Rp[sl]\d+([axl]|al)?|Rpsa|Rplp[0-2])([-.]\d+|-ENS[A-Z]*G\d+)?$",
     },
     # Haemoglobin chains; not HBEGF, HBP1 or HBS1L.
-    "hb": {"human": r"HB([ABGQ][12]|[BDMZ]|E1)$", "mouse": r"Hb([ab]-.+|q1[ab])$"},
+    "hb": {"human": r"HB([ABGQ][12]|[BDMZ]|E1)(-ENSG\d+)?$", "mouse": r"Hb([ab][-.].+|q1[ab])$"},
 }
 """Names of the sets, as scanpy's tutorials have them, and what their symbols look like."""
 

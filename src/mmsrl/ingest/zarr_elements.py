@@ -1,0 +1,230 @@
+"""Elements of SpatialData: centres of what a table annotates, images in the same coordinates, and their scale."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+from numpy.typing import NDArray
+
+from mmsrl._errors import InputError
+from mmsrl.ingest.genes import text_of
+from mmsrl.ingest.images import to_rgb
+
+if TYPE_CHECKING:
+    from geopandas import GeoDataFrame
+    from spatialdata import SpatialData
+    from xarray import DataArray
+
+LONGEST_SIDE = 4096
+"""Pixels of an image that is kept at most; of larger ones a coarser level, or means of blocks."""
+
+SHIFT = 0.5
+"""Pixels by which an image may lie beside the origin of the coordinates and count as not moved."""
+
+MICRONS = re.compile(
+    r"^(?:global[-_ ]?)?(?:microns?|micrometers?|micrometres?|um|µm|μm)$|[-_ ](?:microns?|um|µm|μm)$", re.I
+)
+"""Names of coordinate systems in µm."""
+
+CORNERS = 5
+"""Coordinates of a square bin as a polygon, the first being there again at its end."""
+
+XENIUM = {"transcript_counts", "control_probe_counts"}
+"""Columns of `obs` that Xenium's list of cells has, whose coordinates and polygons are in µm."""
+
+
+class Centres(NamedTuple):
+    """Where the spots of a table are."""
+
+    element: Any
+    """What they were taken from; it has the transformations."""
+    points: NDArray[np.float64]
+    """(n, 2): x, y in the element's own coordinates."""
+    diameter: float | None
+    """Of a spot, or the side of a square as large as a polygon; ``None`` of labels."""
+    polygons: NDArray[Any] | None
+    """(n,) outlines of cells; ``None`` where there are none, or they are square bins."""
+    notes: list[str]
+
+
+class Picture(NamedTuple):
+    """An image, and how it lies on the spots."""
+
+    name: str
+    image: DataArray
+    to_pixels: NDArray[np.float64]
+    """(3, 3): from the coordinates of the shapes to pixels of the image."""
+
+    @property
+    def scale(self) -> float:
+        """Pixels of the image per unit of the coordinates."""
+        return scale_of(self.to_pixels)
+
+
+def centres_of(sdata: SpatialData, table: AnnData, kind: str, region: str, name: str) -> Centres:
+    """Return the centres of what the rows of a table annotate.
+
+    Of labels, those of shapes of the same cells where there are some, which have outlines too.
+
+    Raises
+    ------
+    InputError
+        A row annotates what is not there.
+    """
+    from spatialdata import get_centroids
+
+    instances = table.obs[table.uns["spatialdata_attrs"]["instance_key"]]
+    if kind == "shapes":
+        shapes = sdata.shapes[region]
+        rows = _rows_of(shapes.index, instances)
+        _must_be_there(rows, instances, f"{name}: spot {{}} of the table is not among shapes[{region!r}]")
+        return _of_shapes(shapes, rows, [])
+    for key in sorted(sdata.shapes, key=lambda key: ("circle" not in key, key)):
+        related = key.startswith(_stem(region))
+        for ids in (instances, table.obs.get("cell_id"), pd.Series(table.obs_names)) if related else ():
+            rows = np.array([-1]) if ids is None else _rows_of(sdata.shapes[key].index, ids)
+            if (rows >= 0).all():
+                note = f"places of labels[{region!r}] are the centres of shapes[{key!r}]"
+                return _of_shapes(sdata.shapes[key], rows, [note])
+    labels = sdata.labels[region]
+    system, matrix = sorted(matrices(labels).items())[0]
+    found = get_centroids(labels, coordinate_system=system).compute()
+    rows = _rows_of(found.index, instances)
+    _must_be_there(rows, instances, f"{name}: spot {{}} of the table is not among labels[{region!r}]")
+    back = np.linalg.inv(matrix).astype(np.float64)
+    points = moved(found[["x", "y"]].to_numpy(dtype=np.float64)[rows], back)
+    return Centres(labels, points, None, None, [f"places are the centres of labels[{region!r}]"])
+
+
+def _must_be_there(rows: NDArray[np.intp], instances: pd.Series, text: str) -> None:
+    if (rows < 0).any():
+        raise InputError(text.format(repr(str(instances.iloc[int(rows.argmin())]))))
+
+
+def _stem(region: str) -> str:
+    """Return what the names of labels and shapes of the same things share: `cell` of `cell_labels` and `cells`."""
+    return re.sub(r"[-_]?(?:labels?|masks?|segmentations?)$", "", region).rstrip("s")
+
+
+def _rows_of(index: pd.Index, instances: pd.Series) -> NDArray[np.intp]:
+    """Return the row of every instance, (n,), -1 where there is none; numbers and their text are the same."""
+    if not index.is_unique:
+        return np.full(len(instances), -1)
+    rows = index.get_indexer(pd.Index(instances))
+    if (rows < 0).any():
+        rows = pd.Index(text_of(index)).get_indexer(pd.Index(text_of(instances)))
+    return rows
+
+
+def _of_shapes(element: GeoDataFrame, rows: NDArray[np.intp], notes: list[str]) -> Centres:
+    import shapely
+
+    shapes = element.iloc[rows]
+    centres = shapes.geometry.centroid
+    round_ones = "radius" in shapes
+    # Of circles the radius is given; of polygons, which bins are, the side of a square as large.
+    diameter = float(np.median(2 * shapes["radius"] if round_ones else np.sqrt(shapes.geometry.area)))
+    outlines = None
+    if not round_ones and (shapely.get_num_coordinates(shapes.geometry.to_numpy()) != CORNERS).any():
+        outlines = shapes.geometry.to_numpy()
+    return Centres(element, np.column_stack([centres.x, centres.y]), diameter, outlines, notes)
+
+
+def matrices(element: Any) -> dict[str, NDArray[np.float64]]:
+    """Return the transformations of an element, (3, 3), by the coordinate system that they lead to."""
+    from spatialdata.transformations import get_transformation
+
+    axes = ("x", "y")
+    found = get_transformation(element, get_all=True)
+    return {str(system): t.to_affine_matrix(axes, axes) for system, t in found.items()}
+
+
+def moved(points: NDArray[np.float64], matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return points, (n, 2), after a transformation, (3, 3)."""
+    homogeneous = np.column_stack([points, np.ones(len(points))])
+    return np.ascontiguousarray((homogeneous @ matrix.T)[:, :2])
+
+
+def um_per_unit(sdata: SpatialData, centres: Centres, obs: pd.DataFrame) -> tuple[float | None, str, str | None]:
+    """Return µm of one unit of the coordinates and what states it; ``None`` where nothing does; and the platform."""
+    systems = matrices(centres.element)
+    for system, matrix in systems.items():
+        if MICRONS.search(system):
+            return scale_of(matrix), f"the coordinate system {system!r}", None
+    stated = sdata.attrs.get("microns_per_pixel")
+    if isinstance(stated, int | float) and stated > 0:
+        pixels = scale_of(systems.get("global", np.eye(3)))
+        return float(stated) * pixels, "microns_per_pixel of its attributes", None
+    if set(obs) >= XENIUM and centres.diameter is not None:
+        return 1.0, "polygons and circles of Xenium are in µm", "xenium"
+    return None, "", None
+
+
+def scale_of(matrix: NDArray[np.float64]) -> float:
+    """Return by how much a transformation, (3, 3), makes lengths longer."""
+    return float(np.sqrt(abs(np.linalg.det(matrix[:2, :2]))))
+
+
+def outlines_of(polygons: NDArray[Any] | None, move: NDArray[np.float64], um_per_px: float | None) -> dict[str, Any]:
+    """Return ``outlines`` and ``area_um2`` of Content, where there are polygons and their scale is known."""
+    import shapely
+
+    if polygons is None:
+        return {}
+    outlines = shapely.transform(polygons, lambda points: moved(points, move))
+    return {"outlines": outlines, "area_um2": None if um_per_px is None else shapely.area(outlines) * um_per_px**2}
+
+
+def pictures_of(sdata: SpatialData, shapes: Any, said: str) -> tuple[list[Picture], list[str]]:
+    """Return the images that share a coordinate system with the spots, each at a level that is not too large."""
+    from spatialdata import get_pyramid_levels
+
+    of_shapes = matrices(shapes)
+    found, apart = [], []
+    for name, element in sdata.images.items():
+        levels = list(get_pyramid_levels(element)) if hasattr(element, "children") else [element]
+        image = next((level for level in levels if max(level.sizes["x"], level.sizes["y"]) <= LONGEST_SIDE), levels[-1])
+        of_image = matrices(image)
+        shared = sorted(of_shapes.keys() & of_image.keys())
+        if not shared:
+            apart.append(str(name))
+            continue
+        to_pixels = np.linalg.inv(of_image[shared[0]]) @ of_shapes[shared[0]]
+        block = -(-max(image.sizes["x"], image.sizes["y"]) // LONGEST_SIDE)
+        if block > 1:
+            image = image.coarsen(x=block, y=block, boundary="trim").mean()
+            to_pixels = np.diag([1 / block, 1 / block, 1.0]) @ to_pixels
+        found.append(Picture(str(name), image, to_pixels))
+    text = f"images in no coordinate system of {said} are not used: {', '.join(apart)}"
+    return found, [text] if apart else []
+
+
+def shown(found: list[Picture], move: NDArray[np.float64]) -> tuple[dict[str, NDArray[np.uint8]], dict[str, float]]:
+    """Return `hires` and `lowres` of the images that lie straight on moved coordinates, and their scale factors."""
+    pictures, factors = {}, {}
+    for size in ("hires", "lowres"):
+        candidates = [picture for picture in found if ("lowres" in picture.name) == (size == "lowres")]
+        candidates = [picture for picture in candidates if is_scale(picture.to_pixels @ np.linalg.inv(move))]
+        if candidates:
+            chosen = max(candidates, key=lambda picture: picture.scale)
+            image = to_rgb(_pixels(chosen.image))
+            if image is not None:
+                pictures[size] = image
+                factors[f"tissue_{size}_scalef"] = chosen.scale
+    return pictures, factors
+
+
+def _pixels(image: DataArray) -> NDArray[Any]:
+    return np.asarray(image.transpose("y", "x", "c").values)
+
+
+def is_scale(matrix: NDArray[np.float64]) -> bool:
+    """Tell whether a transformation is one scale for x and y, and moves by no more than half a pixel."""
+    scale = matrix[0, 0]
+    return bool(
+        scale > 0 and np.allclose(matrix[:2, :2] / scale, np.eye(2), atol=1e-3) and np.abs(matrix[:2, 2]).max() <= SHIFT
+    )
