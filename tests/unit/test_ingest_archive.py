@@ -119,7 +119,11 @@ def test_archive_damaged_or_foreign(outs, tmp_path):
     (tmp_path / "text.tar").write_text("this is no archive")
     with tarfile.open(tmp_path / "other.tar", "w") as tar:
         tar.add(outs / "spatial" / "scalefactors_json.json", arcname="notes.txt")
-    for name, message in (("cut.tar.gz", "damaged"), ("text.tar", "not a tar or zip archive"), ("other.tar", "neither")):
+    for name, message in (
+        ("cut.tar.gz", "damaged"),
+        ("text.tar", "not a tar or zip archive"),
+        ("other.tar", "neither"),
+    ):
         with pytest.raises(InputError, match=message):
             read_spaceranger(tmp_path / name, "s", scratch=tmp_path)
     with pytest.raises(InputError, match="no such file or folder"):

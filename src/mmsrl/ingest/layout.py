@@ -157,7 +157,7 @@ def _called(folder: Path, root: Path, name: str) -> str:
 
 def _places(root: Path) -> Iterator[Path]:
     """Yield folders that may hold a section, level by level; those with one are not looked into further."""
-    level, seen = [root], {root.resolve()}
+    level, seen = [root], {Path(os.path.realpath(root))}
     for _ in range(_DEPTH):
         below: list[Path] = []
         for folder in level:
@@ -167,7 +167,7 @@ def _places(root: Path) -> Iterator[Path]:
             for child in parts.entries(folder):
                 if child.name in _PASSED_OVER or parts.is_part(child) or not child.is_dir():
                     continue
-                real = child.resolve()
+                real = Path(os.path.realpath(child))
                 if real not in seen and len(seen) < _FOLDERS:
                     seen.add(real)
                     below.append(child)
@@ -216,10 +216,11 @@ def _what_is_missing(places: list[Path], root: Path, name: str) -> str:
                 f"{place_name}: has {_shown(found)}, but no positions (spatial/tissue_positions.csv, "
                 f"tissue_positions_list.csv or tissue_positions.parquet), nor cell_segmentations.geojson{_above(place)}"
             )
-    listed = ", ".join(path.name for path in parts.entries(root)[:5]) or "nothing"
+    listed = ", ".join(path.name for path in parts.entries(root)[:5])
+    there = f"holds no section, only {listed}" if listed else "is empty"
     return (
-        f"{name}: holds no section, but {listed}; give Space Ranger's `outs`, which has filtered_feature_bc_matrix.h5 "
-        "with `spatial`, `binned_outputs` or `segmented_outputs`"
+        f"{name}: {there}; give Space Ranger's `outs`, which has filtered_feature_bc_matrix.h5 with `spatial`, "
+        "`binned_outputs` or `segmented_outputs`"
     )
 
 
@@ -229,8 +230,9 @@ def _shown(found: list[Part]) -> str:
 
 def _above(place: Path) -> str:
     """Return what to do: give the folder above where that one has the whole section, else copy what is missing."""
-    above = place.resolve().parent
-    return f"; give the folder above, {above.name}" if _is_whole(above) else "; copy the whole folder"
+    above = Path(os.path.realpath(place)).parent
+    inside = Path(os.path.realpath(place)).name.endswith(("spatial", "_matrix")) and _is_whole(above)
+    return f"; give the folder above, {above.name}" if inside else "; copy the whole folder"
 
 
 def _choose(
@@ -326,9 +328,9 @@ def _images(folder: Path, found: dict[str, Path]) -> dict[str, Path]:
     have links to them, which get lost in copies, or nothing. So it is with some folders of segmented cells.
     """
     up = None
-    if folder.resolve().parent.name.endswith("binned_outputs"):
+    if Path(os.path.realpath(folder)).parent.name.endswith("binned_outputs"):
         up = folder / ".." / ".."
-    elif folder.resolve().name.endswith("segmented_outputs"):
+    elif Path(os.path.realpath(folder)).name.endswith("segmented_outputs"):
         up = folder / ".."
     places = [found] if up is None else [found, {p.kind: p.path for p in parts.parts_of(up) if not p.lost}]
     images = {}

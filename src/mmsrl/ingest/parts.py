@@ -67,7 +67,7 @@ def is_wanted(names: Iterable[str]) -> bool:
 
 def bin_of(folder: Path) -> int | None:
     """Return the bin size in µm that the name of a folder says."""
-    named = _BIN.fullmatch(folder.resolve().name)
+    named = _BIN.fullmatch(Path(os.path.realpath(folder)).name)
     return int(named.group(1)) if named else None
 
 

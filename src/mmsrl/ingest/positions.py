@@ -61,10 +61,11 @@ def read_positions(path: Path) -> Positions:
         The file is damaged or foreign, lacks a column, has a cell that is no number, or has a barcode twice.
     """
     read = _read_parquet(path) if path.suffix == ".parquet" else _read_csv(path)
+    given = ", ".join(map(str, read.columns))
     read.columns = pd.Index(_plain_names(read.columns))
     missing = [column for column in COLUMNS if column not in read]
     if missing:
-        raise InputError(f"{path.name}: lacks the column(s) {', '.join(missing)}; it has {', '.join(map(str, read))}")
+        raise InputError(f"{path.name}: lacks the column(s) {', '.join(missing)}; it has {given}")
     doubled = read.columns[read.columns.duplicated()].intersection(list(COLUMNS))
     if len(doubled):
         raise InputError(f"{path.name}: has two columns {doubled[0]}; remove one")
@@ -123,13 +124,13 @@ def _oriented(table: pd.DataFrame, swapped: bool, name: str) -> Positions:
     (col_x, col_y), (row_x, row_y) = solution[:2]
     mirrored = col_x * row_y - col_y * row_x < 0
     turned = abs(col_y) > abs(col_x) and abs(row_x) > abs(row_y)
-    if rank < 3 or not (mirrored and turned):
+    if rank < 3 or not mirrored or not (swapped or turned):
         return Positions(table, [])
-    told = f"{name}: rows of the array grow with pxl_col_in_fullres and columns with pxl_row_in_fullres, mirrored"
+    told = f"{name}: by the array, pxl_row_in_fullres and pxl_col_in_fullres are the mirror image of a section"
     if not swapped:
         return Positions(table, [f"{told}; if spots do not lie on the tissue of the image, exchange these two columns"])
     exchanged = table.rename(columns={COLUMNS[4]: COLUMNS[5], COLUMNS[5]: COLUMNS[4]})[table.columns.tolist()]
-    return Positions(exchanged, [f"{told}, so their names are exchanged, as scanpy writes them; took them rightly"])
+    return Positions(exchanged, [f"{told}, as where their names are exchanged, which scanpy did; exchanged them back"])
 
 
 def _is_number(cell: str) -> bool:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from mmsrl._errors import InputError
 
+_CENTROID = "cell_centroid"
 _CELL_ID = r"^cellid_(\d+)(?:-\d+)?$"
 
 
@@ -20,7 +21,7 @@ class Cells(NamedTuple):
     kept: NDArray[np.bool_]
     """(n_cells,): those with a polygon."""
     spatial: NDArray[np.float64]
-    """(n_kept, 2): x, y of the polygons' centroids, in pixels of the full-resolution image."""
+    """(n_kept, 2): x, y of the centroids, in pixels of the full-resolution image."""
     outlines: NDArray[Any]
     """(n_kept,) polygons of shapely, in the same pixels."""
     areas: NDArray[np.float64]
@@ -41,11 +42,13 @@ def read_cells(path: Path, barcodes: NDArray[Any]) -> Cells:
     InputError
         The file is damaged or of other cells, or the package geopandas is not installed.
     """
+    table = _read_geojson(path)
+    import shapely  # known to be there now
+
     numbers = pd.Index(barcodes.astype(str)).str.extract(_CELL_ID, expand=False)
     if numbers.isna().any():
         odd = barcodes[numbers.isna()][0]
         raise InputError(f"{path.name}: cells are found by barcodes such as 'cellid_000000001-1', but there is {odd!r}")
-    table = _read_geojson(path)
     twice = table["cell_id"].duplicated()
     if twice.any():
         raise InputError(f"{path.name}: has cell {table['cell_id'][twice].iloc[0]} more than once; copy it anew")
@@ -60,9 +63,24 @@ def read_cells(path: Path, barcodes: NDArray[Any]) -> Cells:
     if not kept.all():
         lost = f"{(~kept).sum()} of the {len(kept)} cells of the matrix have no polygon in {path.name}"
         notes.append(f"{lost}, e.g. {barcodes[~kept][0]!r}, and are left out")
-    shapes = table.geometry.array[found[kept]]
-    centres = np.column_stack([shapes.centroid.x, shapes.centroid.y])
-    return Cells(kept, centres, np.asarray(shapes), np.asarray(shapes.area), notes)
+    table = table.iloc[found[kept]]
+    shapes = np.asarray(table.geometry.array)
+    return Cells(kept, _centres(table, shapes), shapes, shapely.area(shapes), notes)
+
+
+def _centres(table: Any, shapes: NDArray[Any]) -> NDArray[np.float64]:
+    """Return the centroids that Space Ranger 4.1 gives where they are x and y within the cells, else the polygons'."""
+    import shapely
+
+    centres: NDArray[np.float64] = shapely.get_coordinates(shapely.centroid(shapes))
+    given = table[_CENTROID].tolist() if _CENTROID in table else []
+    if given and all(np.shape(place) == (2,) for place in given):
+        places = np.array(given, dtype=np.float64)
+        low, high = shapely.bounds(shapes)[:, :2], shapely.bounds(shapes)[:, 2:]
+        # The form is not described: y and x, or other units, would lie outside.
+        if np.all((places >= low) & (places <= high)):
+            return places
+    return centres
 
 
 def _read_geojson(path: Path) -> Any:
@@ -76,8 +94,8 @@ def _read_geojson(path: Path) -> Any:
             "say pip install 'mmsrl[spatialdata]'"
         ) from error
     try:
-        table = geopandas.read_file(path, columns=["cell_id"])
-    except (RuntimeError, ValueError, OSError) as error:
+        table = geopandas.read_file(path, columns=["cell_id", _CENTROID])
+    except (RuntimeError, ValueError, OSError, shapely.errors.ShapelyError) as error:
         raise InputError(f"{path.name}: not GeoJSON, or damaged ({error}); copy it anew") from error
     if "cell_id" not in table or not len(table):
         raise InputError(f"{path.name}: has no polygons with `cell_id`; give Space Ranger's cell_segmentations.geojson")
