@@ -270,3 +270,29 @@ def test_damage_anywhere_in_hdf5_gives_a_message_or_passes(tmp_path, kept):
     content[at : at + 64] = b"\xff" * len(content[at : at + 64])
     path.write_bytes(content)
     assert all(message.startswith("h5ad: ") for message in told(tmp_path, h5ad=path))
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("of $x", "a dollar sign"),
+        ("a\tb", "a tab"),
+        ("{a,b}", "alternatives in braces"),
+        ("{1..3}", "alternatives in braces"),
+        ("S[1]", "a pattern (*, ? or [ ]) that other files match too"),
+        ("S*", "a pattern (*, ? or [ ]) that other files match too"),
+    ],
+)
+def test_names_that_would_lead_a_task_elsewhere_are_refused(tmp_path, name, message):
+    spaceranger(tmp_path / "S1" / "outs")
+    spaceranger(tmp_path / name / "outs")
+    assert told(tmp_path, spaceranger_dir=f"{name}/outs") == [
+        f"spaceranger_dir: its path has {message}, which Nextflow does not quote; rename the folder, or give a link "
+        "to it"
+    ]
+
+
+@pytest.mark.parametrize("name", ["a b", "ä ö", 'it\'s "quoted"', "S[7]", "{a}", "(b)&c;d", "#1 ~x", "T*"])
+def test_names_that_only_look_odd_pass(tmp_path, name):
+    spaceranger(tmp_path / "S1" / "outs")
+    assert told(tmp_path, spaceranger_dir=spaceranger(tmp_path / name / "outs")) == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import errno
+import glob
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator
@@ -32,6 +33,9 @@ _PICTURES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"II*\0", b"MM\0*", b"II+\0"
 
 _SLIDES = (".mrxs", ".dcm", ".vms", ".vmu", ".czi")
 """Slide scanners' files that begin otherwise; ``features`` finds out."""
+
+_UNQUOTED = {"$": "dollar sign", "\t": "tab", "\n": "line break"}
+_BRACES = re.compile(r"\{[^{}]*(,|\.\.)[^{}]*\}")
 
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 
@@ -74,6 +78,7 @@ def check_files(section: Section, folder: Path) -> Iterator[Problem]:
             return None
         path = Path(absolute(section[column], folder))
         try:
+            _quotable(path)
             _readable(path, folder_allowed=column in ("spaceranger_dir", "spatialdata"))
             return check(path)
         except BinSizeError as error:
@@ -95,6 +100,20 @@ def check_files(section: Section, folder: Path) -> Iterator[Problem]:
     if spots and section.get("n_domains", 0) > spots.number:
         text = f"the section has only {spots.number} spots; give a smaller number"
         yield Problem(section["row"], text, column="n_domains", value=str(section["n_domains"]))
+
+
+def _quotable(path: Path) -> None:
+    """Refuse a path that the shell would read otherwise: Nextflow (24.10) links it into tasks without quoting these."""
+    text = str(path)
+    named = next((f"a {what}" for sign, what in _UNQUOTED.items() if sign in text), None)
+    if _BRACES.search(text):
+        named = "alternatives in braces"
+    elif named is None and glob.has_magic(text) and glob.glob(text) not in ([], [text]):
+        named = "a pattern (*, ? or [ ]) that other files match too"
+    if named is not None:
+        raise InputError(
+            f"its path has {named}, which Nextflow does not quote; rename the folder, or give a link to it"
+        )
 
 
 def _readable(path: Path, *, folder_allowed: bool) -> None:
