@@ -279,6 +279,22 @@ def test_output_of_aggr_is_told_by_its_barcodes(outs, positions):
     assert f"{MATRIX}: its barcodes end with -1, -2, so it is 2 sections in one" in refused(outs)
 
 
+def test_a_header_above_barcodes_is_named(outs):
+    as_three_files(outs, packed=False, legacy=False)
+    path = outs / "filtered_feature_bc_matrix/barcodes.tsv"
+    path.write_text("barcode\n" + path.read_text())
+    assert refused(outs) == (
+        "sample s: barcodes.tsv: its first line, 'barcode', is no barcode but a header; remove that line"
+    )
+
+
+def test_names_of_ones_own_that_end_with_numbers_are_one_section(outs):
+    names = [f"spot-{k}" for k in range(30)]
+    put_counts(outs, counts_of(30), names)
+    write_spatial(outs / "spatial", hexagonal().assign(barcode=names))
+    assert read(outs).adata.n_obs == 30
+
+
 def positions_as(outs: Path, table: pd.DataFrame, name: str = "tissue_positions.csv", **more) -> Path:
     (outs / LIST).unlink()
     path = outs / "spatial" / name

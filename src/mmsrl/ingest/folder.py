@@ -44,9 +44,11 @@ def read_folder(path: Path, bin_size: int | str | None, scratch: Path | None = N
         if look.is_text(section.matrix):
             counts, three = matrix.read_10x_mtx(section.matrix)
             files += [file for file in three if section.matrix in files and file not in files]
+            named = three[1].name
         else:
             counts = matrix.read_10x_h5(look.plain(section.matrix, found))
-        look.refuse_aggregated([str(barcode) for barcode in counts.barcodes], section.matrix.name)
+            named = section.matrix.name
+        look.refuse_aggregated([str(barcode) for barcode in counts.barcodes], named)
         notes = [{"level": level, "text": text} for level, text in found.notes]
         factors: dict[str, float] = {}
         if section.scalefactors is None:

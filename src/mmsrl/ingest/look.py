@@ -8,7 +8,7 @@ import re
 import shutil
 import tempfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -22,7 +22,9 @@ from mmsrl.ingest import archive, layout
 _POSITIONS_AT_MOST = 4 * 2**20
 """Bytes of a table of positions up to which the check before the run reads it: Visium's, not fine bins'."""
 
-_SUFFIX = re.compile(r"-(\d+)$")
+_NUMBERED = re.compile(r"(?:[ACGT]{16}|s_\d{3}um_\d+_\d+|cellid_\d+)-(\d+)")
+_HEADERS = ("barcode", "barcodes", "x", "v1", "0")
+"""What programs write above a column of barcodes."""
 
 
 class Found(NamedTuple):
@@ -166,13 +168,25 @@ def refuse_aggregated(barcodes: list[str], name: str) -> None:
     InputError
         Barcodes end with `-1`, `-2` and so on.
     """
-    numbers = {match.group(1) for barcode in barcodes if (match := _SUFFIX.search(barcode))}
+    numbers = {match.group(1) for barcode in barcodes if (match := _NUMBERED.fullmatch(barcode))}
     if len(numbers) > 1:
         listed = ", ".join(f"-{number}" for number in sorted(numbers, key=int)[:4])
         raise InputError(
             f"{name}: its barcodes end with {listed}, so it is {len(numbers)} sections in one, as `spaceranger aggr` "
             "makes them; give each section a row, with the `outs` of its own `spaceranger count`, and one group"
         )
+
+
+def refuse_header(barcodes: Sequence[str], name: str) -> None:
+    """Refuse barcodes of a text file whose first line is a header.
+
+    Raises
+    ------
+    InputError
+        It is one.
+    """
+    if len(barcodes) and str(barcodes[0]).lower() in _HEADERS:
+        raise InputError(f"{name}: its first line, {barcodes[0]!r}, is no barcode but a header; remove that line")
 
 
 def three_files(path: Path) -> tuple[Path, Path, Path]:
@@ -235,5 +249,6 @@ def _of_text(matrix: Path) -> Seen:
     except (OSError, EOFError, zlib.error) as error:
         raise InputError(f"{path.name} is damaged ({error}); copy it anew") from error
     barcodes = content.decode("utf-8", "replace").split()
+    refuse_header(barcodes, path.name)
     refuse_aggregated(barcodes, path.name)
     return Seen(len(barcodes), barcodes)
