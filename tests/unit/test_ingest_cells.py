@@ -1,6 +1,7 @@
 """Segmented cells of Space Ranger 4: where they are, which are left out, and what stands in for them."""
 
 import gzip
+import importlib.util
 import json
 import shutil
 import tarfile
@@ -18,6 +19,7 @@ from spaceranger import (
 )
 
 from mmsrl._errors import InputError
+from mmsrl.ingest import look
 from mmsrl.ingest.api import read_spaceranger
 
 KEPT = [number for number in range(1, 34) if number != 5]
@@ -197,6 +199,14 @@ def test_outlines_that_are_not_those_of_the_cells(tmp_path, content, message):
     (folder / "cell_segmentations.geojson").write_text(content)
     with pytest.raises(InputError, match=f"sample s: .*{message}"):
         read_spaceranger(folder, "s")
+
+
+def test_without_geopandas_both_say_what_to_install(tmp_path, monkeypatch):
+    folder = segmented(tmp_path / "segmented_outputs")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    for read in (lambda: read_spaceranger(folder, "s"), lambda: look.check(folder, None, 100)):
+        with pytest.raises(InputError, match=r"say pip install 'mmsrl\[spatialdata\]'"):
+            read()
 
 
 def test_cells_without_outlines_or_of_other_names(tmp_path):

@@ -125,20 +125,16 @@ def inner_archives(root: Path, name: str) -> tuple[Path, list[Path]] | None:
 
 
 def read_scalefactors(path: Path) -> dict[str, float]:
-    """Read scale factors, plain or gzipped; entries that are no numbers are left out.
+    """Read scale factors; entries that are no numbers are left out.
 
     Raises
     ------
     InputError
         The file is not a JSON object.
     """
-    import gzip
-    import zlib
-
     try:
-        raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-        content: Any = json.loads(raw.decode("utf-8-sig"))
-    except (ValueError, OSError, EOFError, zlib.error) as error:
+        content: Any = json.loads(path.read_text(encoding="utf-8-sig"))
+    except (json.JSONDecodeError, OSError, UnicodeError) as error:
         raise InputError(f"{path.name}: not JSON ({error}); copy it anew") from error
     if not isinstance(content, dict):
         raise InputError(f"{path.name}: a JSON object was expected, with `spot_diameter_fullres` and others")

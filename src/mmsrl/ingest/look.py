@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import importlib.util
 import os
 import re
 import shutil
@@ -127,6 +128,8 @@ def check(path: Path, bin_size: int | str | None, at_most: int) -> Seen | None:
             return None
         section = found.section
         seen = _of_text(section.matrix) if is_text(section.matrix) else _of_h5(plain(section.matrix, found), at_most)
+        if section.outlines is not None:
+            refuse_without_geopandas(section.outlines.name)
         places = section.positions
         if seen.barcodes and places is not None and places.stat().st_size <= _POSITIONS_AT_MOST:
             from mmsrl.ingest import places as reader  # here, as it starts slowly
@@ -174,6 +177,21 @@ def refuse_aggregated(barcodes: list[str], name: str) -> None:
         raise InputError(
             f"{name}: its barcodes end with {listed}, so it is {len(numbers)} sections in one, as `spaceranger aggr` "
             "makes them; give each section a row, with the `outs` of its own `spaceranger count`, and one group"
+        )
+
+
+def refuse_without_geopandas(name: str) -> None:
+    """Refuse polygons of cells where the package that reads them is not installed.
+
+    Raises
+    ------
+    InputError
+        So it is; names the file ``name``.
+    """
+    if importlib.util.find_spec("geopandas") is None:
+        raise InputError(
+            f"{name}: to read segmented cells the package geopandas is needed, which is not installed here; "
+            "say pip install 'mmsrl[spatialdata]'"
         )
 
 

@@ -115,7 +115,7 @@ def read_10x_mtx(path: Path) -> tuple[Counts, list[Path]]:
     matrix_path, barcodes_path, features_path = three_files(path)
     folder = matrix_path.parent
     barcodes = _read_tsv(barcodes_path)[0].to_numpy(dtype=object)
-    refuse_header(barcodes, barcodes_path.name)
+    refuse_header(barcodes.tolist(), barcodes_path.name)
     table = _read_tsv(features_path)
     try:
         # The pattern of a 10x matrix is never symmetric, and the file holds whole numbers.

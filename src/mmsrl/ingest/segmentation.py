@@ -10,6 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mmsrl._errors import InputError
+from mmsrl.ingest.look import refuse_without_geopandas
 
 _CENTROID = "cell_centroid"
 _CELL_ID = r"^cellid_(\d+)(?:-\d+)?$"
@@ -85,14 +86,10 @@ def _centres(table: Any, shapes: NDArray[Any]) -> NDArray[np.float64]:
 
 def _read_geojson(path: Path) -> Any:
     """Return a GeoDataFrame with `cell_id` and polygons; 2 s and .3 GB for 100,000 cells."""
-    try:
-        import geopandas
-        import shapely
-    except ImportError as error:
-        raise InputError(
-            f"{path.name}: to read segmented cells the package geopandas is needed, which is not installed here; "
-            "say pip install 'mmsrl[spatialdata]'"
-        ) from error
+    refuse_without_geopandas(path.name)
+    import geopandas
+    import shapely
+
     try:
         table = geopandas.read_file(path, columns=["cell_id", _CENTROID])
     except (RuntimeError, ValueError, OSError, shapely.errors.ShapelyError) as error:
