@@ -161,6 +161,16 @@ def test_a_matrix_of_three_files_and_gzipped_outlines(tmp_path):
     np.testing.assert_array_equal(ingested.adata.X.toarray(), counts_of(36).toarray()[np.array(KEPT) - 1])
 
 
+def test_numbers_of_cells_spelt_as_in_the_matrix(tmp_path):
+    folder = segmented(tmp_path / "segmented_outputs")
+    path = folder / "cell_segmentations.geojson"
+    content = json.loads(path.read_text())
+    for feature in content["features"]:
+        feature["properties"]["cell_id"] = f"cellid_{feature['properties']['cell_id']:09d}-1"
+    path.write_text(json.dumps(content))
+    assert_cells(read_spaceranger(folder, "s"))
+
+
 def test_the_raw_matrix_of_cells_is_taken_with_a_warning(tmp_path):
     folder = segmented(tmp_path / "segmented_outputs")
     (folder / "filtered_feature_cell_matrix.h5").unlink()

@@ -96,6 +96,8 @@ def _read_geojson(path: Path) -> Any:
         raise InputError(f"{path.name}: not GeoJSON, or damaged ({error}); copy it anew") from error
     if "cell_id" not in table or not len(table):
         raise InputError(f"{path.name}: has no polygons with `cell_id`; give Space Ranger's cell_segmentations.geojson")
+    if table["cell_id"].dtype == object:  # spelt as in the matrix
+        table["cell_id"] = table["cell_id"].astype(str).str.extract(_CELL_ID, expand=False).astype(np.float64)
     # Pixels, not degrees, whatever GeoJSON is meant for.
     table = table.set_crs(None, allow_override=True)
     area = shapely.area(table.geometry.array)
