@@ -179,6 +179,18 @@ def test_the_raw_matrix_of_cells_is_taken_with_a_warning(tmp_path):
     assert "no filtered matrix of cells: took all of the raw one" in warnings_of(ingested)
 
 
+def test_two_cells_at_one_place_are_said(tmp_path):
+    folder = segmented(tmp_path / "segmented_outputs")
+    counts = np.vstack([counts_of(36).toarray()] * 5)
+    write_h5_v3(folder / "filtered_feature_cell_matrix.h5", counts, [f"cellid_{k:09d}-1" for k in range(1, 181)])
+    content = cell_outlines(range(1, 181))
+    content["features"][7]["geometry"] = content["features"][8]["geometry"]
+    (folder / "cell_segmentations.geojson").write_text(json.dumps(content))
+    ingested = read_spaceranger(folder, "s")
+    assert ingested.adata.n_obs == 180
+    assert "1 of 180 spots have the coordinates of another" in warnings_of(ingested)[0]
+
+
 def test_parts_of_a_cell_and_holes_count(tmp_path):
     folder = segmented(tmp_path / "segmented_outputs")
     content = cell_outlines(range(1, 37))

@@ -189,6 +189,28 @@ def test_two_archives_of_spatial(outs):
     assert "begin with 'A_', 'B_'" in refused(outs)
 
 
+def test_bins_of_two_sections_in_one_folder(tmp_path):
+    for name in ("A", "B"):
+        outs = visium_hd(tmp_path / name)
+        shutil.move(outs / "binned_outputs", tmp_path / "given" / f"{name}_binned_outputs")
+    assert "begin with 'A_', 'B_', so they are of 2 sections" in refused(tmp_path / "given", bin_size=8)
+
+
+def test_a_file_of_a_section_is_answered_by_its_folder(outs):
+    assert refused(outs / MATRIX).endswith(f"; give its folder, {outs}")
+    (outs / "web_summary.html").write_text("<html>")
+    assert refused(outs / "web_summary.html").endswith(".txz, .zip")
+
+
+@pytest.mark.parametrize("around", ["", "spatial", "S1/spatial", "a/b/spatial"])
+def test_spatial_packed_beside_the_matrix_whatever_is_around_it(outs, around):
+    with tarfile.open(outs / "S1_spatial.tar.gz", "w:gz") as tar:
+        for path in (outs / "spatial").iterdir():
+            tar.add(path, f"{around}/{path.name}".lstrip("/"))
+    shutil.rmtree(outs / "spatial")
+    assert_same(read(outs))
+
+
 def test_two_sections_below_a_folder(tmp_path):
     visium(tmp_path / "given/A/outs")
     visium(tmp_path / "given/B/outs")

@@ -14,6 +14,9 @@ from mmsrl.ingest.content import Content, info, warning
 from mmsrl.ingest.look import Found
 from mmsrl.ingest.matrix import Counts
 
+_STACKED_CELLS = 0.01
+"""Accepted share of cells with the centre of another: corners are rounded to tenths of a pixel, and cells may nest."""
+
 
 def read_folder(path: Path, bin_size: int | str | None, scratch: Path | None = None) -> tuple[Content, list[Path]]:
     """Read a section in Space Ranger's layout: a folder, an archive, or a folder with archives of its parts.
@@ -105,6 +108,7 @@ def _cells(content: Content, found: Found) -> Content:
         platform="visium_hd",
         area_um2=None if um_per_px is None else cells.areas * um_per_px**2,
         outlines=cells.outlines,
+        max_stacked=_STACKED_CELLS,
     )
 
 

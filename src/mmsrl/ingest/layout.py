@@ -100,6 +100,7 @@ def find_section(root: Path, bin_size: int | str | None, name: str = "") -> tupl
     notes: list[tuple[str, str]] = []
     units = parts.units_of(folder)
     if units:
+        _one_prefix(folder, _called(folder, root, name))
         chosen = _choose(units, bin_size, _called(folder, root, name), notes)
         folder = units[chosen]
         return _section(folder, _called(folder, root, name)), notes
@@ -274,7 +275,7 @@ def _agree(section: Section, bin_size: int | str | None) -> None:
         if here == CELL
         else f"one folder of {here} µm bins"
         if here
-        else "no Visium HD output"
+        else "by its name no Visium HD output"
     )
     remedy = "leave bin_size empty, or give `outs`" if here else "leave bin_size empty"
     raise BinSizeError(f"{section.name}: bin size {bin_size} was asked for, but this is {what}; {remedy}")

@@ -18,7 +18,7 @@ import h5py
 
 from mmsrl._errors import InputError
 from mmsrl._hdf5 import open_hdf5
-from mmsrl.ingest import archive, layout
+from mmsrl.ingest import archive, layout, parts
 
 _POSITIONS_AT_MOST = 4 * 2**20
 """Bytes of a table of positions up to which the check before the run reads it: Visium's, not fine bins'."""
@@ -83,7 +83,8 @@ def located(
                 raise InputError(f"{path}: no such file or folder; give Space Ranger's `outs`, or an archive of it")
             if not archive.is_archive(path):
                 endings = ", ".join(archive.ENDINGS)
-                raise InputError(f"{path.name}: neither a folder nor an archive; names of archives end with {endings}")
+                folder = f"; give its folder, {path.parent}" if parts.is_wanted([path.name]) else ""
+                raise InputError(f"{path.name}: no archive, names of which end with {endings}{folder}")
             root, packed = Path(made, "whole"), [path]
             unpack(path, root)
         inner = layout.inner_archives(root, path.name)
@@ -94,7 +95,7 @@ def located(
         start = root
         if inner is not None:
             start, inside = inner
-            root = _joined(start, inside, Path(made, "joined"), unpack)
+            root = _joined(start, inside, Path(made), unpack)
             packed = packed or inside
         section, notes = layout.find_section(root, bin_size, path.name)
         given = [start / os.path.relpath(part, root) for part in section.parts()]
@@ -232,14 +233,22 @@ def three_files(path: Path) -> tuple[Path, Path, Path]:
     return found[0], found[1], found[2]
 
 
-def _joined(folder: Path, packed: list[Path], target: Path, unpack: Callable[[Path, Path], None]) -> Path:
-    """Return a folder with links to what lies in ``folder`` and what its archives hold."""
+def _joined(folder: Path, packed: list[Path], made: Path, unpack: Callable[[Path, Path], None]) -> Path:
+    """Return a folder in ``made`` with links to what lies in ``folder`` and what its archives hold."""
+    target = Path(made, "joined")
     target.mkdir()
     for path in folder.iterdir():
         if path not in packed:
             (target / path.name).symlink_to(os.path.abspath(path))
-    for path in packed:
-        unpack(path, target)
+    for number, path in enumerate(packed):
+        inside = Path(made, f"inside_{number}")
+        unpack(path, inside)
+        found = parts.entries(inside)
+        while len(found) == 1 and found[0].is_dir() and not parts.is_part(found[0]):
+            found = parts.entries(found[0])
+        for part in found:
+            if not (target / part.name).exists():
+                part.rename(target / part.name)
     return target
 
 
