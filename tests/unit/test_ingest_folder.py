@@ -168,6 +168,9 @@ def test_checksums_name_what_was_given(outs):
     as_three_files(visium(outs), packed=True, legacy=False)
     names = {entry["file"] for entry in read(outs).inputs}
     assert {f"filtered_feature_bc_matrix/{name}" for name in ("matrix.mtx.gz", "barcodes.tsv.gz")} <= names
+    names = {entry["file"] for entry in read(pack_spatial(outs, "spatial.zip")).inputs}
+    files = ("matrix.mtx.gz", "barcodes.tsv.gz", "features.tsv.gz")
+    assert names == {"spatial.zip", *(f"filtered_feature_bc_matrix/{name}" for name in files)}
 
 
 def test_two_sections_in_one_flat_folder(tmp_path):

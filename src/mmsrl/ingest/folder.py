@@ -43,10 +43,8 @@ def read_folder(path: Path, bin_size: int | str | None, scratch: Path | None = N
     with look.located(path, bin_size, scratch) as found:
         assert found is not None, "what is unpacked is found"
         section = found.section
-        files = list(found.files)
         if look.is_text(section.matrix):
             counts, three = matrix.read_10x_mtx(section.matrix)
-            files += [file for file in three if section.matrix in files and file not in files]
             named = three[1].name
         else:
             counts = matrix.read_10x_h5(look.plain(section.matrix, found))
@@ -69,7 +67,7 @@ def read_folder(path: Path, bin_size: int | str | None, scratch: Path | None = N
             notes=notes,
             bin_um=section.bin_um,
         )
-        return (_spots if section.outlines is None else _cells)(content, found), files
+        return (_spots if section.outlines is None else _cells)(content, found), found.files
 
 
 def _spots(content: Content, found: Found) -> Content:

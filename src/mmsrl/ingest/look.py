@@ -69,7 +69,7 @@ def located(
         Where to unpack, in a folder that is removed again; ``None`` takes the system's.
     unpack
         :func:`archive.extract`, or :func:`archive.make_listing` where names do; ``None`` is yielded then where a part
-        is in an archive within an archive.
+        is in an archive within an archive, or in a large one.
 
     Raises
     ------
@@ -89,16 +89,17 @@ def located(
             unpack(path, root)
         inner = layout.inner_archives(root, path.name)
         listing = unpack is archive.make_listing
-        if inner is not None and packed and listing:
-            yield None
-            return
         start = root
         if inner is not None:
             start, inside = inner
+            if listing and (packed or not all(map(archive.can_be_listed, inside))):
+                yield None
+                return
             root = _joined(start, inside, Path(made), unpack)
             packed = packed or inside
         section, notes = layout.find_section(root, bin_size, path.name)
-        given = [start / os.path.relpath(part, root) for part in section.parts()]
+        others = three_files(section.matrix)[1:] if is_text(section.matrix) else ()
+        given = [start / os.path.relpath(part, root) for part in (*section.parts(), *others)]
         files = [part for part in given if part.exists() and not part.is_relative_to(made)]
         yield Found(section, notes, [*packed, *files], listing and bool(packed), Path(made))
 
@@ -129,6 +130,8 @@ def check(path: Path, bin_size: int | str | None, at_most: int) -> Seen | None:
             return None
         section = found.section
         seen = _of_text(section.matrix) if is_text(section.matrix) else _of_h5(plain(section.matrix, found), at_most)
+        if section.scalefactors is not None:
+            layout.read_scalefactors(plain(section.scalefactors, found))
         if section.outlines is not None:
             refuse_without_geopandas(section.outlines.name)
         places = section.positions
