@@ -16,6 +16,7 @@ from spaceranger import (
     counts_of,
     hexagonal,
     put_counts,
+    segmented,
     visium,
     visium_hd,
     write_h5_v3,
@@ -192,6 +193,21 @@ def test_two_archives_of_spatial(outs):
     assert "begin with 'A_', 'B_'" in refused(outs)
 
 
+def test_cells_packed_beside_open_bins_are_found(tmp_path):
+    outs = visium_hd(tmp_path / "outs")
+    with tarfile.open(outs / "Colon_segmented_outputs.tar.gz", "w:gz") as tar:
+        tar.add(segmented(tmp_path / "made"), "segmented_outputs")
+    assert read(outs, bin_size="cell").adata.obs_names[0] == "cellid_000000001-1"
+    assert read(outs, bin_size=16).adata.obs_names[0] == "s_016um_00000_00000-1"
+
+
+def test_bins_in_a_folder_of_another_name(tmp_path):
+    bins = visium_hd(tmp_path / "hd") / "binned_outputs/square_016um"
+    bins.rename(tmp_path / "bins")
+    for bin_size in (16, None):
+        assert read(tmp_path / "bins", bin_size=bin_size).adata.uns["mmsrl"]["pitch_um"] == pytest.approx(16)
+
+
 def test_bins_of_two_sections_in_one_folder(tmp_path):
     for name in ("A", "B"):
         outs = visium_hd(tmp_path / name)
@@ -202,7 +218,7 @@ def test_bins_of_two_sections_in_one_folder(tmp_path):
 def test_a_file_of_a_section_is_answered_by_its_folder(outs):
     assert refused(outs / MATRIX).endswith(f"; give its folder, {outs}")
     (outs / "web_summary.html").write_text("<html>")
-    assert refused(outs / "web_summary.html").endswith(".txz, .zip")
+    assert refused(outs / "web_summary.html").endswith("; unpack it, or pack it anew")
 
 
 @pytest.mark.parametrize("around", ["", "spatial", "S1/spatial", "a/b/spatial"])

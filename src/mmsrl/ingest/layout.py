@@ -104,21 +104,24 @@ def find_section(root: Path, bin_size: int | str | None, name: str = "") -> tupl
         chosen = _choose(units, bin_size, _called(folder, root, name), notes)
         folder = units[chosen]
         return _section(folder, _called(folder, root, name)), notes
-    section = _section(folder, _called(folder, root, name))
-    _agree(section, bin_size)
-    return section, notes
+    return _agreed(_section(folder, _called(folder, root, name)), bin_size), notes
 
 
-def inner_archives(root: Path, name: str) -> tuple[Path, list[Path]] | None:
-    """Return archives that hold parts of the section, and their folder, where no whole section lies open in ``root``.
+def inner_archives(root: Path, bin_size: int | str | None, name: str) -> tuple[Path, list[Path]] | None:
+    """Return archives that hold parts of the section, and their folder, where these don't lie open in ``root``.
 
     10x offers `<sample>_filtered_feature_bc_matrix.h5` and `<sample>_spatial.tar.gz` side by side.
     """
     places = list(_places(root))
-    if any(_is_whole(place) for place in places):
-        return None
-    for place in places:
+    bin_size = parse_bin_size(bin_size)
+    # Of a section that lies open only other bins, or cells, are looked for in archives.
+    kind = "" if bin_size is None else "segmented_outputs" if bin_size == CELL else "binned_outputs"
+    whole = [place for place in places if _is_whole(place)]
+    for place in whole or places:
         found = [part.path for part in parts.parts_of(place) if part.kind == "archive"]
+        if whole:
+            there = not kind or bin_size in parts.units_of(place)
+            found = [] if there else [path for path in found if kind in path.name.lower()]
         if found:
             _one_prefix(place, _called(place, root, name))
             return place, found
@@ -265,11 +268,14 @@ def _choose(
     raise InputError(f"{name}: has {there}; say which by bin_size (10x recommends {advice})")
 
 
-def _agree(section: Section, bin_size: int | str | None) -> None:
-    """Refuse a bin size that is not that of the one folder given."""
+def _agreed(section: Section, bin_size: int | str | None) -> Section:
+    """Return the section with the bin size asked for, refusing one that is not that of the one folder given."""
     here = CELL if section.outlines is not None else section.bin_um
     if bin_size is None or bin_size == here:
-        return
+        return section
+    # Of Space Ranger's positions only those of bins are Parquet; the folder may have been renamed.
+    if here is None and isinstance(bin_size, int) and section.positions and ".parquet" in section.positions.name:
+        return section._replace(bin_um=bin_size)
     what = (
         "the folder of segmented cells"
         if here == CELL

@@ -83,11 +83,13 @@ def located(
                 raise InputError(f"{path}: no such file or folder; give Space Ranger's `outs`, or an archive of it")
             if not archive.is_archive(path):
                 endings = ", ".join(archive.ENDINGS)
-                folder = f"; give its folder, {path.parent}" if parts.is_wanted([path.name]) else ""
-                raise InputError(f"{path.name}: no archive, names of which end with {endings}{folder}")
+                remedy = (
+                    f"give its folder, {path.parent}" if parts.is_wanted([path.name]) else "unpack it, or pack it anew"
+                )
+                raise InputError(f"{path.name}: no archive that can be read, whose names end with {endings}; {remedy}")
             root, packed = Path(made, "whole"), [path]
             unpack(path, root)
-        inner = layout.inner_archives(root, path.name)
+        inner = layout.inner_archives(root, bin_size, path.name)
         listing = unpack is archive.make_listing
         start = root
         if inner is not None:
