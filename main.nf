@@ -19,6 +19,11 @@ def wholeNumber(String name, value, long fallback, long least) {
     return text.toLong()
 }
 
+// A file of the results. Not a pattern, though the folder's name may have brackets or stars.
+def inOutdir(String name) {
+    return file(name ? "${params.outdir}/${name}" : params.outdir, glob: false)
+}
+
 workflow {
     main:
     began = workflow.start.toInstant().toEpochMilli()
@@ -30,7 +35,7 @@ workflow {
         error("--input and --outdir are needed: a samplesheet, and a folder for the results (--help lists all parameters)")
     }
     else {
-        trace = file("${params.outdir}/pipeline_info/execution_trace.txt")
+        trace = inOutdir('pipeline_info/execution_trace.txt')
         params_json = groovy.json.JsonOutput.toJson(params)
         samplesheet = file(params.input, checkIfExists: true, glob: false)
 
@@ -46,17 +51,17 @@ workflow {
 
     workflow.onComplete = {
         if (params.outdir && params.help.toString() != 'true') {
-            def report = file("${params.outdir}/report/mmsrl_report.html")
+            def report = inOutdir('report/mmsrl_report.html')
             // Some releases call a run that left out a section a failed one (workflow.failOnIgnore), others a success.
             def finished = workflow.success || (workflow.stats.ignoredCount > 0 && !workflow.errorReport)
             if (workflow.stats.ignoredCount > 0) {
-                def failed = failures(file("${params.outdir}/pipeline_info/execution_trace.txt"), began, workflow.workDir)
+                def failed = failures(inOutdir('pipeline_info/execution_trace.txt'), began, workflow.workDir)
                 def said = failed.collect { task -> "\n  ${task.stage} of ${task.id}, exit status ${task.exit}: ${task.message}" }
                 log.error("Not all sections could be analysed. Mend the cause and start the same command with -resume.${said.join('')}")
             }
             log.info(
                 finished
-                    ? (reports ? "Report:  ${report.toUriString()}\n" : "There is no report: no section could be analysed.\n") + "Results: ${file(params.outdir).toUriString()}"
+                    ? (reports ? "Report:  ${report.toUriString()}\n" : "There is no report: no section could be analysed.\n") + "Results: ${inOutdir('').toUriString()}"
                     : "The run stopped; what was computed is kept. Mend the cause and start the same command with -resume."
             )
         }

@@ -69,7 +69,7 @@ def write_spatial(folder: Path, positions: pd.DataFrame, version: str = "v1", fa
         positions.to_parquet(folder / "tissue_positions.parquet", index=False)
     factors = factors or {"spot_diameter_fullres": 65.0, "tissue_hires_scalef": 0.2, "tissue_lowres_scalef": 0.05}
     (folder / "scalefactors_json.json").write_text(json.dumps(factors))
-    Image.new("RGB", (40, 45), (200, 100, 150)).save(folder / "tissue_lowres_image.png")
+    write_image(folder / "tissue_lowres_image.png")
 
 
 def as_three_files(outs: Path, packed: bool, legacy: bool) -> None:
@@ -139,3 +139,62 @@ def edit_positions(outs: Path, **columns) -> None:
 def first_of(column: str, value) -> list:
     """Return a column of the positions with another first value."""
     return [value, *hexagonal()[column][1:]]
+
+
+def cell_outlines(numbers, *, centroids: bool = False, scale: float = 1.0) -> dict:
+    """Return GeoJSON of segmented cells: squares of 20 × ``scale`` pixels, at places that follow from their numbers."""
+    features = []
+    for number in numbers:
+        x, y = place_of_cell(number)
+        half = 10 * scale
+        corners = [(-half, -half), (half, -half), (half, half), (-half, half), (-half, -half)]
+        ring = [[x + dx, y + dy] for dx, dy in corners]
+        about: dict = {"cell_id": int(number)} | ({"cell_centroid": [x + 1, y + 2]} if centroids else {})
+        geometry = {"type": "Polygon", "coordinates": [ring]}
+        features.append({"type": "Feature", "properties": about, "geometry": geometry})
+    return {"type": "FeatureCollection", "features": features}
+
+
+def place_of_cell(number: int) -> tuple[float, float]:
+    """Return x and y of the centre of a segmented cell, on no lattice."""
+    row, col = divmod(int(number), 6)
+    shift = np.random.default_rng(int(number)).uniform(-8, 8, 2)
+    return float(100 + 40 * col + shift[0]), float(900 + 40 * row + shift[1])
+
+
+def segmented(folder: Path, *, version: str = "4.0", images: bool = True, prefix: str = "") -> Path:
+    """Write segmented cells as Space Ranger 4 does; ``folder`` is `segmented_outputs`.
+
+    There are 36 cells in the raw matrix, 34 polygons in another order, and 33 cells in the filtered matrix, of which
+    one, number 5, has no polygon.
+    """
+    (folder / "spatial").mkdir(parents=True)
+    barcodes = [f"cellid_{number:09d}-1" for number in range(1, 37)]
+    write_h5_v3(folder / f"{prefix}raw_feature_cell_matrix.h5", counts_of(36), barcodes)
+    write_h5_v3(folder / f"{prefix}filtered_feature_cell_matrix.h5", counts_of(36)[:33], barcodes[:33])
+    outlines = cell_outlines([n for n in range(36, 0, -1) if n not in (5, 35)], centroids=version == "4.1")
+    nuclei = cell_outlines(range(1, 37), scale=0.5)
+    (folder / f"{prefix}cell_segmentations.geojson").write_text(json.dumps(outlines))
+    (folder / f"{prefix}nucleus_segmentations.geojson").write_text(json.dumps(nuclei))
+    factors = {"microns_per_pixel": 0.25, "tissue_hires_scalef": 0.2, "tissue_lowres_scalef": 0.05}
+    (folder / "spatial" / f"{prefix}scalefactors_json.json").write_text(json.dumps(factors))
+    if images:
+        write_image(folder / "spatial" / f"{prefix}tissue_lowres_image.png")
+    return folder
+
+
+def write_image(path: Path) -> None:
+    Image.new("RGB", (40, 45), (200, 100, 150)).save(path)
+
+
+def as_geo(outs: Path, folder: Path, prefix: str, *, three_files: bool = False) -> Path:
+    """Write a Visium section as GEO keeps it: all files in one folder, with a prefix, gzipped but for HDF5."""
+    folder.mkdir(exist_ok=True)
+    if three_files:
+        as_three_files(outs, packed=False, legacy=False)
+    for path in sorted(outs.rglob("*")):
+        if path.is_file() and path.suffix == ".h5":
+            (folder / f"{prefix}{path.name}").write_bytes(path.read_bytes())
+        elif path.is_file():
+            (folder / f"{prefix}{path.name}.gz").write_bytes(gzip.compress(path.read_bytes()))
+    return folder

@@ -12,7 +12,7 @@ import anndata as ad
 import h5py
 import numpy as np
 from scipy import sparse
-from spaceranger import as_three_files, cut, hexagonal, visium, visium_hd
+from spaceranger import as_geo, as_three_files, cut, edit_positions, hexagonal, segmented, visium, visium_hd
 
 from bad_input.case import Case, check
 
@@ -170,6 +170,32 @@ def _bins(folder: Path, **more: object) -> Row:
     return {"spaceranger_dir": "hd", **more}
 
 
+def _two_flat(folder: Path) -> Row:
+    for name in ("A", "B"):
+        as_geo(visium(folder / name), folder / "geo", f"GSM1_{name}_")
+    return {"spaceranger_dir": "geo"}
+
+
+def _two_below(folder: Path) -> Row:
+    for name in ("A", "B"):
+        visium(folder / "both" / name / "outs")
+    return {"spaceranger_dir": "both"}
+
+
+def _bins_and_cells(folder: Path) -> Row:
+    segmented(visium_hd(folder / "hd") / "segmented_outputs")
+    return {"spaceranger_dir": "hd"}
+
+
+def _link(outs: Path) -> None:
+    (outs / MATRIX).unlink()
+    (outs / MATRIX).symlink_to("/gone/x.h5")
+
+
+def _unquoted(name: str) -> Callable[[Path], list[str]]:
+    return _row(lambda folder: visium(folder / name) and {"spaceranger_dir": name})
+
+
 MATRIX = "filtered_feature_bc_matrix.h5"
 POSITIONS = "spatial/tissue_positions_list.csv"
 
@@ -202,6 +228,18 @@ CASES = (
     Case("Visium HD without a bin size", _row(_bins)),
     Case("a bin size that is not there", _row(lambda folder: _bins(folder, bin_size=2))),
     Case("a bin size of a Visium section", _named(bin_size=8)),
+    Case("Visium HD with bins and cells and no bin size", _row(_bins_and_cells)),
+    Case("two sections in one flat folder", _row(_two_flat)),
+    Case("two sections below a folder", _row(_two_below)),
+    Case("a part of outs", _named(spaceranger_dir="outs/spatial")),
+    Case("a matrix that is a link to nothing", _spoilt(_link)),
+    Case("output of aggr", _spoilt(lambda outs: (outs / "aggregation.csv").write_text("library_id\nL1\nL2\n"))),
+    Case(
+        "positions of another section",
+        _spoilt(lambda outs: edit_positions(outs, barcode=[*hexagonal()["barcode"][:29], "X-1"])),
+    ),
+    Case("a folder with a dollar sign in its name", _unquoted("of $x")),
+    Case("a folder with a pattern in its name", _unquoted("out[s]")),
     Case("more domains than spots", _named(n_domains=31)),
     Case("an archive cut short", _row(_cut_archive)),
     Case("text for an archive", _file("spaceranger_dir", "outs.tar", b"no tar at all")),

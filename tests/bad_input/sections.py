@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -13,12 +14,14 @@ import pandas as pd
 from scipy import sparse
 from spaceranger import (
     as_three_files,
+    cell_outlines,
     counts_of,
     cut,
     edit_positions,
     first_of,
     hexagonal,
     put_counts,
+    segmented,
     visium,
     visium_hd,
     write_h5_v3,
@@ -86,11 +89,28 @@ def _h5ad(change: Callable[[ad.AnnData], Any], *more: str) -> Callable[[Path], l
     return make
 
 
+def _other_tissue(outs: Path) -> None:
+    put_counts(outs, counts_of(30)[:20], hexagonal()["barcode"][:20])
+    edit_positions(outs, in_tissue=[0, 0] + [1] * 28)
+
+
 def _archive_of_something_else(folder: Path) -> list[str]:
     (folder / "notes").mkdir()
     (folder / "notes/a.txt").write_text("notes")
     shutil.make_archive(str(folder / "outs"), "gztar", folder / "notes")
     return ["ingest", "--id", "S1", "--spaceranger-dir", str(folder / "outs.tar.gz")]
+
+
+def _cells_of_others(folder: Path) -> list[str]:
+    cells = segmented(folder / "segmented_outputs")
+    (cells / "cell_segmentations.geojson").write_text(json.dumps(cell_outlines([98, 99])))
+    return ["ingest", "--id", "S1", "--spaceranger-dir", str(cells)]
+
+
+def _cells_cut(folder: Path) -> list[str]:
+    cells = segmented(folder / "segmented_outputs")
+    cut(cells / "cell_segmentations.geojson")
+    return ["ingest", "--id", "S1", "--spaceranger-dir", str(cells)]
 
 
 def _dense(adata: ad.AnnData, change: Callable[[Any], Any]) -> None:
@@ -119,7 +139,9 @@ CASES = (
     Case("three files that do not belong together", _three(lambda m: (m / "barcodes.tsv").write_text("A-1\n"))),
     Case("a text matrix cut short", _three(lambda m: cut(m / "matrix.mtx"))),
     Case("empty positions", _list(b"")),
-    Case("positions with semicolons", _list(b"a;1;2;3;4;5\n")),
+    Case("positions with spaces", _list(b"a 1 2 3 4 5\n")),
+    Case("positions with a column too many", _list(b"0,AAA-1,1,0,0,5,5\n")),
+    Case("a tissue that is not that of the matrix", _spoilt(_other_tissue)),
     Case("positions without columns that are needed", _list(b"barcode,in_tissue,row\nA,1,2\n")),
     Case("positions that are no text", _list(b"\xff\xfe\x00,1,1,1,1,1")),
     Case("positions in Parquet cut short", _hd(cut)),
@@ -138,6 +160,8 @@ CASES = (
     Case("scale factors of another form", _spoilt(lambda o: (o / "spatial/scalefactors_json.json").write_text("[1]"))),
     Case("an image of Space Ranger cut short", _spoilt(lambda o: cut(o / "spatial/tissue_lowres_image.png"))),
     Case("an archive of something else", _archive_of_something_else),
+    Case("cells without a polygon of theirs", _cells_of_others),
+    Case("polygons cut short", _cells_cut),
     Case("an h5ad without counts", _h5ad(lambda a: delattr(a, "X"))),
     Case("an h5ad with normalised counts", _h5ad(lambda a: _dense(a, lambda x: x / 2))),
     Case("an h5ad with scaled counts", _h5ad(lambda a: _dense(a, lambda x: x - 1))),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import shutil
 import threading
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -101,3 +102,21 @@ def test_help_lists_the_parameters_and_runs_nothing(project: Project) -> None:
     assert not run.tasks
     for part in ("--input", "--preset", "default, mmsrl, stmmr", "--n_top_genes"):
         assert part in run.text
+
+
+def test_odd_names_and_links_in_circles(project: Project, tmp_path: Path) -> None:
+    """What the shell could read otherwise, and two links that lead back to their own folder."""
+    folder = tmp_path / "dätä 'q' [1] {a} (b)&c;d"
+    section = folder / "sëction [2] 'x'"
+    shutil.copytree(project.root / "tests/data/tiny", section)
+    (section / "back").symlink_to("..")
+    (section / "again").symlink_to(section)
+    (section / "lost").symlink_to("/gone")
+    sheet = folder / "sheet [1].csv"
+    sheet.write_text(f"sample,spaceranger_dir\ntiny,{section.name}\n")
+    outdir = tmp_path / "öut $x 'q' [x] {y,z} *"
+
+    run = project.run("--input", sheet, "--outdir", outdir, "-stub-run")
+
+    assert run.status == 0, run.text
+    assert (outdir / "report/mmsrl_report.html").exists()

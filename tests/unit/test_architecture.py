@@ -43,8 +43,12 @@ FORMATS = {
     "ingest/h5ad.py",
     "ingest/images.py",
     "ingest/layout.py",
+    "ingest/look.py",
     "ingest/matrix.py",
+    "ingest/parts.py",
+    "ingest/places.py",
     "ingest/positions.py",
+    "ingest/segmentation.py",
     "ingest/zarr.py",
     "ingest/zarr_elements.py",
     "report/content.py",
@@ -150,9 +154,9 @@ def test_what_all_share_knows_no_stage(path):
 def test_check_knows_no_more_of_the_stages_than_how_files_are_laid_out_and_what_presets_have():
     known = {name for path in (PACKAGE / "check").glob("*.py") for name in imports_of(path)}
     assert {name for name in known if name.split(".")[1:2] and name.split(".")[1] in STAGES} <= {
-        "mmsrl.ingest.archive",
         "mmsrl.ingest.h5ad",
         "mmsrl.ingest.layout",
+        "mmsrl.ingest.look",
         "mmsrl.ingest.zarr",
         "mmsrl.train.presets",
     }

@@ -30,10 +30,12 @@ def matrix_h5(path: Path, barcodes: list[str] = BARCODES) -> None:
 
 
 def spaceranger(folder: Path) -> Path:
-    """The names that Space Ranger's `outs` has; only the barcodes have content."""
+    """What Space Ranger's `outs` has, as far as it is looked at before a run: barcodes and positions."""
     matrix_h5(folder / "filtered_feature_bc_matrix.h5")
     (folder / "spatial").mkdir(parents=True)
-    (folder / "spatial/tissue_positions.csv").write_text("barcode,in_tissue\n")
+    rows = [f"{barcode},1,{n},{n % 2},{100 * n},{50 * (n % 2)}\n" for n, barcode in enumerate(BARCODES)]
+    header = "barcode,in_tissue,array_row,array_col,pxl_row_in_fullres,pxl_col_in_fullres\n"
+    (folder / "spatial/tissue_positions.csv").write_text(header + "".join(rows))
     (folder / "spatial/scalefactors_json.json").write_text("{}")
     return folder
 
@@ -121,9 +123,9 @@ def test_hd_needs_a_bin_size_that_is_there(tmp_path):
     (message,) = told(tmp_path, spaceranger_dir=outs)
     assert message.startswith("spaceranger_dir: ") and "has bins of 2, 8, 16 µm; say which by bin_size" in message
     (message,) = told(tmp_path, spaceranger_dir=outs, bin_size=4)
-    assert message.startswith("bin_size: ") and "there are 2, 8, 16" in message
+    assert message.startswith("bin_size: ") and "there are bins of 2, 8, 16 µm" in message
     (message,) = told(tmp_path, spaceranger_dir=packed(outs, "hd.tar.gz"), bin_size=4)
-    assert message.startswith("bin_size: ") and "there are 2, 8, 16" in message
+    assert message.startswith("bin_size: ") and "there are bins of 2, 8, 16 µm" in message
     assert "mmsrl-check-" not in message
     (message,) = told(tmp_path, spaceranger_dir=spaceranger(tmp_path / "plain"), bin_size=8)
     assert message.startswith("bin_size: ") and "no Visium HD output" in message
@@ -180,7 +182,7 @@ def test_links_of_an_archive_count_as_in_ingest(tmp_path):
     assert told(tmp_path, spaceranger_dir=packed(outs, "outs.tar")) == []
     (outs / "positions.csv").unlink()
     (message,) = told(tmp_path, spaceranger_dir=packed(outs, "outs.tar"))
-    assert "has none of tissue_positions.parquet" in message
+    assert "but no positions (spatial/tissue_positions.csv" in message
 
 
 def test_an_archive_damaged_within_its_compression_is_told(tmp_path):
@@ -189,7 +191,7 @@ def test_an_archive_damaged_within_its_compression_is_told(tmp_path):
     content = lzma.compress(packed(outs, "outs.tar").read_bytes())
     (tmp_path / "outs.tar").write_bytes(content[:50_000] + bytes(100) + content[50_100:])
     (message,) = told(tmp_path, spaceranger_dir="outs.tar")
-    assert "not a tar archive, or a damaged one" in message
+    assert "not a tar or zip archive, or a damaged one" in message
 
 
 def as_frame(values: np.ndarray) -> pd.DataFrame:
@@ -265,3 +267,29 @@ def test_damage_anywhere_in_hdf5_gives_a_message_or_passes(tmp_path, kept):
     content[at : at + 64] = b"\xff" * len(content[at : at + 64])
     path.write_bytes(content)
     assert all(message.startswith("h5ad: ") for message in told(tmp_path, h5ad=path))
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("of $x", "a dollar sign"),
+        ("a\tb", "a tab"),
+        ("{a,b}", "alternatives in braces"),
+        ("{1..3}", "alternatives in braces"),
+        ("S[1]", "a pattern (*, ? or [ ]) that other files match too"),
+        ("S*", "a pattern (*, ? or [ ]) that other files match too"),
+    ],
+)
+def test_names_that_would_lead_a_task_elsewhere_are_refused(tmp_path, name, message):
+    spaceranger(tmp_path / "S1" / "outs")
+    spaceranger(tmp_path / name / "outs")
+    assert told(tmp_path, spaceranger_dir=f"{name}/outs") == [
+        f"spaceranger_dir: its path has {message}, which Nextflow does not quote; rename the folder, or give a link "
+        "to it"
+    ]
+
+
+@pytest.mark.parametrize("name", ["a b", "ä ö", 'it\'s "quoted"', "S[7]", "{a}", "(b)&c;d", "#1 ~x", "T*"])
+def test_names_that_only_look_odd_pass(tmp_path, name):
+    spaceranger(tmp_path / "S1" / "outs")
+    assert told(tmp_path, spaceranger_dir=spaceranger(tmp_path / name / "outs")) == []

@@ -6,6 +6,7 @@ import hashlib
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -280,3 +281,24 @@ def test_linter_takes_nf_files_only(tmp_path: Path) -> None:
         lint.nf_files([str(tmp_path / "absent")])
     with pytest.raises(lint.InputError, match="no .nf file"):
         lint.nf_files([str(config)])
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"), [("C", "C.UTF-8"), ("POSIX", "C.UTF-8"), ("de_DE.UTF-8", "de_DE.UTF-8")]
+)
+def test_names_of_files_may_have_umlauts_in_any_locale(monkeypatch: pytest.MonkeyPatch, given, expected) -> None:
+    monkeypatch.setenv("LC_ALL", given)
+    assert launch.environment(launch.Engine(["java"], "embedded"), ["run"])["LC_ALL"] == expected
+
+
+def test_a_user_without_a_home_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nowhere() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    for name in ("MMSRL_ENGINE_CACHE", "XDG_CACHE_HOME", "NXF_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(launch.Path, "home", nowhere)
+    folder = Path(tempfile.gettempdir(), f"mmsrl-{os.getuid()}")
+    assert jars.cache_folder() == folder / ".cache/mmsrl/engine"
+    variables = launch.environment(launch.Engine(["java"], "embedded", java_home="/java"), ["run"])
+    assert variables["NXF_HOME"] == str(folder / ".nextflow")

@@ -147,7 +147,7 @@ def test_only_bin_size_is_taken_and_said(hd):
     ("given", "bin_size", "message"),
     [
         ("", None, "bins of 8, 16 µm; say which"),
-        ("", 2, r"no bins of 2 µm; there are 8, 16"),
+        ("", 2, r"no bins of 2 µm; there are bins of 8, 16 µm"),
         ("binned_outputs/square_016um", 8, "bin size 8 was asked for, but this is one folder of 16 µm bins"),
     ],
 )
@@ -299,7 +299,7 @@ def test_any_bytes_for_positions_end_in_a_table_or_one_message(tmp_path, name, c
     path = tmp_path / name
     path.write_bytes(content)
     try:
-        table = read_positions(path)
+        table = read_positions(path).table
     except InputError as error:
         assert str(error).startswith(name)
     else:

@@ -1,14 +1,18 @@
 """Archives of Space Ranger's folder hold the same section, and nothing in one reaches outside of it."""
 
+import errno
 import io
+import shutil
+import stat
 import tarfile
+import zipfile
 from pathlib import Path
 
 import pytest
 from spaceranger import visium
 
 from mmsrl._errors import InputError
-from mmsrl.ingest import archive
+from mmsrl.ingest import archive, look
 from mmsrl.ingest.api import read_spaceranger
 
 
@@ -119,8 +123,162 @@ def test_archive_damaged_or_foreign(outs, tmp_path):
     (tmp_path / "text.tar").write_text("this is no archive")
     with tarfile.open(tmp_path / "other.tar", "w") as tar:
         tar.add(outs / "spatial" / "scalefactors_json.json", arcname="notes.txt")
-    for name, message in (("cut.tar.gz", "damaged"), ("text.tar", "not a tar archive"), ("other.tar", "neither")):
+    for name, message in (
+        ("cut.tar.gz", "damaged"),
+        ("text.tar", "not a tar or zip archive"),
+        ("other.tar", "neither"),
+    ):
         with pytest.raises(InputError, match=message):
             read_spaceranger(tmp_path / name, "s", scratch=tmp_path)
-    with pytest.raises(InputError, match="no such file"):
+    with pytest.raises(InputError, match="no such file or folder"):
         read_spaceranger(tmp_path / "missing.tar", "s")
+
+
+@pytest.mark.parametrize("name", ["s.zip", "s.tar.bz2", "s.tar.xz", "s.tbz2", "s.txz", "S.TAR.GZ", "zip_named.tar.gz"])
+def test_other_kinds_of_archives_by_their_content(outs, tmp_path, name):
+    path = tmp_path / name
+    if "zip" in name:
+        zipped(outs, path)
+    else:
+        with tarfile.open(path, f"w:{ {'2': 'bz2', 'z': 'xz' if 'x' in name else 'gz'}[name.lower()[-1]] }") as tar:
+            tar.add(outs, arcname="outs")
+    ingested = read_spaceranger(path, "s", scratch=tmp_path)
+    assert (ingested.adata.X != read_spaceranger(outs, "s").adata.X).nnz == 0
+    assert [entry["file"] for entry in ingested.inputs] == [name]
+    assert not list(tmp_path.glob(".unpacked-*"))
+
+
+def zipped(outs: Path, path: Path, *more: tuple[str, bytes, int], names=lambda name: name) -> Path:
+    """Pack `outs` as zip, with more members: name, content and Unix mode."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for file in sorted(outs.rglob("*")):
+            if file.is_file():
+                archive.write(file, names(f"outs/{file.relative_to(outs)}"))
+        for name, content, mode in more:
+            info = zipfile.ZipInfo(name)
+            info.external_attr, info.compress_type = mode << 16, zipfile.ZIP_DEFLATED
+            archive.writestr(info, content)
+    return path
+
+
+LINK = stat.S_IFLNK | 0o777
+
+
+@pytest.mark.parametrize("kind", ["tar.gz", "zip"])
+@pytest.mark.parametrize("around", ["a/b/c/S1/outs", "S1\\outs"])
+def test_a_section_deep_within_or_packed_on_windows(outs, tmp_path, kind, around):
+    path = tmp_path / f"s.{kind}"
+    separator = "\\" if "\\" in around else "/"
+    if kind == "zip":
+        zipped(outs, path, names=lambda name: name.replace("outs", around, 1).replace("/", separator))
+    else:
+        with tarfile.open(path, "w:gz") as tar:
+            for file in sorted(outs.rglob("*")):
+                tar.add(file, f"{around}/{file.relative_to(outs)}".replace("/", separator), recursive=False)
+    assert read_spaceranger(path, "s").adata.n_obs == 30
+    assert look.check(path, None, 100) is None
+
+
+def test_messages_name_the_archive_that_was_given(outs, tmp_path):
+    with tarfile.open(tmp_path / "two.tar.gz", "w:gz") as tar:
+        tar.add(outs, arcname="A/outs")
+        tar.add(outs, arcname="B/outs")
+    (outs / "filtered_feature_bc_matrix.h5").unlink()
+    with tarfile.open(tmp_path / "half.tar.gz", "w:gz") as tar:
+        tar.add(outs, arcname="run/outs")
+    for name, message in {"two": "holds 2 sections (A/outs, B/outs)", "half": "but no filtered_feature_bc"}.items():
+        said = []
+        for look_at in (read_spaceranger, lambda path, _: look.check(path, None, 100)):
+            with pytest.raises(InputError) as caught:
+                look_at(tmp_path / f"{name}.tar.gz", "s")
+            said.append(str(caught.value).removeprefix("sample s: "))
+        assert said[0] == said[1] and said[0].startswith(f"{name}.tar.gz") and message in said[0]
+
+
+def test_spatial_packed_beside_the_matrix_in_an_archive(outs, tmp_path):
+    with tarfile.open(outs / "spatial.tar.gz", "w:gz") as tar:
+        tar.add(outs / "spatial", arcname="spatial")
+    shutil.rmtree(outs / "spatial")
+    path = zipped(outs, tmp_path / "s.zip")
+    ingested = read_spaceranger(path, "s")
+    assert ingested.adata.n_obs == 30 and [entry["file"] for entry in ingested.inputs] == ["s.zip"]
+    assert look.check(path, None, 100) is None  # only unpacking would show
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "mode", "message"),
+    [
+        ("../evil", b"x", 0o644, "lies outside the archive's folder"),
+        ("outs/../../evil", b"x", 0o644, "lies outside the archive's folder"),
+        ("..\\evil", b"x", 0o644, "lies outside the archive's folder"),
+        ("/etc/evil", b"x", 0o644, "has an absolute path"),
+        ("C:\\evil", b"x", 0o644, "has an absolute path"),
+        ("outs/link", b"/etc/passwd", LINK, "is a link out of the archive's folder"),
+        ("outs/spatial/link", b"../../../x", LINK, "is a link out of the archive's folder"),
+    ],
+)
+def test_zip_that_reaches_outside_is_refused(outs, tmp_path, name, content, mode, message):
+    path = zipped(outs, tmp_path / "s.zip", (name, content, mode))
+    with pytest.raises(InputError, match=rf"^s\.zip: refused, as its member .* {message}"):
+        archive.extract(path, tmp_path / "out")
+    assert not list(tmp_path.rglob("evil")) and not Path("/etc/evil").exists()
+
+
+def test_links_in_a_zip_are_followed(outs, tmp_path):
+    image = outs / "spatial/tissue_lowres_image.png"
+    (outs / "small.png").write_bytes(image.read_bytes())
+    image.unlink()
+    path = zipped(outs, tmp_path / "s.zip", ("outs/spatial/tissue_lowres_image.png", b"../small.png", LINK))
+    archive.extract(path, tmp_path / "out")
+    unpacked = tmp_path / "out/outs/spatial/tissue_lowres_image.png"
+    assert unpacked.read_bytes() == (outs / "small.png").read_bytes() and not unpacked.is_symlink()
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar.gz"])
+def test_an_archive_that_unpacks_to_much_more_than_itself_is_refused(outs, tmp_path, monkeypatch, kind):
+    monkeypatch.setattr(archive, "_UNPACKED_AT_MOST", 10_000)
+    (outs / "spatial/tissue_hires_image.png").write_bytes(bytes(3_000_000))
+    path = tmp_path / f"s.{kind}"
+    if kind == "zip":
+        zipped(outs, path)
+    else:
+        with tarfile.open(path, "w:gz") as tar:
+            tar.add(outs, arcname="outs")
+    with pytest.raises(InputError, match="refused, as it unpacks to more than 100 times its own size"):
+        archive.extract(path, tmp_path / "out")
+    assert not list((tmp_path / "out").rglob("tissue_hires_image.png"))
+
+
+def test_zip_damaged_or_encrypted(outs, tmp_path):
+    whole = zipped(outs, tmp_path / "s.zip").read_bytes()
+    encrypted = bytearray(whole)
+    for start in (b"PK\x03\x04", b"PK\x01\x02"):  # the flag in every local header and in the directory
+        at = encrypted.find(start)
+        while at >= 0:
+            encrypted[at + (6 if start[2] == 3 else 8)] |= 1
+            at = encrypted.find(start, at + 1)
+    damaged = bytearray(whole)
+    at = whole.find(b"filtered_feature_bc_matrix.h5") + 100
+    damaged[at : at + 50] = bytes(50)
+    for content, message in ((whole[:900], "damaged"), (encrypted, "encrypted"), (damaged, "damaged")):
+        (tmp_path / "s.zip").write_bytes(content)
+        with pytest.raises(InputError, match=rf"^s\.zip: .*{message}"):
+            archive.extract(tmp_path / "s.zip", tmp_path / "out")
+
+
+def test_large_archives_are_looked_into_where_that_is_cheap(outs, tmp_path, monkeypatch):
+    monkeypatch.setattr(archive, "_LISTED_AT_MOST", 100)
+    zipped(outs, tmp_path / "s.zip")
+    for name, mode in (("s.tar", "w"), ("s.tar.gz", "w:gz")):
+        with tarfile.open(tmp_path / name, mode) as tar:
+            tar.add(outs, arcname="outs")
+    assert [archive.can_be_listed(tmp_path / f"s.{kind}") for kind in ("zip", "tar", "tar.gz")] == [True, True, False]
+
+
+def test_a_full_disk_is_no_damage(outs, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(shutil, "copyfileobj", full)
+    with pytest.raises(OSError, match="No space left"):
+        archive.extract(packed(outs, tmp_path / "s.tar"), tmp_path / "out")

@@ -4,31 +4,25 @@ from __future__ import annotations
 
 import difflib
 import errno
-import gzip
+import glob
 import os
 import re
-import tempfile
-import zlib
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmsrl._alignment import read_alignment
 from mmsrl._errors import InputError
-from mmsrl.check.problems import Problem, listed, shown
+from mmsrl.check.problems import Problem, shown
 from mmsrl.check.rows import Section
 from mmsrl.check.truth import check_truth
-from mmsrl.ingest.archive import ENDINGS, is_archive, opened, wanted
-from mmsrl.ingest.layout import BinSizeError, find_section
+from mmsrl.ingest import look
+from mmsrl.ingest.layout import BinSizeError
 
 if TYPE_CHECKING:
-    import h5py
+    pass
 
 PATH_COLUMNS = ("spaceranger_dir", "h5ad", "spatialdata", "image", "alignment", "truth")
-
-_LISTED_AT_MOST = 256 * 2**20
-"""Bytes: the members of a larger archive are not listed here, which would mean reading all of it; ``ingest`` does."""
 
 _COMPARED_AT_MOST = 250_000
 """Spots: barcodes of larger sections (fine bins of Visium HD) are not compared with the truth here."""
@@ -39,17 +33,18 @@ _PICTURES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"II*\0", b"MM\0*", b"II+\0"
 _SLIDES = (".mrxs", ".dcm", ".vms", ".vmu", ".czi")
 """Slide scanners' files that begin otherwise; ``features`` finds out."""
 
-_HDF5 = b"\x89HDF\r\n\x1a\n"
+_UNQUOTED = {"$": "dollar sign", "\t": "tab", "\n": "line break"}
+_BRACES = re.compile(r"\{[^{}]*(,|\.\.)[^{}]*\}")
 
 
 class _Spots:
     """Spots of a section: their number, and their barcodes where these are cheap to read."""
 
-    def __init__(self, names: h5py.Dataset | list[str]) -> None:
-        self.number = len(names)
+    def __init__(self, number: int, barcodes: Iterable[bytes | str] | None) -> None:
+        self.number = number
         self.barcodes: set[str] | None = None
-        if self.number <= _COMPARED_AT_MOST:
-            self.barcodes = {n.decode("utf-8", "replace") if isinstance(n, bytes) else str(n) for n in names[:]}
+        if barcodes is not None:
+            self.barcodes = {b.decode("utf-8", "replace") if isinstance(b, bytes) else str(b) for b in barcodes}
 
 
 def absolute(path: str, folder: Path) -> str:
@@ -80,6 +75,7 @@ def check_files(section: Section, folder: Path) -> Iterator[Problem]:
             return None
         path = Path(absolute(section[column], folder))
         try:
+            _quotable(path)
             _readable(path, folder_allowed=column in ("spaceranger_dir", "spatialdata"))
             return check(path)
         except BinSizeError as error:
@@ -104,6 +100,20 @@ def check_files(section: Section, folder: Path) -> Iterator[Problem]:
     if spots and section.get("n_domains", 0) > spots.number:
         text = f"the section has only {spots.number} spots; give a smaller number"
         yield Problem(section["row"], text, column="n_domains", value=str(section["n_domains"]))
+
+
+def _quotable(path: Path) -> None:
+    """Refuse a path that the shell would read otherwise: Nextflow (24.10) links it into tasks without quoting these."""
+    text = str(path)
+    named = next((f"a {what}" for sign, what in _UNQUOTED.items() if sign in text), None)
+    if _BRACES.search(text):
+        named = "alternatives in braces"
+    elif named is None and glob.has_magic(text) and glob.glob(text) not in ([], [text]):
+        named = "a pattern (*, ? or [ ]) that other files match too"
+    if named is not None:
+        raise InputError(
+            f"its path has {named}, which Nextflow does not quote; rename the folder, or give a link to it"
+        )
 
 
 def _readable(path: Path, *, folder_allowed: bool) -> None:
@@ -140,81 +150,27 @@ def _why_not(path: Path, error: ValueError | OSError) -> str:
 
 
 def _spaceranger(path: Path, bin_size: str | None) -> _Spots | None:
-    """Check a folder or archive of Space Ranger's output."""
-    if path.is_dir():
-        matrix = _matrix(path, bin_size)
-        return _Spots(_text_barcodes(matrix)) if matrix.is_dir() else _h5_matrix(matrix)
-    if not is_archive(path):
-        raise InputError(f"neither a folder nor an archive; the name of an archive ends with {listed(ENDINGS)}")
-    if path.stat().st_size <= _LISTED_AT_MOST:
-        with tempfile.TemporaryDirectory(prefix="mmsrl-check-") as scratch:
-            listing = Path(scratch, path.name)  # the name that messages say
-            listing.mkdir()
-            _list_archive(path, listing)
-            _matrix(listing, bin_size)
-    return None
-
-
-def _matrix(folder: Path, bin_size: str | None) -> Path:
-    """Return the matrix of the section in ``folder``, having seen that all that belongs to it is there."""
-    section, _ = find_section(folder, bin_size)
-    if section.matrix.is_dir():
-        there = {name.removesuffix(".gz") for name in os.listdir(section.matrix)}
-        missing = [n for n in ("matrix.mtx", "barcodes.tsv") if n not in there]
-        missing += [] if there & {"features.tsv", "genes.tsv"} else ["features.tsv"]
-        if missing:
-            raise InputError(f"{section.matrix.name} has no {listed(missing)} (nor with .gz); copy the whole folder")
-    return section.matrix
-
-
-def _list_archive(path: Path, listing: Path) -> None:
-    """Make empty files of what ``ingest`` reads from an archive, of which nothing is unpacked; refuse an unsafe one."""
-    with opened(path) as archive:
-        for name, _ in wanted(archive, listing):
-            target = listing / name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.touch()
-
-
-def _text_barcodes(matrix: Path) -> list[str]:
-    packed = matrix / "barcodes.tsv.gz"
-    try:
-        content = gzip.decompress(packed.read_bytes()) if packed.exists() else (matrix / "barcodes.tsv").read_bytes()
-    except (OSError, EOFError, zlib.error) as error:
-        raise InputError(f"{packed.name} is damaged ({error}); copy it anew") from error
-    return content.decode("utf-8", "replace").split()
-
-
-def _open_hdf5(path: Path, kind: str, remedy: str = "copy it anew") -> AbstractContextManager[h5py.File]:
-    from mmsrl._hdf5 import open_hdf5
-
-    with path.open("rb") as handle:
-        if handle.read(len(_HDF5)) != _HDF5:
-            raise InputError(f"{path.name} is not HDF5, whatever its name says; give the right file")
-    return open_hdf5(path, kind, remedy)
-
-
-def _h5_matrix(path: Path) -> _Spots:
-    """Check that a file is a 10x feature-barcode matrix (version 3: group `matrix`; 2: a group for each genome)."""
-    with _open_hdf5(path, "10x feature-barcode matrix") as file:
-        for group in file.values():
-            if hasattr(group, "keys") and "barcodes" in group:
-                return _Spots(group["barcodes"])
-        raise InputError(f"{path.name} is HDF5, but not a feature-barcode matrix of 10x: no barcodes in it")
+    """Check a folder or archive of Space Ranger's output, as ingest sees it."""
+    seen = look.check(path, bin_size, _COMPARED_AT_MOST)
+    return None if seen is None else _Spots(seen.number, seen.barcodes)
 
 
 def _h5ad(path: Path) -> _Spots:
     """Check that a file is AnnData with coordinates and genes, as ``ingest`` does before it reads counts."""
     from mmsrl.ingest.h5ad import look
 
-    return _Spots(look(path).barcodes.tolist())
+    return _spots_of(look(path).barcodes.tolist())
 
 
 def _spatialdata(path: Path, sample: str, bin_size: str | None) -> _Spots:
     """Check that a folder is SpatialData with a table of this section, as ``ingest`` does before it reads counts."""
     from mmsrl.ingest.zarr import look
 
-    return _Spots(look(path, sample, bin_size).barcodes.tolist())
+    return _spots_of(look(path, sample, bin_size).barcodes.tolist())
+
+
+def _spots_of(barcodes: list[str]) -> _Spots:
+    return _Spots(len(barcodes), barcodes if len(barcodes) <= _COMPARED_AT_MOST else None)
 
 
 def _image(path: Path) -> None:

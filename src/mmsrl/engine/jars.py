@@ -12,6 +12,7 @@ import logging
 import os
 import ssl
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -89,7 +90,15 @@ def cache_folder() -> Path:
     """Return the folder that holds the jars: ``MMSRL_ENGINE_CACHE``, else below the user's cache folder."""
     if folder := os.environ.get("MMSRL_ENGINE_CACHE"):
         return Path(folder).absolute()
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mmsrl" / "engine"
+    return Path(os.environ.get("XDG_CACHE_HOME") or home_folder() / ".cache") / "mmsrl" / "engine"
+
+
+def home_folder() -> Path:
+    """Return the home folder, or one of temporary files for a user who has none, as in many containers."""
+    try:
+        return Path.home()
+    except RuntimeError:
+        return Path(tempfile.gettempdir(), f"mmsrl-{os.getuid()}")
 
 
 def classpath(program: Program) -> list[str]:

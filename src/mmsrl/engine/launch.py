@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mmsrl.engine.jars import NEXTFLOW, java_command
+from mmsrl.engine.jars import NEXTFLOW, home_folder, java_command
 
 OLDEST = (24, 10, 0)
 EMBEDDED_VERSION = "24.10.0"
@@ -108,9 +108,11 @@ def environment(engine: Engine, arguments: Sequence[str]) -> dict[str, str]:
     variables["NXF_DISABLE_CHECK_LATEST"] = "true"
     if not sys.stdout.isatty():
         variables.setdefault("NXF_ANSI_LOG", "false")  # a log has no use for a screen that is drawn again and again
+    if variables.get("LC_ALL") in ("C", "POSIX"):
+        variables["LC_ALL"] = "C.UTF-8"  # or Java cannot open files whose names have umlauts
     if engine.java_home:
         # As Nextflow's own start script does; Java would take the home folder from the user database instead.
-        variables.setdefault("NXF_HOME", str(Path.home() / ".nextflow"))
+        variables.setdefault("NXF_HOME", str(home_folder() / ".nextflow"))
         variables["JAVA_HOME"] = engine.java_home
         variables["NXF_CLI"] = shlex.join(["nextflow", *arguments])  # what reports show as the command line
         variables.pop("JAVA_TOOL_OPTIONS", None)

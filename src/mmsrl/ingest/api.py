@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +13,7 @@ from anndata import AnnData
 
 from mmsrl._errors import InputError
 from mmsrl._files import sha256
-from mmsrl.ingest import archive, folder, h5ad, internal, zarr
+from mmsrl.ingest import folder, h5ad, internal, zarr
 from mmsrl.ingest.content import Content
 from mmsrl.ingest.platform import Stated
 
@@ -45,7 +44,8 @@ def read_spaceranger(
     Parameters
     ----------
     path
-        `outs`, its parent, one `binned_outputs/square_*um`, or a tar file of one of these.
+        `outs`, a folder around it, one `binned_outputs/square_*um`, `segmented_outputs`, a folder as 10x or GEO offer
+        sections, or an archive of one of these.
     sample
         Name of the section.
     bin_size
@@ -57,7 +57,7 @@ def read_spaceranger(
     um_per_px
         µm of one unit of the coordinates; ``None``: as the files tell.
     scratch
-        Folder to unpack a tar file in, in a folder of its own that is removed again; ``None`` takes the system's.
+        Folder to unpack an archive in, in a folder of its own that is removed again; ``None`` takes the system's.
 
     Raises
     ------
@@ -66,15 +66,8 @@ def read_spaceranger(
     """
     path, stated = Path(path), Stated(platform, pitch_um, um_per_px)
     with _naming(sample):
-        if not archive.is_archive(path):
-            content, files = folder.read_folder(path, bin_size)
-            return _ingested(content, sample, _checksums(files, path), stated)
-        if not path.is_file():
-            raise InputError(f"{path}: no such file")
-        with tempfile.TemporaryDirectory(dir=scratch, prefix=".unpacked-") as unpacked:
-            archive.extract(path, Path(unpacked))
-            content, _ = folder.read_folder(Path(unpacked), bin_size)
-        return _ingested(content, sample, _checksums([path], path.parent), stated)
+        content, files = folder.read_folder(path, bin_size, scratch)
+        return _ingested(content, sample, _checksums(files, path if path.is_dir() else path.parent), stated)
 
 
 def read_h5ad(

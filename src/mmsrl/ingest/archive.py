@@ -1,4 +1,4 @@
-"""Space Ranger folders that come as a tar file."""
+"""Archives of a section's folder, tar or zip: looked into, and unpacked without leaving the folder meant for it."""
 
 from __future__ import annotations
 
@@ -6,124 +6,262 @@ import lzma
 import posixpath
 import re
 import shutil
+import stat
 import tarfile
+import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO, NamedTuple, Protocol
 
 from mmsrl._errors import InputError
+from mmsrl.ingest.parts import is_wanted
 
-ENDINGS = (".tar", ".tar.gz", ".tgz")
-"""Of the names of tar files."""
+ENDINGS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".zip")
+"""Of the names of archives."""
 
-_WANTED = re.compile(
-    r"(^|/)((filtered|raw)_feature_bc_matrix(\.h5|/[^/]+)"
-    r"|spatial/(scalefactors_json\.json|tissue_positions[^/]*|tissue_(hires|lowres)_image\.png))$"
-)
-"""What ingest reads; a whole `outs` folder also holds alignments, which stay in the archive."""
+_LISTED_AT_MOST = 256 * 2**20
+"""Bytes of a compressed tar file up to which it is looked into: it has no directory, and all of it is to be read."""
+
+_UNPACKED_AT_MOST, _TIMES = 2**30, 100
+"""Bytes that any archive may unpack to, and how often its own size a larger one may: text packs to a tenth."""
+
+
+class Member(NamedTuple):
+    """A file or a link in an archive."""
+
+    name: str
+    """Normal form, from the archive's top."""
+    size: int
+    to: str | None
+    """Of a link: what it leads to, from the archive's top."""
+    is_file: bool
+    handle: tarfile.TarInfo | zipfile.ZipInfo
+
+
+class Archive(Protocol):
+    """What tar and zip files have in common."""
+
+    def members(self, destination: Path) -> Iterator[Member]:
+        """Yield all members in their order, refusing what is not safe to unpack into ``destination``."""
+
+    def open(self, member: Member) -> IO[bytes]:
+        """Open a file for reading."""
 
 
 def is_archive(path: Path) -> bool:
-    """Tell whether a name is that of a tar file, compressed or not."""
+    """Tell whether a name is that of an archive."""
     return path.name.lower().endswith(ENDINGS)
 
 
+def can_be_listed(path: Path) -> bool:
+    """Tell whether looking into an archive is cheap: zip has a directory, and within plain tar files one can jump."""
+    if path.stat().st_size <= _LISTED_AT_MOST or _is_zip(path):
+        return True
+    with path.open("rb") as handle:
+        handle.seek(257)
+        return handle.read(5) == b"ustar"
+
+
 @contextmanager
-def opened(archive: Path) -> Iterator[tarfile.TarFile]:
-    """Open a tar file; what is wrong with it becomes an InputError, which does not name it.
+def opened(path: Path) -> Iterator[Archive]:
+    """Open an archive, whatever its name; what is wrong with it becomes an InputError, which does not name it.
 
     Raises
     ------
     InputError
-        The archive is damaged, not a tar file, or reaches outside its folder.
+        The archive is damaged, of another kind, encrypted, or reaches outside its folder.
     """
     try:
-        with tarfile.open(archive, "r:*") as tar:
-            yield tar
+        if _is_zip(path):
+            with zipfile.ZipFile(path) as packed:
+                yield _Zip(packed)
+        else:
+            with tarfile.open(path, "r:*") as tar:
+                yield _Tar(tar)
     except tarfile.FilterError as error:
         raise InputError(_unsafe(error)) from error
-    except (tarfile.TarError, EOFError, OSError, zlib.error, lzma.LZMAError) as error:
-        raise InputError(f"not a tar archive, or a damaged one ({error}); copy it anew") from error
+    except (tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error, lzma.LZMAError) as error:
+        raise InputError(_damaged(error)) from error
+    except OSError as error:
+        if error.errno is not None:  # of the disk, not of the content
+            raise
+        raise InputError(_damaged(error)) from error
+    except (RuntimeError, NotImplementedError) as error:
+        raise InputError(f"encrypted, or packed by a method that is not known here ({error}); pack it anew") from error
 
 
-def wanted(tar: tarfile.TarFile, destination: Path) -> Iterator[tuple[str, tarfile.TarInfo]]:
-    """Yield the path below ``destination`` of every file that ingest reads, and the member that has its content.
+def wanted(archive: Archive, destination: Path) -> Iterator[tuple[str, Member]]:
+    """Yield the path below ``destination`` of every file that is read, and the member that has its content.
 
     That is another one where the file is a link: Visium HD has one image for all bin sizes. Links are followed by the
     names in the archive, never on the disk, and come last, as what they lead to may stand behind them; one that leads
     to nothing in the archive is left out.
 
-    Every member is checked with the `data` filter of :mod:`tarfile`, wanted or not: an archive with members that lie
-    outside of its folder was made to harm, or by accident holds somebody's absolute paths, and is refused whole.
+    Every member is checked, wanted or not: an archive with members that lie outside of its folder was made to harm, or
+    by accident holds somebody's absolute paths, and is refused whole.
 
     Raises
     ------
-    InputError
-        A member has an absolute path.
-    tarfile.FilterError
-        A member is not safe to unpack; :func:`opened` says why.
+    InputError, tarfile.FilterError
+        A member is not safe to unpack.
     """
     members = {}
-    for member in tar:
-        if member.name.startswith("/"):
-            raise InputError(f"refused, as its member {member.name!r} has an absolute path; pack it anew")
-        tarfile.data_filter(member, str(destination))
-        name = posixpath.normpath(member.name)
-        members[name] = member  # of several with one name the last counts
-        if member.isfile() and _WANTED.search(name):
-            yield name, member
+    for member in archive.members(destination):
+        members[member.name] = member  # of several with one name the last counts
+        if member.is_file and is_wanted(member.name.split("/")):
+            yield member.name, member
     for name, member in members.items():
-        if not member.isfile() and _WANTED.search(name):
+        if not member.is_file and is_wanted(name.split("/")):
             content = _followed(member, members)
             if content is not None:
                 yield name, content
 
 
-def extract(archive: Path, destination: Path) -> None:
-    """Extract what ingest reads from a tar file into ``destination``; of links the content.
+def extract(path: Path, destination: Path) -> None:
+    """Extract what is read from an archive into ``destination``; of links the content.
 
     Raises
     ------
     InputError
-        The archive is damaged, not a tar file, reaches outside its folder, or has nothing of Space Ranger's in it.
+        The archive is damaged, reaches outside its folder, unpacks to more than any section has, or has nothing of a
+        section in it.
     """
-    n_extracted = 0
+    total, n_extracted = 0, 0
+    most = max(_UNPACKED_AT_MOST, _TIMES * path.stat().st_size)
     try:
-        with opened(archive) as tar:
-            for name, member in wanted(tar, destination):
-                _write(tar, member, destination, name)
+        with opened(path) as archive:
+            for name, member in wanted(archive, destination):
+                total += member.size
+                if total > most:
+                    raise InputError(f"refused, as it unpacks to more than {_TIMES} times its own size; pack it anew")
+                _write(archive, member, destination, name)
                 n_extracted += 1
     except InputError as error:
-        raise InputError(f"{archive.name}: {error}") from error
+        raise InputError(f"{path.name}: {error}") from error
     if n_extracted == 0:
-        raise InputError(
-            f"{archive.name}: holds neither a feature-barcode matrix nor a `spatial` folder; pack Space Ranger's `outs`"
-        )
+        raise _nothing(path)
 
 
-def _followed(member: tarfile.TarInfo, members: Mapping[str, tarfile.TarInfo]) -> tarfile.TarInfo | None:
+def make_listing(path: Path, destination: Path) -> None:
+    """Make empty files in ``destination`` of what :func:`extract` would; nothing is unpacked.
+
+    Raises
+    ------
+    InputError
+        The archive is damaged, reaches outside its folder, or has nothing of a section in it.
+    """
+    n_listed = 0
+    try:
+        with opened(path) as archive:
+            for name, _ in wanted(archive, destination):
+                target = destination / name
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.touch()
+                n_listed += 1
+    except InputError as error:
+        raise InputError(f"{path.name}: {error}") from error
+    if n_listed == 0:
+        raise _nothing(path)
+
+
+class _Tar:
+    def __init__(self, tar: tarfile.TarFile) -> None:
+        self.tar = tar
+
+    def members(self, destination: Path) -> Iterator[Member]:
+        for info in self.tar:
+            name = _safe(info.name)
+            tarfile.data_filter(info, str(destination))
+            to = None
+            if info.issym() or info.islnk():
+                # A symbolic link starts at its own folder, a hard link at that of the archive.
+                start = posixpath.dirname(name) if info.issym() else ""
+                to = posixpath.normpath(posixpath.join(start, info.linkname))
+            yield Member(name, info.size, to, info.isfile(), info)
+
+    def open(self, member: Member) -> IO[bytes]:
+        assert isinstance(member.handle, tarfile.TarInfo)
+        source = self.tar.extractfile(member.handle)
+        assert source is not None, f"{member.name} is a file"
+        return source
+
+
+class _Zip:
+    def __init__(self, packed: zipfile.ZipFile) -> None:
+        self.packed = packed
+
+    def members(self, destination: Path) -> Iterator[Member]:
+        for info in self.packed.infolist():
+            name, mode = _safe(info.filename), info.external_attr >> 16
+            to = None
+            if stat.S_ISLNK(mode):
+                link = self.packed.read(info).decode("utf-8", "replace") if info.file_size < 4096 else ""
+                to = posixpath.normpath(posixpath.join(posixpath.dirname(name), link))
+                if link.startswith("/") or to.startswith(".."):
+                    remedy = "pack it anew with what it leads to"
+                    raise InputError(f"refused, as its member {name!r} is a link out of the archive's folder; {remedy}")
+            yield Member(name, info.file_size, to, to is None and not info.is_dir(), info)
+
+    def open(self, member: Member) -> IO[bytes]:
+        assert isinstance(member.handle, zipfile.ZipInfo)
+        return self.packed.open(member.handle)
+
+
+def _safe(name: str) -> str:
+    """Return the normal form of a member's name, whose folders Windows may have parted by backslashes.
+
+    Raises
+    ------
+    InputError
+        It is an absolute path, or leads out of the archive's folder.
+    """
+    plain = name.replace("\\", "/")
+    if plain.startswith("/") or re.match(r"[A-Za-z]:/", plain):
+        raise InputError(f"refused, as its member {name!r} has an absolute path; pack it anew")
+    normal = posixpath.normpath(plain)
+    if normal == ".." or normal.startswith("../"):
+        raise InputError(f"refused, as its member {name!r} lies outside the archive's folder; pack it anew")
+    return normal
+
+
+def _followed(member: Member, members: Mapping[str, Member]) -> Member | None:
     """Return the file that a link leads to, over other links; ``None`` where there is none, or they lead in circles."""
     seen = set()
-    found: tarfile.TarInfo | None = member
-    while found is not None and (found.issym() or found.islnk()) and found.name not in seen:
+    found: Member | None = member
+    while found is not None and found.to is not None and found.name not in seen:
         seen.add(found.name)
-        # A symbolic link starts at its own folder, a hard link at that of the archive.
-        start = posixpath.dirname(found.name) if found.issym() else ""
-        found = members.get(posixpath.normpath(posixpath.join(start, found.linkname)))
-    return found if found is not None and found.isfile() else None
+        found = members.get(found.to)
+    return found if found is not None and found.is_file else None
 
 
-def _write(tar: tarfile.TarFile, member: tarfile.TarInfo, destination: Path, name: str) -> None:
-    path, own = destination / name, destination / posixpath.normpath(member.name)
+def _write(archive: Archive, member: Member, destination: Path, name: str) -> None:
+    path, own = destination / name, destination / member.name
     path.parent.mkdir(parents=True, exist_ok=True)
     if own != path and own.is_file():  # a link to what is there: going back in a compressed archive takes long
         shutil.copyfile(own, path)
         return
-    source = tar.extractfile(member)
-    assert source is not None, f"{member.name} is a file"
-    with source, path.open("wb") as target:
+    with archive.open(member) as source, path.open("wb") as target:
         shutil.copyfileobj(source, target)
+
+
+def _is_zip(path: Path) -> bool:
+    # By its beginning: a tar file may end with a zip file.
+    with path.open("rb") as handle:
+        return handle.read(4) in (b"PK\x03\x04", b"PK\x05\x06")
+
+
+def _nothing(path: Path) -> InputError:
+    return InputError(
+        f"{path.name}: holds neither a feature-barcode matrix nor a `spatial` folder; pack Space Ranger's `outs`"
+    )
+
+
+def _damaged(error: Exception) -> str:
+    # Of a file that is no tar file, tarfile lists what each kind of compression says.
+    said = str(error).strip().partition("\n")[0].rstrip(":")
+    return f"not a tar or zip archive, or a damaged one ({said}); copy it anew"
 
 
 def _unsafe(error: tarfile.FilterError) -> str:

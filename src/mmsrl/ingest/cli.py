@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 @click.option(
     "--spaceranger-dir",
     type=click.Path(path_type=Path),
-    help="Space Ranger's `outs`, its parent, one `binned_outputs/square_*um`, or a .tar.gz of these.",
+    help="Space Ranger's `outs`, a part or download of it, a folder of GEO, or an archive of one of these.",
 )
 @click.option("--h5ad", type=click.Path(path_type=Path), help="AnnData with raw counts and obsm['spatial'].")
 @click.option("--spatialdata", type=click.Path(path_type=Path), help="SpatialData (.zarr) with raw counts of spots.")

@@ -1,26 +1,34 @@
-"""Space Ranger's folders, and other data in the same layout."""
+"""Space Ranger's folders and archives, and other data in the same layout."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from mmsrl import _keys
-from mmsrl._errors import InputError
-from mmsrl.ingest import images, layout, matrix, positions
+from mmsrl.ingest import images, layout, look, matrix, places, segmentation
 from mmsrl.ingest.content import Content, info, warning
+from mmsrl.ingest.look import Found
+from mmsrl.ingest.matrix import Counts
+
+_STACKED_CELLS = 0.01
+"""Accepted share of cells with the centre of another: corners are rounded to tenths of a pixel, and cells may nest."""
 
 
-def read_folder(root: Path, bin_size: int | str | None) -> tuple[Content, list[Path]]:
-    """Read Space Ranger's `outs`, its parent, or one `binned_outputs/square_*um`.
+def read_folder(path: Path, bin_size: int | str | None, scratch: Path | None = None) -> tuple[Content, list[Path]]:
+    """Read a section in Space Ranger's layout: a folder, an archive, or a folder with archives of its parts.
 
     Parameters
     ----------
-    root
-        The folder.
+    path
+        Folder or archive.
     bin_size
         Visium HD bin in µm, or ``"cell"``; ``None`` takes the only one.
+    scratch
+        Where to unpack, in a folder that is removed again; ``None`` takes the system's.
 
     Returns
     -------
@@ -32,43 +40,75 @@ def read_folder(root: Path, bin_size: int | str | None) -> tuple[Content, list[P
     InputError
         A file is missing, damaged or does not belong to the others.
     """
-    section, said = layout.find_section(root, bin_size)
-    notes = [info(text) for text in said]
-    if section.matrix.is_dir():
-        counts, files = matrix.read_10x_mtx(section.matrix)
-    else:
-        counts, files = matrix.read_10x_h5(section.matrix), [section.matrix]
-    table = positions.read_positions(section.positions)
-    found = table.index.get_indexer(pd.Index(counts.barcodes))
-    missing = counts.barcodes[found < 0]
-    if len(missing):
-        raise InputError(
-            f"{len(missing)} of the {len(counts.barcodes)} barcodes of {section.matrix.name} are not in "
-            f"{section.positions.name}, e.g. {missing[0]!r} (there: {table.index[0]!r}); are both of the same section?"
+    with look.located(path, bin_size, scratch) as found:
+        assert found is not None, "what is unpacked is found"
+        section = found.section
+        if look.is_text(section.matrix):
+            counts, three = matrix.read_10x_mtx(section.matrix)
+            named = three[1].name
+        else:
+            counts = matrix.read_10x_h5(look.plain(section.matrix, found))
+            named = section.matrix.name
+        look.refuse_aggregated([str(barcode) for barcode in counts.barcodes], named)
+        notes = [{"level": level, "text": text} for level, text in found.notes]
+        factors: dict[str, float] = {}
+        if section.scalefactors is None:
+            notes.append(warning("spatial/scalefactors_json.json is missing: images cannot be placed and are not used"))
+        else:
+            factors = layout.read_scalefactors(look.plain(section.scalefactors, found))
+        pictures = {size: images.read_image(look.plain(image, found)) for size, image in section.images.items()}
+        content = Content(
+            counts=counts,
+            obs=pd.DataFrame(),
+            spatial=np.empty((0, 2)),
+            pictures=pictures,
+            scalefactors=factors,
+            source="",
+            notes=notes,
+            bin_um=section.bin_um,
         )
-    table = table.iloc[found]
-    if not section.filtered:
-        inside = table[_keys.IN_TISSUE].to_numpy() == 1
-        if not inside.any():
-            raise InputError(f"{section.positions.name}: no barcode of the raw matrix is in the tissue (in_tissue 1)")
-        text = f"no filtered matrix: took the {inside.sum()} of {len(inside)} barcodes of the raw one in the tissue"
-        notes.append(warning(text))
-        counts = matrix.Counts(counts.matrix[inside], counts.barcodes[inside], counts.features)
-        table = table[inside]
-    factors: dict[str, float] = {}
-    if section.scalefactors is None:
-        notes.append(warning("spatial/scalefactors_json.json is missing: images cannot be placed and are not used"))
-    else:
-        factors = layout.read_scalefactors(section.scalefactors)
-        files.append(section.scalefactors)
-    content = Content(
-        counts=counts,
-        obs=table[[_keys.IN_TISSUE, _keys.ARRAY_ROW, _keys.ARRAY_COL]],
-        spatial=table[["pxl_col_in_fullres", "pxl_row_in_fullres"]].to_numpy(),
-        pictures={size: images.read_image(image) for size, image in section.images.items()},
-        scalefactors=factors,
-        source=section.positions.name,
-        notes=notes,
-        bin_um=section.bin_um,
+        return (_spots if section.outlines is None else _cells)(content, found), found.files
+
+
+def _spots(content: Content, found: Found) -> Content:
+    """Return the section with the positions of its spots."""
+    path = found.section.positions
+    assert path is not None, "a section without outlines has positions"
+    placed = places.read_places(look.plain(path, found), content.counts.barcodes.tolist(), found.section)
+    return content._replace(
+        counts=_kept(content.counts, placed.kept),
+        obs=placed.table[[_keys.IN_TISSUE, _keys.ARRAY_ROW, _keys.ARRAY_COL]],
+        spatial=placed.table[["pxl_col_in_fullres", "pxl_row_in_fullres"]].to_numpy(),
+        source=path.name,
+        notes=[*content.notes, *map(warning, placed.notes)],
     )
-    return content, [*files, section.positions, *section.images.values()]
+
+
+def _cells(content: Content, found: Found) -> Content:
+    """Return the section with its cells at the centroids of their polygons."""
+    path, notes = found.section.outlines, list(content.notes)
+    assert path is not None, "a section of cells has outlines"
+    cells = segmentation.read_cells(look.plain(path, found), content.counts.barcodes)
+    notes += map(warning, cells.notes)
+    if not found.section.filtered:
+        notes.append(warning("no filtered matrix of cells: took all of the raw one"))
+    um_per_px = content.scalefactors.get("microns_per_pixel")
+    diameter = float(np.median(2 * np.sqrt(cells.areas / np.pi)))
+    notes.append(info(f"{len(cells.areas)} segmented cells, half of them wider than {diameter:.1f} pixels"))
+    return content._replace(
+        counts=_kept(content.counts, cells.kept),
+        obs=pd.DataFrame({_keys.IN_TISSUE: np.ones(len(cells.areas), dtype=np.int64)}),
+        spatial=cells.spatial,
+        # Space Ranger gives none, and what draws cells as dots needs one.
+        scalefactors={"spot_diameter_fullres": diameter, **content.scalefactors},
+        source=path.name,
+        notes=notes,
+        platform="visium_hd",
+        area_um2=None if um_per_px is None else cells.areas * um_per_px**2,
+        outlines=cells.outlines,
+        max_stacked=_STACKED_CELLS,
+    )
+
+
+def _kept(counts: Counts, kept: NDArray[np.bool_]) -> Counts:
+    return counts if kept.all() else Counts(counts.matrix[kept], counts.barcodes[kept], counts.features)

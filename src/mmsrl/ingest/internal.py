@@ -55,7 +55,7 @@ def internal_form(content: Content, sample: str, stated: Stated) -> tuple[AnnDat
         raise InputError(f"{content.source}: only one spot; a section needs several")
     scale = platforms.scale_of(platforms.Evidence.of(content, measured), stated)
     messages += [*map(info, scale.notes), *map(warning, scale.warnings)]
-    if measured.lattice == "none" and scale.platform in platforms.LATTICES:
+    if measured.lattice == "none" and scale.platform in platforms.LATTICES and content.outlines is None:
         messages.append(warning("spots lie on no lattice that could be told; neighbours are found by distance"))
     lost = cleaning.lost_places(spatial, measured.pitch)
     if lost.any():

@@ -1,19 +1,25 @@
-"""Where things lie in what Space Ranger writes."""
+"""Which files in a folder are those of the section, whoever laid them there."""
 
 from __future__ import annotations
 
 import json
-import re
+import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from mmsrl._errors import InputError
+from mmsrl.ingest import parts
+from mmsrl.ingest.parts import CELL, Part
 
-_BIN_FOLDER = re.compile(r"^square_(\d{3})um$")
-CELL = "cell"
-"""Bin size of segmented cells."""
+_DEPTH, _FOLDERS = 6, 2000
+"""Levels below the given folder, and folders, that are looked through for a section."""
 
-_POSITIONS = ("tissue_positions.parquet", "tissue_positions.csv", "tissue_positions_list.csv")
+_PASSED_OVER = ("SPATIAL_RNA_COUNTER_CS", "SPATIAL_RNA_AGGREGATOR_CS", "analysis", "web_summaries")
+"""Folders of Space Ranger that hold no section, but thousands of other files."""
+
+_MATRICES = ("filtered", "filtered_triple", "raw", "raw_triple", "triple")
+_FALL_BACK_UM = 8
 
 
 class BinSizeError(InputError):
@@ -23,16 +29,25 @@ class BinSizeError(InputError):
 class Section(NamedTuple):
     """The files of one section (and one bin size)."""
 
+    name: str
+    """Of its folder, as messages say it: from the folder or archive that was given."""
     matrix: Path
-    """HDF5 file, or folder of three text files."""
-    filtered: bool
-    """False where only the raw matrix is there, which has spots outside of the tissue too."""
-    positions: Path
+    """HDF5 file, or `matrix.mtx` of three text files."""
+    filtered: bool | None
+    """False where only the raw matrix is there, which has spots outside of the tissue too; ``None``: not said."""
+    positions: Path | None
+    outlines: Path | None
+    """Of segmented cells, which have no positions."""
     scalefactors: Path | None
     images: dict[str, Path]
     """``hires`` and ``lowres``, where they are there."""
     bin_um: int | None
     """Visium HD bin size by the folder's name."""
+
+    def parts(self) -> list[Path]:
+        """Return all files."""
+        others = (self.positions, self.outlines, self.scalefactors, *self.images.values())
+        return [self.matrix, *(path for path in others if path is not None)]
 
 
 def parse_bin_size(text: int | str | None) -> int | str | None:
@@ -50,8 +65,11 @@ def parse_bin_size(text: int | str | None) -> int | str | None:
     return int(text)
 
 
-def find_section(root: Path, bin_size: int | str | None) -> tuple[Section, list[str]]:
-    """Find the files of a section in Space Ranger's `outs` folder, its parent, or a folder of one bin size.
+def find_section(root: Path, bin_size: int | str | None, name: str = "") -> tuple[Section, list[tuple[str, str]]]:
+    """Find the files of the section in a folder: Space Ranger's `outs`, one around it, a download, a folder of GEO.
+
+    Names may begin with the sample's, files may be gzipped, and lie flat or in Space Ranger's folders. Links are
+    followed; folders in circles end.
 
     Parameters
     ----------
@@ -59,43 +77,55 @@ def find_section(root: Path, bin_size: int | str | None) -> tuple[Section, list[
         The folder.
     bin_size
         Visium HD bin in µm, or ``"cell"``; ``None`` takes the only one.
+    name
+        What messages call the folder; empty: by its name.
 
     Returns
     -------
     section, notes
-        The files, and what was chosen that the user did not ask for.
+        The files, and what was chosen that the user did not ask for: level and text of messages.
 
     Raises
     ------
     BinSizeError
         There are no bins of that size.
     InputError
-        Nothing of Space Ranger's is there, or a file that cannot be done without is missing.
+        There is no section, or more than one, or a file that cannot be done without is missing.
     """
     if not root.is_dir():
-        raise InputError(f"{root}: no such folder; give Space Ranger's `outs`, or a .tar.gz of it")
+        raise InputError(f"{root}: no such folder; give Space Ranger's `outs`, or an archive of it")
     bin_size = parse_bin_size(bin_size)
-    notes: list[str] = []
-    folder = next((candidate for candidate in _candidates(root) if _is_section(candidate) or _bins(candidate)), None)
-    if folder is None:
-        raise InputError(
-            f"{root.name}: holds neither `filtered_feature_bc_matrix(.h5)` with `spatial`, nor `binned_outputs`; "
-            "give Space Ranger's `outs`, its parent, or a folder of one bin size"
-        )
-    bins = _bins(folder)
-    if bins:
-        chosen = _choose_bin(bins, bin_size, folder)
-        if bin_size is None:
-            notes.append(f"bin size not given; took the only one, {chosen} µm")
-        folder = bins[chosen]
-    named = _BIN_FOLDER.match(folder.resolve().name)
-    bin_um = int(named.group(1)) if named else None
-    if bin_size is not None and bin_um != bin_size:
-        raise BinSizeError(
-            f"{folder.name}: bin size {bin_size} was asked for, but this is "
-            + (f"one folder of {bin_um} µm bins" if bin_um else "no Visium HD output; leave bin_size empty")
-        )
-    return _section(folder, bin_um), notes
+    name = name or root.name
+    folder = _place_of_section(root, name)
+    notes: list[tuple[str, str]] = []
+    units = parts.units_of(folder)
+    if units:
+        _one_prefix(folder, _called(folder, root, name))
+        chosen = _choose(units, bin_size, _called(folder, root, name), notes)
+        folder = units[chosen]
+        return _section(folder, _called(folder, root, name)), notes
+    return _agreed(_section(folder, _called(folder, root, name)), bin_size), notes
+
+
+def inner_archives(root: Path, bin_size: int | str | None, name: str) -> tuple[Path, list[Path]] | None:
+    """Return archives that hold parts of the section, and their folder, where these don't lie open in ``root``.
+
+    10x offers `<sample>_filtered_feature_bc_matrix.h5` and `<sample>_spatial.tar.gz` side by side.
+    """
+    places = list(_places(root))
+    bin_size = parse_bin_size(bin_size)
+    # Of a section that lies open only other bins, or cells, are looked for in archives.
+    kind = "" if bin_size is None else "segmented_outputs" if bin_size == CELL else "binned_outputs"
+    whole = [place for place in places if _is_whole(place)]
+    for place in whole or places:
+        found = [part.path for part in parts.parts_of(place) if part.kind == "archive"]
+        if whole:
+            there = not kind or bin_size in parts.units_of(place)
+            found = [] if there else [path for path in found if kind in path.name.lower()]
+        if found:
+            _one_prefix(place, _called(place, root, name))
+            return place, found
+    return None
 
 
 def read_scalefactors(path: Path) -> dict[str, float]:
@@ -119,70 +149,196 @@ def read_scalefactors(path: Path) -> dict[str, float]:
     }
 
 
-def _candidates(root: Path) -> list[Path]:
-    """`root` and `root/outs`; and below, as an archive may hold the sample's folder around `outs`, only children."""
-    inner = [child for child in sorted(root.iterdir()) if child.is_dir()]
-    found = [root, root / "outs"]
-    if len(inner) == 1:
-        found += [inner[0], inner[0] / "outs"]
-    return [folder for folder in found if folder.is_dir()]
+def _called(folder: Path, root: Path, name: str) -> str:
+    """Return the name of a folder from the one that was given."""
+    inside = os.path.relpath(folder, root)
+    return name if inside == "." else f"{name}/{inside}"
 
 
-def _is_section(folder: Path) -> bool:
-    return (folder / "spatial").is_dir() and _matrix(folder) is not None
+def _places(root: Path) -> Iterator[Path]:
+    """Yield folders that may hold a section, level by level; those with one are not looked into further."""
+    level, seen = [root], {Path(os.path.realpath(root))}
+    for _ in range(_DEPTH):
+        below: list[Path] = []
+        for folder in level:
+            yield folder
+            if _is_whole(folder):
+                continue
+            for child in parts.entries(folder):
+                if child.name in _PASSED_OVER or parts.is_part(child) or not child.is_dir():
+                    continue
+                real = Path(os.path.realpath(child))
+                if real not in seen and len(seen) < _FOLDERS:
+                    seen.add(real)
+                    below.append(child)
+        level = below
 
 
-def _bins(folder: Path) -> dict[int, Path]:
-    parent = folder if folder.name == "binned_outputs" else folder / "binned_outputs"
-    if not parent.is_dir():
-        return {}
-    matches = ((_BIN_FOLDER.match(child.name), child) for child in sorted(parent.iterdir()))
-    return {int(match.group(1)): child for match, child in matches if match}
+def _is_whole(folder: Path) -> bool:
+    kinds = {part.kind for part in parts.parts_of(folder) if not part.lost}
+    has_matrix = bool(kinds & set(_MATRICES))
+    return has_matrix and bool(kinds & {"positions", "outlines", "aggregation"}) or bool(parts.units_of(folder))
 
 
-def _choose_bin(bins: dict[int, Path], bin_size: int | str | None, folder: Path) -> int:
-    if isinstance(bin_size, int) and bin_size in bins:
+def _place_of_section(root: Path, name: str) -> Path:
+    """Return the only folder with a section."""
+    places = list(_places(root))
+    whole = [place for place in places if _is_whole(place)]
+    # The folder itself, or `outs` in it, whatever lies beside.
+    if root in whole or root / "outs" in whole:
+        return root if root in whole else root / "outs"
+    if len(whole) > 1:
+        named = ", ".join(os.path.relpath(place, root) for place in whole[:5]) + (", …" if len(whole) > 5 else "")
+        raise InputError(f"{name}: holds {len(whole)} sections ({named}); give each a row of its own, and its folder")
+    if not whole:
+        raise InputError(_what_is_missing(places, root, name))
+    return whole[0]
+
+
+def _what_is_missing(places: list[Path], root: Path, name: str) -> str:
+    """Say what keeps the folder that is most like a section from being one."""
+    kinds: set[str] = set()
+    for place in places:
+        found = parts.parts_of(place)
+        for part in found:
+            if part.lost:
+                link = f"{_called(part.path, root, name)} is a link to {os.readlink(part.path)!r}, which is not there"
+                return f"{link}; copy the file itself (cp -L, rsync -L)"
+        kinds = {part.kind for part in found if part.kind != "archive"}
+        if kinds:
+            place_name = _called(place, root, name)
+            if not kinds & set(_MATRICES):
+                return (
+                    f"{place_name}: has {_shown(found)}, but no filtered_feature_bc_matrix(.h5), nor a raw one, nor "
+                    f"segmented cells{_above(place)}"
+                )
+            return (
+                f"{place_name}: has {_shown(found)}, but no positions (spatial/tissue_positions.csv, "
+                f"tissue_positions_list.csv or tissue_positions.parquet), nor cell_segmentations.geojson{_above(place)}"
+            )
+    listed = ", ".join(path.name for path in parts.entries(root)[:5])
+    there = f"holds no section, only {listed}" if listed else "is empty"
+    return (
+        f"{name}: {there}; give Space Ranger's `outs`, which has filtered_feature_bc_matrix.h5 with `spatial`, "
+        "`binned_outputs` or `segmented_outputs`"
+    )
+
+
+def _shown(found: list[Part]) -> str:
+    return ", ".join(part.path.name for part in found[:3])
+
+
+def _above(place: Path) -> str:
+    """Return what to do: give the folder above where that one has the whole section, else copy what is missing."""
+    above = Path(os.path.realpath(place)).parent
+    inside = Path(os.path.realpath(place)).name.endswith(("spatial", "_matrix")) and _is_whole(above)
+    return f"; give the folder above, {above.name}" if inside else "; copy the whole folder"
+
+
+def _choose(
+    units: dict[int | str, Path], bin_size: int | str | None, name: str, notes: list[tuple[str, str]]
+) -> int | str:
+    if bin_size in units:
+        assert bin_size is not None
         return bin_size
-    there = ", ".join(str(size) for size in bins)
+    bins = ", ".join(str(size) for size in units if size != CELL)
+    there = " and ".join([f"bins of {bins} µm"] * bool(bins) + [f"segmented cells ({CELL!r})"] * (CELL in units))
+    if bin_size == CELL and _FALL_BACK_UM in units:
+        notes.append(
+            (
+                "warning",
+                f"{name}: no segmented cells (segmented_outputs), which need Space Ranger 4 and a bright-field image; "
+                f"took the bins of {_FALL_BACK_UM} µm instead",
+            )
+        )
+        return _FALL_BACK_UM
     if bin_size is not None:
-        raise BinSizeError(f"{folder.name}: has no bins of {bin_size} µm; there are {there}")
-    if len(bins) == 1:
-        return next(iter(bins))
-    raise InputError(f"{folder.name}: has bins of {there} µm; say which by bin_size (10x recommends 8)")
+        asked = "segmented cells (segmented_outputs)" if bin_size == CELL else f"bins of {bin_size} µm"
+        raise BinSizeError(f"{name}: has no {asked}; there are {there}")
+    if len(units) == 1:
+        only = next(iter(units))
+        notes.append(
+            (
+                "info",
+                f"bin size not given; took the only one, {f'{only} µm' if only != CELL else 'segmented cells'}",
+            )
+        )
+        return only
+    advice = f"{_FALL_BACK_UM} or {CELL}" if CELL in units else f"{_FALL_BACK_UM}"
+    raise InputError(f"{name}: has {there}; say which by bin_size (10x recommends {advice})")
 
 
-def _matrix(folder: Path) -> tuple[Path, bool] | None:
-    for kind in ("filtered", "raw"):
-        for path in (folder / f"{kind}_feature_bc_matrix.h5", folder / f"{kind}_feature_bc_matrix"):
-            if path.exists():
-                return path, kind == "filtered"
-    return None
+def _agreed(section: Section, bin_size: int | str | None) -> Section:
+    """Return the section with the bin size asked for, refusing one that is not that of the one folder given."""
+    here = CELL if section.outlines is not None else section.bin_um
+    if bin_size is None or bin_size == here:
+        return section
+    # Of Space Ranger's positions only those of bins are Parquet; the folder may have been renamed.
+    if here is None and isinstance(bin_size, int) and section.positions and ".parquet" in section.positions.name:
+        return section._replace(bin_um=bin_size)
+    what = (
+        "the folder of segmented cells"
+        if here == CELL
+        else f"one folder of {here} µm bins"
+        if here
+        else "by its name no Visium HD output"
+    )
+    remedy = "leave bin_size empty, or give `outs`" if here else "leave bin_size empty"
+    raise BinSizeError(f"{section.name}: bin size {bin_size} was asked for, but this is {what}; {remedy}")
 
 
-def _section(folder: Path, bin_um: int | None) -> Section:
-    matrix = _matrix(folder)
-    if matrix is None:
-        raise InputError(f"{folder.name}: has no filtered_feature_bc_matrix(.h5), nor a raw one")
-    spatial = folder / "spatial"
-    positions = next((spatial / name for name in _POSITIONS if (spatial / name).is_file()), None)
-    if positions is None:
-        raise InputError(f"{folder.name}/spatial: has none of {', '.join(_POSITIONS)}")
-    scalefactors = spatial / "scalefactors_json.json"
-    return Section(*matrix, positions, scalefactors if scalefactors.is_file() else None, _images(folder), bin_um)
+def _one_prefix(folder: Path, name: str) -> None:
+    """Refuse a folder in which files of several sections lie, as barcodes do not tell them apart."""
+    prefixes = parts.prefixes_of(folder)
+    if len(prefixes) > 1:
+        listed = ", ".join(repr(prefix) for prefix in prefixes[:5]) + (", …" if len(prefixes) > 5 else "")
+        raise InputError(
+            f"{name}: names of its files begin with {listed}, so they are of {len(prefixes)} sections; put those of "
+            "each into a folder of its own and give each a row (of one section: begin all names alike)"
+        )
 
 
-def _images(folder: Path) -> dict[str, Path]:
+def _section(folder: Path, name: str) -> Section:
+    _one_prefix(folder, name)
+    found: dict[str, Path] = {}
+    for part in parts.parts_of(folder):
+        if not part.lost:
+            found.setdefault(part.kind, part.path)
+    if "aggregation" in found:
+        raise InputError(
+            f"{name}: output of `spaceranger aggr` ({found['aggregation'].name}), which is several sections in one "
+            "matrix; give each section a row, with the `outs` of its own `spaceranger count`, and one group"
+        )
+    kind = next((kind for kind in _MATRICES if kind in found), None)
+    if kind is None or not {"positions", "outlines"} & set(found):
+        raise InputError(_what_is_missing([folder], folder, name))
+    return Section(
+        name=name,
+        matrix=found[kind],
+        filtered=None if kind == "triple" else kind.startswith("filtered"),
+        positions=found.get("positions"),
+        outlines=None if "positions" in found else found["outlines"],
+        scalefactors=found.get("scalefactors"),
+        images=_images(folder, found),
+        bin_um=parts.bin_of(folder),
+    )
+
+
+def _images(folder: Path, found: dict[str, Path]) -> dict[str, Path]:
     """Return the images of a section, by their size.
 
     Since Space Ranger 3.0.1 those of Visium HD lie in `outs/spatial`, once for all bin sizes, and the folders of these
-    have links to them, which get lost in copies, or nothing.
+    have links to them, which get lost in copies, or nothing. So it is with some folders of segmented cells.
     """
-    places = [folder / "spatial"]
-    if folder.resolve().parent.name == "binned_outputs":
-        places.append(folder / ".." / ".." / "spatial")
-    found = {}
+    up = None
+    if Path(os.path.realpath(folder)).parent.name.endswith("binned_outputs"):
+        up = folder / ".." / ".."
+    elif Path(os.path.realpath(folder)).name.endswith("segmented_outputs"):
+        up = folder / ".."
+    places = [found] if up is None else [found, {p.kind: p.path for p in parts.parts_of(up) if not p.lost}]
+    images = {}
     for size in ("hires", "lowres"):
-        path = next((path for place in places if (path := place / f"tissue_{size}_image.png").is_file()), None)
+        path = next((place[size] for place in places if size in place), None)
         if path is not None:
-            found[size] = path
-    return found
+            images[size] = path
+    return images

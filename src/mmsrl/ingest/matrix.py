@@ -16,6 +16,7 @@ from scipy import io, sparse
 from mmsrl._counts import not_counts
 from mmsrl._errors import InputError
 from mmsrl._hdf5 import open_hdf5
+from mmsrl.ingest.look import refuse_header, three_files
 
 
 class Counts(NamedTuple):
@@ -98,18 +99,23 @@ def _beside(parts: list[Counts], path: Path) -> Counts:
     )
 
 
-def read_10x_mtx(folder: Path) -> tuple[Counts, list[Path]]:
+def read_10x_mtx(path: Path) -> tuple[Counts, list[Path]]:
     """Read a matrix in three text files, each plain or gzipped; return it with the files read.
+
+    Parameters
+    ----------
+    path
+        Folder of the three, or the path of the matrix, whose name the others' begin like.
 
     Raises
     ------
     InputError
         A file is missing or damaged, or the three don't belong together.
     """
-    matrix_path = _plain_or_gzip(folder, "matrix.mtx")
-    barcodes_path = _plain_or_gzip(folder, "barcodes.tsv")
-    features_path = _plain_or_gzip(folder, "features.tsv", "genes.tsv")
+    matrix_path, barcodes_path, features_path = three_files(path)
+    folder = matrix_path.parent
     barcodes = _read_tsv(barcodes_path)[0].to_numpy(dtype=object)
+    refuse_header(barcodes.tolist(), barcodes_path.name)
     table = _read_tsv(features_path)
     try:
         # The pattern of a 10x matrix is never symmetric, and the file holds whole numbers.
@@ -131,14 +137,6 @@ def read_10x_mtx(folder: Path) -> tuple[Counts, list[Path]]:
         }
     )
     return checked(Counts(matrix, barcodes, features), folder.name), [matrix_path, barcodes_path, features_path]
-
-
-def _plain_or_gzip(folder: Path, *names: str) -> Path:
-    for name in names:
-        for path in (folder / f"{name}.gz", folder / name):
-            if path.is_file():
-                return path
-    raise InputError(f"{folder.name}: has no {' or '.join(names)} (plain or .gz)")
 
 
 def _read_tsv(path: Path) -> pd.DataFrame:

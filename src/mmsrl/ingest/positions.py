@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -24,50 +25,115 @@ BARCODE = r"(?:^|[-_.:#])([ACGT]{16}|s_\d{3}um_\d{5}_\d{5})(?=$|[-_.:#])"
 
 COLUMNS = ("barcode", "in_tissue", "array_row", "array_col", "pxl_row_in_fullres", "pxl_col_in_fullres")
 
+_OTHER_NAMES = {
+    "barcodes": "barcode",
+    "tissue": "in_tissue",
+    "row": "array_row",
+    "col": "array_col",
+    "imagerow": "pxl_row_in_fullres",
+    "imagecol": "pxl_col_in_fullres",
+}
+"""Names of Seurat's image slots."""
 
-def read_positions(path: Path) -> pd.DataFrame:
-    """Read positions of spots.
+_UNNAMED = ("", "unnamed: 0", "index", "__index_level_0__", "x", "spot", "cell")
+"""What an index is called that was written without a name."""
 
-    Whether there is a header is told from the first line, not from the name of the file.
+_LOOKED_AT = 10_000
+"""Spots whose place on the array is compared with their coordinates."""
 
-    Returns
-    -------
-    DataFrame
-        Index: barcode. ``in_tissue``, ``array_row``, ``array_col`` (int64), ``pxl_row_in_fullres``,
-        ``pxl_col_in_fullres`` (float64; not yet checked to be finite).
+
+class Positions(NamedTuple):
+    """Positions of spots as a file has them."""
+
+    table: pd.DataFrame
+    """Index: barcode. ``in_tissue``, ``array_row``, ``array_col`` (int64), ``pxl_row_in_fullres``,
+    ``pxl_col_in_fullres`` (float64; not yet checked to be finite)."""
+    notes: list[str]
+    """Warnings."""
+
+
+def read_positions(path: Path) -> Positions:
+    """Read positions of spots: by the names of the columns, or in Space Ranger's order where there is no header.
+
+    Whether there is one is told from the first line, not from the name of the file. Names may be those of Seurat;
+    ``in_tissue`` may be TRUE and FALSE.
 
     Raises
     ------
     InputError
         The file is damaged or foreign, lacks a column, has a cell that is no number, or has a barcode twice.
     """
-    table = _read_parquet(path) if path.suffix == ".parquet" else _read_csv(path)
-    missing = [column for column in COLUMNS if column not in table]
+    read = _read_parquet(path) if path.suffix == ".parquet" else _read_csv(path)
+    given = ", ".join(map(str, read.columns))
+    read.columns = pd.Index(_plain_names(read.columns))
+    missing = [column for column in COLUMNS if column not in read]
     if missing:
-        raise InputError(f"{path.name}: lacks the column(s) {', '.join(missing)}; it has {', '.join(map(str, table))}")
-    if table.empty:
+        raise InputError(f"{path.name}: lacks the column(s) {', '.join(missing)}; it has {given}")
+    doubled = read.columns[read.columns.duplicated()].intersection(list(COLUMNS))
+    if len(doubled):
+        raise InputError(f"{path.name}: has two columns {doubled[0]}; remove one")
+    if read.empty:
         raise InputError(f"{path.name}: has no rows")
-    barcodes = table["barcode"].astype(str)
+    barcodes = read["barcode"].astype(str)
     duplicated = barcodes.duplicated()
     if duplicated.any():
         raise InputError(f"{path.name}: barcode {barcodes[duplicated].iloc[0]!r} comes more than once")
-    columns: dict[str, pd.Series[int] | pd.Series[float]] = {}
-    for column in COLUMNS[1:]:
-        numbers = pd.to_numeric(table[column], errors="coerce").astype(np.float64)
-        whole = not column.startswith("pxl")
-        bad = (
-            ~np.isfinite(numbers) | (numbers != np.round(numbers))
-            if whole
-            else numbers.isna() & _is_word(table[column])
+    columns = {column: _numbers(read[column], barcodes, path.name) for column in COLUMNS[1:]}
+    table = pd.DataFrame(columns).set_index(pd.Index(barcodes, name="barcode"))
+    swapped = list(read.columns).index(COLUMNS[5]) < list(read.columns).index(COLUMNS[4])
+    return _oriented(table, swapped, path.name)
+
+
+def _numbers(cells: pd.Series[Any], barcodes: pd.Series[str], name: str) -> pd.Series[int] | pd.Series[float]:
+    whole = not str(cells.name).startswith("pxl")
+    told = cells
+    if cells.name == "in_tissue" and not pd.api.types.is_numeric_dtype(cells):
+        told = cells.astype(str).str.strip().str.lower().replace({"true": "1", "false": "0"})
+    numbers = pd.to_numeric(told, errors="coerce").astype(np.float64)
+    bad = ~np.isfinite(numbers) | (numbers != np.round(numbers)) if whole else numbers.isna() & _is_word(cells)
+    if bad.any():
+        row = int(np.flatnonzero(bad)[0])
+        raise InputError(
+            f"{name}: {cells.name} of barcode {barcodes.iloc[row]!r} (row {row + 1}) is {cells.iloc[row]!r}, not a "
+            f"{'whole ' if whole else ''}number; correct it, or remove the row and its spot"
         )
-        if bad.any():
-            row = int(np.flatnonzero(bad)[0])
-            raise InputError(
-                f"{path.name}: {column} of barcode {barcodes.iloc[row]!r} (row {row + 1}) is "
-                f"{table[column].iloc[row]!r}, not a {'whole ' if whole else ''}number"
-            )
-        columns[column] = numbers.astype(np.int64) if whole else numbers
-    return pd.DataFrame(columns).set_index(pd.Index(barcodes, name="barcode"))
+    return numbers.astype(np.int64) if whole else numbers
+
+
+def _plain_names(names: Iterable[Any]) -> list[str]:
+    """Return the names of columns as Space Ranger has them; an index without a name in front is the barcode."""
+    plain = [str(name).strip().lower() for name in names]
+    plain = [_OTHER_NAMES.get(name, name) for name in plain]
+    if "barcode" not in plain and plain and plain[0] in _UNNAMED:
+        plain[0] = "barcode"
+    return plain
+
+
+def _oriented(table: pd.DataFrame, swapped: bool, name: str) -> Positions:
+    """Return positions with x and y the right way round, by the array, where the order of the columns is another.
+
+    Rows of an array of Visium grow downwards and its columns to the right, whatever angle the image was turned by; the
+    one is the mirror image of the other where the names of x and y are exchanged. scanpy's `read_visium` did that. Of
+    Visium HD both occur.
+    """
+    some = table.iloc[:: max(1, len(table) // _LOOKED_AT)]
+    x, y = some["pxl_col_in_fullres"].to_numpy(), some["pxl_row_in_fullres"].to_numpy()
+    array = some[["array_col", "array_row"]].to_numpy(dtype=np.float64)
+    finite = np.isfinite(x) & np.isfinite(y)
+    if finite.sum() < 3 or str(table.index[0]).startswith("s_"):
+        return Positions(table, [])
+    design = np.column_stack([array, np.ones(len(array))])[finite]
+    solution, _, rank, _ = np.linalg.lstsq(design, np.column_stack([x, y])[finite], rcond=None)
+    (col_x, col_y), (row_x, row_y) = solution[:2]
+    mirrored = col_x * row_y - col_y * row_x < 0
+    turned = abs(col_y) > abs(col_x) and abs(row_x) > abs(row_y)
+    if rank < 3 or not mirrored or not (swapped or turned):
+        return Positions(table, [])
+    told = f"{name}: by the array, pxl_row_in_fullres and pxl_col_in_fullres are the mirror image of a section"
+    if not swapped:
+        return Positions(table, [f"{told}; if spots do not lie on the tissue of the image, exchange these two columns"])
+    exchanged = table.rename(columns={COLUMNS[4]: COLUMNS[5], COLUMNS[5]: COLUMNS[4]})[table.columns.tolist()]
+    return Positions(exchanged, [f"{told}, as where their names are exchanged, which scanpy did; exchanged them back"])
 
 
 def _is_number(cell: str) -> bool:
@@ -93,15 +159,22 @@ def _read_parquet(path: Path) -> pd.DataFrame:
 def _read_csv(path: Path) -> pd.DataFrame:
     try:
         with path.open(encoding="utf-8-sig", newline="") as handle:
-            first = next(csv.reader(handle), [])
-        headed = len(first) > 1 and not _is_number(first[1])
+            line = handle.readline()
+        separator = next((s for s in ",\t;" if s in line), ",")
+        first = next(csv.reader([line], delimiter=separator, skipinitialspace=True), [])
+        headed = not {*COLUMNS}.isdisjoint(_plain_names(first))
         if not headed and len(first) != len(COLUMNS):
+            numbered = len(first) == len(COLUMNS) + 1 and _is_number(first[0])
+            remedy = (
+                f"; the first, {first[0]!r}, looks like the number of a row, remove that column" if numbered else ""
+            )
             raise InputError(
                 f"{path.name}: {len(first)} column(s) in the first line; positions have {len(COLUMNS)}, separated by "
-                f"commas: {', '.join(COLUMNS)}"
+                f"commas: {', '.join(COLUMNS)}{remedy}"
             )
         return pd.read_csv(
             path,
+            sep=separator,
             header=0 if headed else None,
             names=None if headed else list(COLUMNS),
             dtype=str,

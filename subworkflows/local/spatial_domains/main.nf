@@ -15,26 +15,31 @@ def folderOf(source) {
     return source instanceof Collection ? source.min { file -> file.nameCount }.parent : source
 }
 
-// Names, sizes and times of the files in a folder, as a checksum: of a folder itself Nextflow sees neither a change within one of its
-// files nor one further down. Empty for a file.
-def contentsOf(java.nio.file.Path source) {
-    if (!source.isDirectory()) {
-        return ''
+// Names, sizes and times of the files in a folder and below, one line each. Links are followed, but no folder is entered twice, as
+// some lead back; one to nothing has no size, and whether its file is needed is for ingest to say.
+def filesBelow(java.nio.file.Path folder, java.nio.file.Path top, Set seen) {
+    def here = folder.fileSystem == java.nio.file.FileSystems.default ? folder.toRealPath() : folder
+    if (!seen.add(here)) {
+        return []
     }
-    def found = []
     try {
-        source.eachFileRecurse(groovy.io.FileType.FILES) { file ->
-            // A link to nothing has no size; whether the file is needed is for ingest to say.
-            if (!file.name.startsWith('.') && file.exists()) {
-                found << "${source.relativize(file)} ${file.size()} ${file.lastModified()}".toString()
+        return folder.listFiles().sort { file -> file.name }.collectMany { file ->
+            if (file.isDirectory()) {
+                return filesBelow(file, top, seen)
             }
+            return file.name.startsWith('.') || !file.exists() ? [] : ["${top.relativize(file)} ${file.size()} ${file.lastModified()}".toString()]
         }
     }
     catch (java.nio.file.AccessDeniedException _e) {
-        // So it is with a folder that may not be read: what was seen before it has to do.
-        found << 'not all of it'
+        // So it is with a folder that may not be read: what is seen beside it has to do.
+        return ['not all of it']
     }
-    return found.sort().join('\n').md5()
+}
+
+// The files of a folder as a checksum: of a folder itself Nextflow sees neither a change within one of its files nor one further
+// down. Empty for a file.
+def contentsOf(java.nio.file.Path source) {
+    return source.isDirectory() ? filesBelow(source, source, [] as Set).sort().join('\n').md5() : ''
 }
 
 // What the first training of each unit left, which has no seed of its own.

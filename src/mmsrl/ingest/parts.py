@@ -1,0 +1,146 @@
+"""What files of a section are called: by Space Ranger, on the vendor's site, in GEO. Nothing is opened here."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+_SHEET = r"\.(?:parquet|csv|tsv|txt)"
+_MATRIX = r"feature_(?:bc|cell)_matrix"
+_FILE = re.compile(
+    r"(?P<prefix>|.*?[_.\- ])(?:"
+    rf"(?P<filtered>filtered_{_MATRIX}\.h5)"
+    rf"|(?P<raw>raw_{_MATRIX}\.h5)"
+    rf"|(?:(?P<kept>filtered|raw)_{_MATRIX}[_.\-])?(?P<triple>matrix\.mtx|barcodes\.tsv|features\.tsv|genes\.tsv)"
+    rf"|(?P<positions>tissue_positions(?:_list)?{_SHEET})"
+    r"|(?P<scalefactors>scalefactors_json\.json)"
+    r"|(?P<hires>tissue_hires_image\.(?:png|jpe?g|tiff?))"
+    r"|(?P<lowres>tissue_lowres_image\.(?:png|jpe?g|tiff?))"
+    r"|(?P<outlines>(?:graphclust_annotated_)?cell_segmentations\.geojson)"
+    rf"|(?P<aggregation>aggregation\.csv|aggr_tissue_positions{_SHEET})"
+    r")(?:\.gz)?",
+    re.IGNORECASE,
+)
+_ENDINGS = r"(?:\.tar|\.tar\.gz|\.tgz|\.tar\.bz2|\.tbz2?|\.tar\.xz|\.txz|\.zip)"
+_ARCHIVE = re.compile(
+    rf"(?P<prefix>|.*?[_.\- ])(?:outs|spatial|binned_outputs|segmented_outputs|(?:filtered|raw)_{_MATRIX}){_ENDINGS}",
+    re.IGNORECASE,
+)
+_FOLDER = re.compile(
+    rf"(?P<prefix>|.*?[_.\- ])(?:(?P<spatial>spatial)|(?P<filtered>filtered|raw)_{_MATRIX}"
+    r"|(?P<bins>binned_outputs)|(?P<cells>segmented_outputs))"
+)
+_BIN = re.compile(r"square_(\d{3})um")
+
+CELL = "cell"
+"""Bin size of segmented cells."""
+
+
+class Part(NamedTuple):
+    """A file of a section."""
+
+    kind: str
+    """``filtered``, ``raw`` (HDF5), ``filtered_triple``, ``raw_triple``, ``triple`` (three text files, of which
+    ``path`` is the matrix), ``positions``, ``scalefactors``, ``hires``, ``lowres``, ``outlines``, ``aggregation``,
+    ``archive``."""
+    prefix: str
+    """What its name, or that of its folder, begins with before the one that Space Ranger gives it."""
+    path: Path
+
+    @property
+    def lost(self) -> bool:
+        """Whether it is a link that leads nowhere."""
+        return not self.path.exists() and self.path.is_symlink()
+
+
+def is_wanted(names: Iterable[str]) -> bool:
+    """Tell whether a path in an archive, as the names on it, is that of a file that is read or an archive of such."""
+    names = list(names)
+    # macOS leaves a `._x` beside every `x`.
+    if not names or any(name.startswith(".") or name == "__MACOSX" for name in names):
+        return False
+    return _FILE.fullmatch(names[-1]) is not None or _ARCHIVE.fullmatch(names[-1]) is not None
+
+
+def bin_of(folder: Path) -> int | None:
+    """Return the bin size in µm that the name of a folder says."""
+    named = _BIN.fullmatch(Path(os.path.realpath(folder)).name)
+    return int(named.group(1)) if named else None
+
+
+def entries(folder: Path) -> list[Path]:
+    """Return what lies in a folder, hidden files left out; nothing where it may not be read."""
+    try:
+        return sorted(path for path in folder.iterdir() if not path.name.startswith(".") and path.name != "__MACOSX")
+    except OSError:
+        return []
+
+
+def parts_of(folder: Path) -> list[Part]:
+    """Return the files of a section that lie in ``folder``, and in its `spatial` and matrix folders."""
+    found = _files(folder)
+    for child in entries(folder):
+        named = _FOLDER.fullmatch(child.name)
+        if named is None or not child.is_dir():
+            continue
+        prefix = named.group("prefix")
+        if named.group("spatial"):
+            found += [part._replace(prefix=part.prefix or prefix) for part in _files(child)]
+        elif named.group("filtered"):
+            inside = [part.path for part in _files(child) if part.kind.endswith("triple")]
+            matrix = inside[0] if inside else child / "matrix.mtx"
+            found.append(Part(f"{named.group('filtered')}_triple", prefix, matrix))
+    return found
+
+
+def units_of(folder: Path) -> dict[int | str, Path]:
+    """Return the folders of bins, by their size in µm, and of segmented cells in Visium HD's `outs` or its parts."""
+    units: dict[int | str, Path] = {}
+    for place in [folder, *(child for child in _folders(folder, "bins"))]:
+        bins = {bin_of(child): child for child in entries(place) if child.is_dir()}
+        units |= {size: child for size, child in sorted(bins.items(), key=lambda item: item[0] or 0) if size}
+    for child in _folders(folder, "cells"):
+        if {part.kind for part in parts_of(child)} & {"filtered", "raw", "filtered_triple", "raw_triple", "outlines"}:
+            units[CELL] = child
+    return units
+
+
+def prefixes_of(folder: Path) -> list[str]:
+    """Return what names of files and folders of sections in ``folder`` begin with, where they begin with anything."""
+    found = {part.prefix for part in parts_of(folder)}
+    for kind in ("bins", "cells"):
+        found |= {_FOLDER.fullmatch(child.name).group("prefix") for child in _folders(folder, kind)}  # type: ignore[union-attr]
+    return sorted(found - {""})
+
+
+def is_part(folder: Path) -> bool:
+    """Tell whether a folder is by its name one of a section's rather than one that holds a section."""
+    return _FOLDER.fullmatch(folder.name) is not None or bin_of(folder) is not None
+
+
+def _folders(folder: Path, kind: str) -> list[Path]:
+    found = ((_FOLDER.fullmatch(child.name), child) for child in entries(folder) if child.is_dir())
+    return [child for named, child in found if named and named.group(kind)]
+
+
+def _files(folder: Path) -> list[Part]:
+    found = []
+    for path in entries(folder):
+        if path.is_dir():
+            continue
+        packed = _ARCHIVE.fullmatch(path.name)
+        if packed:
+            found.append(Part("archive", packed.group("prefix"), path))
+        named = _FILE.fullmatch(path.name)
+        if named is None:
+            continue
+        kind = next(kind for kind, value in named.groupdict().items() if value and kind not in ("prefix", "kept"))
+        if kind == "triple":
+            if not os.path.basename(named.group("triple")).lower().startswith("matrix"):
+                continue
+            kind = f"{named.group('kept')}_triple" if named.group("kept") else "triple"
+        found.append(Part(kind, named.group("prefix"), path))
+    return found
