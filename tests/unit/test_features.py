@@ -12,12 +12,13 @@ from PIL import Image
 from scipy import sparse
 
 from mmsrl._errors import InputError
+from mmsrl._pictures import to_rgb
 from mmsrl.features import tiles as tiles_module
 from mmsrl.features.api import image_features
 from mmsrl.features.cli import main
 from mmsrl.features.components import principal_components
 from mmsrl.features.descriptors import colour, efficientnet_lite0
-from mmsrl.features.rasters import from_array, open_rasters, to_rgb
+from mmsrl.features.rasters import from_array, open_rasters
 from mmsrl.features.tiles import cut_tiles, interpolation_grid, outside, tile_sides
 
 HEIGHT, WIDTH = 96, 128

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from mmsrl._alignment import read_alignment
 from mmsrl._errors import InputError
+from mmsrl._pictures import check_header
 from mmsrl.check.problems import Problem, listed, shown
 from mmsrl.check.rows import Section
 from mmsrl.check.truth import check_truth
@@ -32,12 +33,6 @@ _LISTED_AT_MOST = 256 * 2**20
 
 _COMPARED_AT_MOST = 250_000
 """Spots: barcodes of larger sections (fine bins of Visium HD) are not compared with the truth here."""
-
-_PICTURES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-"""First bytes of PNG, JPEG, TIFF and BigTIFF (which most slide formats are)."""
-
-_SLIDES = (".mrxs", ".dcm", ".vms", ".vmu", ".czi")
-"""Slide scanners' files that begin otherwise; ``features`` finds out."""
 
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 
@@ -94,7 +89,7 @@ def check_files(section: Section, folder: Path) -> Iterator[Problem]:
     spots: _Spots | None = attempt("spaceranger_dir", lambda path: _spaceranger(path, section.get("bin_size")))
     spots = attempt("h5ad", _h5ad) or spots
     attempt("spatialdata", _spatialdata)
-    attempt("image", _image)
+    attempt("image", check_header)
     attempt("alignment", read_alignment)
     attempt("truth", lambda path: check_truth(path, spots.barcodes if spots else None))
     yield from faults
@@ -222,10 +217,3 @@ def _spatialdata(path: Path) -> None:
         raise InputError("not Zarr: no zarr.json or .zgroup in it; copy the whole folder")
     if not any((path / "tables").glob("*/*")):
         raise InputError("no table in it (tables/…), which holds the counts; is this SpatialData, and copied whole?")
-
-
-def _image(path: Path) -> None:
-    with path.open("rb") as handle:
-        start = handle.read(8)
-    if not start.startswith(_PICTURES) and path.suffix.lower() not in _SLIDES:
-        raise InputError("not an image that can be read; convert it to TIFF, PNG or JPEG")

@@ -152,6 +152,7 @@ def image_features(
             )
             return _without_image(adata, reason, facts)
         off, messages = placing.check_inside(placed.centres, finest)
+        messages += [{"level": "warning", "text": finest.remark}] if finest.remark else []
         messages += placing.check_scale(finest, full_um if np.isfinite(pitch_um) else np.nan)
         if um > MOST_UM_PER_PX:
             messages.append(_coarse(finest.name, spot_px, um))

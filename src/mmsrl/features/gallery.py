@@ -11,7 +11,7 @@ import numpy as np
 
 from mmsrl._errors import InputError
 from mmsrl._files import atomic_path
-from mmsrl.features.rasters import RGB
+from mmsrl._pictures import RGB
 from mmsrl.features.tiles import base_um, cut_tiles
 
 if TYPE_CHECKING:

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from mmsrl._pictures import RGB
 from mmsrl.features import tissue
 from mmsrl.features.cache import remembered
 from mmsrl.features.descriptors import Descriptor
-from mmsrl.features.rasters import RGB, Raster
+from mmsrl.features.rasters import Raster
 from mmsrl.features.tiles import MOST_UM_PER_PX, NODES_PER_TILE, ahead, cut_tiles, interpolation_grid, reduced
 
 if TYPE_CHECKING:

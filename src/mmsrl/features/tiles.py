@@ -12,7 +12,8 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 from mmsrl._errors import InputError
-from mmsrl.features.rasters import RGB, Raster
+from mmsrl._pictures import RGB
+from mmsrl.features.rasters import Raster
 from mmsrl.geometry import VISIUM_PITCH_UM
 
 T = TypeVar("T")

@@ -61,11 +61,13 @@ def read_folder(root: Path, bin_size: int | str | None) -> tuple[Content, list[P
     else:
         factors = layout.read_scalefactors(section.scalefactors)
         files.append(section.scalefactors)
+    pictures, remarks = images.read_images(section.images)
+    notes += [warning(text) for text in remarks]
     content = Content(
         counts=counts,
         obs=table[[_keys.IN_TISSUE, _keys.ARRAY_ROW, _keys.ARRAY_COL]],
         spatial=table[["pxl_col_in_fullres", "pxl_row_in_fullres"]].to_numpy(),
-        pictures={size: images.read_image(image) for size, image in section.images.items()},
+        pictures=pictures,
         scalefactors=factors,
         source=section.positions.name,
         notes=notes,

@@ -20,7 +20,7 @@ from mmsrl._counts import not_counts
 from mmsrl._errors import InputError
 from mmsrl._hdf5 import coordinates_fault, open_hdf5
 from mmsrl.ingest.content import Content, info, warning
-from mmsrl.ingest.images import to_rgb
+from mmsrl.ingest.images import pictures_of
 from mmsrl.ingest.matrix import Counts, checked
 from mmsrl.ingest.positions import are_centroids, array_obs
 
@@ -59,11 +59,7 @@ def read_h5ad(path: Path, sample: str) -> Content:
     counts = checked(Counts(matrix, obs.index.astype(str).to_numpy(dtype=object), features_of(var)), path.name)
     if len(spatial) != len(obs):
         raise InputError(f"{path.name}: obsm['spatial'] has {len(spatial)} rows for {len(obs)} spots")
-    pictures = {
-        size: picture
-        for size in ("hires", "lowres")
-        if (picture := to_rgb(np.asarray(_entry(library, "images").get(size)))) is not None
-    }
+    pictures, no_pictures = pictures_of(_entry(library, "images"))
     return content_of_table(
         counts=counts,
         obs=obs,
@@ -71,7 +67,7 @@ def read_h5ad(path: Path, sample: str) -> Content:
         pictures=pictures,
         scalefactors=scalefactors_of(library),
         source=path.name,
-        notes=[info(f"raw counts from {counts_from}"), *map(warning, notes)],
+        notes=[info(f"raw counts from {counts_from}"), *map(warning, [*notes, *no_pictures])],
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 
 from mmsrl import _keys, geometry
 from mmsrl._errors import InputError
-from mmsrl.ingest import cleaning, positions, species
+from mmsrl.ingest import cleaning, images, positions, species
 from mmsrl.ingest import platform as platforms
 from mmsrl.ingest.content import Content, info, warning
 from mmsrl.ingest.matrix import Counts
@@ -66,7 +65,7 @@ def internal_form(content: Content, sample: str, stated: Stated) -> tuple[AnnDat
     names = species.species_of(
         features["symbol"].tolist(), features["gene_ids"].tolist(), features["genome"].tolist(), weights
     )
-    shown = _placed(content.pictures, content.scalefactors, messages)
+    shown = _placed(content, messages)
     adata = AnnData(
         X=counts.matrix,
         obs=obs.set_axis(pd.Index(barcodes), axis=0),
@@ -133,24 +132,32 @@ def _unique_symbols(features: pd.DataFrame, messages: list[dict[str, str]]) -> p
     return unique
 
 
-def _placed(
-    pictures: Mapping[str, NDArray[np.uint8]], scalefactors: Mapping[str, float], messages: list[dict[str, str]]
-) -> dict[str, NDArray[np.uint8]]:
-    """Return the images that have a scale, with a word on those that are missing."""
-    placed = {}
-    for size, picture in pictures.items():
-        if f"tissue_{size}_scalef" in scalefactors:
-            placed[size] = picture
-        else:
+def _placed(content: Content, messages: list[dict[str, str]]) -> dict[str, NDArray[np.uint8]]:
+    """Return the images that have a scale and lie beneath the spots, with a word on those that are missing."""
+    placed, astray = {}, {}
+    for size, picture in content.pictures.items():
+        factor = content.scalefactors.get(f"tissue_{size}_scalef")
+        if factor is None:
             messages.append(warning(f"no tissue_{size}_scalef: the {size} image cannot be placed and is not used"))
-    missing = [size for size in ("hires", "lowres") if size not in placed]
+            continue
+        placed[size] = picture
+        share, text = images.beside(content.spatial, factor, picture, size)
+        if text:
+            asked = "are coordinates, image and scale factor of the same section, and the factor of this image?"
+            messages.append(warning(f"{text}; {asked}"))
+        astray[size] = share > images.MOST_OUTSIDE
+    if len(set(astray.values())) == 2:
+        wrong = next(size for size in placed if astray[size])
+        placed.pop(wrong)
+        messages.append(warning(f"the {wrong} image is not used, as the spots lie on the other one"))
+    missing = [size for size in images.SIZES if size not in content.pictures]
     if len(missing) == 2:
-        named = [factor for size in missing if (factor := f"tissue_{size}_scalef") in scalefactors]
+        named = [key for size in missing if (key := f"tissue_{size}_scalef") in content.scalefactors]
         if named:
             text = f"no tissue image (hires or lowres), though the scale factors have {' and '.join(named)}"
             messages.append(warning(f"{text}; copy it too, or give the full-resolution image"))
         else:
             messages.append(info("no tissue image (hires or lowres)"))
-    elif missing:
+    elif missing and placed:
         messages.append(info(f"no {missing[0]} image; {next(iter(placed))} is used"))
     return placed
