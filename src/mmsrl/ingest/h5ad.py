@@ -22,7 +22,8 @@ from mmsrl._hdf5 import coordinates_fault, open_hdf5
 from mmsrl.ingest.content import Content, info, warning
 from mmsrl.ingest.images import pictures_of
 from mmsrl.ingest.matrix import Counts, checked
-from mmsrl.ingest.positions import are_centroids, array_obs
+from mmsrl.ingest.positions import array_obs
+from mmsrl.ingest.units import scale_of_columns, stacked_fields
 
 ROWS_AT_ONCE = 4096
 """Rows of a dense matrix read at a time."""
@@ -89,7 +90,8 @@ def content_of_table(
         A value of the array position is not whole.
     """
     array, said = array_obs(obs, spatial, source)
-    centroids = are_centroids(obs, spatial)
+    told = scale_of_columns(obs, spatial)
+    stacked = stacked_fields(obs, spatial)
     return Content(
         counts=counts,
         obs=array,
@@ -97,10 +99,10 @@ def content_of_table(
         pictures=pictures,
         scalefactors=scalefactors,
         source=source,
-        notes=[*notes, *map(info, said)],
-        platform="xenium" if centroids else None,
-        um_per_px=1.0 if centroids else None,
-        um_per_px_from="x_centroid and y_centroid of Xenium are in µm" if centroids else "",
+        notes=[*notes, *map(info, said), *map(warning, [stacked] if stacked else [])],
+        platform=told.platform if told else None,
+        um_per_px=told.um_per_px if told else None,
+        um_per_px_from=told.why if told else "",
         max_stacked=MAX_STACKED,
     )
 

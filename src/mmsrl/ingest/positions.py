@@ -19,6 +19,9 @@ from mmsrl.ingest.platform import grid_places, on_grid
 MOST_JOINED = 50
 """Sections that somebody may have joined in one file; where more spots share a place on the array it is none."""
 
+MOST_OFF = 0.4
+"""Distance from a whole number up to which measured places on the array are rounded, where all stay apart."""
+
 COLUMNS = ("barcode", "in_tissue", "array_row", "array_col", "pxl_row_in_fullres", "pxl_col_in_fullres")
 
 
@@ -194,6 +197,8 @@ def array_obs(obs: pd.DataFrame, spatial: NDArray[np.float64], source: str) -> t
         obs = obs.drop(columns=empty)
     columns: dict[str, Any] = {_keys.IN_TISSUE: _whole(obs, _keys.IN_TISSUE, source, default=1)}
     if {_keys.ARRAY_ROW, _keys.ARRAY_COL} <= set(obs):
+        obs, rounded = _rounded_places(obs)
+        notes += [rounded] if rounded else []
         columns[_keys.ARRAY_ROW] = _whole(obs, _keys.ARRAY_ROW, source)
         columns[_keys.ARRAY_COL] = _whole(obs, _keys.ARRAY_COL, source)
     else:
@@ -207,6 +212,20 @@ def array_obs(obs: pd.DataFrame, spatial: NDArray[np.float64], source: str) -> t
     return pd.DataFrame(columns, index=obs.index), notes
 
 
+def _rounded_places(obs: pd.DataFrame) -> tuple[pd.DataFrame, str | None]:
+    """Round places on the array that were measured, as of legacy Spatial Transcriptomics (`12.03`, `33.98`)."""
+    names = [_keys.ARRAY_ROW, _keys.ARRAY_COL]
+    places = obs[names].astype(object).apply(pd.to_numeric, errors="coerce").to_numpy(dtype=np.float64)
+    whole = np.round(places)
+    if not np.isfinite(places).all() or np.array_equal(places, whole):
+        return obs, None
+    if np.abs(places - whole).max() > MOST_OFF or len(np.unique(whole, axis=0)) < len(whole):
+        return obs, None
+    example = " and ".join(f"{value:g}" for value in places[int(np.abs(places - whole).sum(axis=1).argmax())])
+    text = f"array_row and array_col are measured places, such as {example}, and were rounded"
+    return obs.assign(**dict(zip(names, whole.T, strict=True))), text
+
+
 def _whole(obs: pd.DataFrame, column: str, source: str, default: int | None = None) -> NDArray[np.int64]:
     if column not in obs and default is not None:
         return np.full(len(obs), default, dtype=np.int64)
@@ -218,11 +237,3 @@ def _whole(obs: pd.DataFrame, column: str, source: str, default: int | None = No
             "give all spots a whole number, or remove the column"
         )
     return values.to_numpy(dtype=np.int64)
-
-
-def are_centroids(obs: pd.DataFrame, spatial: NDArray[np.float64]) -> bool:
-    """Tell whether coordinates, (n, 2), are those of the columns `x_centroid` and `y_centroid`, which Xenium has."""
-    if not {"x_centroid", "y_centroid"} <= set(obs):
-        return False
-    centroids = obs[["x_centroid", "y_centroid"]].apply(pd.to_numeric, errors="coerce").to_numpy(dtype=np.float64)
-    return bool(np.allclose(centroids, spatial, rtol=1e-6))
