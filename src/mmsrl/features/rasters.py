@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import lzma
 import math
+import re
 import tempfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -45,7 +46,7 @@ class Raster:
     read: Callable[[int, int, int, int], RGB]
     """``read(top, bottom, left, right)``: that window, (height, width, 3)."""
     um_per_px: float | None = None
-    """What the file says of its pixels, where it is a scanner's own."""
+    """What the file says of its pixels, where it is a scanner's own or OME-TIFF."""
     remark: str | None = None
     """What the user should know of the file."""
 
@@ -210,6 +211,7 @@ def _levels(series: Any, path: Path, named: Path, sample: str) -> list[Raster]:
     ink, ycbcr = page.photometric == tifffile.PHOTOMETRIC.SEPARATED, _is_ycbcr(page)
     remark = turned(page.tags.valueof(ORIENTATION, 1), named.name)
     white: float | None = None
+    um_per_px = _um_of_ome(series.parent.ome_metadata)
     for number, level in reversed(list(enumerate(series.levels))):
         axes, shape = level.axes.replace("C", "S"), level.shape
         mapped = len(level.pages) == 1 and level.keyframe.is_memmappable
@@ -231,8 +233,18 @@ def _levels(series: Any, path: Path, named: Path, sample: str) -> list[Raster]:
                 pixels = reader(top, bottom, left, right)
                 return to_rgb(_rgb_of_ycbcr(pixels) if ycbcr else pixels, white, ink=ink)
 
-        rasters.append(Raster(named.name, scale, height, width, read, remark=remark))
+        rasters.append(Raster(named.name, scale, height, width, read, um_per_px, remark))
     return rasters[::-1]
+
+
+def _um_of_ome(metadata: str | None) -> float | None:
+    """Return µm of a pixel as the first image of OME's XML states it; ``None`` where it does not."""
+    pixels = re.search(r"<(?:\w+:)?Pixels\b[^>]*>", metadata or "")
+    told = dict(re.findall(r'(PhysicalSizeX(?:Unit)?)="([^"]*)"', pixels.group())) if pixels else {}
+    if "PhysicalSizeX" not in told or told.get("PhysicalSizeXUnit", "µm") not in ("µm", "μm", "um"):
+        return None
+    um = float(told["PhysicalSizeX"])
+    return um if 0 < um < math.inf else None
 
 
 def _white(reader: Callable[[int, int, int, int], npt.NDArray[Any]], height: int, width: int, *, ink: bool) -> float:
