@@ -18,7 +18,7 @@ from mmsrl._device import choose_device
 from mmsrl._errors import InputError
 from mmsrl._files import sha256
 from mmsrl.expression import log_normalised, standard_components
-from mmsrl.features import placing, slide
+from mmsrl.features import orientation, placing, slide
 from mmsrl.features.components import principal_components, smoothed
 from mmsrl.features.descriptors import colour, make_descriptors
 from mmsrl.features.gallery import Gallery, take_pictures
@@ -167,6 +167,9 @@ def image_features(
         measured = slide.measure_quality(of_section, look)
         quality = pd.DataFrame(measured, columns=list(_keys.IMAGE_QUALITY), index=adata.obs_names)
         messages += placing.check_tissue(measured[~off, 0], finest.name)
+        agreement = orientation.agreements(orientation.tissue_map(rasters, look), placed.centres, placed.pitch)
+        turned = orientation.suggestion(agreement, finest.name)
+        messages += [{"level": "warning", "text": turned}] if turned else []
         gallery = take_pictures(of_section, adata.obs_names.astype(str).tolist())
     values = described.values
     values[off] = values[~off].mean(axis=0, dtype=np.float64)
