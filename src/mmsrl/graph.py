@@ -209,6 +209,8 @@ def _edge_preserving(coordinates: FloatArray, values: FloatArray, width: float) 
         smoothed = smooth(graph, values, 1)
         apart = _squared_differences(rows, near.indices, smoothed, smoothed if cells is None else cells @ smoothed)
         scale = (float(np.median(apart[typical])) if typical.any() else 0.0) or float(apart.mean()) or 1.0
+        # A spot is like itself, but of pooled neighbours none may be: the nearest in value weighs most all the same.
+        apart -= np.repeat(np.minimum.reduceat(apart, near.indptr[:-1]), np.diff(near.indptr))
         weights = _normalised(
             sp.csr_matrix((size * near.data * np.exp(apart / (-2.0 * scale)), near.indices, near.indptr), near.shape)
         )

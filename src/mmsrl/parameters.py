@@ -178,7 +178,7 @@ PARAMETERS: tuple[Parameter, ...] = (
         "string",
         None,
         "Sides of the tiles around a spot in micrometres, joined by commas; empty: one spot pitch and three, a pitch "
-        "being 100 µm at least.",
+        "being 100 µm at least where the scale of the section is known.",
         pattern=r"^[0-9]+([.][0-9]+)?(,[0-9]+([.][0-9]+)?)*$",
         pattern_words="numbers joined by commas, such as 100,300",
     ),

@@ -11,6 +11,7 @@ from pathlib import Path
 import anndata as ad
 import h5py
 import numpy as np
+import tifffile
 from scipy import sparse
 from spaceranger import as_geo, as_three_files, cut, edit_positions, hexagonal, segmented, visium, visium_hd
 
@@ -165,6 +166,14 @@ def _pipe(folder: Path) -> Row:
     return {"truth": "truth.csv"}
 
 
+def _planes(pixels: np.ndarray, **options: str) -> Callable[[Path], list[str]]:
+    def make(folder: Path) -> Row:
+        tifffile.imwrite(folder / "a.tif", pixels, photometric="minisblack", **options)
+        return {"image": "a.tif"}
+
+    return _row(make)
+
+
 def _bins(folder: Path, **more: object) -> Row:
     visium_hd(folder / "hd")
     return {"spaceranger_dir": "hd", **more}
@@ -275,6 +284,9 @@ CASES = (
     Case("a folder for a file", _named(image="outs")),
     Case("a pipe for a file", _row(_pipe)),
     Case("a picture of another kind", _file("image", "a.png", b"<svg></svg>")),
+    Case("a TIFF with a damaged header", _file("image", "a.tif", b"II*\0rest")),
+    Case("an image of several focus planes", _planes(np.zeros((5, 20, 20), np.uint8))),
+    Case("an image of seven channels", _planes(np.zeros((20, 20, 7), np.uint8), planarconfig="contig")),
     Case("an alignment that is no matrix", _file("alignment", "a.csv", b"1,0,0\n0,1,0\n")),
     Case("an alignment onto a line", _file("alignment", "a.csv", b"1,0,0\n2,0,0\n0,0,1\n")),
     Case("an alignment cut short", _file("alignment", "a.json", b'{"oligo": [')),

@@ -47,9 +47,11 @@ def _damaged(folder: Path) -> list[str]:
     return command
 
 
-def _features(*options: str, **files: Callable[[Path], Any]) -> Callable[[Path], list[str]]:
+def _features(
+    *options: str, change: Callable[[ad.AnnData], ad.AnnData | None] = lambda a: None, **files: Callable[[Path], Any]
+) -> Callable[[Path], list[str]]:
     def make(folder: Path) -> list[str]:
-        command = ["features", "--id", "S1", "--counts", _counts(folder), "--backbone", "texture", *options]
+        command = ["features", "--id", "S1", "--counts", _counts(folder, change), "--backbone", "texture", *options]
         for option, write in files.items():
             path = folder / {"image": "slide.png", "backbone_weights": "weights.pth"}[option]
             write(path)
@@ -57,6 +59,14 @@ def _features(*options: str, **files: Callable[[Path], Any]) -> Callable[[Path],
         return command
 
     return make
+
+
+def _without_scale(adata: ad.AnnData) -> None:
+    adata.uns["mmsrl"]["pitch_um"] = np.nan
+
+
+def _upwards(adata: ad.AnnData) -> None:
+    adata.obsm["spatial"] *= [1, -1]
 
 
 def _slide(path: Path) -> None:
@@ -144,6 +154,11 @@ CASES = (
     Case("the file of a stage cut short", _damaged),
     Case("a file that is not there", lambda folder: ["qc", "--id", "S1", "--counts", str(folder / "none.h5ad")]),
     Case("an image that is not of the coordinates", _features(image=lambda p: Image.new("RGB", (50, 50)).save(p))),
+    Case("coordinates that count upwards", _features(change=_upwards, image=_slide)),
+    Case(
+        "tiles in micrometres of a section whose scale is not known",
+        _features("--tile-um", "100,300", change=_without_scale, image=_slide),
+    ),
     Case(
         "an image cut short",
         _features(image=lambda path: _slide(path) or cut(path)),

@@ -14,13 +14,15 @@ import h5py
 import numpy as np
 import pandas as pd
 import pytest
+import tifffile
+from PIL import Image
 
 from mmsrl._errors import InputError
 from mmsrl.check.files import absolute, check_files, is_remote
+from mmsrl.features.rasters import open_rasters
 from mmsrl.ingest.api import read_h5ad
 
 BARCODES = [f"AAAC{n}-1" for n in range(9)]
-PNG = b"\x89PNG\r\n\x1a\n"
 
 
 def matrix_h5(path: Path, barcodes: list[str] = BARCODES) -> None:
@@ -111,7 +113,7 @@ def test_paths_start_at_the_folder_of_the_samplesheet_and_uris_are_left_alone(tm
 
 
 def test_complete_row_passes(tmp_path):
-    (tmp_path / "image.tif").write_bytes(b"II*\0rest")
+    Image.new("RGB", (8, 8)).save(tmp_path / "image.tif")
     labels = truth(tmp_path / "t.csv", "barcode,label\nAAAC0-1,L1\nAAAC1-1,\nunknown-1,L2\n")
     outs = spaceranger(tmp_path / "outs")
     assert told(tmp_path, spaceranger_dir=outs, image="image.tif", truth=labels, n_domains=9) == []
@@ -243,14 +245,26 @@ def test_truth_as_spreadsheets_save_it_passes(tmp_path, encoding, separator):
     assert told(tmp_path, spaceranger_dir=outs, truth=path) == []
 
 
-def test_image_is_told_by_its_first_bytes(tmp_path):
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF", "BMP", "GIF", "JPEG2000", "WEBP", "PPM"])
+def test_an_image_that_is_read_passes_whatever_its_name(tmp_path, kind):
     outs = spaceranger(tmp_path / "outs")
-    (tmp_path / "real.jpg").write_bytes(PNG)
-    (tmp_path / "false.png").write_bytes(b"<svg></svg>")
+    Image.new("RGB", (40, 40), (225, 150, 190)).save(tmp_path / "real.jpg", format=kind)
     assert told(tmp_path, spaceranger_dir=outs, image="real.jpg") == []
-    assert told(tmp_path, spaceranger_dir=outs, image="false.png") == [
-        "image: not an image that can be read; convert it to TIFF, PNG or JPEG"
-    ]
+    with open_rasters(tmp_path / "real.jpg", sample="s") as rasters:
+        np.testing.assert_allclose(rasters[0].read(0, 40, 0, 40)[20, 20], (225, 150, 190), atol=6)
+
+
+def test_what_is_no_image_is_told(tmp_path):
+    outs = spaceranger(tmp_path / "outs")
+    (tmp_path / "false.png").write_bytes(b"<svg></svg>")
+    (tmp_path / "cut.tif").write_bytes(b"II*\0rest")
+    tifffile.imwrite(tmp_path / "planes.tif", np.zeros((5, 20, 20), np.uint8), photometric="minisblack")
+    for name, message in {
+        "false.png": "image: not an image that can be read; convert it to TIFF, PNG or JPEG",
+        "cut.tif": "image: a TIFF whose header is damaged; copy it anew",
+        "planes.tif": "image: the TIFF has axes QYX of size (5, 20, 20); give one brightfield plane",
+    }.items():
+        assert told(tmp_path, spaceranger_dir=outs, image=name) == [message]
     assert told(tmp_path, spaceranger_dir=outs, image=tmp_path) == ["image: this is a folder; give the file"]
 
 

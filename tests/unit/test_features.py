@@ -12,13 +12,14 @@ from PIL import Image
 from scipy import sparse
 
 from mmsrl._errors import InputError
+from mmsrl._pictures import to_rgb
 from mmsrl.features import tiles as tiles_module
 from mmsrl.features.api import image_features
 from mmsrl.features.cli import main
 from mmsrl.features.components import principal_components
 from mmsrl.features.descriptors import colour, efficientnet_lite0
-from mmsrl.features.rasters import from_array, open_rasters, to_rgb
-from mmsrl.features.tiles import cut_tiles, interpolation_grid, outside, tile_sides
+from mmsrl.features.rasters import from_array, open_rasters
+from mmsrl.features.tiles import Ruler, cut_tiles, interpolation_grid, outside, tile_sides
 
 HEIGHT, WIDTH = 96, 128
 
@@ -80,12 +81,58 @@ def test_tiles_can_be_larger_than_the_image():
 
 
 def test_tiles_are_one_pitch_and_three_of_100_um_at_least():
-    assert tile_sides(100.0, None) == tile_sides(float("nan"), None) == tile_sides(2.0, None) == [100.0, 300.0]
-    assert tile_sides(200.0, None) == [200.0, 600.0]
-    assert tile_sides(100.0, "300,55.5,300") == [55.5, 300.0]
+    assert tile_sides(Ruler(30.0, 100.0), None) == tile_sides(Ruler(5.0, 2.0), None) == [100.0, 300.0]
+    assert tile_sides(Ruler(30.0, 200.0), None) == [200.0, 600.0]
+    assert tile_sides(Ruler(30.0, 100.0), "300,55.5,300") == [55.5, 300.0]
     for wrong in ("0,100", "-5", "a", "100,,"):
         with pytest.raises(InputError, match="sides in micrometres"):
-            tile_sides(100.0, wrong)
+            tile_sides(Ruler(30.0, 100.0), wrong)
+
+
+def test_lengths_are_pitches_where_the_scale_is_not_known():
+    ruler = Ruler(30.0, float("nan"))
+    assert tile_sides(ruler, None) == [1.0, 3.0]
+    assert [ruler.px(side) for side in (1.0, 3.0)] == [30.0, 90.0] and np.isnan(ruler.um_per_px)
+    assert (ruler.suffix(3.0), ruler.text(1.0, 3.0)) == ("3pitch", "1, 3 distances of neighbours")
+    with pytest.raises(InputError, match="'100' is in micrometres, and the scale of this section is not known"):
+        tile_sides(ruler, "100")
+    known = Ruler(30.0, 10.0)
+    assert known.px(100.0) == 300.0 and (known.suffix(100.0), known.text(100.0)) == ("100um", "100 µm")
+
+
+def test_a_scale_that_is_not_known_is_told_and_no_micrometre_is_claimed():
+    noise = np.random.default_rng(0).integers(0, 255, (300, 300, 3), dtype=np.uint8)
+    centres = lattice(20.0) + 20
+    centres = centres[(centres < 280).all(axis=1)]
+    adata = section(noise, pitch=20.0, pitch_um=float("nan"), centres=centres)
+    found = image_features(adata, backbone="texture")
+    told = [message["text"] for message in found.messages if "scale of the section is not known" in message["text"]]
+    assert len(told) == 1 and "1, 3 distances of neighbours wide" in told[0] and "give um_per_px or pitch_um" in told[0]
+    assert "are 20 px of the image hires" in told[0]
+    assert {tile["um"] for tile in found.facts["tiles"]} == {None}
+    assert sorted({tile["pitches"] for tile in found.facts["tiles"]}) == [1.0, 3.0]
+    assert found.facts["image"]["um_per_px"] is None
+    assert all(name.endswith(("_1pitch", "_3pitch")) for name in found.features.var_names)
+    assert found.gallery is not None and np.isnan(found.gallery.um)
+    with pytest.raises(InputError, match="sample s: tile_um '100' is in micrometres"):
+        image_features(adata, backbone="texture", tile_um="100")
+
+
+def test_the_scale_of_the_image_file_counts_where_no_other_is_known(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 255, (300, 300, 3), dtype=np.uint8)
+    tifffile.imwrite(
+        tmp_path / "a.ome.tif", noise, metadata={"axes": "YXS", "PhysicalSizeX": 2.0, "PhysicalSizeXUnit": "µm"}
+    )
+    centres = lattice(20.0) + 20
+    centres = centres[(centres < 280).all(axis=1)]
+    adata = section(pitch=20.0, pitch_um=float("nan"), centres=centres)
+    found = image_features(adata, tmp_path / "a.ome.tif", backbone="texture")
+    assert found.facts["image"]["um_per_px"] == pytest.approx(2.0)
+    assert any("2 µm a pixel: neighbours are 40 µm apart" in message["text"] for message in found.messages)
+    assert sorted({tile["um"] for tile in found.facts["tiles"]}) == [100.0, 300.0]
+    known = section(pitch=20.0, pitch_um=100.0, centres=centres)
+    texts = [message["text"] for message in image_features(known, tmp_path / "a.ome.tif", backbone="texture").messages]
+    assert any("says that a pixel is 2 µm, by the distance of the spots it is 5 µm" in text for text in texts)
 
 
 def test_interpolation_is_exact_for_what_is_linear_between_nodes():

@@ -21,6 +21,7 @@ from skimage.color import rgb_from_hed
 
 from mmsrl._errors import InputError
 from mmsrl._files import sha256
+from mmsrl._pictures import RGB
 from mmsrl.features import cache, descriptors
 from mmsrl.features import gallery as gallery_module
 from mmsrl.features.api import image_features
@@ -36,7 +37,6 @@ from mmsrl.features.descriptors import (
     read_options,
 )
 from mmsrl.features.gallery import Gallery, read_gallery, write_gallery
-from mmsrl.features.rasters import RGB
 from mmsrl.features.slide import _interpolated
 from mmsrl.features.tiles import ahead
 from mmsrl.features.tissue import Appearance, quality

@@ -178,3 +178,13 @@ def test_what_is_asked_of_a_pooled_graph_is_that_of_the_matrix(monkeypatch: pyte
         part = within(graph, rows)
         np.testing.assert_allclose((part.near @ part.cells).toarray(), dense[rows][:, rows], rtol=1e-6)
     np.testing.assert_allclose(dense[100:, 100:], small.toarray(), atol=1e-7)
+
+
+def test_a_spot_like_none_of_its_pooled_neighbours_has_weights_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    random = np.random.default_rng(0)
+    places = random.uniform(0.0, 30.0, (900, 2))
+    values = 0.01 * random.standard_normal((900, 2)) + 10.0 * (places[:, :1] > 15.0)
+    values[450] = 1e4
+    monkeypatch.setattr(module, "MOST_ENTRIES", 0)
+    graph = edge_preserving_graph([places], values, 2.0)
+    np.testing.assert_allclose(np.asarray(graph.near.sum(axis=1)).ravel(), 1.0, rtol=1e-5)

@@ -31,7 +31,6 @@ from mmsrl._errors import InputError
 from mmsrl.ingest import layout, species
 from mmsrl.ingest.api import read_spaceranger
 from mmsrl.ingest.cli import main
-from mmsrl.ingest.images import to_rgb
 from mmsrl.ingest.positions import COLUMNS, read_positions
 
 
@@ -340,20 +339,6 @@ def test_folder_that_holds_nothing(tmp_path):
 )
 def test_species(symbols, ids, genomes, expected):
     assert species.species_of(symbols, ids, genomes) == expected
-
-
-@pytest.mark.parametrize(
-    ("array", "pixel"),
-    [
-        (np.full((2, 2, 3), 0.5), (128, 128, 128)),
-        (np.full((2, 2, 3), 7.0), (7, 7, 7)),
-        (np.full((2, 2), 9, dtype=np.uint8), (9, 9, 9)),
-        (np.full((2, 2, 4), 257 * 40, dtype=np.uint16), (40, 40, 40)),
-    ],
-)
-def test_image_arrays(array, pixel):
-    image = to_rgb(array)
-    assert image.dtype == np.uint8 and image.shape == (2, 2, 3) and tuple(image[0, 0]) == pixel
 
 
 def test_command_writes_section_and_summary(outs, tmp_path):

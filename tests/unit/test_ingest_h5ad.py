@@ -91,7 +91,8 @@ def test_legacy_barcodes_give_the_array_position(tmp_path):
     row, col = (index.ravel() for index in np.mgrid[:5, :8])
     adata = section()
     adata.obs_names = [f"{c}x{r}" for r, c in zip(row, col, strict=True)]
-    adata.obsm["spatial"] = np.column_stack([col, row]) * 300.0
+    # Spots of its printed arrays were found in a picture.
+    adata.obsm["spatial"] = np.column_stack([col, row]) * 300.0 + np.random.default_rng(0).normal(0, 15, (len(row), 2))
     read = read_h5ad(written(adata, tmp_path), "s").adata
     assert (read.uns["mmsrl"]["platform"], read.uns["mmsrl"]["lattice"]) == ("st", "square")
     np.testing.assert_array_equal(read.obs["array_row"], row)

@@ -80,11 +80,36 @@ def test_a_grid_larger_than_legacy_arrays_has_no_scale_until_it_is_given(tmp_pat
     assert stated.adata.uns["mmsrl"]["um_per_px"] == pytest.approx(20 / pitch)
 
 
-def test_a_grid_as_large_as_legacy_arrays_is_legacy_unless_stated(tmp_path):
-    assert about(read(grid(33, 290.0), tmp_path)) == ("st", 200.0)
-    stated = read(grid(33, 290.0), tmp_path, platform="dbit")
+def test_a_grid_as_large_as_legacy_arrays_is_not_theirs_without_a_sign(tmp_path):
+    adata = grid(33, 290.0)
+    ingested = read(adata, tmp_path)
+    assert ingested.adata.uns["mmsrl"]["platform"] == "other" and "array_row" in ingested.adata.obs
+    assert len(asked(ingested)) == 1
+    assert "both legacy Spatial Transcriptomics, 200 µm apart, and DBiT-seq, 20 to 100 µm, have" in asked(ingested)[0]
+    assert about(read(adata, tmp_path, platform="st")) == ("st", 200.0)
+    stated = read(adata, tmp_path, platform="dbit")
     assert stated.adata.uns["mmsrl"]["platform"] == "dbit" and len(asked(stated)) == 1
     assert "give pitch_um or um_per_px" in asked(stated)[0]
+
+
+@pytest.mark.parametrize("sign", ["measured names", "found in a picture", "half as wide"])
+def test_a_small_grid_is_legacy_by_a_sign(tmp_path, sign):
+    adata = grid(33, 290.0)
+    away = np.random.default_rng(0).normal(0, 0.03, (len(adata), 2))
+    if sign == "half as wide":
+        adata.uns["spatial"] = {"s": {"images": {}, "scalefactors": {"spot_diameter_fullres": 147.0}}}
+    else:
+        adata.obsm["spatial"] += 290 * away
+    if sign == "measured names":
+        adata.obs_names = [f"{x / 290:.3f}x{y / 290:.3f}" for x, y in adata.obsm["spatial"]]
+    ingested = read(adata, tmp_path)
+    assert about(ingested) == ("st", 200.0) and not asked(ingested)
+
+
+def test_rounded_pixels_are_no_sign_of_spots_found_in_a_picture(tmp_path):
+    adata = grid(30)
+    adata.obsm["spatial"] = np.round(adata.obsm["spatial"] * 10.3 + 4.7)
+    assert about(read(adata, tmp_path))[0] == "other"
 
 
 def test_legacy_barcodes_on_a_small_square_grid(tmp_path):
@@ -206,3 +231,82 @@ def test_the_schema_names_the_same_platforms():
     assert ", ".join(PLATFORMS) in rule["errorMessage"]
     usage = (Path(__file__).parents[2] / "docs/usage.md").read_text(encoding="utf-8")
     assert ", ".join(f"`{name}`" for name in PLATFORMS) in usage
+
+
+def test_bins_of_stereo_seq_are_told_by_their_names(tmp_path):
+    x, y = (50 * index.ravel() for index in np.mgrid[:12, :12])
+    adata = section([str((a << 32) + b) for a, b in zip(x.tolist(), y.tolist(), strict=True)], np.column_stack([x, y]))
+    assert about(read(adata, tmp_path)) == ("stereoseq", 25.0)
+    assert about(read(adata, tmp_path, um_per_px=0.715))[1] == pytest.approx(35.75)
+    adata.obsm["spatial"][40, 0] += 1
+    assert about(read(adata, tmp_path))[0] == "other"
+
+
+def test_segmented_cells_of_visium_hd_have_the_scale_of_their_pixels(tmp_path):
+    adata = cells()
+    adata.obs_names = [f"cellid_{k:09d}-1" for k in range(300)]
+    adata.uns["spatial"] = {"s": {"images": {}, "scalefactors": {"microns_per_pixel": 0.274}}}
+    ingested = read(adata, tmp_path)
+    found = ingested.adata.uns["mmsrl"]
+    assert (found["platform"], found["um_per_px"]) == ("visium_hd", pytest.approx(0.274))
+    assert not [m for m in ingested.messages if m["level"] == "warning"]
+
+
+@pytest.mark.parametrize("known", ["microns_per_pixel", "spot_diameter_fullres"])
+def test_cells_made_of_bins_are_not_as_far_apart_as_bins(tmp_path, known):
+    adata = cells()
+    factors = {"bin_size_um": 2.0, known: 0.25 if known == "microns_per_pixel" else 8.0}
+    adata.uns["spatial"] = {"s": {"images": {}, "scalefactors": factors}}
+    ingested = read(adata, tmp_path)
+    found = ingested.adata.uns["mmsrl"]
+    assert (found["platform"], found["um_per_px"]) == ("visium_hd", pytest.approx(0.25))
+    assert not [m for m in ingested.messages if m["level"] == "warning"]
+
+
+def test_barcodes_of_visium_on_a_square_lattice_are_told(tmp_path):
+    table = hexagonal(12, 12)
+    adata = section(list(table["barcode"]), np.column_stack(np.divmod(np.arange(144), 12)) * 50.0)
+    ingested = read(adata, tmp_path)
+    assert ingested.adata.uns["mmsrl"]["platform"] == "other"
+    told = [m["text"] for m in ingested.messages if "16 bases, as Visium has, but spots lie on a square" in m["text"]]
+    assert len(told) == 1 and "give platform and pitch_um" in told[0]
+    stated = read(adata, tmp_path, platform="dbit", pitch_um=50.0)
+    assert not [m for m in stated.messages if "as Visium has" in m["text"]]
+
+
+def test_measured_places_on_the_array_are_rounded(tmp_path):
+    row, col = (index.ravel() + 1.0 for index in np.mgrid[:12, :12])
+    places = np.column_stack([col, row]) + np.random.default_rng(0).normal(0, 0.05, (144, 2))
+    adata = section([f"spot{k}" for k in range(144)], places * 290)
+    adata.obs["array_col"], adata.obs["array_row"] = places.T
+    ingested = read(adata, tmp_path)
+    np.testing.assert_array_equal(ingested.adata.obs["array_row"], row)
+    assert any("measured places" in m["text"] for m in ingested.messages)
+    adata.obs["array_row"] += 0.5
+    with pytest.raises(InputError, match="not whole"):
+        read(adata, tmp_path)
+
+
+def test_rows_and_columns_for_coordinates_leave_images_out(tmp_path):
+    table = hexagonal(70, 60)
+    adata = section(list(table["barcode"]), table[["array_col", "array_row"]].to_numpy())
+    picture = np.full((100, 100, 3), 200, np.uint8)
+    factors = {"tissue_hires_scalef": 0.1, "spot_diameter_fullres": 90.0}
+    adata.uns["spatial"] = {"s": {"images": {"hires": picture}, "scalefactors": factors}}
+    ingested = read(adata, tmp_path)
+    assert about(ingested) == ("visium", 100.0)
+    found = ingested.adata.uns["mmsrl"]
+    assert (found["lattice"], found["um_per_px"], found["spot_diameter_px"]) == (
+        "hexagonal",
+        pytest.approx(1.0),
+        pytest.approx(65.0),
+    )
+    assert ingested.adata.uns["spatial"]["s"]["images"] == {}
+    assert any("are rows and columns of Visium's array" in m["text"] for m in ingested.messages)
+
+
+def test_fields_of_view_on_one_another_are_told(tmp_path):
+    adata = cells()
+    adata.obs["fov"] = np.arange(300) % 7
+    told = [m for m in read(adata, tmp_path).messages if "7 fields of view, which lie on one another" in m["text"]]
+    assert len(told) == 1 and told[0]["level"] == "warning"

@@ -327,6 +327,17 @@ def test_report_shows_pictures_of_every_domain(assembled_run: SmallRun) -> None:
     assert html.count('<i class="spot"') == 3 * SHOWN and "width:31.2%" in html  # a spot of 25 px in 80
 
 
+def test_a_scale_that_is_not_known_is_said_beside_pitch_and_pictures(assembled_run: SmallRun) -> None:
+    tiles = np.random.default_rng(0).integers(0, 255, (40, 48, 48, 3), dtype=np.uint8)
+    path = assembled_run.folder / "lone.tiles.tif"
+    write_gallery(path, Gallery([f"<b>{number}-1" for number in range(40)], math.nan, tiles))
+    assert CliRunner().invoke(report, [*assembled_run.report_arguments(), "--tiles", str(path)]).exit_code == 0
+    text = Page((assembled_run.folder / "mmsrl_report.html").read_text(encoding="utf-8")).text
+    assert "units of the coordinates (µm not known: give um_per_px)" in text
+    assert "100 µm, 40 units of the coordinates" in text
+    assert "A picture is two distances of neighbouring spots wide; how many µm that is is not known." in text
+
+
 def test_pictures_of_another_program_are_named(assembled_run: SmallRun) -> None:
     broken = assembled_run.folder / "S1.tiles.tif"
     broken.write_bytes(b"II*\0nothing")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from mmsrl._alignment import read_alignment
 from mmsrl._errors import InputError
+from mmsrl._pictures import check_header
 from mmsrl.check.problems import Problem, shown
 from mmsrl.check.rows import Section
 from mmsrl.check.truth import check_truth
@@ -26,12 +27,6 @@ PATH_COLUMNS = ("spaceranger_dir", "h5ad", "spatialdata", "image", "alignment", 
 
 _COMPARED_AT_MOST = 250_000
 """Spots: barcodes of larger sections (fine bins of Visium HD) are not compared with the truth here."""
-
-_PICTURES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-"""First bytes of PNG, JPEG, TIFF and BigTIFF (which most slide formats are)."""
-
-_SLIDES = (".mrxs", ".dcm", ".vms", ".vmu", ".czi")
-"""Slide scanners' files that begin otherwise; ``features`` finds out."""
 
 _UNQUOTED = {"$": "dollar sign", "\t": "tab", "\n": "line break"}
 _BRACES = re.compile(r"\{[^{}]*(,|\.\.)[^{}]*\}")
@@ -93,7 +88,7 @@ def check_files(section: Section, folder: Path) -> Iterator[Problem]:
         attempt("spatialdata", lambda path: _spatialdata(path, section.get("sample", ""), section.get("bin_size")))
         or spots
     )
-    attempt("image", _image)
+    attempt("image", check_header)
     attempt("alignment", read_alignment)
     attempt("truth", lambda path: check_truth(path, spots.barcodes if spots else None))
     yield from faults
@@ -171,10 +166,3 @@ def _spatialdata(path: Path, sample: str, bin_size: str | None) -> _Spots:
 
 def _spots_of(barcodes: list[str]) -> _Spots:
     return _Spots(len(barcodes), barcodes if len(barcodes) <= _COMPARED_AT_MOST else None)
-
-
-def _image(path: Path) -> None:
-    with path.open("rb") as handle:
-        start = handle.read(8)
-    if not start.startswith(_PICTURES) and path.suffix.lower() not in _SLIDES:
-        raise InputError("not an image that can be read; convert it to TIFF, PNG or JPEG")

@@ -18,19 +18,18 @@ from mmsrl._device import choose_device
 from mmsrl._errors import InputError
 from mmsrl._files import sha256
 from mmsrl.expression import log_normalised, standard_components
-from mmsrl.features import placing, slide
+from mmsrl.features import orientation, placing, slide
 from mmsrl.features.components import principal_components, smoothed
 from mmsrl.features.descriptors import colour, make_descriptors
 from mmsrl.features.gallery import Gallery, take_pictures
 from mmsrl.features.rasters import Raster, from_array, open_rasters
 from mmsrl.features.tiles import (
     COLOUR_PITCHES,
-    MOST_UM_PER_PX,
     RESOLVED_PX,
+    SCALES,
     TEXTURE_PX,
-    base_um,
+    Ruler,
     tile_sides,
-    um_per_px,
 )
 from mmsrl.heldout import explained, in_block_unit
 
@@ -78,9 +77,10 @@ def image_features(
     """Describe the histology around every spot.
 
     The best image there is, is used: the full-resolution file, else ``hires``, else ``lowres`` of ``uns['spatial']``.
-    Around every spot tiles are cut of one spot pitch and of three (a pitch being 100 µm at least), and described by
-    ``backbone``. With fewer than 16 pixels to 100 µm there is no texture, and a tile of two pitches is described by its
-    colour, provided that spots are 2 or more pixels apart; else the image is left out. Where spots lie closer than a
+    Around every spot tiles are cut of one spot pitch and of three (a pitch being 100 µm at least, where the scale is
+    known), and described by ``backbone``. With fewer than 16 pixels to 100 µm (to a pitch, where the scale is not
+    known) there is no texture, and a tile of two pitches is described by its colour, provided that spots are 2 or more
+    pixels apart; else the image is left out. Where spots lie closer than a
     quarter of a tile (small bins), descriptors are computed at the nodes of a grid with that spacing and interpolated
     bilinearly.
 
@@ -138,37 +138,39 @@ def image_features(
             return _without_image(adata, "there is no image")
         finest = rasters[0]
         placed = _place(adata, pitch_px, alignment)
-        full_um = um_per_px(placed.pitch, pitch_um)
-        spot_px, um = placed.pitch * finest.scale, full_um / finest.scale
+        ruler, messages = _ruler(placed.pitch, pitch_um, finest)
+        spot_px, um = placed.pitch * finest.scale, ruler.um_per_px / finest.scale
         facts: dict[str, Any] = {
             "image": {name: getattr(finest, name) for name in ("name", "scale", "width", "height")}
-            | {"sha256": checksum, "um_per_px": um if np.isfinite(pitch_um) else None},
+            | {"sha256": checksum, "um_per_px": um if ruler.known else None},
             "px_per_pitch": spot_px,
         }
-        if um > MOST_UM_PER_PX and spot_px < RESOLVED_PX:
-            reason = (
-                f"the best image ({finest.name}) is too coarse: {spot_px:.2g} px from spot to spot (colour needs "
-                f"{RESOLVED_PX:g}), {um:.3g} µm a pixel (texture needs {MOST_UM_PER_PX:g})"
-            )
-            return _without_image(adata, reason, facts)
-        off, messages = placing.check_inside(placed.centres, finest)
-        messages += placing.check_scale(finest, full_um if np.isfinite(pitch_um) else np.nan)
-        if um > MOST_UM_PER_PX:
-            messages.append(_coarse(finest.name, spot_px, um))
-            sides, descriptors = [COLOUR_PITCHES * base_um(pitch_um)], [colour()]
+        coarse = ruler.px(ruler.texture) * finest.scale < TEXTURE_PX
+        if coarse and spot_px < RESOLVED_PX:
+            reason = f"the best image ({finest.name}) is too coarse: {_resolution(spot_px, um)}"
+            return _without_image(adata, f"{reason} (colour needs {RESOLVED_PX:g} px)", facts)
+        off, said = placing.check_inside(placed.centres, finest)
+        messages = said + messages + placing.check_scale(finest, ruler.um_per_px)
+        messages += [{"level": "warning", "text": finest.remark}] if finest.remark else []
+        if coarse:
+            messages.insert(len(said), _coarse(finest.name, spot_px, um))
+            sides, descriptors = [COLOUR_PITCHES * ruler.base], [colour()]
         else:
-            sides = _visible(tile_sides(pitch_um, tile_um), um, finest.name, messages)
+            sides = _visible(tile_sides(ruler, tile_um), ruler, finest, messages)
             weights = None if backbone_weights is None else str(backbone_weights)
             descriptors = make_descriptors(backbone, choose_device(device), weights, backbone_options)
-        of_section = slide.Slide(rasters, checksum, placed.centres, off, placed.pitch, full_um)
+        of_section = slide.Slide(rasters, checksum, placed.centres, off, ruler)
         look = slide.appearance(of_section)
         described = slide.describe(
             of_section, descriptors, sides, stain=look if stain_normalisation == "reinhard" else None, cache=cache
         )
-        measured = slide.measure_quality(of_section, base_um(pitch_um), look)
+        measured = slide.measure_quality(of_section, look)
         quality = pd.DataFrame(measured, columns=list(_keys.IMAGE_QUALITY), index=adata.obs_names)
         messages += placing.check_tissue(measured[~off, 0], finest.name)
-        gallery = take_pictures(of_section, adata.obs_names.astype(str).tolist(), pitch_um)
+        agreement = orientation.agreements(orientation.tissue_map(rasters, look), placed.centres, placed.pitch)
+        turned = orientation.suggestion(agreement, finest.name)
+        messages += [{"level": "warning", "text": turned}] if turned else []
+        gallery = take_pictures(of_section, adata.obs_names.astype(str).tolist())
     values = described.values
     values[off] = values[~off].mean(axis=0, dtype=np.float64)
     in_pitches = placed.centres / placed.pitch
@@ -177,7 +179,7 @@ def image_features(
     scores, shares = principal_components(values, n_image_components, variance=image_variance, blocks=described.blocks)
     if scores.shape[1] == 0:
         return _without_image(adata, f"the image ({finest.name}) looks the same at every spot", facts)
-    predicted = _predicted(adata, scores, in_block_unit(in_pitches, pitch_um), messages)
+    predicted = _predicted(adata, scores, in_block_unit(in_pitches, ruler.pitch_um), messages)
     facts |= {
         "descriptor": "+".join(descriptor.name for descriptor in descriptors),
         "columns": values.shape[1],
@@ -236,25 +238,49 @@ def _place(adata: AnnData, pitch_px: float, alignment: Path | None) -> placing.P
         raise InputError(f"alignment {alignment.name}: {error}") from error
 
 
-def _coarse(name: str, spot_px: float, um: float) -> dict[str, str]:
+def _ruler(pitch_px: float, pitch_um: float, finest: Raster) -> tuple[Ruler, list[dict[str, str]]]:
+    """Return the ruler of a section: the scale of ingest, else that of the image file, else none, which is told."""
+    ruler = Ruler(pitch_px, pitch_um)
+    if ruler.known:
+        return ruler, []
+    if finest.um_per_px is not None:
+        ruler = Ruler(pitch_px, pitch_px * finest.um_per_px * finest.scale)
+        text = f"the scale is that of the image {finest.name}, {finest.um_per_px:.3g} µm a pixel"
+        return ruler, [{"level": "info", "text": f"{text}: neighbours are {ruler.pitch_um:.3g} µm apart"}]
     text = (
-        f"the best image ({name}) has {spot_px:.2g} px from spot to spot, {um:.3g} µm a pixel, too coarse for texture "
-        f"({MOST_UM_PER_PX:g}): features are its colours only"
+        f"the scale of the section is not known: tiles are {ruler.text(*(s * ruler.base for s in SCALES))} wide, which "
+        f"are {pitch_px * finest.scale:.3g} px of the image {finest.name}, not micrometres; give um_per_px or pitch_um "
+        "in the samplesheet"
+    )
+    return ruler, [{"level": "warning", "text": text}]
+
+
+def _resolution(spot_px: float, um: float) -> str:
+    told = f", {um:.3g} µm a pixel" if np.isfinite(um) else ""
+    return f"{spot_px:.2g} px from spot to spot{told}"
+
+
+def _coarse(name: str, spot_px: float, um: float) -> dict[str, str]:
+    needed = f"{TEXTURE_PX} px to {'100 µm' if np.isfinite(um) else 'the distance of neighbours'}"
+    text = (
+        f"the best image ({name}) has {_resolution(spot_px, um)}, too coarse for texture ({needed}): features are its "
+        "colours only"
     )
     return {"level": "warning", "text": text}
 
 
-def _visible(sides: list[float], um: float, name: str, messages: list[dict[str, str]]) -> list[float]:
+def _visible(sides: list[float], ruler: Ruler, finest: Raster, messages: list[dict[str, str]]) -> list[float]:
     """Return the sizes of tiles that have pixels enough for texture, telling which have not."""
-    kept = [side for side in sides if side / um >= TEXTURE_PX]
+    pixels = {side: ruler.px(side) * finest.scale for side in sides}
+    kept = [side for side in sides if pixels[side] >= TEXTURE_PX]
     if not kept:
         raise InputError(
-            f"tile_um: the largest tile, {sides[-1]:g} µm, has {sides[-1] / um:.2g} px in the image {name}; "
-            f"{TEXTURE_PX} are needed: give larger tiles"
+            f"tile_um: the largest tile, {ruler.text(sides[-1])}, has {pixels[sides[-1]]:.2g} px in the image "
+            f"{finest.name}; {TEXTURE_PX} are needed: give larger tiles"
         )
     if len(kept) < len(sides):
-        left_out = ", ".join(f"{side:g}" for side in sides if side not in kept)
-        text = f"tiles of {left_out} µm have fewer than {TEXTURE_PX} px in the image {name} and are left out"
+        left_out = ruler.text(*(side for side in sides if side not in kept))
+        text = f"tiles of {left_out} have fewer than {TEXTURE_PX} px in the image {finest.name} and are left out"
         messages.append({"level": "warning", "text": text})
     return kept
 

@@ -14,8 +14,8 @@ import numpy.typing as npt
 
 from mmsrl._errors import InputError
 from mmsrl._files import sha256
+from mmsrl._pictures import RGB
 from mmsrl.features import texture
-from mmsrl.features.rasters import RGB
 
 Describe = Callable[[RGB], npt.NDArray[np.float32]]
 """Tiles (b, side, side, 3) to descriptors (b, d)."""

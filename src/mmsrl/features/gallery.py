@@ -11,8 +11,8 @@ import numpy as np
 
 from mmsrl._errors import InputError
 from mmsrl._files import atomic_path
-from mmsrl.features.rasters import RGB
-from mmsrl.features.tiles import base_um, cut_tiles
+from mmsrl._pictures import RGB
+from mmsrl.features.tiles import cut_tiles
 
 if TYPE_CHECKING:
     from mmsrl.features.slide import Slide
@@ -21,7 +21,7 @@ MOST_TILES = 1000
 """Pictures of a section at most; of more spots, so many drawn at random."""
 
 PITCHES = 2.0
-"""Side of a picture, in pitches of 100 um or more."""
+"""Side of a picture, in pitches of 100 um or more; where the scale is not known, in pitches."""
 
 LEAST_PX, MOST_PX = 40, 224
 """Pixels across a picture below which there is nothing to see, and above which it is reduced."""
@@ -43,7 +43,6 @@ class Gallery(NamedTuple):
 def take_pictures(
     slide: Slide,
     barcodes: list[str],
-    pitch_um: float,
 ) -> Gallery | None:
     """Cut pictures of spots, at random where there are many; ``None`` where the image is too coarse for them.
 
@@ -51,13 +50,11 @@ def take_pictures(
     ----------
     barcodes
         (n,), of the spots of the slide.
-    pitch_um
-        Distance from spot to spot in micrometres (NaN if not known).
     """
     from PIL import Image
 
-    um = PITCHES * base_um(pitch_um)
-    side = um / slide.um_per_px
+    length = PITCHES * slide.ruler.base
+    side = slide.ruler.px(length)
     if side * slide.rasters[0].scale < LEAST_PX:
         return None
     raster = slide.level(side, MOST_PX)
@@ -70,7 +67,7 @@ def take_pictures(
     for index, tiles in cut_tiles(raster, slide.centres[chosen] * raster.scale, cut):
         for number, tile in zip(index, tiles, strict=True):
             pictures[number] = np.asarray(Image.fromarray(tile).resize((shown, shown), Image.Resampling.BOX))
-    return Gallery([barcodes[number] for number in chosen], um if np.isfinite(pitch_um) else float("nan"), pictures)
+    return Gallery([barcodes[number] for number in chosen], length if slide.ruler.known else float("nan"), pictures)
 
 
 def write_gallery(path: Path, gallery: Gallery) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import lzma
 import math
+import re
 import tempfile
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mmsrl._errors import InputError
-
-RGB = npt.NDArray[np.uint8]
+from mmsrl._pictures import ORIENTATION, RGB, brightest, decoded, open_picture, plane_of, to_rgb, turned
 
 BAND = 1024
 """Rows read at once where a whole image has to be passed over."""
@@ -46,43 +46,9 @@ class Raster:
     read: Callable[[int, int, int, int], RGB]
     """``read(top, bottom, left, right)``: that window, (height, width, 3)."""
     um_per_px: float | None = None
-    """What the file says of its pixels, where it is a scanner's own."""
-
-
-def to_rgb(pixels: npt.NDArray[Any], white: float | None = None, *, ink: bool = False) -> RGB:
-    """Bring pixels of any usual kind to 8-bit RGB.
-
-    Parameters
-    ----------
-    pixels
-        (height, width) or (height, width, channels) with 1 (grey), 2 (grey, alpha), 3 (RGB) or 4 (RGBA) channels;
-        integers, or floats in 0..1. Transparent pixels become white, as glass is.
-    white
-        The value that becomes 255; by default 1 for floats and the largest value of an integer type.
-    ink
-        The first four channels are cyan, magenta, yellow and black.
-
-    Raises
-    ------
-    InputError
-        For any other number of channels.
-    """
-    if pixels.ndim == 2:
-        pixels = pixels[:, :, None]
-    channels = pixels.shape[2]
-    if channels not in (1, 2, 3, 4):
-        raise InputError(f"the image has {channels} channels; a brightfield image has 1, 3 or 4")
-    if pixels.dtype != np.uint8:
-        if white is None:
-            white = 1.0 if np.issubdtype(pixels.dtype, np.floating) else float(np.iinfo(pixels.dtype).max)
-        pixels = np.rint(np.clip(pixels.astype(np.float32) * (255.0 / white), 0, 255)).astype(np.uint8)
-    if ink:
-        cmy, paper = pixels[:, :, :3].astype(np.float32) / 255.0, 255.0 - pixels[:, :, 3:4].astype(np.float32)
-        return np.rint(paper * (1.0 - cmy)).astype(np.uint8)
-    if channels in (2, 4):
-        alpha = pixels[:, :, -1:].astype(np.float32) / 255.0
-        pixels = np.rint(pixels[:, :, :-1] * alpha + 255.0 * (1.0 - alpha)).astype(np.uint8)
-    return pixels if pixels.shape[2] == 3 else np.repeat(pixels, 3, axis=2)
+    """What the file says of its pixels, where it is a scanner's own or OME-TIFF."""
+    remark: str | None = None
+    """What the user should know of the file."""
 
 
 def from_array(pixels: npt.NDArray[Any], *, name: str, scale: float) -> Raster:
@@ -154,37 +120,47 @@ def _tiff(path: Path, named: Path, sample: str, stack: ExitStack) -> list[Raster
         tiff = stack.enter_context(tifffile.TiffFile(path))
     except tifffile.TiffFileError:
         return None
-    series = tiff.series[0]
+    series = plane_of(tiff)
     page = series.keyframe
-    # A TIFF in one piece would be decoded whole for every window; one that is not compressed is mapped instead.
+    # A TIFF in one piece would be decoded whole for every window; one that is not compressed is mapped instead. What
+    # packs single bits is small, and of kinds that only faxes have.
     piece = math.prod(page.chunks)
-    windowed = page.photometric in (
-        tifffile.PHOTOMETRIC.MINISBLACK,
-        tifffile.PHOTOMETRIC.RGB,
-        tifffile.PHOTOMETRIC.YCBCR,
-        tifffile.PHOTOMETRIC.SEPARATED,
-    ) and (piece <= PIECE or page.is_memmappable)
+    windowed = (
+        page.photometric
+        in (
+            tifffile.PHOTOMETRIC.MINISBLACK,
+            tifffile.PHOTOMETRIC.RGB,
+            tifffile.PHOTOMETRIC.YCBCR,
+            tifffile.PHOTOMETRIC.SEPARATED,
+        )
+        and (piece <= PIECE or page.is_memmappable)
+        and page.bitspersample >= 8
+    )
+    if _is_ycbcr(page) and page.subsampling not in (None, (1, 1)):
+        if math.prod(page.shape[:2]) > DECODED_PX:
+            raise InputError("a TIFF of coarser colours than brightness (YCbCr) without JPEG; save it as RGB")
+        windowed = False
     return _levels(series, path, named, sample) if windowed else None
+
+
+def _is_ycbcr(page: Any) -> bool:
+    """Tell whether decoding a page leaves brightness and two differences of colour; that of JPEG makes RGB of them."""
+    import tifffile
+
+    jpeg = (tifffile.COMPRESSION.OJPEG, tifffile.COMPRESSION.JPEG, tifffile.COMPRESSION.JPEG_LOSSY)
+    return page.photometric == tifffile.PHOTOMETRIC.YCBCR and page.compression not in jpeg
+
+
+def _rgb_of_ycbcr(pixels: RGB) -> RGB:
+    from PIL import Image
+
+    return np.asarray(Image.fromarray(np.ascontiguousarray(pixels), "YCbCr").convert("RGB"))
 
 
 def _pixels(path: Path) -> int:
     """Return how many pixels an image has that Pillow can open."""
-    from PIL import Image
-
-    with _no_limit(), Image.open(path) as image:
-        return image.width * image.height
-
-
-@contextmanager
-def _no_limit() -> Iterator[None]:
-    """Let Pillow open whole slides, which it takes for decompression bombs; the user named this file."""
-    from PIL import Image
-
-    limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
-    try:
-        yield
-    finally:
-        Image.MAX_IMAGE_PIXELS = limit
+    with open_picture(path) as picture:
+        return picture.width * picture.height
 
 
 def _streamed(path: Path, target: Path) -> Path:
@@ -220,15 +196,9 @@ def _named(path: Path, sample: str) -> Iterator[None]:
 
 
 def _decoded(path: Path) -> Raster:
-    from PIL import Image
-
-    with _no_limit(), Image.open(path) as image:
-        if image.mode.startswith("I") or image.mode == "F":
-            pixels = np.asarray(image)
-            return from_array(to_rgb(pixels, white=max(float(pixels.max()), 1.0)), name=path.name, scale=1.0)
-        if image.has_transparency_data:
-            return from_array(np.asarray(image.convert("RGBA")), name=path.name, scale=1.0)
-        return from_array(np.asarray(image.convert("RGB")), name=path.name, scale=1.0)
+    with open_picture(path) as picture:
+        pixels, remark = decoded(picture, path.name)
+    return replace(from_array(pixels, name=path.name, scale=1.0), remark=remark)
 
 
 def _levels(series: Any, path: Path, named: Path, sample: str) -> list[Raster]:
@@ -237,13 +207,13 @@ def _levels(series: Any, path: Path, named: Path, sample: str) -> list[Raster]:
     import zarr
 
     rasters: list[Raster] = []
+    page = series.keyframe
+    ink, ycbcr = page.photometric == tifffile.PHOTOMETRIC.SEPARATED, _is_ycbcr(page)
+    remark = turned(page.tags.valueof(ORIENTATION, 1), named.name)
     white: float | None = None
-    ink = series.keyframe.photometric == tifffile.PHOTOMETRIC.SEPARATED
+    um_per_px = _um_of_ome(series.parent.ome_metadata)
     for number, level in reversed(list(enumerate(series.levels))):
         axes, shape = level.axes.replace("C", "S"), level.shape
-        extra = [size for axis, size in zip(axes, shape, strict=True) if axis not in "YXS"]
-        if any(size > 1 for size in extra):
-            raise InputError(f"the TIFF has axes {level.axes} of size {shape}; give one brightfield plane")
         mapped = len(level.pages) == 1 and level.keyframe.is_memmappable
         array = (
             tifffile.memmap(path, series=0, level=number, mode="r")
@@ -253,20 +223,34 @@ def _levels(series: Any, path: Path, named: Path, sample: str) -> list[Raster]:
         reader = _reader(array, axes)
         height, width = shape[axes.index("Y")], shape[axes.index("X")]
         if white is None and level.dtype != np.uint8:
-            # 16-bit cameras seldom fill 16 bits: the brightest pixel of the coarsest level is white.
-            white = max(float(reader(top, min(top + BAND, height), 0, width).max()) for top in range(0, height, BAND))
-            white = max(white, 1.0)
+            white = _white(reader, height, width, ink=ink)  # of the coarsest level, for all
         scale = 1.0 if number == 0 else height / series.levels[0].shape[series.levels[0].axes.index("Y")]
 
         def read(
             top: int, bottom: int, left: int, right: int, reader: Any = reader, white: float | None = white
         ) -> RGB:
             with _named(named, sample):
-                return to_rgb(reader(top, bottom, left, right), white, ink=ink)
+                pixels = reader(top, bottom, left, right)
+                return to_rgb(_rgb_of_ycbcr(pixels) if ycbcr else pixels, white, ink=ink)
 
-        to_rgb(np.empty((1, 1, shape[axes.index("S")] if "S" in axes else 1), np.uint8))  # refuses odd channel counts
-        rasters.append(Raster(named.name, scale, height, width, read))
+        rasters.append(Raster(named.name, scale, height, width, read, um_per_px, remark))
     return rasters[::-1]
+
+
+def _um_of_ome(metadata: str | None) -> float | None:
+    """Return µm of a pixel as the first image of OME's XML states it; ``None`` where it does not."""
+    pixels = re.search(r"<(?:\w+:)?Pixels\b[^>]*>", metadata or "")
+    told = dict(re.findall(r'(PhysicalSizeX(?:Unit)?)="([^"]*)"', pixels.group())) if pixels else {}
+    if "PhysicalSizeX" not in told or told.get("PhysicalSizeXUnit", "µm") not in ("µm", "μm", "um"):
+        return None
+    um = float(told["PhysicalSizeX"])
+    return um if 0 < um < math.inf else None
+
+
+def _white(reader: Callable[[int, int, int, int], npt.NDArray[Any]], height: int, width: int, *, ink: bool) -> float:
+    """Return the value of white of an image that is not of 8 bits, from its brightest pixel, opacity left aside."""
+    bands = (reader(top, min(top + BAND, height), 0, width) for top in range(0, height, BAND))
+    return max(brightest(band if ink or band.shape[-1] not in (2, 4) else band[..., :-1]) for band in bands)
 
 
 def _reader(array: Any, axes: str) -> Callable[[int, int, int, int], npt.NDArray[Any]]:

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from mmsrl._pictures import RGB
 from mmsrl.features import tissue
 from mmsrl.features.cache import remembered
 from mmsrl.features.descriptors import Descriptor
-from mmsrl.features.rasters import RGB, Raster
-from mmsrl.features.tiles import MOST_UM_PER_PX, NODES_PER_TILE, ahead, cut_tiles, interpolation_grid, reduced
+from mmsrl.features.rasters import Raster
+from mmsrl.features.tiles import NODES_PER_TILE, TEXTURE_PX, Ruler, ahead, cut_tiles, interpolation_grid, reduced
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,8 +35,7 @@ class Slide(NamedTuple):
     """(n, 2), x and y."""
     off: npt.NDArray[np.bool_]
     """(n,), which of them lie off the image."""
-    pitch: float
-    um_per_px: float
+    ruler: Ruler
 
     def level(self, side: float, pixels: float) -> Raster:
         """Return the coarsest resolution in which a tile still has so many pixels across, or the finest."""
@@ -56,14 +56,14 @@ class Described(NamedTuple):
 
 def appearance(slide: Slide) -> tissue.Appearance:
     """Learn how tissue and background look, at a resolution that still shows texture."""
-    raster = slide.level(100.0 / slide.um_per_px, 100.0 / MOST_UM_PER_PX)
+    raster = slide.level(slide.ruler.px(slide.ruler.texture), TEXTURE_PX)
     return tissue.look_at(raster, slide.centres[~slide.off] * raster.scale)
 
 
 def describe(
     slide: Slide,
     descriptors: Sequence[Descriptor],
-    sides_um: Sequence[float],
+    sides: Sequence[float],
     *,
     stain: tissue.Appearance | None,
     cache: Path | None,
@@ -72,8 +72,8 @@ def describe(
 
     Parameters
     ----------
-    sides_um
-        Sides of tiles in micrometres.
+    sides
+        Sides of tiles as lengths of the slide's ruler.
     stain
         Bring tiles to a usual stain first; ``None`` leaves them as they are.
     cache
@@ -84,8 +84,8 @@ def describe(
     columns: list[str] = []
     blocks: list[int] = []
     parts: list[dict[str, Any]] = []
-    for side_um in sides_um:
-        side = side_um / slide.um_per_px
+    for length in sides:
+        side = slide.ruler.px(length)
         for descriptor in descriptors:
             raster = slide.level(side, descriptor.input_px)
             key = {
@@ -109,14 +109,14 @@ def describe(
                 cache=cache,
             )
             values.append(found)
-            columns += [f"{name}_{side_um:g}um" for name in descriptor.columns]
+            columns += [f"{name}_{slide.ruler.suffix(length)}" for name in descriptor.columns]
             blocks += [len(parts)] * len(descriptor.columns)
             parts.append(
                 {
                     "descriptor": descriptor.name,
-                    "um": side_um,
+                    "um": length if slide.ruler.known else None,
                     "px": side * raster.scale,
-                    "pitches": side / slide.pitch,
+                    "pitches": side / slide.ruler.pitch_px,
                     "columns": len(descriptor.columns),
                     "places": places,
                     "computed": computed,
@@ -126,9 +126,9 @@ def describe(
     return Described(np.concatenate(values, axis=1), columns, np.array(blocks), parts)
 
 
-def measure_quality(slide: Slide, side_um: float, look: tissue.Appearance) -> npt.NDArray[np.float32]:
+def measure_quality(slide: Slide, look: tissue.Appearance) -> npt.NDArray[np.float32]:
     """Return tissue, focus, haematoxylin and eosin of a tile around every spot, (n, 4); NaN off the image."""
-    side = side_um / slide.um_per_px
+    side = slide.ruler.px(slide.ruler.base)
     raster = slide.level(side, QUALITY_PX)
 
     def measure(tiles: RGB) -> npt.NDArray[np.float32]:
@@ -166,7 +166,7 @@ def _at_spots(
 
     spacing = side / NODES_PER_TILE
     places, weights = slide.centres, None
-    if slide.pitch < spacing:
+    if slide.ruler.pitch_px < spacing:
         places, weights = interpolation_grid(slide.centres, spacing)
 
     def compute(wanted: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:

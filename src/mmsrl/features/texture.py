@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from mmsrl.features.rasters import RGB
+from mmsrl._pictures import RGB
 from mmsrl.features.tiles import reduced
 
 SIDE = 64

@@ -5,14 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
 from mmsrl._errors import InputError
-from mmsrl.features.rasters import RGB, Raster
+from mmsrl._pictures import RGB
+from mmsrl.features.rasters import Raster
 from mmsrl.geometry import VISIUM_PITCH_UM
 
 T = TypeVar("T")
@@ -22,17 +23,14 @@ SCALES = (1.0, 3.0)
 held-out R² of expression (``docs/features.md``)."""
 
 PITCH_UM = VISIUM_PITCH_UM
-"""Sides are in pitches of at least this many micrometres, as a bin of 2 um shows nothing by itself; and a
-pitch that is not known is taken for one of these."""
+"""Sides are in pitches of at least this many micrometres, as a bin of 2 um shows nothing by itself."""
 
 COLOUR_PITCHES = 2.0
 """Side of the tile whose colour is taken where there is no texture."""
 
-MOST_UM_PER_PX = 6.25
-"""With fewer pixels, 16 to 100 um, an image carries colour but no texture."""
-
 TEXTURE_PX = 16
-"""So does a tile with fewer pixels across."""
+"""With fewer pixels to 100 um an image carries colour but no texture; so does a tile with fewer pixels across. Where
+the scale is not known, with fewer from spot to spot."""
 
 RESOLVED_PX = 2.0
 """With fewer pixels from spot to spot, neighbouring spots cannot be told apart (Nyquist)."""
@@ -47,39 +45,75 @@ BATCH_PX = 2**22
 """Pixels of the tiles that are handed on at once."""
 
 
-def um_per_px(pitch_px: float, pitch_um: float) -> float:
-    """Return micrometres a pixel, taking a pitch that is not known in micrometres for that of Visium."""
-    return (pitch_um if math.isfinite(pitch_um) and pitch_um > 0 else PITCH_UM) / pitch_px
+class Ruler(NamedTuple):
+    """Lengths on an image: micrometres where the scale is known, else distances of neighbouring spots."""
+
+    pitch_px: float
+    """Distance from spot to spot in pixels of the full-resolution image."""
+    pitch_um: float
+    """The same in micrometres; NaN where it is not known."""
+
+    @property
+    def known(self) -> bool:
+        """Whether lengths are micrometres."""
+        return math.isfinite(self.pitch_um) and self.pitch_um > 0
+
+    @property
+    def um_per_px(self) -> float:
+        """Micrometres of a pixel of the full-resolution image; NaN where they are not known."""
+        return self.pitch_um / self.pitch_px if self.known else math.nan
+
+    @property
+    def base(self) -> float:
+        """What the sides of tiles are multiples of: the pitch, or that of Visium if it is less."""
+        return max(self.pitch_um, PITCH_UM) if self.known else 1.0
+
+    @property
+    def texture(self) -> float:
+        """The length that has :data:`TEXTURE_PX` pixels where an image carries texture."""
+        return PITCH_UM if self.known else 1.0
+
+    def px(self, length: float) -> float:
+        """Return a length in pixels of the full-resolution image."""
+        return length / self.um_per_px if self.known else length * self.pitch_px
+
+    def suffix(self, length: float) -> str:
+        """Return a length as names of columns have it."""
+        return f"{length:g}um" if self.known else f"{length:g}pitch"
+
+    def text(self, *lengths: float) -> str:
+        """Return lengths as messages have them."""
+        return f"{', '.join(f'{length:g}' for length in lengths)} {'µm' if self.known else 'distances of neighbours'}"
 
 
-def base_um(pitch_um: float) -> float:
-    """Return what the sides of tiles are multiples of, in micrometres: the pitch, or that of Visium if it is less."""
-    return max(pitch_um, PITCH_UM) if math.isfinite(pitch_um) else PITCH_UM
-
-
-def tile_sides(pitch_um: float, asked: str | None) -> list[float]:
-    """Return the sides of tiles in micrometres, the smallest first.
+def tile_sides(ruler: Ruler, asked: str | None) -> list[float]:
+    """Return the sides of tiles as lengths of the ruler, the smallest first.
 
     Parameters
     ----------
-    pitch_um
-        Distance from spot to spot; NaN where it is not known.
+    ruler
+        Of the section.
     asked
-        Sides joined by commas; ``None`` for :data:`SCALES` pitches.
+        Sides in micrometres joined by commas; ``None`` for :data:`SCALES` pitches.
 
     Raises
     ------
     InputError
-        If ``asked`` is no such list.
+        If ``asked`` is no such list, or the scale is not known.
     """
     if not asked:
-        return [scale * base_um(pitch_um) for scale in SCALES]
+        return [scale * ruler.base for scale in SCALES]
     try:
         sides = sorted({float(side) for side in asked.split(",")})
     except ValueError:
         sides = [0.0]
     if sides[0] <= 0 or not math.isfinite(sides[-1]):
         raise InputError(f"tile_um '{asked}': give sides in micrometres joined by commas, such as 100,300")
+    if not ruler.known:
+        raise InputError(
+            f"tile_um '{asked}' is in micrometres, and the scale of this section is not known: give pitch_um or "
+            "um_per_px in the samplesheet, or leave tile_um out"
+        )
     return sides
 
 

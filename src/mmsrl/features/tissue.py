@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from mmsrl.features.rasters import RGB, Raster
+from mmsrl._pictures import RGB
+from mmsrl.features.rasters import Raster
 
 Pixels = npt.NDArray[Any]
 

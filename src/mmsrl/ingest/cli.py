@@ -94,7 +94,7 @@ def main(
         },
     )
     log.info(
-        "%s: %d spots x %d genes, %s, %s lattice, pitch %.1f pixels, %s",
+        "%s: %d spots x %d genes, %s, %s lattice, pitch %.4g units of the coordinates, %s",
         *(id, adata.n_obs, adata.n_vars, about[_keys.PLATFORM], about[_keys.LATTICE], about[_keys.PITCH_PX]),
         about[_keys.SPECIES],
     )

@@ -56,7 +56,10 @@ def read_folder(path: Path, bin_size: int | str | None, scratch: Path | None = N
             notes.append(warning("spatial/scalefactors_json.json is missing: images cannot be placed and are not used"))
         else:
             factors = layout.read_scalefactors(look.plain(section.scalefactors, found))
-        pictures = {size: images.read_image(look.plain(image, found)) for size, image in section.images.items()}
+        pictures, remarks = images.read_images(
+            {size: look.plain(image, found) for size, image in section.images.items()}
+        )
+        notes += map(warning, remarks)
         content = Content(
             counts=counts,
             obs=pd.DataFrame(),

@@ -24,9 +24,10 @@ from mmsrl.ingest.cleaning import MAX_DOUBLED, must_have_genes
 from mmsrl.ingest.content import Content, info, warning
 from mmsrl.ingest.coordinates import Places, places_of
 from mmsrl.ingest.genes import features_of, text_of
-from mmsrl.ingest.images import to_rgb
+from mmsrl.ingest.images import pictures_of
 from mmsrl.ingest.matrix import Counts, check_names, check_size, checked
-from mmsrl.ingest.positions import are_centroids, array_obs, check_array, check_coordinates, check_one_section
+from mmsrl.ingest.positions import array_obs, check_array, check_coordinates, check_one_section
+from mmsrl.ingest.units import scale_of_columns, stacked_fields
 
 ROWS_AT_ONCE = 4096
 """Rows of a dense matrix read at a time."""
@@ -89,11 +90,7 @@ def read_h5ad(path: Path, sample: str) -> Content:
         counts_from, matrix, var = first_counts(_candidates(file), path.name)
         library, notes = _library(file, sample)
     features, chosen = features_of(var)
-    pictures = {
-        size: picture
-        for size in ("hires", "lowres")
-        if (picture := to_rgb(np.asarray(_entry(library, "images").get(size)))) is not None
-    }
+    pictures, no_pictures = pictures_of(_entry(library, "images"))
     return content_of_table(
         counts=checked(Counts(matrix, found.barcodes, features), path.name),
         obs=found.obs,
@@ -104,7 +101,7 @@ def read_h5ad(path: Path, sample: str) -> Content:
         notes=[
             info(f"raw counts from {counts_from}"),
             *map(info, [*found.places.notes, *chosen]),
-            *map(warning, notes),
+            *map(warning, [*notes, *no_pictures]),
         ],
         um_per_px=found.places.um_per_unit,
     )
@@ -187,7 +184,8 @@ def content_of_table(
         A value of the array position is not whole.
     """
     array, said = array_obs(obs, spatial, source)
-    centroids = are_centroids(obs, spatial)
+    told = scale_of_columns(obs, spatial)
+    stacked = stacked_fields(obs, spatial)
     return Content(
         counts=counts,
         obs=array,
@@ -195,10 +193,10 @@ def content_of_table(
         pictures=pictures,
         scalefactors=scalefactors,
         source=source,
-        notes=[*notes, *map(info, said)],
-        platform="xenium" if centroids else None,
-        um_per_px=1.0 if centroids else um_per_px,
-        um_per_px_from="x_centroid and y_centroid of Xenium are in µm" if centroids else um_per_px_from,
+        notes=[*notes, *map(info, said), *map(warning, [stacked] if stacked else [])],
+        platform=told.platform if told else None,
+        um_per_px=told.um_per_px if told else um_per_px,
+        um_per_px_from=told.why if told else um_per_px_from,
         max_stacked=MAX_STACKED,
     )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -13,12 +12,14 @@ from numpy.typing import NDArray
 from mmsrl import _keys, geometry
 from mmsrl._errors import InputError
 from mmsrl._genes import unique_names
-from mmsrl.ingest import cleaning, positions, species
+from mmsrl.ingest import cleaning, images, lattice, positions, species
 from mmsrl.ingest import platform as platforms
 from mmsrl.ingest.content import Content, info, warning
 from mmsrl.ingest.genes import form_of
 from mmsrl.ingest.matrix import Counts
 from mmsrl.ingest.platform import Stated
+
+_ARRAY = (_keys.ARRAY_ROW, _keys.ARRAY_COL)
 
 
 def internal_form(content: Content, sample: str, stated: Stated) -> tuple[AnnData, Any | None, list[dict[str, str]]]:
@@ -30,7 +31,7 @@ def internal_form(content: Content, sample: str, stated: Stated) -> tuple[AnnDat
         Coordinates, array positions or genes cannot be those of one section, or what is stated contradicts itself.
     """
     messages = list(content.notes)
-    content = _without_doubled(content, messages)
+    content = _off_array(_without_doubled(content, messages), stated, messages)
     obs, spatial, barcodes = content.obs, content.spatial, [str(barcode) for barcode in content.counts.barcodes]
     stacked = positions.check_coordinates(spatial, content.counts.barcodes, content.source, content.max_stacked)
     if stacked:
@@ -53,10 +54,16 @@ def internal_form(content: Content, sample: str, stated: Stated) -> tuple[AnnDat
     measured = geometry.measure(spatial, row, col)
     if not np.isfinite(measured.pitch):
         raise InputError(f"{content.source}: only one spot; a section needs several")
-    scale = platforms.scale_of(platforms.Evidence.of(content, measured), stated)
+    evidence = platforms.Evidence.of(content, measured)
+    scale = platforms.scale_of(evidence, stated)
     messages += [*map(info, scale.notes), *map(warning, scale.warnings)]
-    if measured.lattice == "none" and scale.platform in platforms.LATTICES and content.outlines is None:
+    cells = evidence.are_cells or content.outlines is not None
+    if measured.lattice == "none" and scale.platform in platforms.LATTICES and not cells:
         messages.append(warning("spots lie on no lattice that could be told; neighbours are found by distance"))
+    if scale.platform in ("visium", "other") and platforms.is_visium(barcodes):
+        rows, columns = (None if column is None else column.to_numpy() for column in (row, col))
+        text = lattice.complaint(rows, columns, measured.lattice, spatial)
+        messages += [warning(text)] if text else []
     lost = cleaning.lost_places(spatial, measured.pitch)
     if lost.any():
         text = f"{content.source}: {lost.sum()} spots have a coordinate of 0 and lie far from all others"
@@ -66,7 +73,7 @@ def internal_form(content: Content, sample: str, stated: Stated) -> tuple[AnnDat
     names = species.species_of(
         features["symbol"].tolist(), features["gene_ids"].tolist(), features["genome"].tolist(), weights
     )
-    shown = _placed(content.pictures, content.scalefactors, messages)
+    shown = _placed(content, messages)
     adata = AnnData(
         X=counts.matrix,
         obs=obs.set_axis(pd.Index(barcodes), axis=0),
@@ -105,6 +112,33 @@ def _without_doubled(content: Content, messages: list[dict[str, str]]) -> Conten
         spatial=content.spatial[keep],
         area_um2=None if content.area_um2 is None else content.area_um2[keep],
         outlines=None if content.outlines is None else content.outlines[keep],
+    )
+
+
+def _off_array(content: Content, stated: Stated, messages: list[dict[str, str]]) -> Content:
+    """Put spots of Visium that have row and column of the array for coordinates where these lie on the slide."""
+    names = [str(barcode) for barcode in content.counts.barcodes]
+    visium = platforms.is_visium(names) or stated.platform == "visium"
+    if not visium or not np.isfinite(content.spatial).all():
+        return content
+    row, col = (None if key not in content.obs else content.obs[key].to_numpy() for key in _ARRAY)
+    places = lattice.of_indices(content.spatial, row, col)
+    if places is None:
+        return content
+    unused = f"; {' and '.join(content.pictures)} cannot be placed by them and are not used" if content.pictures else ""
+    text = (
+        f"{content.source}: the coordinates are rows and columns of Visium's array, not pixels; spots were put where "
+        f"these lie on the slide, in µm{unused}. Give pxl_col_in_fullres and pxl_row_in_fullres as coordinates to have "
+        "spots on the image"
+    )
+    messages.append(warning(text))
+    of_pixels = ("spot_diameter_fullres", "microns_per_pixel")
+    return content._replace(
+        spatial=places,
+        pictures={},
+        scalefactors={key: value for key, value in content.scalefactors.items() if key not in of_pixels},
+        um_per_px=1.0,
+        um_per_px_from="as its slides are made",
     )
 
 
@@ -149,24 +183,32 @@ def _unique_symbols(features: pd.DataFrame, messages: list[dict[str, str]]) -> p
     return unique
 
 
-def _placed(
-    pictures: Mapping[str, NDArray[np.uint8]], scalefactors: Mapping[str, float], messages: list[dict[str, str]]
-) -> dict[str, NDArray[np.uint8]]:
-    """Return the images that have a scale, with a word on those that are missing."""
-    placed = {}
-    for size, picture in pictures.items():
-        if f"tissue_{size}_scalef" in scalefactors:
-            placed[size] = picture
-        else:
+def _placed(content: Content, messages: list[dict[str, str]]) -> dict[str, NDArray[np.uint8]]:
+    """Return the images that have a scale and lie beneath the spots, with a word on those that are missing."""
+    placed, astray = {}, {}
+    for size, picture in content.pictures.items():
+        factor = content.scalefactors.get(f"tissue_{size}_scalef")
+        if factor is None:
             messages.append(warning(f"no tissue_{size}_scalef: the {size} image cannot be placed and is not used"))
-    missing = [size for size in ("hires", "lowres") if size not in placed]
+            continue
+        placed[size] = picture
+        share, text = images.beside(content.spatial, factor, picture, size)
+        if text:
+            asked = "are coordinates, image and scale factor of the same section, and the factor of this image?"
+            messages.append(warning(f"{text}; {asked}"))
+        astray[size] = share > images.MOST_OUTSIDE
+    if len(set(astray.values())) == 2:
+        wrong = next(size for size in placed if astray[size])
+        placed.pop(wrong)
+        messages.append(warning(f"the {wrong} image is not used, as the spots lie on the other one"))
+    missing = [size for size in images.SIZES if size not in content.pictures]
     if len(missing) == 2:
-        named = [factor for size in missing if (factor := f"tissue_{size}_scalef") in scalefactors]
+        named = [key for size in missing if (key := f"tissue_{size}_scalef") in content.scalefactors]
         if named:
             text = f"no tissue image (hires or lowres), though the scale factors have {' and '.join(named)}"
             messages.append(warning(f"{text}; copy it too, or give the full-resolution image"))
         else:
             messages.append(info("no tissue image (hires or lowres)"))
-    elif missing:
+    elif missing and placed:
         messages.append(info(f"no {missing[0]} image; {next(iter(placed))} is used"))
     return placed

@@ -28,6 +28,19 @@ DBiT-seq, whose names are alike, have 50 or 100 channels, 10 to 50 µm wide."""
 TOLERANCE = 0.1
 """Accepted relative difference between lengths that should agree; versions of Space Ranger differ by 7 %."""
 
+ST_DIAMETER = 0.5
+"""Width of these spots over their distance."""
+
+DNB_UM = 0.5
+"""Distance of the spots of Stereo-seq's chips, the unit of its coordinates (.715 µm on some chips of 2022)."""
+
+MEASURED = 0.02
+"""Scatter of spots about an even grid, in pitches, from which they were found in a picture one by one; in HER2ST it is
+.08. Those of a microfluidic chip are computed from its corners."""
+
+ROUNDING = 0.41
+"""Scatter of coordinates that were rounded to whole numbers."""
+
 LATTICES = ("visium", "visium_hd", "st", "dbit")
 """Platforms whose spots lie on a lattice."""
 
@@ -39,6 +52,7 @@ _GRID_NAME = re.compile(r"^(\d+(?:\.\d+)?)x(\d+(?:\.\d+)?)$")
 _ST_BARCODE = re.compile(r"^[ACGT]{18}$")
 # Names get the section's before or behind them where sections are joined.
 _HD_BARCODE = re.compile(r"(?:^|[-_.:#])s_(\d{3})um_\d{5}_\d{5}(?:-\d+)?(?:$|[-_.:#])")
+_HD_CELL = re.compile(r"(?:^|[-_.:#])cellid_\d{9}(?:-\d+)?(?:$|[-_.:#])")
 _VISIUM_BARCODE = re.compile(r"(?:^|[-_.:#])[ACGT]{16}(?:-\d+)?(?:$|[-_.:#])")
 
 _LOOKED_AT = 100
@@ -68,6 +82,14 @@ class Evidence(NamedTuple):
     um_per_px: float | None = None
     """Where the form of the files states it."""
     um_per_px_from: str = ""
+
+    @property
+    def are_cells(self) -> bool:
+        """Whether these are cells of Visium HD rather than its bins."""
+        names = self.barcodes[:_LOOKED_AT]
+        if all(_HD_CELL.search(name) for name in names):
+            return True
+        return self.measured.lattice == "none" and "bin_size_um" in self.scalefactors and _bin_of(names) is None
 
     @classmethod
     def of(cls, content: Content, measured: Geometry) -> Evidence:
@@ -105,16 +127,24 @@ def grid_places(barcodes: Sequence[str]) -> NDArray[np.float64] | None:
     return np.array([[float(part) for part in match.groups()] for match in matches if match])
 
 
+def grid_fit(places: NDArray[np.float64], spatial: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
+    """Lay a grid with the given places, (n, 2), on coordinates, (n, 2); returns its two steps and the spots' scatter.
+
+    Scatter is the root mean square distance of spots from their places, like the steps in the coordinates' unit.
+    """
+    design = np.column_stack([places - places.mean(axis=0), np.ones(len(places))])
+    solution, *_ = np.linalg.lstsq(design, spatial, rcond=None)
+    scatter = np.sqrt(np.mean(np.sum((spatial - design @ solution) ** 2, axis=1)))
+    return np.linalg.svd(solution[:2], compute_uv=False), float(scatter)
+
+
 def on_grid(places: NDArray[np.float64], spatial: NDArray[np.float64], pitch: float) -> bool:
     """Tell whether places, (n, 2), are those of spots on a square grid, by their coordinates, (n, 2).
 
     Cells named after their coordinates (`69x4486`) are on none: one step of theirs is much less than a pitch.
     """
-    design = np.column_stack([places - places.mean(axis=0), np.ones(len(places))])
-    solution, *_ = np.linalg.lstsq(design, spatial, rcond=None)
-    steps = np.linalg.svd(solution[:2], compute_uv=False) / pitch
-    scatter = np.sqrt(np.mean(np.sum((spatial - design @ solution) ** 2, axis=1))) / pitch
-    return bool(np.all(np.abs(steps - 1) <= GRID_STEP) and scatter <= GRID_SCATTER)
+    steps, scatter = grid_fit(places, spatial)
+    return bool(np.all(np.abs(steps / pitch - 1) <= GRID_STEP) and scatter / pitch <= GRID_SCATTER)
 
 
 def scale_of(evidence: Evidence, stated: Stated) -> Scale:
@@ -150,46 +180,100 @@ def scale_of(evidence: Evidence, stated: Stated) -> Scale:
             "multiples of the distance of neighbours"
         )
     warnings += _odd_lengths(kind, evidence, pitch_um)
-    pitch_px = evidence.measured.pitch
     diameter = evidence.scalefactors.get("spot_diameter_fullres", math.nan)
     if not math.isfinite(diameter):
-        share = {"visium": VISIUM_DIAMETER_UM / VISIUM_PITCH_UM, "st": 0.5}.get(kind, 1.0)
-        diameter = share * pitch_px
-        warnings.append(f"spot_diameter_fullres is not given; took {share:g} pitches, {diameter:.1f} pixels")
+        share = {"visium": VISIUM_DIAMETER_UM / VISIUM_PITCH_UM, "st": ST_DIAMETER}.get(kind, 1.0)
+        diameter = share * evidence.measured.pitch
+        text = f"spot_diameter_fullres is not given; took {share:g} pitches, {diameter:.3g} units of the coordinates"
+        # Cells have no such diameter.
+        (notes if evidence.measured.lattice == "none" else warnings).append(text)
     return Scale(kind, pitch_um, diameter, notes, warnings)
 
 
 def platform_of(evidence: Evidence) -> tuple[str, str]:
-    """Tell the platform from the file alone, and by what.
-
-    Names on a grid (`12x34`) are legacy Spatial Transcriptomics only where spots lie on that grid and it is no larger
-    than these arrays: DBiT-seq names its pixels alike, and nothing in a file tells the width of its channels.
-    """
-    barcodes = [str(barcode) for barcode in evidence.barcodes]
-    first, lattice = barcodes[:_LOOKED_AT], evidence.measured.lattice
+    """Tell the platform from the file alone, and by what."""
+    first, lattice = [str(barcode) for barcode in evidence.barcodes[:_LOOKED_AT]], evidence.measured.lattice
     if evidence.platform is not None:
         return evidence.platform, "the form of its files"
+    if all(_HD_CELL.search(name) for name in first):
+        return "visium_hd", f"names such as {first[0]} are those of its segmented cells"
     if "bin_size_um" in evidence.scalefactors:
         return "visium_hd", "its scale factors have a bin size"
     if _bin_of(first) is not None:
         return "visium_hd", f"names such as {first[0]} are those of its bins"
-    if lattice == "hexagonal" and all(_VISIUM_BARCODE.search(barcode) for barcode in first):
-        return "visium", "barcodes of 16 bases on a hexagonal lattice"
+    if is_visium(first):
+        if lattice == "hexagonal":
+            return "visium", "barcodes of 16 bases on a hexagonal lattice"
+        there = "a square lattice, as DBiT-seq has it" if lattice == "square" else "no lattice"
+        return "other", f"barcodes of 16 bases, but on {there}; Visium's lie on a hexagonal one"
+    if _are_dnbs(evidence.barcodes, evidence.spatial):
+        return "stereoseq", f"names such as {first[-1]} are made of x and y, as those of its bins"
+    return _platform_of_grid(evidence)
+
+
+def is_visium(names: Sequence[str]) -> bool:
+    """Tell whether the first names have the form of Visium's barcodes, whatever a section adds before or behind."""
+    return all(_VISIUM_BARCODE.search(name) for name in names[:_LOOKED_AT])
+
+
+def _are_dnbs(names: Sequence[str], spatial: NDArray[np.float64]) -> bool:
+    """Tell whether names are numbers whose upper and lower 32 bits are x and y, as tools for Stereo-seq make them."""
+    some = range(0, len(names), max(len(names) // _LOOKED_AT, 1))
+    numbers = [int(names[k]) for k in some if str(names[k]).isdecimal()]
+    if len(numbers) < len(some) or max(numbers) < 2**32:
+        return False
+    return all(
+        (number >> 32, number & 0xFFFFFFFF) == tuple(spatial[k]) for k, number in zip(some, numbers, strict=True)
+    )
+
+
+def _platform_of_grid(evidence: Evidence) -> tuple[str, str]:
+    """Tell the platform from names that are places on a grid, or barcodes of legacy Spatial Transcriptomics.
+
+    DBiT-seq names its pixels alike, and nothing in a file tells the width of its channels: a grid no larger than the
+    arrays of legacy Spatial Transcriptomics is theirs only by a further sign.
+    """
+    barcodes, lattice = [str(barcode) for barcode in evidence.barcodes], evidence.measured.lattice
+    pitch = evidence.measured.pitch
     places = grid_places(barcodes)
     if places is not None:
-        if lattice != "square" or not on_grid(places, evidence.spatial, evidence.measured.pitch):
-            return "other", f"names such as {first[0]} are not the places of spots on a grid"
-        if places.max() <= ST_ARRAY:
-            return "st", f"names are the places on a square grid of {places.max():.0f} at most, as its arrays are"
+        if lattice != "square" or not on_grid(places, evidence.spatial, pitch):
+            return "other", f"names such as {barcodes[0]} are not the places of spots on a grid"
+        grid = f"names are the places on a square grid of {places.max():.0f}"
+        if places.max() > ST_ARRAY + 0.5:
+            return "other", (
+                f"{grid}, which is larger than legacy Spatial Transcriptomics has; DBiT-seq has such with channels of "
+                "10 to 50 µm"
+            )
+        sign = _sign_of_st(places, evidence)
+        if sign is not None:
+            return "st", f"{grid} at most, as its arrays are, and {sign}"
         return "other", (
-            f"names are the places on a square grid of {places.max():.0f}, which is larger than legacy Spatial "
-            "Transcriptomics has; DBiT-seq has such with channels of 10 to 50 µm"
+            f"{grid} at most, which both legacy Spatial Transcriptomics, 200 µm apart, and DBiT-seq, 20 to 100 µm, have"
         )
-    if lattice == "square" and all(_ST_BARCODE.match(barcode) for barcode in first):
-        spans = np.ptp(evidence.spatial, axis=0) / evidence.measured.pitch
+    if lattice == "square" and all(_ST_BARCODE.match(name) for name in barcodes[:_LOOKED_AT]):
+        spans = np.ptp(evidence.spatial, axis=0) / pitch
         if spans.max() < ST_ARRAY:
             return "st", f"barcodes of 18 bases on a square grid of {spans.max() + 1:.0f} at most, as its arrays are"
     return "other", "nothing in the file tells the platform"
+
+
+def _sign_of_st(places: NDArray[np.float64], evidence: Evidence) -> str | None:
+    """Return what tells spots of legacy Spatial Transcriptomics from pixels of DBiT-seq; ``None`` where nothing does.
+
+    The former were printed and found in a picture, each at its own place; the latter are computed.
+    """
+    if not np.array_equal(places, np.round(places)):
+        return "places are measured, not whole"
+    pitch, spatial = evidence.measured.pitch, evidence.spatial
+    rounding = ROUNDING if np.array_equal(spatial, np.round(spatial)) else 0.0
+    _, scatter = grid_fit(places, spatial)
+    if scatter > MEASURED * pitch + 2 * rounding:
+        return f"spots lie {scatter / pitch:.0%} of a pitch beside an even grid, as where they were found in a picture"
+    width = evidence.scalefactors.get("spot_diameter_fullres", math.nan) / pitch
+    if abs(width - ST_DIAMETER) <= TOLERANCE * ST_DIAMETER:
+        return "spots are half as wide as they are apart"
+    return None
 
 
 def _pitch_um(kind: str, evidence: Evidence, stated: Stated) -> tuple[float, str]:
@@ -210,9 +294,16 @@ def _pitch_um(kind: str, evidence: Evidence, stated: Stated) -> tuple[float, str
         return pitch_px * evidence.um_per_px, evidence.um_per_px_from
     if "microns_per_pixel" in evidence.scalefactors:
         return pitch_px * evidence.scalefactors["microns_per_pixel"], "microns_per_pixel of the scale factors"
-    bin_um = _bin_um(evidence)
-    if math.isfinite(bin_um):
+    bin_um, width_px = _bin_um(evidence), evidence.scalefactors.get("spot_diameter_fullres", math.nan)
+    if math.isfinite(bin_um) and not evidence.are_cells:
         return bin_um, "the size of its bins"
+    if math.isfinite(bin_um / width_px):
+        return pitch_px * bin_um / width_px, "size and width of the bins in the scale factors"
+    if kind == "stereoseq" and _are_dnbs(evidence.barcodes, evidence.spatial):
+        return (
+            pitch_px * DNB_UM,
+            f"spots of its chips are {DNB_UM:g} µm apart; .715 µm on some of 2022: then give um_per_px",
+        )
     if kind == "visium":
         return VISIUM_PITCH_UM, "as its slides are made"
     if kind == "st":
@@ -222,7 +313,7 @@ def _pitch_um(kind: str, evidence: Evidence, stated: Stated) -> tuple[float, str
 
 def _odd_lengths(kind: str, evidence: Evidence, pitch_um: float) -> list[str]:
     """Return what does not agree: bins and their name, the diameter of Visium's spots and their pitch."""
-    bin_um = _bin_um(evidence)
+    bin_um = math.nan if evidence.are_cells else _bin_um(evidence)
     if _differ(pitch_um, bin_um):
         return [f"bins are {pitch_um:.2f} µm apart by their coordinates, but {bin_um:g} µm by their name"]
     diameter = evidence.scalefactors.get("spot_diameter_fullres", math.nan)

@@ -22,6 +22,8 @@ MOST_JOINED = 50
 
 BARCODE = r"(?:^|[-_.:#])([ACGT]{16}|s_\d{3}um_\d{5}_\d{5})(?=$|[-_.:#])"
 """The part of Visium's names that no two spots of a section share, whatever is written before or behind it."""
+MOST_OFF = 0.4
+"""Distance from a whole number up to which measured places on the array are rounded, where all stay apart."""
 
 COLUMNS = ("barcode", "in_tissue", "array_row", "array_col", "pxl_row_in_fullres", "pxl_col_in_fullres")
 
@@ -291,6 +293,8 @@ def array_obs(obs: pd.DataFrame, spatial: NDArray[np.float64], source: str) -> t
         obs = obs.drop(columns=empty)
     columns: dict[str, Any] = {_keys.IN_TISSUE: _whole(obs, _keys.IN_TISSUE, source, default=1)}
     if {_keys.ARRAY_ROW, _keys.ARRAY_COL} <= set(obs):
+        obs, rounded = _rounded_places(obs)
+        notes += [rounded] if rounded else []
         columns[_keys.ARRAY_ROW] = _whole(obs, _keys.ARRAY_ROW, source)
         columns[_keys.ARRAY_COL] = _whole(obs, _keys.ARRAY_COL, source)
     else:
@@ -302,6 +306,20 @@ def array_obs(obs: pd.DataFrame, spatial: NDArray[np.float64], source: str) -> t
                 columns[_keys.ARRAY_ROW] = grid[:, 1].astype(np.int64)
                 columns[_keys.ARRAY_COL] = grid[:, 0].astype(np.int64)
     return pd.DataFrame(columns, index=obs.index), notes
+
+
+def _rounded_places(obs: pd.DataFrame) -> tuple[pd.DataFrame, str | None]:
+    """Round places on the array that were measured, as of legacy Spatial Transcriptomics (`12.03`, `33.98`)."""
+    names = [_keys.ARRAY_ROW, _keys.ARRAY_COL]
+    places = obs[names].astype(object).apply(pd.to_numeric, errors="coerce").to_numpy(dtype=np.float64)
+    whole = np.round(places)
+    if not np.isfinite(places).all() or np.array_equal(places, whole):
+        return obs, None
+    if np.abs(places - whole).max() > MOST_OFF or len(np.unique(whole, axis=0)) < len(whole):
+        return obs, None
+    example = " and ".join(f"{value:g}" for value in places[int(np.abs(places - whole).sum(axis=1).argmax())])
+    text = f"array_row and array_col are measured places, such as {example}, and were rounded"
+    return obs.assign(**dict(zip(names, whole.T, strict=True))), text
 
 
 def _whole(obs: pd.DataFrame, column: str, source: str, default: int | None = None) -> NDArray[np.int64]:
@@ -322,11 +340,3 @@ def _whole(obs: pd.DataFrame, column: str, source: str, default: int | None = No
             "the tissue and 0 to those outside, or remove the column"
         )
     return values.to_numpy(dtype=np.int64)
-
-
-def are_centroids(obs: pd.DataFrame, spatial: NDArray[np.float64]) -> bool:
-    """Tell whether coordinates, (n, 2), are those of the columns `x_centroid` and `y_centroid`, which Xenium has."""
-    if not {"x_centroid", "y_centroid"} <= set(obs):
-        return False
-    centroids = obs[["x_centroid", "y_centroid"]].apply(pd.to_numeric, errors="coerce").to_numpy(dtype=np.float64)
-    return bool(np.allclose(centroids, spatial, rtol=1e-6))

@@ -23,6 +23,7 @@ from mmsrl.ingest.cleaning import must_have_genes
 from mmsrl.ingest.content import Content, info, warning
 from mmsrl.ingest.genes import features_of, text_of
 from mmsrl.ingest.h5ad import Candidate, content_of_table, counts_named, csr_of, first_counts, scalefactors_of
+from mmsrl.ingest.layout import BinSizeError, parse_bin_size
 from mmsrl.ingest.matrix import Counts, check_names, checked
 from mmsrl.ingest.parts import CELL
 from mmsrl.ingest.positions import check_one_section

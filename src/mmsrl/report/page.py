@@ -252,11 +252,11 @@ def _facts(sample: Sample) -> dict[str, str]:
     """Return what is known of the sample before any analysis."""
     facts = sample.facts
     pitch_um = show(facts.get(_keys.PITCH_UM))
-    pitch_px = show(facts.get(_keys.PITCH_PX))
+    pitch = f"{show(facts.get(_keys.PITCH_PX))} units of the coordinates"
     return {
         "Platform": PLATFORMS.get(str(facts.get(_keys.PLATFORM)), "other"),
         "Lattice": show(facts.get(_keys.LATTICE)),
-        "Spot pitch": f"{pitch_um} µm, {pitch_px} px" if pitch_um != "–" else f"{pitch_px} px (µm not known)",
+        "Spot pitch": f"{pitch_um} µm, {pitch}" if pitch_um != "–" else f"{pitch} (µm not known: give um_per_px)",
         "Species": show(facts.get(_keys.SPECIES)),
     }
 

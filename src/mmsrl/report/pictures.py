@@ -13,7 +13,7 @@ from PIL import Image
 
 from mmsrl import _keys
 from mmsrl.features.gallery import PITCHES, read_gallery
-from mmsrl.features.tiles import base_um, um_per_px
+from mmsrl.features.tiles import Ruler
 from mmsrl.report.sample import METRICS, Sample
 from mmsrl.report.tissue import data_uri, detail
 
@@ -99,9 +99,10 @@ def domain_pictures(sample: Sample, path: Path, n_sections: int = 1) -> dict[str
         barcode: data_uri(Image.fromarray(tile).resize((side, side), Image.Resampling.LANCZOS))
         for barcode, tile in zip(gallery.barcodes, gallery.tiles, strict=True)
     }
-    pitch_px, pitch_um = (float(sample.facts.get(key, math.nan)) for key in (_keys.PITCH_PX, _keys.PITCH_UM))
-    side_px = PITCHES * base_um(pitch_um) / um_per_px(pitch_px, pitch_um)
-    spot = section.diameter / side_px
+    ruler = Ruler(*(float(sample.facts.get(key) or math.nan) for key in (_keys.PITCH_PX, _keys.PITCH_UM)))
+    # Where ingest did not know the scale and the image file told it, pictures are of another width.
+    same = ruler.known == math.isfinite(gallery.um)
+    spot = section.diameter / ruler.px(PITCHES * ruler.base) if same else 0.0
     bar = max((um for um in BARS_UM if um <= MOST_BAR * gallery.um), default=None)
     return {
         "um": gallery.um if math.isfinite(gallery.um) else None,

@@ -78,7 +78,7 @@ def image_facts(result: Mapping[str, Any]) -> dict[str, str]:
     if not image or not result.get("descriptor"):
         return {}
     predicted = result.get("expression")
-    tiles = {tile["um"]: tile for tile in result["tiles"]}
+    tiles = {tile["pitches"]: tile for tile in result["tiles"]}
     return {
         "Image": f"{image['name']}, {show(image['width'])} × {show(image['height'])} px",
         "Resolution": f"{brief(result['px_per_pitch'])} px from spot to spot",
