@@ -39,12 +39,17 @@ FORMATS = {
     "features/gallery.py",
     "features/rasters.py",
     "ingest/archive.py",
+    "ingest/cell_table.py",
     "ingest/folder.py",
+    "ingest/gef.py",
     "ingest/h5ad.py",
     "ingest/images.py",
+    "ingest/instruments.py",
     "ingest/layout.py",
     "ingest/matrix.py",
+    "ingest/outlines.py",
     "ingest/positions.py",
+    "ingest/vendor.py",
     "ingest/zarr.py",
     "report/content.py",
     "report/pictures.py",
@@ -150,6 +155,7 @@ def test_check_knows_no_more_of_the_stages_than_how_files_are_laid_out_and_what_
     known = {name for path in (PACKAGE / "check").glob("*.py") for name in imports_of(path)}
     assert {name for name in known if name.split(".")[1:2] and name.split(".")[1] in STAGES} <= {
         "mmsrl.ingest.archive",
+        "mmsrl.ingest.instruments",
         "mmsrl.ingest.layout",
         "mmsrl.train.presets",
     }

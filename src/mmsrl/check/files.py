@@ -19,13 +19,14 @@ from mmsrl._errors import InputError
 from mmsrl.check.problems import Problem, listed, shown
 from mmsrl.check.rows import Section
 from mmsrl.check.truth import check_truth
-from mmsrl.ingest.archive import ENDINGS, is_archive, opened, wanted
+from mmsrl.ingest import instruments
+from mmsrl.ingest.archive import ENDINGS, SPACERANGER, is_archive, opened, wanted
 from mmsrl.ingest.layout import BinSizeError, find_section
 
 if TYPE_CHECKING:
     import h5py
 
-PATH_COLUMNS = ("spaceranger_dir", "h5ad", "spatialdata", "image", "alignment", "truth")
+PATH_COLUMNS = ("spaceranger_dir", "data_dir", "h5ad", "spatialdata", "image", "alignment", "truth")
 
 _LISTED_AT_MOST = 256 * 2**20
 """Bytes: the members of a larger archive are not listed here, which would mean reading all of it; ``ingest`` does."""
@@ -80,7 +81,7 @@ def check_files(section: Section, folder: Path) -> Iterator[Problem]:
             return None
         path = Path(absolute(section[column], folder))
         try:
-            _readable(path, folder_allowed=column in ("spaceranger_dir", "spatialdata"))
+            _readable(path, folder_allowed=column in ("spaceranger_dir", "data_dir", "spatialdata"))
             return check(path)
         except BinSizeError as error:
             faults.append(Problem(section["row"], str(error), column="bin_size", value=str(section["bin_size"])))
@@ -92,6 +93,7 @@ def check_files(section: Section, folder: Path) -> Iterator[Problem]:
         return None
 
     spots: _Spots | None = attempt("spaceranger_dir", lambda path: _spaceranger(path, section.get("bin_size")))
+    spots = attempt("data_dir", lambda path: _data_dir(path, section.get("platform"))) or spots
     spots = attempt("h5ad", _h5ad) or spots
     attempt("spatialdata", _spatialdata)
     attempt("image", _image)
@@ -138,6 +140,7 @@ def _why_not(path: Path, error: ValueError | OSError) -> str:
 
 def _spaceranger(path: Path, bin_size: str | None) -> _Spots | None:
     """Check a folder or archive of Space Ranger's output."""
+    instruments.refuse_others(path)
     if path.is_dir():
         matrix = _matrix(path, bin_size)
         return _Spots(_text_barcodes(matrix)) if matrix.is_dir() else _h5_matrix(matrix)
@@ -147,8 +150,26 @@ def _spaceranger(path: Path, bin_size: str | None) -> _Spots | None:
         with tempfile.TemporaryDirectory(prefix="mmsrl-check-") as scratch:
             listing = Path(scratch, path.name)  # the name that messages say
             listing.mkdir()
-            _list_archive(path, listing)
+            _list_archive(path, listing, SPACERANGER)
             _matrix(listing, bin_size)
+    return None
+
+
+def _data_dir(path: Path, platform: str | None) -> _Spots | None:
+    """Check a folder or archive of another instrument."""
+    if path.is_dir():
+        counts = instruments.look(path, platform).files.get("counts")
+        if counts is None or counts.suffix not in (".h5", ".h5ad"):
+            return None
+        return _h5_matrix(counts) if counts.suffix == ".h5" else _h5ad(counts)
+    if not is_archive(path):
+        raise InputError(f"neither a folder nor an archive ({listed(ENDINGS)}); give the folder that it lies in")
+    if path.stat().st_size <= _LISTED_AT_MOST:
+        with tempfile.TemporaryDirectory(prefix="mmsrl-check-") as scratch:
+            listing = Path(scratch, path.name)
+            listing.mkdir()
+            _list_archive(path, listing, instruments.archived())
+            instruments.find(listing, platform)
     return None
 
 
@@ -164,10 +185,10 @@ def _matrix(folder: Path, bin_size: str | None) -> Path:
     return section.matrix
 
 
-def _list_archive(path: Path, listing: Path) -> None:
+def _list_archive(path: Path, listing: Path, names: re.Pattern[str]) -> None:
     """Make empty files of what ``ingest`` reads from an archive, of which nothing is unpacked; refuse an unsafe one."""
     with opened(path) as archive:
-        for name, _ in wanted(archive, listing):
+        for name, _ in wanted(archive, listing, names):
             target = listing / name
             target.parent.mkdir(parents=True, exist_ok=True)
             target.touch()

@@ -14,7 +14,7 @@ from anndata import AnnData
 
 from mmsrl._errors import InputError
 from mmsrl._files import sha256
-from mmsrl.ingest import archive, folder, h5ad, internal, zarr
+from mmsrl.ingest import archive, folder, h5ad, instruments, internal, vendor, zarr
 from mmsrl.ingest.content import Content
 from mmsrl.ingest.platform import Stated
 
@@ -66,6 +66,7 @@ def read_spaceranger(
     """
     path, stated = Path(path), Stated(platform, pitch_um, um_per_px)
     with _naming(sample):
+        instruments.refuse_others(path)
         if not archive.is_archive(path):
             content, files = folder.read_folder(path, bin_size)
             return _ingested(content, sample, _checksums(files, path), stated)
@@ -74,6 +75,49 @@ def read_spaceranger(
         with tempfile.TemporaryDirectory(dir=scratch, prefix=".unpacked-") as unpacked:
             archive.extract(path, Path(unpacked))
             content, _ = folder.read_folder(Path(unpacked), bin_size)
+        return _ingested(content, sample, _checksums([path], path.parent), stated)
+
+
+def read_instrument(
+    path: Path | str,
+    sample: str,
+    *,
+    platform: str | None = None,
+    bin_size: int | str | None = None,
+    pitch_um: float | None = None,
+    um_per_px: float | None = None,
+    scratch: Path | None = None,
+) -> Ingested:
+    """Read the folder of Xenium, CosMx, MERSCOPE, seqFISH, Stereo-seq, Curio Seeker or DBiT-seq.
+
+    Parameters
+    ----------
+    path
+        The folder as the instrument wrote it, or a tar file of it.
+    platform
+        A name of :data:`mmsrl._platforms.PLATFORMS`; ``None``: as the names of the files tell.
+    bin_size
+        Stereo-seq: width of a bin in µm, or ``"cell"``; ``None``: cells where these are there, else bins of 50 spots.
+    sample, pitch_um, um_per_px, scratch
+        Those of :func:`read_spaceranger`.
+
+    Raises
+    ------
+    InputError
+        The folder is none of an instrument's, or a file is missing, damaged or does not belong to the others.
+    """
+    path, stated = Path(path), Stated(platform, pitch_um, um_per_px)
+    with _naming(sample):
+        if not archive.is_archive(path):
+            content, files = vendor.read_vendor(path, sample, platform, bin_size)
+            return _ingested(content, sample, _checksums(files, path), stated)
+        if not path.is_file():
+            raise InputError(f"{path}: no such file")
+        with tempfile.TemporaryDirectory(dir=scratch, prefix=".unpacked-") as unpacked:
+            root = Path(unpacked, path.name)  # the name that messages say
+            root.mkdir()
+            archive.extract(path, root, instruments.archived())
+            content, _ = vendor.read_vendor(root, sample, platform, bin_size)
         return _ingested(content, sample, _checksums([path], path.parent), stated)
 
 

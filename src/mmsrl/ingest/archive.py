@@ -17,11 +17,11 @@ from mmsrl._errors import InputError
 ENDINGS = (".tar", ".tar.gz", ".tgz")
 """Of the names of tar files."""
 
-_WANTED = re.compile(
+SPACERANGER = re.compile(
     r"(^|/)((filtered|raw)_feature_bc_matrix(\.h5|/[^/]+)"
     r"|spatial/(scalefactors_json\.json|tissue_positions[^/]*|tissue_(hires|lowres)_image\.png))$"
 )
-"""What ingest reads; a whole `outs` folder also holds alignments, which stay in the archive."""
+"""What ingest reads of Space Ranger's; a whole `outs` folder also holds alignments, which stay in the archive."""
 
 
 def is_archive(path: Path) -> bool:
@@ -47,8 +47,10 @@ def opened(archive: Path) -> Iterator[tarfile.TarFile]:
         raise InputError(f"not a tar archive, or a damaged one ({error}); copy it anew") from error
 
 
-def wanted(tar: tarfile.TarFile, destination: Path) -> Iterator[tuple[str, tarfile.TarInfo]]:
-    """Yield the path below ``destination`` of every file that ingest reads, and the member that has its content.
+def wanted(
+    tar: tarfile.TarFile, destination: Path, names: re.Pattern[str] = SPACERANGER
+) -> Iterator[tuple[str, tarfile.TarInfo]]:
+    """Yield the path below ``destination`` of every file of ``names``, and the member that has its content.
 
     That is another one where the file is a link: Visium HD has one image for all bin sizes. Links are followed by the
     names in the archive, never on the disk, and come last, as what they lead to may stand behind them; one that leads
@@ -71,32 +73,32 @@ def wanted(tar: tarfile.TarFile, destination: Path) -> Iterator[tuple[str, tarfi
         tarfile.data_filter(member, str(destination))
         name = posixpath.normpath(member.name)
         members[name] = member  # of several with one name the last counts
-        if member.isfile() and _WANTED.search(name):
+        if member.isfile() and names.search(name):
             yield name, member
     for name, member in members.items():
-        if not member.isfile() and _WANTED.search(name):
+        if not member.isfile() and names.search(name):
             content = _followed(member, members)
             if content is not None:
                 yield name, content
 
 
-def extract(archive: Path, destination: Path) -> None:
-    """Extract what ingest reads from a tar file into ``destination``; of links the content.
+def extract(archive: Path, destination: Path, names: re.Pattern[str] = SPACERANGER) -> None:
+    """Extract the files of ``names`` from a tar file into ``destination``; of links the content.
 
     Raises
     ------
     InputError
-        The archive is damaged, not a tar file, reaches outside its folder, or has nothing of Space Ranger's in it.
+        The archive is damaged, not a tar file, reaches outside its folder, or should be Space Ranger's and has nothing of it.
     """
     n_extracted = 0
     try:
         with opened(archive) as tar:
-            for name, member in wanted(tar, destination):
+            for name, member in wanted(tar, destination, names):
                 _write(tar, member, destination, name)
                 n_extracted += 1
     except InputError as error:
         raise InputError(f"{archive.name}: {error}") from error
-    if n_extracted == 0:
+    if n_extracted == 0 and names is SPACERANGER:
         raise InputError(
             f"{archive.name}: holds neither a feature-barcode matrix nor a `spatial` folder; pack Space Ranger's `outs`"
         )

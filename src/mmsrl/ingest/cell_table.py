@@ -1,0 +1,252 @@
+"""Two tables of an instrument, counts and cells, joined by the names of the cells.
+
+spatialdata-io reads the same tables, but only of complete folders (`cells.zarr.zip` of Xenium, pictures and labels of
+CosMx, the mosaic of MERSCOPE, DAPI of seqFISH), of which nothing more is used here, and as dense matrices. Public
+downloads seldom are complete, and two ways to read one file could disagree: so this is the only one.
+"""
+
+from __future__ import annotations
+
+import re
+import zlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow
+from numpy.typing import NDArray
+from pyarrow import parquet
+from scipy import sparse
+
+from mmsrl import _keys
+from mmsrl._errors import InputError
+from mmsrl.ingest.cleaning import GENE_EXPRESSION
+from mmsrl.ingest.content import Content, info, warning
+from mmsrl.ingest.h5ad import MAX_STACKED
+from mmsrl.ingest.instruments import Found, columns_of, find_columns, find_place
+from mmsrl.ingest.layouts import Cells
+from mmsrl.ingest.matrix import Counts, checked, read_10x_h5, read_10x_mtx
+from mmsrl.ingest.outlines import areas_of, joined_names, read_outlines
+
+VALUES_AT_ONCE = 2**24
+"""Numbers of a table of counts that are in memory as text and dense at a time."""
+
+COSMX_PIXEL_UM = 0.12028
+"""Width of a pixel of CosMx in µm, by the vendor's description of the files."""
+
+COSMX_FIRST_PIXEL_UM = 0.18
+"""The same of the first public sections (He et al., Nature Biotechnology 2022), whose fields of view are larger."""
+
+COSMX_FIELD_PX = 4256
+"""Width of a field of view of CosMx in pixels; the first sections have 5472."""
+
+_NOT_GENES = ("fov", "cell_ID", "cell", "cell_id", "cellID", "slide_ID", "slide_ID_numeric", "Run_Tissue_name")
+_HEIGHTS = ("z_centroid", "center_z", "CenterZ", "z")
+
+
+def read_cell_table(found: Found) -> tuple[Content, list[Path]]:
+    """Read a section whose counts and cells are two tables.
+
+    Returns
+    -------
+    content, files
+        The cells that both tables have, and the files read.
+
+    Raises
+    ------
+    InputError
+        A file is damaged, lacks a column, or does not belong to the other.
+    """
+    columns = found.layout.cells
+    assert columns is not None, "a layout of two tables"
+    path, counts_path = found.files["cells"], found.files["counts"]
+    cells = _cells(path, columns)
+    counts, files = _counts(counts_path, columns)
+    notes = [info(text) for text in found.notes]
+    rows, places = _joined(counts.barcodes, cells.index, counts_path.name, path.name, notes)
+    counts = Counts(counts.matrix[rows], counts.barcodes[rows], counts.features)
+    cells = cells.iloc[places]
+
+    x, y, unit = find_place(columns, [str(column) for column in cells.columns], path.name)
+    um_per_px, said = (unit, f"{x} and {y} of {path.name} are in {'mm' if unit == 1000 else 'µm'}")
+    if um_per_px is None:
+        um_per_px, said = _pixel_um(cells, columns)
+    heights = [column for column in _HEIGHTS if column in cells]
+    if heights:
+        notes.append(info(f"{heights[0]} of {path.name} is left out: a section is taken as flat"))
+    outlines = None
+    if "outlines" in found.files:
+        outlines, text = read_outlines(found.files["outlines"], columns, counts.barcodes)
+        notes.append(text)
+        files.append(found.files["outlines"])
+    area = _areas(cells, columns, um_per_px)
+    if area is None and outlines is not None:
+        area = areas_of(outlines) * um_per_px**2
+    counts = counts._replace(barcodes=_names(cells, counts.barcodes, columns))
+    content = Content(
+        counts=checked(counts, counts_path.name),
+        obs=pd.DataFrame({_keys.IN_TISSUE: np.ones(len(cells), dtype=np.int64)}),
+        spatial=np.column_stack([_numbers(cells[column], path.name) for column in (x, y)]),
+        pictures={},
+        scalefactors={},
+        source=path.name,
+        notes=notes,
+        platform=found.platform,
+        um_per_px=um_per_px,
+        um_per_px_from=said,
+        max_stacked=MAX_STACKED,
+        area_um2=area,
+        outlines=outlines,
+    )
+    return content, [*files, path]
+
+
+def _cells(path: Path, columns: Cells) -> pd.DataFrame:
+    """Return the table of cells by the names of these."""
+    header = columns_of(path)
+    named = find_columns(columns.id, header, path.name)
+    try:
+        if path.suffix == ".parquet":
+            table: pd.DataFrame = parquet.read_table(path).to_pandas(ignore_metadata=True)
+        else:
+            # Names of 18 digits are no numbers: they would lose digits.
+            text = dict.fromkeys((header.index(name) for name in named), str)
+            table = pd.read_csv(path, header=0, names=range(len(header)), index_col=False, dtype=text)
+            table.columns = pd.Index(header)
+    except (pd.errors.ParserError, OSError, EOFError, zlib.error, ValueError, pyarrow.ArrowException) as error:
+        raise InputError(f"{path.name}: damaged ({_line(error)}); copy it anew") from error
+    table.index = pd.Index(joined_names(table, named))
+    twice = table.index.duplicated()
+    if twice.any():
+        raise InputError(f"{path.name}: {twice.sum()} cells come more than once, e.g. {table.index[twice][0]!r}")
+    return table
+
+
+def _counts(path: Path, columns: Cells) -> tuple[Counts, list[Path]]:
+    if not columns.counts_id:
+        return read_10x_mtx(path) if path.is_dir() else (read_10x_h5(path), [path])
+    header = columns_of(path)
+    named = find_columns(columns.counts_id, header, path.name)
+    is_gene = np.array([name not in named and name not in _NOT_GENES and name != "" for name in header])
+    if not is_gene.any():
+        raise InputError(f"{path.name}: no columns of genes, only {', '.join(header[:5])}")
+    parts, names = [], []
+    for block in _blocks(path, header, named, is_gene):
+        parts.append(sparse.csr_matrix(block.loc[:, is_gene].to_numpy(dtype=np.float32)))
+        names.append(joined_names(block.set_axis(header, axis=1), named))
+    if not parts:
+        raise InputError(f"{path.name}: no rows below the names of the columns")
+    genes = pd.Series(header)[is_gene].reset_index(drop=True)
+    control = genes.str.match(columns.controls) if columns.controls else pd.Series(False, index=genes.index)
+    features = pd.DataFrame(
+        {
+            "symbol": genes,
+            "gene_ids": genes,
+            "feature_types": np.where(control, "Negative Control", GENE_EXPRESSION),
+            "genome": "",
+        }
+    )
+    return Counts(sparse.vstack(parts, format="csr"), np.concatenate(names), features), [path]
+
+
+def _blocks(
+    path: Path, header: Sequence[str], named: Sequence[str], is_gene: NDArray[np.bool_]
+) -> Iterator[pd.DataFrame]:
+    """Yield blocks of rows of a table of counts, with numbers for names of columns."""
+    numbers = list(range(len(header)))
+    types: dict[int, type] = {n: np.float32 if gene else str for n, gene in zip(numbers, is_gene, strict=True)}
+    rows = max(1, VALUES_AT_ONCE // len(header))
+    try:
+        if path.suffix == ".parquet":
+            for batch in parquet.ParquetFile(path).iter_batches(batch_size=rows):
+                yield batch.to_pandas().set_axis(numbers, axis=1)
+            return
+        with pd.read_csv(path, header=0, names=numbers, index_col=False, dtype=types, chunksize=rows) as blocks:
+            yield from blocks
+    except (pd.errors.ParserError, OSError, EOFError, zlib.error, ValueError, pyarrow.ArrowException) as error:
+        where = _not_a_number(path, header, is_gene) if "could not convert" in str(error) else None
+        text = where or f"damaged ({_line(error)}); copy it anew"
+        raise InputError(f"{path.name}: {text}") from error
+
+
+def _not_a_number(path: Path, header: Sequence[str], is_gene: NDArray[np.bool_]) -> str | None:
+    """Say where in a table of counts is something else than a number."""
+    names = list(range(len(header)))
+    with pd.read_csv(path, header=0, names=names, index_col=False, dtype=str, chunksize=4096) as blocks:
+        for block in blocks:
+            texts = block.loc[:, is_gene]
+            bad = texts.apply(pd.to_numeric, errors="coerce").isna() & texts.notna()
+            if bad.to_numpy().any():
+                row, column = (int(k) for k in np.argwhere(bad.to_numpy())[0])
+                text, gene = texts.iat[row, column], header[np.flatnonzero(is_gene)[column]]
+                return f"row {block.index[row] + 2}, column {gene}: {text!r} is no number of molecules; correct it"
+    return None
+
+
+def _joined(
+    counted: NDArray[np.object_], placed: pd.Index[str], counts_name: str, cells_name: str, notes: list[dict[str, str]]
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Return the rows of both tables of the cells that both have, with a word on the others."""
+    found = placed.get_indexer(pd.Index(counted))
+    if not (found >= 0).any():
+        raise InputError(
+            f"{counts_name} and {cells_name} have no cell in common (e.g. {counted[0]!r} and {placed[0]!r}); "
+            "are both of the same section?"
+        )
+    # CosMx counts what lies in no cell of a field of view as its cell 0.
+    background = np.array([name.endswith("_0") for name in counted]) & (found < 0)
+    if background.any():
+        notes.append(info(f"{background.sum()} rows of {counts_name} are the background (cell 0) and are left out"))
+    without = (found < 0) & ~background
+    if without.any():
+        text = f"{without.sum()} of {len(counted)} cells of {counts_name} are not in {cells_name}"
+        notes.append(warning(f"{text} and are left out, e.g. {counted[without][0]!r}"))
+    uncounted = len(placed) - len(np.unique(found[found >= 0]))
+    if uncounted:
+        notes.append(info(f"{uncounted} cells of {cells_name} are not in {counts_name} and are left out"))
+    return np.flatnonzero(found >= 0), found[found >= 0]
+
+
+def _pixel_um(cells: pd.DataFrame, columns: Cells) -> tuple[float, str]:
+    """Return µm of a pixel of CosMx, and what says so: areas in both units, else the size of the fields of view."""
+    if {columns.area_um2, columns.area_px} <= set(cells):
+        ratio = (cells[columns.area_um2] / cells[columns.area_px]).median()
+        if np.isfinite(ratio) and ratio > 0:
+            return float(
+                np.sqrt(ratio)
+            ), f"{columns.area_um2} and {columns.area_px} are the same areas in µm² and pixels"
+    local = [column for column in cells.columns if re.fullmatch(r"Center[XY]_local_px", str(column))]
+    if local and cells[local].max().max() > COSMX_FIELD_PX:
+        text = f"fields of view are larger than {COSMX_FIELD_PX} pixels, as in the first sections of CosMx"
+        return COSMX_FIRST_PIXEL_UM, f"{text}, whose pixels are {COSMX_FIRST_PIXEL_UM} µm"
+    return COSMX_PIXEL_UM, f"pixels of CosMx are {COSMX_PIXEL_UM} µm by its documentation"
+
+
+def _areas(cells: pd.DataFrame, columns: Cells, um_per_px: float) -> NDArray[np.float64] | None:
+    """Return the areas of the cells in µm², where the table has them."""
+    if columns.area_um2 in cells:
+        return pd.to_numeric(cells[columns.area_um2], errors="coerce").to_numpy(dtype=np.float64)
+    if columns.area_px in cells:
+        return pd.to_numeric(cells[columns.area_px], errors="coerce").to_numpy(dtype=np.float64) * um_per_px**2
+    return None
+
+
+def _names(cells: pd.DataFrame, joined: NDArray[np.object_], columns: Cells) -> NDArray[np.object_]:
+    """Return the vendor's own names of the cells where there is a column of these, else those of the join."""
+    if columns.name in cells and cells[columns.name].notna().all() and cells[columns.name].is_unique:
+        return cells[columns.name].astype(str).to_numpy(dtype=object)
+    return joined
+
+
+def _numbers(values: pd.Series[float], name: str) -> NDArray[np.float64]:
+    numbers = pd.to_numeric(values, errors="coerce")
+    bad = numbers.isna() & values.notna()
+    if bad.any():
+        cell = values.index[bad][0]
+        raise InputError(f"{name}: {values.name} of cell {cell} is {values[bad].iloc[0]!r}, no number; correct it")
+    return numbers.to_numpy(dtype=np.float64)
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())
