@@ -88,7 +88,7 @@ def extract(archive: Path, destination: Path, names: re.Pattern[str] = SPACERANG
     Raises
     ------
     InputError
-        The archive is damaged, not a tar file, reaches outside its folder, or should be Space Ranger's and has nothing of it.
+        The archive is damaged, not a tar file, or reaches outside its folder, or lacks all that is Space Ranger's.
     """
     n_extracted = 0
     try:

@@ -118,9 +118,7 @@ def _bins(file: h5py.File, name: str, bin_um: int | str | None) -> Content:
     col, line = (bins >> 32).astype(np.int64), (bins & 0xFFFFFFFF).astype(np.int64)
     spatial = ((np.column_stack([col, line]) + 0.5) * width).astype(np.float64)
     names = np.array([f"{x}_{y}" for x, y in zip(col * width, line * width, strict=True)], dtype=object)
-    content = _content(
-        Counts(matrix, names, features), np.column_stack([col, line]) * float(width) + width / 2, um, name
-    )
+    content = _content(Counts(matrix, names, features), spatial, um, name)
     obs = content.obs.assign(**{_keys.ARRAY_ROW: line, _keys.ARRAY_COL: col})
     return content._replace(obs=obs, notes=[info(text)])
 
