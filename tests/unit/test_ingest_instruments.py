@@ -126,6 +126,15 @@ class TestXenium:
         assert "2 of 30 cells of cell_feature_matrix.h5 are not in cells.parquet and are left out" in said(ingested)
         assert "1 cells of cells.parquet are not in cell_feature_matrix.h5 and are left out" in said(ingested)
 
+    def test_cells_without_a_place_are_left_out(self, tmp_path):
+        folder = instruments.xenium(tmp_path / "x")
+        cells = pd.read_parquet(folder / "cells.parquet")
+        cells.loc[[0, 3], "x_centroid"] = np.nan
+        cells.to_parquet(folder / "cells.parquet")
+        ingested = read_instrument(folder, "s")
+        assert ingested.adata.n_obs == N - 2
+        assert "2 of 30 cells of cells.parquet have no x_centroid or y_centroid and are left out" in said(ingested)
+
     def test_tables_of_two_sections(self, tmp_path):
         folder = instruments.xenium(tmp_path / "x")
         instruments.xenium(tmp_path / "other", ids=list(range(N)))
@@ -256,6 +265,16 @@ class TestStereoseq:
         with pytest.raises(InputError, match=r"spots are 0\.715 µm apart, of which 25 µm are no multiple"):
             read_instrument(instruments.stereoseq(tmp_path / "coarse", nm=715), "s", bin_size=25)
 
+    def test_cells_whose_counts_are_not_in_their_order(self, tmp_path):
+        folder = instruments.stereoseq(tmp_path / "outs")
+        with h5py.File(folder / "feature_expression/SS200000135TL_D1.cellbin.gef", "r+") as file:
+            for name in ("cell", "cellBorder"):
+                values = file[f"cellBin/{name}"][()][1:][::-1]
+                del file[f"cellBin/{name}"]
+                file[f"cellBin/{name}"] = values
+        adata = read_instrument(folder, "s").adata
+        np.testing.assert_array_equal(adata.X.toarray(), COUNTS[1:, :4][::-1])
+
     def test_an_unknown_resolution_stays_unknown(self, tmp_path):
         folder = instruments.stereoseq(tmp_path / "outs")
         with h5py.File(folder / "feature_expression/SS200000135TL_D1.cellbin.gef", "r+") as file:
@@ -280,7 +299,7 @@ class TestStereoseq:
 @pytest.mark.parametrize("platform", [None, "slideseq"])
 def test_curio_is_its_h5ad_whose_scale_is_not_known(tmp_path, platform):
     ingested = read_instrument(instruments.curio(tmp_path / "c"), "s", platform=platform)
-    assert about(ingested)["platform"] == platform or "curio"
+    assert about(ingested)["platform"] == (platform or "curio")
     np.testing.assert_array_equal(ingested.adata.X.toarray(), COUNTS)
     np.testing.assert_array_equal(ingested.adata.obsm["spatial"], PLACES)
     assert "of which the scale is not known" in said(ingested)
@@ -346,6 +365,15 @@ class TestWrongFolders:
         (folder / "__MACOSX/cells.parquet").touch()
         assert find(folder, None).files["cells"] == folder / "cells.parquet"
 
+    def test_a_link_that_leads_nowhere(self, tmp_path):
+        folder = instruments.xenium(tmp_path / "x")
+        (folder / "cells.parquet").unlink()
+        (folder / "cells.parquet").symlink_to("/gone/cells.parquet")
+        with pytest.raises(
+            InputError, match=r"x: cells\.parquet is a symbolic link to /gone/cells\.parquet, which does"
+        ):
+            find(folder, None)
+
     def test_a_table_without_the_column_that_is_read(self, tmp_path):
         folder = instruments.merscope(tmp_path / "m")
         (folder / "cell_metadata.csv").write_text("EntityID,left,top\n1,2,3\n")
@@ -355,7 +383,9 @@ class TestWrongFolders:
             look(folder, None)
 
     def test_bins_of_what_has_none(self, tmp_path):
-        with pytest.raises(InputError, match="bin_size 8 was asked for, but this is no Visium HD or Stereo-seq"):
+        with pytest.raises(
+            InputError, match="only Visium HD and Stereo-seq have bins to choose from; leave bin_size empty"
+        ):
             read_instrument(instruments.xenium(tmp_path / "x"), "s", bin_size=8)
 
 

@@ -93,7 +93,7 @@ def check_files(section: Section, folder: Path) -> Iterator[Problem]:
         return None
 
     spots: _Spots | None = attempt("spaceranger_dir", lambda path: _spaceranger(path, section.get("bin_size")))
-    spots = attempt("data_dir", lambda path: _data_dir(path, section.get("platform"))) or spots
+    spots = attempt("data_dir", lambda path: _data_dir(path, section.get("platform"), section.get("bin_size"))) or spots
     spots = attempt("h5ad", _h5ad) or spots
     attempt("spatialdata", _spatialdata)
     attempt("image", _image)
@@ -155,10 +155,10 @@ def _spaceranger(path: Path, bin_size: str | None) -> _Spots | None:
     return None
 
 
-def _data_dir(path: Path, platform: str | None) -> _Spots | None:
+def _data_dir(path: Path, platform: str | None, bin_size: str | None) -> _Spots | None:
     """Check a folder or archive of another instrument."""
     if path.is_dir():
-        counts = instruments.look(path, platform).files.get("counts")
+        counts = instruments.look(path, platform, bin_size).files.get("counts")
         if counts is None or counts.suffix not in (".h5", ".h5ad"):
             return None
         return _h5_matrix(counts) if counts.suffix == ".h5" else _h5ad(counts)

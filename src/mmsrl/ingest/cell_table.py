@@ -62,23 +62,27 @@ def read_cell_table(found: Found) -> tuple[Content, list[Path]]:
     assert columns is not None, "a layout of two tables"
     path, counts_path = found.files["cells"], found.files["counts"]
     cells = _cells(path, columns)
-    counts, files = _counts(counts_path, columns)
-    notes = [info(text) for text in found.notes]
-    rows, places = _joined(counts.barcodes, cells.index, counts_path.name, path.name, notes)
-    counts = Counts(counts.matrix[rows], counts.barcodes[rows], counts.features)
-    cells = cells.iloc[places]
-
     x, y, unit = find_place(columns, [str(column) for column in cells.columns], path.name)
-    um_per_px, said = (unit, f"{x} and {y} of {path.name} are in {'mm' if unit == 1000 else 'µm'}")
-    if um_per_px is None:
-        um_per_px, said = _pixel_um(cells, columns)
+    spatial = np.column_stack([_numbers(cells[column], path.name) for column in (x, y)])
+    counts, files = _counts(counts_path, columns)
+
+    notes = [info(text) for text in found.notes]
+    placed: NDArray[np.bool_] = np.all(np.isfinite(spatial), axis=1)
+    if not placed.all():
+        text = f"{(~placed).sum()} of {len(placed)} cells of {path.name} have no {x} or {y} and are left out"
+        notes.append(warning(f"{text}, e.g. {cells.index[~placed][0]!r}"))
+    rows, own = _joined(counts.barcodes, cells.index[placed], counts_path.name, path.name, notes)
+    counts = Counts(counts.matrix[rows], counts.barcodes[rows], counts.features)
+    cells, spatial = cells[placed].iloc[own], spatial[placed][own]
+
+    um_per_px, said = _pixel_um(cells, columns) if unit is None else (unit, _unit_of(x, y, path.name, unit))
     heights = [column for column in _HEIGHTS if column in cells]
     if heights:
         notes.append(info(f"{heights[0]} of {path.name} is left out: a section is taken as flat"))
     outlines = None
     if "outlines" in found.files:
-        outlines, text = read_outlines(found.files["outlines"], columns, counts.barcodes)
-        notes.append(text)
+        outlines, note = read_outlines(found.files["outlines"], columns, counts.barcodes)
+        notes.append(note)
         files.append(found.files["outlines"])
     area = _areas(cells, columns, um_per_px)
     if area is None and outlines is not None:
@@ -87,7 +91,7 @@ def read_cell_table(found: Found) -> tuple[Content, list[Path]]:
     content = Content(
         counts=checked(counts, counts_path.name),
         obs=pd.DataFrame({_keys.IN_TISSUE: np.ones(len(cells), dtype=np.int64)}),
-        spatial=np.column_stack([_numbers(cells[column], path.name) for column in (x, y)]),
+        spatial=spatial,
         pictures={},
         scalefactors={},
         source=path.name,
@@ -206,6 +210,10 @@ def _joined(
     if uncounted:
         notes.append(info(f"{uncounted} cells of {cells_name} are not in {counts_name} and are left out"))
     return np.flatnonzero(found >= 0), found[found >= 0]
+
+
+def _unit_of(x: str, y: str, name: str, unit: float) -> str:
+    return f"{x} and {y} of {name} are in {'mm' if unit == 1000 else 'µm'}"
 
 
 def _pixel_um(cells: pd.DataFrame, columns: Cells) -> tuple[float, str]:

@@ -41,7 +41,7 @@ def read_gef(found: Found, bin_size: int | str | None) -> tuple[Content, list[Pa
     Parameters
     ----------
     found
-        Its files.
+        Its files, as :func:`mmsrl.ingest.instruments.look` found them.
     bin_size
         Width of a bin in µm, or ``"cell"``; ``None``: cells where these are there, else bins of ``USUAL_BIN``.
 
@@ -53,10 +53,6 @@ def read_gef(found: Found, bin_size: int | str | None) -> tuple[Content, list[Pa
     bin_size = parse_bin_size(bin_size)
     notes = [info(text) for text in found.notes]
     as_cells = bin_size == CELL or (bin_size is None and "cells" in found.files)
-    if as_cells and "cells" not in found.files:
-        raise BinSizeError("no .cellbin.gef, which has the counts of cells; copy it, or leave bin_size empty")
-    if not as_cells and not {"bins", "raw"} & found.files.keys():
-        raise BinSizeError(f"no .gef of square bins, only {found.files['cells'].name}; give bin_size 'cell'")
     path = next(found.files[role] for role in (("cells",) if as_cells else ("bins", "raw")) if role in found.files)
     if as_cells and bin_size is None:
         notes.append(info(f"cells of {path.name}; give bin_size in µm for square bins"))
@@ -73,9 +69,11 @@ def _cells(file: h5py.File, name: str) -> Content:
     group = file["cellBin"]
     cells, expressed = group["cell"][()], group["cellExp"][()]
     indptr = np.concatenate([[0], np.cumsum(cells["geneCount"], dtype=np.int64)])
-    if indptr[-1] != len(expressed) or not np.array_equal(indptr[:-1], cells["offset"]):
+    # Cells left out of an adjusted file leave their counts behind.
+    own = np.repeat(cells["offset"].astype(np.int64) - indptr[:-1], cells["geneCount"]) + np.arange(indptr[-1])
+    if len(own) and own.max() >= len(expressed):
         raise InputError(f"{name}: cells and their counts do not belong together; copy it anew")
-    features = _features(group["gene"][()])
+    expressed, features = expressed[own], _features(group["gene"][()])
     matrix = sparse.csr_matrix(
         (expressed["count"].astype(np.float32), expressed["geneID"].astype(np.int64), indptr),
         shape=(len(cells), len(features)),

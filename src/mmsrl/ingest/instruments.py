@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from mmsrl._errors import InputError
 from mmsrl._platforms import PLATFORMS
+from mmsrl.ingest.layout import CELL, BinSizeError, parse_bin_size
 from mmsrl.ingest.layouts import LAYOUTS, Cells, Layout, Role
 
 DEEPEST = 3
@@ -77,15 +78,18 @@ def find(root: Path, platform: str | None) -> Found:
     return Found(layout, platform, files, notes)
 
 
-def look(root: Path, platform: str | None) -> Found:
+def look(root: Path, platform: str | None, bin_size: int | str | None = None) -> Found:
     """Find the files of a section as :func:`find` does, and see that they have the columns that are read.
 
     Raises
     ------
+    BinSizeError
+        There are no bins, or no cells, as ``bin_size`` (µm, or ``"cell"``) asks for.
     InputError
         As for :func:`find`, or a file is not what its name says, or lacks a column.
     """
     found = find(root, platform)
+    _check_bin_size(found, bin_size)
     counts = found.files.get("counts")
     if counts is not None and counts.is_dir():
         there = {path.name.removesuffix(".gz").replace("genes.tsv", "features.tsv") for path in counts.iterdir()}
@@ -101,6 +105,18 @@ def look(root: Path, platform: str | None) -> Found:
         if columns.counts_id and counts is not None:
             find_columns(columns.counts_id, columns_of(counts), counts.name)
     return found
+
+
+def _check_bin_size(found: Found, bin_size: int | str | None) -> None:
+    bin_size = parse_bin_size(bin_size)
+    if bin_size is None:
+        return
+    if found.platform != "stereoseq":
+        raise BinSizeError("only Visium HD and Stereo-seq have bins to choose from; leave bin_size empty")
+    if bin_size == CELL and "cells" not in found.files:
+        raise BinSizeError("no .cellbin.gef, which has the counts of cells; copy it, or leave bin_size empty")
+    if bin_size != CELL and not {"bins", "raw"} & found.files.keys():
+        raise BinSizeError(f"no .gef of square bins, only {found.files['cells'].name}; give bin_size 'cell'")
 
 
 def refuse_others(path: Path) -> None:
@@ -256,6 +272,9 @@ def _pick(role: Role, paths: Sequence[Path], root: Path) -> Path | None:
                 f"{root.name}: holds {role.what} of several sections ({there}); give each a folder of its own"
             )
         if nearest:
+            if nearest[0].is_symlink() and not nearest[0].exists():
+                lost = f"{nearest[0].name} is a symbolic link to {nearest[0].readlink()}, which does not exist"
+                raise InputError(f"{root.name}: {lost}; copy the file itself")
             return nearest[0]
     return None
 

@@ -10,7 +10,6 @@ from mmsrl._errors import InputError, MmsrlError
 from mmsrl.ingest import cell_table, gef, h5ad, instruments, zarr
 from mmsrl.ingest.content import Content, info
 from mmsrl.ingest.instruments import Found
-from mmsrl.ingest.layout import BinSizeError
 
 
 def read_vendor(
@@ -39,11 +38,9 @@ def read_vendor(
     InputError
         The folder is none of an instrument's, or a file is missing, damaged or does not belong to the others.
     """
-    found = instruments.look(root, platform)
+    found = instruments.look(root, platform, bin_size)
     if found.platform == "stereoseq":
         return _of_cells(*gef.read_gef(found, bin_size))
-    if bin_size is not None:
-        raise BinSizeError(f"bin_size {bin_size} was asked for, but this is no Visium HD or Stereo-seq; leave it empty")
     if found.layout.cells is not None:
         return _of_cells(*cell_table.read_cell_table(found))
     if "barcodes" in found.files:
