@@ -78,6 +78,21 @@ class TestXenium:
         instruments.xenium_outlines(folder, name)
         assert shapely.area(read_instrument(folder, "s").outlines.geometry[1:].to_numpy()) == pytest.approx(SIDE**2)
 
+    @pytest.mark.parametrize(
+        ("spoil", "message"),
+        [
+            (lambda t: t.assign(cell_id="x"), " has none of the cells, e.g. 'aaaaaacg-1' (there: 'x')"),
+            (lambda t: t.rename(columns={"vertex_x": "vx"}), ": no column vertex_x"),
+        ],
+    )
+    def test_outlines_that_do_not_fit_are_left_out(self, tmp_path, spoil, message):
+        folder = instruments.xenium(tmp_path / "x")
+        instruments.xenium_outlines(folder, "cell_boundaries.csv")
+        spoil(pd.read_csv(folder / "cell_boundaries.csv")).to_csv(folder / "cell_boundaries.csv", index=False)
+        ingested = read_instrument(folder, "s")
+        assert ingested.outlines is None
+        assert f"outlines are left out: cell_boundaries.csv{message}" in said(ingested)
+
     @pytest.mark.parametrize("cells", ["cells.parquet", "cells.csv.gz", "cells.csv"])
     @pytest.mark.parametrize("ids", [list(range(1, N + 1)), None])
     def test_names_of_cells_are_text_whatever_they_were(self, tmp_path, cells, ids):
@@ -328,11 +343,13 @@ class TestWrongFolders:
     def test_the_missing_file_is_named(self, tmp_path):
         folder = instruments.cosmx(tmp_path / "c")
         (folder / "S0_metadata_file.csv.gz").unlink()
-        with pytest.raises(InputError, match=r"c: of CosMx's files places of the cells \(metadata_file\.csv, also gz"):
+        with pytest.raises(
+            InputError, match=r"c: has none of CosMx's places of the cells: metadata_file\.csv \(also gz"
+        ):
             find(folder, None)
 
     def test_files_of_another_instrument_than_stated(self, tmp_path):
-        with pytest.raises(InputError, match=r"of Xenium's files .* not there; .*this looks like CosMx, as it has S0_"):
+        with pytest.raises(InputError, match=r"none of Xenium's counts: .*; this looks like CosMx, as it has S0_"):
             find(instruments.cosmx(tmp_path / "c"), "xenium")
 
     def test_files_of_two_instruments(self, tmp_path):

@@ -169,7 +169,7 @@ def _data_dir(path: Path, platform: str | None, bin_size: str | None) -> _Spots 
             listing = Path(scratch, path.name)
             listing.mkdir()
             _list_archive(path, listing, instruments.archived())
-            instruments.find(listing, platform)
+            instruments.find(listing, platform, bin_size)
     return None
 
 

@@ -123,7 +123,9 @@ def _cells(path: Path, columns: Cells) -> pd.DataFrame:
     table.index = pd.Index(joined_names(table, named))
     twice = table.index.duplicated()
     if twice.any():
-        raise InputError(f"{path.name}: {twice.sum()} cells come more than once, e.g. {table.index[twice][0]!r}")
+        raise InputError(
+            f"{path.name}: {twice.sum()} cells come more than once, e.g. {table.index[twice][0]!r}; give one section"
+        )
     return table
 
 

@@ -101,7 +101,9 @@ def _bins(file: h5py.File, name: str, bin_um: int | str | None) -> Content:
             raise BinSizeError(f"{name}: does not say its resolution, so that bins of {bin_um} µm cannot be made")
         width, text = round(bin_um / um), f"bins of {bin_um} µm"
         if width < 1 or abs(width * um - bin_um) > 1e-6:
-            raise BinSizeError(f"{name}: spots are {um:g} µm apart, of which {bin_um} µm are no multiple")
+            raise BinSizeError(
+                f"{name}: spots are {um:g} µm apart, of which {bin_um} µm are no multiple; leave bin_size empty"
+            )
     ends = np.cumsum(genes["count"], dtype=np.int64)
     if not len(ends) or ends[-1] != len(records):
         raise InputError(f"{name}: genes and their counts do not belong together; copy it anew")

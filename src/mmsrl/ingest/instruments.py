@@ -41,7 +41,7 @@ class Found(NamedTuple):
 _SPACERANGER = ("filtered_feature_bc_matrix*", "raw_feature_bc_matrix*", "binned_outputs", "segmented_outputs")
 
 
-def find(root: Path, platform: str | None) -> Found:
+def find(root: Path, platform: str | None, bin_size: int | str | None = None) -> Found:
     """Find the files of a section in an instrument's folder, by their names alone.
 
     Parameters
@@ -50,9 +50,13 @@ def find(root: Path, platform: str | None) -> Found:
         The folder, or one that has it within.
     platform
         A name of :data:`mmsrl._platforms.PLATFORMS`; ``None``, or one of none of these instruments: as the names tell.
+    bin_size
+        Width of a bin in µm, or ``"cell"``; ``None``: not asked for.
 
     Raises
     ------
+    BinSizeError
+        There are no bins, or no cells, as ``bin_size`` asks for.
     InputError
         The folder is none of an instrument's, or lacks a file, or has that of several sections.
     """
@@ -75,7 +79,9 @@ def find(root: Path, platform: str | None) -> Found:
             raise InputError(_missing(asked, layout, platform, paths, root.name))
     if not files:
         raise InputError(_missing(next(iter(layout.roles.values())), layout, platform, paths, root.name))
-    return Found(layout, platform, files, notes)
+    found = Found(layout, platform, files, notes)
+    _check_bin_size(found, bin_size)
+    return found
 
 
 def look(root: Path, platform: str | None, bin_size: int | str | None = None) -> Found:
@@ -83,13 +89,10 @@ def look(root: Path, platform: str | None, bin_size: int | str | None = None) ->
 
     Raises
     ------
-    BinSizeError
-        There are no bins, or no cells, as ``bin_size`` (µm, or ``"cell"``) asks for.
     InputError
         As for :func:`find`, or a file is not what its name says, or lacks a column.
     """
-    found = find(root, platform)
-    _check_bin_size(found, bin_size)
+    found = find(root, platform, bin_size)
     counts = found.files.get("counts")
     if counts is not None and counts.is_dir():
         there = {path.name.removesuffix(".gz").replace("genes.tsv", "features.tsv") for path in counts.iterdir()}
@@ -287,8 +290,8 @@ def _missing(role: Role, layout: Layout, platform: str, paths: Sequence[Path], n
             return f"{name}: of {PLATFORMS[platform]}'s files has {found[0].name}, which is not read; {remedy}"
     told = [other for other in LAYOUTS if other is not layout and _mark(other, paths)]
     more = f"; this looks like {PLATFORMS[told[0].platforms[0]]}, as it has {_mark(told[0], paths)}" if told else ""
-    asked = f"{role.what} ({' or '.join(role.names)}, also gzipped or with a prefix)"
-    return f"{name}: of {PLATFORMS[platform]}'s files {asked} are not there; copy them beside the others{more}"
+    asked = f"{role.what}: {' or '.join(role.names)} (also gzipped, or with a prefix)"
+    return f"{name}: has none of {PLATFORMS[platform]}'s {asked}{more}; copy it there"
 
 
 def _some(names: Sequence[str]) -> str:

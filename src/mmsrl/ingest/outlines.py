@@ -27,17 +27,22 @@ def read_outlines(
     Returns
     -------
     outlines, message
-        (n,) polygons of shapely in the units of the file, ``None`` for a cell without one, and what was found;
-        no outlines where the package geopandas is missing.
+        (n,) polygons of shapely in the units of the file, ``None`` for a cell without one, and what was found; no
+        outlines where the package geopandas is missing, or the file has other columns or other cells.
 
     Raises
     ------
     InputError
-        The file is damaged, lacks a column, or has none of the cells.
+        The file is damaged.
     """
     if find_spec("geopandas") is None:
         return None, info(f"{path.name} is left out: outlines need pip install 'mmsrl[spatialdata]'")
-    named = find_columns(columns.outline_id, columns_of(path), path.name)
+    try:
+        header = columns_of(path)
+        named = find_columns(columns.outline_id, header, path.name)
+        find_columns([(column,) for column in columns.vertices or ()], header, path.name)
+    except InputError as error:
+        return None, warning(f"outlines are left out: {error}")
     try:
         of_cells = _shapes(path, named) if columns.vertices is None else _polygons(path, named, columns.vertices)
     except InputError:
@@ -48,7 +53,8 @@ def read_outlines(
     there = np.array([outline is not None and outline == outline for outline in outlines])
     outlines[~there] = None
     if not there.any():
-        raise InputError(f"{path.name}: has none of the cells, e.g. {names[0]!r} (there: {of_cells.index[0]!r})")
+        text = f"outlines are left out: {path.name} has none of the cells, e.g. {names[0]!r}"
+        return None, warning(f"{text} (there: {of_cells.index[0]!r}); give that of the same section")
     say = info if there.all() else warning
     return outlines, say(f"outlines of {there.sum()} of {len(names)} cells from {path.name}")
 
@@ -71,8 +77,6 @@ def polygons(xy: NDArray[Any], index: NDArray[np.intp]) -> NDArray[np.object_]:
 
 
 def _polygons(path: Path, named: list[str], vertices: tuple[str, str]) -> pd.Series[Any]:
-    header = columns_of(path)
-    find_columns([(column,) for column in vertices], header, path.name)
     wanted = [*named, *vertices]
     if path.suffix == ".parquet":
         table = parquet.read_table(path, columns=wanted).to_pandas(ignore_metadata=True)
