@@ -14,6 +14,7 @@ import h5py
 import numpy as np
 import pandas as pd
 import pytest
+from instruments import xenium
 
 from mmsrl._errors import InputError
 from mmsrl.check.files import absolute, check_files, is_remote
@@ -217,6 +218,7 @@ def test_check_and_ingest_agree_on_coordinates(tmp_path, form, columns):
 def test_looking_at_files_needs_no_library_that_takes_long_to_start(tmp_path):
     path = h5ad(tmp_path / "a.h5ad", obs___index=np.array(BARCODES, "S"), var__a=1, obsm__spatial=np.zeros((9, 2)))
     section = {"row": 2, "h5ad": str(path), "spaceranger_dir": str(packed(spaceranger(tmp_path / "outs"), "outs.tar"))}
+    section["data_dir"] = str(xenium(tmp_path / "xenium"))
     code = (
         "import sys; from pathlib import Path; from mmsrl.check.files import check_files\n"
         f"assert list(check_files({section!r}, Path())) == []\n"

@@ -13,6 +13,7 @@ import shapely
 from instruments import COUNTS, GENES, MERSCOPE_IDS, PLACES, SIDE, N
 
 from mmsrl._errors import InputError
+from mmsrl.check.files import check_files
 from mmsrl.ingest.api import Ingested, read_instrument, read_spaceranger
 from mmsrl.ingest.instruments import find, look
 
@@ -49,6 +50,7 @@ def assert_read(ingested: Ingested, platform: str, *, names: list[str] | None = 
 @pytest.mark.parametrize("stated", [True, False])
 def test_every_instrument_of_cells_is_told_by_its_files_or_stated(tmp_path, make, platform, stated):
     ingested = read_instrument(make(tmp_path / "run"), "s", platform=platform if stated else None)
+    assert list(check_files({"row": 2, "data_dir": "run"}, tmp_path)) == []
     assert_read(ingested, platform)
     assert ("read as" in said(ingested)) is not stated
     if platform == "merscope":  # has no area without outlines
@@ -314,6 +316,7 @@ class TestStereoseq:
 @pytest.mark.parametrize("platform", [None, "slideseq"])
 def test_curio_is_its_h5ad_whose_scale_is_not_known(tmp_path, platform):
     ingested = read_instrument(instruments.curio(tmp_path / "c"), "s", platform=platform)
+    assert list(check_files({"row": 2, "data_dir": "c"}, tmp_path)) == []
     assert about(ingested)["platform"] == (platform or "curio")
     np.testing.assert_array_equal(ingested.adata.X.toarray(), COUNTS)
     np.testing.assert_array_equal(ingested.adata.obsm["spatial"], PLACES)
@@ -323,6 +326,7 @@ def test_curio_is_its_h5ad_whose_scale_is_not_known(tmp_path, platform):
 def test_dbit_has_its_places_from_the_list_of_barcodes(tmp_path):
     pytest.importorskip("spatialdata_io")
     ingested = read_instrument(instruments.dbit(tmp_path / "d"), "s", pitch_um=20)
+    assert list(check_files({"row": 2, "data_dir": "d"}, tmp_path)) == []
     adata = ingested.adata
     assert about(ingested) | {"platform": "dbit", "lattice": "square", "pitch_um": 20.0} == about(ingested)
     row, col = (index.ravel() for index in np.mgrid[:6, :5])
@@ -340,6 +344,24 @@ def test_a_list_of_barcodes_of_another_form(tmp_path):
 
 
 class TestWrongFolders:
+    @pytest.mark.parametrize(
+        ("make", "spoil", "column"),
+        [
+            (instruments.xenium, lambda run: (run / "cells.parquet").unlink(), "data_dir"),
+            (instruments.xenium, lambda run: (run / "cells.parquet").write_bytes(b"PAR1"), "data_dir"),
+            (instruments.cosmx, lambda run: (run / "S0_metadata_file.csv.gz").write_bytes(b"fov,cell_ID"), "data_dir"),
+            (instruments.merscope, lambda run: (run / "cell_metadata.csv").write_text("EntityID,x\n"), "data_dir"),
+            (instruments.stereoseq, lambda run: (run / "a.cellbin.gef").touch(), "data_dir"),
+            (instruments.xenium, lambda run: None, "spaceranger_dir"),
+        ],
+    )
+    def test_check_and_ingest_say_the_same(self, tmp_path, make, spoil, column):
+        spoil(make(tmp_path / "run"))
+        (problem,) = check_files({"row": 2, column: str(tmp_path / "run")}, tmp_path)
+        with pytest.raises(InputError) as raised:
+            (read_instrument if column == "data_dir" else read_spaceranger)(tmp_path / "run", "s")
+        assert str(raised.value) == f"sample s: {problem.text}"
+
     def test_the_missing_file_is_named(self, tmp_path):
         folder = instruments.cosmx(tmp_path / "c")
         (folder / "S0_metadata_file.csv.gz").unlink()
@@ -412,6 +434,7 @@ def test_an_archive_of_the_folder(tmp_path):
     (folder / "transcripts.parquet").write_bytes(b"large")
     with tarfile.open(tmp_path / "x.tar.gz", "w:gz") as tar:
         tar.add(folder, "x")
+    assert list(check_files({"row": 2, "data_dir": "x.tar.gz"}, tmp_path)) == []
     scratch = tmp_path / "scratch"
     scratch.mkdir()
     ingested = read_instrument(tmp_path / "x.tar.gz", "s", scratch=scratch)

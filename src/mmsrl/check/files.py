@@ -158,10 +158,11 @@ def _spaceranger(path: Path, bin_size: str | None) -> _Spots | None:
 def _data_dir(path: Path, platform: str | None, bin_size: str | None) -> _Spots | None:
     """Check a folder or archive of another instrument."""
     if path.is_dir():
-        counts = instruments.look(path, platform, bin_size).files.get("counts")
-        if counts is None or counts.suffix not in (".h5", ".h5ad"):
-            return None
-        return _h5_matrix(counts) if counts.suffix == ".h5" else _h5ad(counts)
+        found = instruments.look(path, platform, bin_size)
+        counts = found.files.get("counts")
+        if counts is not None and counts.suffix == ".h5":
+            return _h5_matrix(counts)
+        return _h5ad(counts) if counts is not None and set(found.files) == {"counts"} else None  # Curio's
     if not is_archive(path):
         raise InputError(f"neither a folder nor an archive ({listed(ENDINGS)}); give the folder that it lies in")
     if path.stat().st_size <= _LISTED_AT_MOST:

@@ -20,8 +20,8 @@ from mmsrl._hdf5 import open_hdf5
 from mmsrl.ingest.cleaning import GENE_EXPRESSION
 from mmsrl.ingest.content import Content, info, warning
 from mmsrl.ingest.h5ad import MAX_STACKED
-from mmsrl.ingest.instruments import Found
-from mmsrl.ingest.layout import CELL, BinSizeError, parse_bin_size
+from mmsrl.ingest.instruments import Found, chosen_gef
+from mmsrl.ingest.layout import BinSizeError, parse_bin_size
 from mmsrl.ingest.matrix import Counts, checked
 from mmsrl.ingest.outlines import areas_of, polygons
 
@@ -52,21 +52,18 @@ def read_gef(found: Found, bin_size: int | str | None) -> tuple[Content, list[Pa
     """
     bin_size = parse_bin_size(bin_size)
     notes = [info(text) for text in found.notes]
-    as_cells = bin_size == CELL or (bin_size is None and "cells" in found.files)
-    path = next(found.files[role] for role in (("cells",) if as_cells else ("bins", "raw")) if role in found.files)
+    path, group = chosen_gef(found, bin_size)
+    as_cells = path == found.files.get("cells")
     if as_cells and bin_size is None:
         notes.append(info(f"cells of {path.name}; give bin_size in µm for square bins"))
     if path == found.files.get("raw"):
         notes.append(warning(f"{path.name} is of the whole chip, also of bins outside the tissue"))
     with open_hdf5(path, "GEF") as file:
-        content = _cells(file, path.name) if as_cells else _bins(file, path.name, bin_size)
-    return content._replace(notes=[*notes, *content.notes], platform=found.platform), [path]
+        read = _cells(file[group], path.name) if as_cells else _bins(file[group], path.name, bin_size)
+    return read._replace(notes=[*notes, *read.notes], platform=found.platform), [path]
 
 
-def _cells(file: h5py.File, name: str) -> Content:
-    if "cellBin" not in file:
-        raise InputError(f"{name}: HDF5, but no counts of cells in it (cellBin); give SAW's .cellbin.gef")
-    group = file["cellBin"]
+def _cells(group: h5py.Group, name: str) -> Content:
     cells, expressed = group["cell"][()], group["cellExp"][()]
     indptr = np.concatenate([[0], np.cumsum(cells["geneCount"], dtype=np.int64)])
     # Cells left out of an adjusted file leave their counts behind.
@@ -79,7 +76,7 @@ def _cells(file: h5py.File, name: str) -> Content:
         shape=(len(cells), len(features)),
     )
     spatial = np.column_stack([cells["x"], cells["y"]]).astype(np.float64)
-    um = _um(file.attrs)
+    um = _um(group.file.attrs)
     outlines = _borders(group["cellBorder"][()], spatial) if "cellBorder" in group else None
     pixels = cells["area"].astype(np.float64) if "area" in cells.dtype.names else None
     if pixels is None and outlines is not None:
@@ -89,12 +86,9 @@ def _cells(file: h5py.File, name: str) -> Content:
     )
 
 
-def _bins(file: h5py.File, name: str, bin_um: int | str | None) -> Content:
-    if "geneExp/bin1" not in file:
-        raise InputError(f"{name}: HDF5, but no counts of spots in it (geneExp/bin1); give SAW's .tissue.gef or .gef")
-    group = file["geneExp/bin1"]
+def _bins(group: h5py.Group, name: str, bin_um: int | str | None) -> Content:
     records, genes = group["expression"], group["gene"][()]
-    um = _um(records.attrs) or _um(file.attrs)
+    um = _um(records.attrs) or _um(group.file.attrs)
     width, text = USUAL_BIN, f"bin_size is not given; took bins of {USUAL_BIN} x {USUAL_BIN} spots of the chip"
     if isinstance(bin_um, int):
         if um is None:

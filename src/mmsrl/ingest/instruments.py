@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mmsrl._errors import InputError
+from mmsrl._hdf5 import open_hdf5
 from mmsrl._platforms import PLATFORMS
 from mmsrl.ingest.layout import CELL, BinSizeError, parse_bin_size
 from mmsrl.ingest.layouts import LAYOUTS, Cells, Layout, Role
@@ -99,6 +100,12 @@ def look(root: Path, platform: str | None, bin_size: int | str | None = None) ->
         missing = [name for name in THREE_FILES if name not in there]
         if missing:
             raise InputError(f"{counts.name} has no {' and no '.join(missing)} (nor with .gz); copy the whole folder")
+    if found.platform == "stereoseq":
+        path, group = chosen_gef(found, bin_size)
+        with open_hdf5(path, "GEF") as file:
+            if group not in file:
+                has = ", ".join(file) or "nothing"
+                raise InputError(f"{path.name}: HDF5, but no {group} in it (only {has}); give the file of SAW")
     columns = found.layout.cells
     if columns is not None:
         header = columns_of(found.files["cells"])
@@ -108,6 +115,13 @@ def look(root: Path, platform: str | None, bin_size: int | str | None = None) ->
         if columns.counts_id and counts is not None:
             find_columns(columns.counts_id, columns_of(counts), counts.name)
     return found
+
+
+def chosen_gef(found: Found, bin_size: int | str | None) -> tuple[Path, str]:
+    """Return the file of Stereo-seq to read, and the group in it: of cells where ``bin_size`` does not ask for bins."""
+    if "cells" in found.files and bin_size in (None, CELL):
+        return found.files["cells"], "cellBin"
+    return found.files.get("bins") or found.files["raw"], "geneExp/bin1"
 
 
 def _check_bin_size(found: Found, bin_size: int | str | None) -> None:
