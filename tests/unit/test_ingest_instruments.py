@@ -170,7 +170,7 @@ class TestCosMx:
         ingested = read_instrument(instruments.cosmx(tmp_path / "c"), "s")
         names = [f"{k // 15 + 1}_{k % 15 + 1}" for k in range(N)]
         assert_read(ingested, "cosmx", names=names)
-        assert "2 rows of S0_exprMat_file.csv.gz are the background (cell 0) and are left out" in said(ingested)
+        assert "2 rows of S0_exprMat_file.csv.gz are the background (cell 0), left out" in said(ingested)
         areas = shapely.area(ingested.outlines.geometry.to_numpy())
         np.testing.assert_allclose(areas * 0.12028**2, SIDE**2)
 
@@ -189,6 +189,7 @@ class TestCosMx:
     def test_what_the_samplesheet_says_of_the_scale_counts(self, tmp_path):
         ingested = read_instrument(instruments.cosmx(tmp_path / "c"), "s", um_per_px=0.2)
         assert about(ingested)["um_per_px"] == pytest.approx(0.2)
+        np.testing.assert_allclose(ingested.adata.obs["area_um2"], (SIDE / 0.12028 * 0.2) ** 2)
 
     def test_places_within_fields_alone_are_refused(self, tmp_path):
         folder = instruments.cosmx(tmp_path / "c", packed=False)
@@ -299,6 +300,8 @@ class TestStereoseq:
         ingested = read_instrument(folder, "s")
         assert np.isnan(about(ingested)["um_per_px"])
         assert "of which the scale is not known" in said(ingested)
+        stated = read_instrument(folder, "s", um_per_px=0.5).adata
+        np.testing.assert_allclose(stated.obs["area_um2"], SIDE**2)
 
     def test_a_damaged_file(self, tmp_path):
         folder = instruments.stereoseq(tmp_path / "outs")

@@ -109,7 +109,7 @@ def read_instrument(
     path, stated = Path(path), Stated(platform, pitch_um, um_per_px)
     with _naming(sample):
         if not archive.is_archive(path):
-            content, files = vendor.read_vendor(path, sample, platform, bin_size)
+            content, files = vendor.read_vendor(path, sample, platform, bin_size, um_per_px)
             return _ingested(content, sample, _checksums(files, path), stated)
         if not path.is_file():
             raise InputError(f"{path}: no such file")
@@ -117,7 +117,7 @@ def read_instrument(
             root = Path(unpacked, path.name)  # the name that messages say
             root.mkdir()
             archive.extract(path, root, instruments.archived())
-            content, _ = vendor.read_vendor(root, sample, platform, bin_size)
+            content, _ = vendor.read_vendor(root, sample, platform, bin_size, um_per_px)
         return _ingested(content, sample, _checksums([path], path.parent), stated)
 
 

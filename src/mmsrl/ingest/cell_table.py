@@ -45,8 +45,15 @@ _NOT_GENES = ("fov", "cell_ID", "cell", "cell_id", "cellID", "slide_ID", "slide_
 _HEIGHTS = ("z_centroid", "center_z", "CenterZ", "z")
 
 
-def read_cell_table(found: Found) -> tuple[Content, list[Path]]:
+def read_cell_table(found: Found, stated_um: float | None) -> tuple[Content, list[Path]]:
     """Read a section whose counts and cells are two tables.
+
+    Parameters
+    ----------
+    found
+        Its files, as :func:`mmsrl.ingest.instruments.look` found them.
+    stated_um
+        µm of one unit of the coordinates; ``None``: as the files tell.
 
     Returns
     -------
@@ -71,11 +78,16 @@ def read_cell_table(found: Found) -> tuple[Content, list[Path]]:
     if not placed.all():
         text = f"{(~placed).sum()} of {len(placed)} cells of {path.name} have no {x} or {y} and are left out"
         notes.append(warning(f"{text}, e.g. {cells.index[~placed][0]!r}"))
+    background = _background(counts.barcodes, columns)
+    if background.any():
+        notes.append(info(f"{background.sum()} rows of {counts_path.name} are the background (cell 0), left out"))
+        counts = Counts(counts.matrix[~background], counts.barcodes[~background], counts.features)
     rows, own = _joined(counts.barcodes, cells.index[placed], counts_path.name, path.name, notes)
     counts = Counts(counts.matrix[rows], counts.barcodes[rows], counts.features)
     cells, spatial = cells[placed].iloc[own], spatial[placed][own]
 
     um_per_px, said = _pixel_um(cells, columns) if unit is None else (unit, _unit_of(x, y, path.name, unit))
+    um_per_px = stated_um or um_per_px
     heights = [column for column in _HEIGHTS if column in cells]
     if heights:
         notes.append(info(f"{heights[0]} of {path.name} is left out: a section is taken as flat"))
@@ -134,7 +146,7 @@ def _counts(path: Path, columns: Cells) -> tuple[Counts, list[Path]]:
         return read_10x_mtx(path) if path.is_dir() else (read_10x_h5(path), [path])
     header = columns_of(path)
     named = find_columns(columns.counts_id, header, path.name)
-    is_gene = np.array([name not in named and name not in _NOT_GENES and name != "" for name in header])
+    is_gene = np.array([name not in (*named, *_NOT_GENES) and not re.match(r"$|Unnamed: \d", name) for name in header])
     if not is_gene.any():
         raise InputError(f"{path.name}: no columns of genes, only {', '.join(header[:5])}")
     parts, names = [], []
@@ -190,6 +202,13 @@ def _not_a_number(path: Path, header: Sequence[str], is_gene: NDArray[np.bool_])
     return None
 
 
+def _background(names: NDArray[np.object_], columns: Cells) -> NDArray[np.bool_]:
+    """Tell which rows, (n,), are of no cell: CosMx counts what lies beside the cells of a field of view as cell 0."""
+    if columns.counts_id and "cell_ID" in columns.counts_id[-1]:
+        return np.array([name.endswith("_0") for name in names], dtype=bool)
+    return np.zeros(len(names), dtype=bool)
+
+
 def _joined(
     counted: NDArray[np.object_], placed: pd.Index[str], counts_name: str, cells_name: str, notes: list[dict[str, str]]
 ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
@@ -200,11 +219,7 @@ def _joined(
             f"{counts_name} and {cells_name} have no cell in common (e.g. {counted[0]!r} and {placed[0]!r}); "
             "are both of the same section?"
         )
-    # CosMx counts what lies in no cell of a field of view as its cell 0.
-    background = np.array([name.endswith("_0") for name in counted]) & (found < 0)
-    if background.any():
-        notes.append(info(f"{background.sum()} rows of {counts_name} are the background (cell 0) and are left out"))
-    without = (found < 0) & ~background
+    without = found < 0
     if without.any():
         text = f"{without.sum()} of {len(counted)} cells of {counts_name} are not in {cells_name}"
         notes.append(warning(f"{text} and are left out, e.g. {counted[without][0]!r}"))

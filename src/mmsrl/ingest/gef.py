@@ -35,7 +35,7 @@ PADDING = 32767
 """What a border with fewer vertices than there is place for ends with."""
 
 
-def read_gef(found: Found, bin_size: int | str | None) -> tuple[Content, list[Path]]:
+def read_gef(found: Found, bin_size: int | str | None, stated_um: float | None) -> tuple[Content, list[Path]]:
     """Read cells, or square bins, of a Stereo-seq section.
 
     Parameters
@@ -44,6 +44,8 @@ def read_gef(found: Found, bin_size: int | str | None) -> tuple[Content, list[Pa
         Its files, as :func:`mmsrl.ingest.instruments.look` found them.
     bin_size
         Width of a bin in µm, or ``"cell"``; ``None``: cells where these are there, else bins of ``USUAL_BIN``.
+    stated_um
+        µm between the spots of the chip; ``None``: as the file tells.
 
     Raises
     ------
@@ -59,11 +61,15 @@ def read_gef(found: Found, bin_size: int | str | None) -> tuple[Content, list[Pa
     if path == found.files.get("raw"):
         notes.append(warning(f"{path.name} is of the whole chip, also of bins outside the tissue"))
     with open_hdf5(path, "GEF") as file:
-        read = _cells(file[group], path.name) if as_cells else _bins(file[group], path.name, bin_size)
+        read = (
+            _cells(file[group], path.name, stated_um)
+            if as_cells
+            else _bins(file[group], path.name, bin_size, stated_um)
+        )
     return read._replace(notes=[*notes, *read.notes], platform=found.platform), [path]
 
 
-def _cells(group: h5py.Group, name: str) -> Content:
+def _cells(group: h5py.Group, name: str, stated_um: float | None) -> Content:
     cells, expressed = group["cell"][()], group["cellExp"][()]
     indptr = np.concatenate([[0], np.cumsum(cells["geneCount"], dtype=np.int64)])
     # Cells left out of an adjusted file leave their counts behind.
@@ -76,7 +82,7 @@ def _cells(group: h5py.Group, name: str) -> Content:
         shape=(len(cells), len(features)),
     )
     spatial = np.column_stack([cells["x"], cells["y"]]).astype(np.float64)
-    um = _um(group.file.attrs)
+    um = stated_um or _um(group.file.attrs)
     outlines = _borders(group["cellBorder"][()], spatial) if "cellBorder" in group else None
     pixels = cells["area"].astype(np.float64) if "area" in cells.dtype.names else None
     if pixels is None and outlines is not None:
@@ -86,9 +92,9 @@ def _cells(group: h5py.Group, name: str) -> Content:
     )
 
 
-def _bins(group: h5py.Group, name: str, bin_um: int | str | None) -> Content:
+def _bins(group: h5py.Group, name: str, bin_um: int | str | None, stated_um: float | None) -> Content:
     records, genes = group["expression"], group["gene"][()]
-    um = _um(records.attrs) or _um(group.file.attrs)
+    um = stated_um or _um(records.attrs) or _um(group.file.attrs)
     width, text = USUAL_BIN, f"bin_size is not given; took bins of {USUAL_BIN} x {USUAL_BIN} spots of the chip"
     if isinstance(bin_um, int):
         if um is None:

@@ -100,8 +100,8 @@ LAYOUTS = (
             "outlines": Role("outlines", ("cell_boundaries.parquet", "*_micron_space.parquet"), needed=False),
         },
         Cells(
-            (("EntityID", "cell", "cell_id", ""),),
-            (("EntityID", "cell", "cell_id", ""),),
+            (("EntityID", "cell", "cell_id", "", "Unnamed: 0"),),
+            (("EntityID", "cell", "cell_id", "", "Unnamed: 0"),),
             (("center_x", "center_y", 1.0),),
             outline_id=(("EntityID",),),
         ),
@@ -113,7 +113,7 @@ LAYOUTS = (
             "counts": Role("counts", ("CellxGene.csv",)),
             "cells": Role("places of the cells", ("CellCoordinates.csv",)),
         },
-        Cells((("", "label", "cell"),), (("label",),), (("center_x", "center_y", 1.0),), area_um2="area"),
+        Cells((("", "label", "cell", "Unnamed: 0"),), (("label",),), (("center_x", "center_y", 1.0),), area_um2="area"),
     ),
     Layout(
         ("stereoseq",),

@@ -106,10 +106,11 @@ def _shapes(path: Path, named: list[str]) -> pd.Series[Any]:
 
 def joined_names(table: pd.DataFrame, named: list[str]) -> NDArray[np.object_]:
     """Return names of cells, (n,): the columns ``named`` with ``_`` between, bytes as text."""
-    parts = [
-        table[name].map(lambda value: value.decode() if isinstance(value, bytes) else str(value)) for name in named
-    ]
-    names = parts[0]
-    for part in parts[1:]:
-        names = names + "_" + part
+    names = _text(table[named[0]])
+    for name in named[1:]:
+        names = names + "_" + _text(table[name])
     return names.to_numpy(dtype=object)
+
+
+def _text(values: pd.Series[Any]) -> pd.Series[str]:
+    return values.str.decode("utf-8") if len(values) and isinstance(values.iloc[0], bytes) else values.astype(str)

@@ -13,7 +13,7 @@ from mmsrl.ingest.instruments import Found
 
 
 def read_vendor(
-    root: Path, sample: str, platform: str | None, bin_size: int | str | None
+    root: Path, sample: str, platform: str | None, bin_size: int | str | None, um_per_px: float | None
 ) -> tuple[Content, list[Path]]:
     """Read the folder of an instrument.
 
@@ -27,6 +27,8 @@ def read_vendor(
         A name of :data:`mmsrl._platforms.PLATFORMS`; ``None``: as the names of the files tell.
     bin_size
         Stereo-seq: width of a bin in µm, or ``"cell"``.
+    um_per_px
+        µm of one unit of the coordinates; ``None``: as the files tell.
 
     Returns
     -------
@@ -40,9 +42,9 @@ def read_vendor(
     """
     found = instruments.look(root, platform, bin_size)
     if found.platform == "stereoseq":
-        return _of_cells(*gef.read_gef(found, bin_size))
+        return _of_cells(*gef.read_gef(found, bin_size, um_per_px))
     if found.layout.cells is not None:
-        return _of_cells(*cell_table.read_cell_table(found))
+        return _of_cells(*cell_table.read_cell_table(found, um_per_px))
     if "barcodes" in found.files:
         content = _dbit(found, sample)
     else:
