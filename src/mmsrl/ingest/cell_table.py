@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 import pyarrow
 from numpy.typing import NDArray
-from pyarrow import parquet
+from pyarrow import csv, parquet
 from scipy import sparse
 
 from mmsrl import _keys
@@ -29,8 +29,8 @@ from mmsrl.ingest.layouts import Cells
 from mmsrl.ingest.matrix import Counts, checked, read_10x_h5, read_10x_mtx
 from mmsrl.ingest.outlines import areas_of, joined_names, read_outlines
 
-VALUES_AT_ONCE = 2**24
-"""Numbers of a table of counts that are in memory as text and dense at a time."""
+VALUES_AT_ONCE, BYTES_AT_ONCE = 2**24, 2**25
+"""Numbers, and bytes of text, of a table of counts that are dense in memory at a time."""
 
 COSMX_PIXEL_UM = 0.12028
 """Width of a pixel of CosMx in µm, by the vendor's description of the files."""
@@ -41,7 +41,9 @@ COSMX_FIRST_PIXEL_UM = 0.18
 COSMX_FIELD_PX = 4256
 """Width of a field of view of CosMx in pixels; the first sections have 5472."""
 
-_NOT_GENES = ("fov", "cell_ID", "cell", "cell_id", "cellID", "slide_ID", "slide_ID_numeric", "Run_Tissue_name")
+_TEXT = ("fov", "cell_ID", "cell", "cell_id", "cellID", "slide_ID", "slide_ID_numeric", "Run_Tissue_name")
+"""Columns of tables of counts that are no genes."""
+
 _HEIGHTS = ("z_centroid", "center_z", "CenterZ", "z")
 
 
@@ -146,13 +148,15 @@ def _counts(path: Path, columns: Cells) -> tuple[Counts, list[Path]]:
         return read_10x_mtx(path) if path.is_dir() else (read_10x_h5(path), [path])
     header = columns_of(path)
     named = find_columns(columns.counts_id, header, path.name)
-    is_gene = np.array([name not in (*named, *_NOT_GENES) and not re.match(r"$|Unnamed: \d", name) for name in header])
+    is_gene = np.array([name not in (*named, *_TEXT) and not re.match(r"$|Unnamed: \d", name) for name in header])
     if not is_gene.any():
         raise InputError(f"{path.name}: no columns of genes, only {', '.join(header[:5])}")
     parts, names = [], []
-    for block in _blocks(path, header, named, is_gene):
-        parts.append(sparse.csr_matrix(block.loc[:, is_gene].to_numpy(dtype=np.float32)))
-        names.append(joined_names(block.set_axis(header, axis=1), named))
+    for batch in _batches(path, header, named):
+        columns_of_genes = [batch.column(int(k)).to_numpy(zero_copy_only=False) for k in np.flatnonzero(is_gene)]
+        parts.append(sparse.csr_matrix(np.column_stack(columns_of_genes), dtype=np.float32))
+        ids = batch.select([header.index(name) for name in named]).to_pandas().set_axis(named, axis=1)
+        names.append(joined_names(ids, named))
     if not parts:
         raise InputError(f"{path.name}: no rows below the names of the columns")
     genes = pd.Series(header)[is_gene].reset_index(drop=True)
@@ -168,38 +172,26 @@ def _counts(path: Path, columns: Cells) -> tuple[Counts, list[Path]]:
     return Counts(sparse.vstack(parts, format="csr"), np.concatenate(names), features), [path]
 
 
-def _blocks(
-    path: Path, header: Sequence[str], named: Sequence[str], is_gene: NDArray[np.bool_]
-) -> Iterator[pd.DataFrame]:
-    """Yield blocks of rows of a table of counts, with numbers for names of columns."""
-    numbers = list(range(len(header)))
-    types: dict[int, type] = {n: np.float32 if gene else str for n, gene in zip(numbers, is_gene, strict=True)}
-    rows = max(1, VALUES_AT_ONCE // len(header))
+def _batches(path: Path, header: Sequence[str], named: Sequence[str]) -> Iterator[pyarrow.RecordBatch]:
+    """Yield the rows of a table of counts in their order: in text, columns ``named`` as text and genes as numbers."""
     try:
         if path.suffix == ".parquet":
-            for batch in parquet.ParquetFile(path).iter_batches(batch_size=rows):
-                yield batch.to_pandas().set_axis(numbers, axis=1)
+            yield from parquet.ParquetFile(path).iter_batches(batch_size=max(1, VALUES_AT_ONCE // len(header)))
             return
-        with pd.read_csv(path, header=0, names=numbers, index_col=False, dtype=types, chunksize=rows) as blocks:
-            yield from blocks
-    except (pd.errors.ParserError, OSError, EOFError, zlib.error, ValueError, pyarrow.ArrowException) as error:
-        where = _not_a_number(path, header, is_gene) if "could not convert" in str(error) else None
-        text = where or f"damaged ({_line(error)}); copy it anew"
+        columns = [str(k) for k in range(len(header))]  # genes may come twice
+        read = csv.ReadOptions(column_names=columns, skip_rows=1, use_threads=False, block_size=BYTES_AT_ONCE)
+        kinds = {str(k): pyarrow.string() if name in _TEXT else pyarrow.float32() for k, name in enumerate(header)}
+        kinds |= {str(header.index(name)): pyarrow.string() for name in named}
+        with csv.open_csv(path, read, convert_options=csv.ConvertOptions(column_types=kinds)) as batches:
+            yield from batches
+    except (pyarrow.ArrowException, OSError, EOFError, ValueError) as error:
+        # pyarrow counts columns from 0 and rows from 1, of the header.
+        place = re.search(r"CSV column #(\d+): (?:Row #(\d+): )?.*invalid value '(.*?)'", str(error))
+        if place is None:
+            raise InputError(f"{path.name}: damaged ({_line(error)}); copy it anew") from error
+        row = f"row {place[2]}, " if place[2] else ""
+        text = f"{row}column {header[int(place[1])]}: {place[3]!r} is no number of molecules; correct it"
         raise InputError(f"{path.name}: {text}") from error
-
-
-def _not_a_number(path: Path, header: Sequence[str], is_gene: NDArray[np.bool_]) -> str | None:
-    """Say where in a table of counts is something else than a number."""
-    names = list(range(len(header)))
-    with pd.read_csv(path, header=0, names=names, index_col=False, dtype=str, chunksize=4096) as blocks:
-        for block in blocks:
-            texts = block.loc[:, is_gene]
-            bad = texts.apply(pd.to_numeric, errors="coerce").isna() & texts.notna()
-            if bad.to_numpy().any():
-                row, column = (int(k) for k in np.argwhere(bad.to_numpy())[0])
-                text, gene = texts.iat[row, column], header[np.flatnonzero(is_gene)[column]]
-                return f"row {block.index[row] + 2}, column {gene}: {text!r} is no number of molecules; correct it"
-    return None
 
 
 def _background(names: NDArray[np.object_], columns: Cells) -> NDArray[np.bool_]:
