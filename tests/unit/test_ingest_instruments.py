@@ -213,9 +213,12 @@ class TestCosMx:
 
 
 class TestMerscope:
-    @pytest.mark.parametrize("id_column", ["cell", "", "EntityID"])
-    def test_names_of_21_digits_stay_as_they_are(self, tmp_path, id_column):
+    @pytest.mark.parametrize("id_column", ["cell", "", "EntityID", "Unnamed: 0"])
+    @pytest.mark.parametrize("of_cells", ["", "EntityID"])
+    def test_names_of_21_digits_stay_as_they_are(self, tmp_path, id_column, of_cells):
         folder = instruments.merscope(tmp_path / "region_0", id_column=id_column)
+        cells = (folder / "cell_metadata.csv").read_text()
+        (folder / "cell_metadata.csv").write_text(cells.replace("EntityID", of_cells, 1))
         assert_read(read_instrument(folder, "s"), "merscope", names=MERSCOPE_IDS)
 
     def test_one_region_within_the_folder_of_a_run(self, tmp_path):
@@ -292,6 +295,14 @@ class TestStereoseq:
                 file[f"cellBin/{name}"] = values
         adata = read_instrument(folder, "s").adata
         np.testing.assert_array_equal(adata.X.toarray(), COUNTS[1:, :4][::-1])
+
+    def test_proteins_beside_are_passed_over_and_the_whole_chip_is_told(self, tmp_path):
+        folder = instruments.stereoseq(tmp_path / "outs") / "feature_expression"
+        (folder / "SS200000135TL_D1.protein.tissue.gef").touch()
+        (folder / "SS200000135TL_D1.cellbin.gef").unlink()
+        assert read_instrument(folder, "s").inputs[0]["file"] == "SS200000135TL_D1.tissue.gef"
+        (folder / "SS200000135TL_D1.tissue.gef").rename(folder / "SS200000135TL_D1.raw.gef")
+        assert "is of the whole chip, also of bins outside the tissue" in said(read_instrument(folder, "s"))
 
     def test_an_unknown_resolution_stays_unknown(self, tmp_path):
         folder = instruments.stereoseq(tmp_path / "outs")

@@ -233,11 +233,18 @@ def _listing(root: Path) -> list[Path]:
     """Return files and folders below ``root``, the nearest first."""
     found, level = [], [root]
     for _ in range(DEEPEST):
-        below = [path for folder in level for path in sorted(folder.iterdir())]
+        below = [path for folder in level for path in _entries(folder)]
         below = [path for path in below if not path.name.startswith((".", *_NEVER_LOOKED_INTO))]
         found += below
         level = [path for path in below if path.is_dir()]
     return found
+
+
+def _entries(folder: Path) -> list[Path]:
+    try:
+        return sorted(folder.iterdir())
+    except OSError:  # a folder that may not be read holds nothing that could be
+        return []
 
 
 def _pattern(name: str) -> str:

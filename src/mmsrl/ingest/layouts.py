@@ -49,6 +49,8 @@ class Layout(NamedTuple):
     """Names of files that hold counts but are not read, and what to do."""
 
 
+_PROTEIN = r"\bprotein\b"
+
 LAYOUTS = (
     Layout(
         ("xenium", "atera"),
@@ -119,11 +121,14 @@ LAYOUTS = (
         ("stereoseq",),
         (("*.gef",), ("*.gem",)),
         {
-            "cells": Role("counts of cells", ("adjusted.cellbin.gef", "cellbin.gef"), needed=False),
+            "cells": Role("counts of cells", ("adjusted.cellbin.gef", "cellbin.gef"), needed=False, unless=_PROTEIN),
             "bins": Role(
-                "counts of bins", ("tissue.gef", "tissuecut.gef", "*.gef"), needed=False, unless=r"(cellbin|raw)\.gef$"
+                "counts of bins",
+                ("tissue.gef", "tissuecut.gef", "*.gef"),
+                needed=False,
+                unless=rf"(cellbin|raw)\.gef$|{_PROTEIN}",
             ),
-            "raw": Role("counts of bins, of the whole chip", ("raw.gef",), needed=False),
+            "raw": Role("counts of bins, of the whole chip", ("raw.gef",), needed=False, unless=_PROTEIN),
         },
         unread=(("*.gem", "convert it to .gef or .h5ad with the vendor's SAW or stereopy"),),
     ),
