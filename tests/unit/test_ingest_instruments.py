@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 import shapely
 from instruments import COUNTS, GENES, MERSCOPE_IDS, PLACES, SIDE, N
+from scipy import sparse
 
 from mmsrl._errors import InputError
 from mmsrl.check.files import check_files
@@ -355,6 +356,40 @@ def test_a_list_of_barcodes_of_another_form(tmp_path):
     (folder / "barcode_list.txt").write_text("AACGTGAT 1 1\n")
     with pytest.raises(InputError, match=r"barcode_list\.txt or GSM4364242_E11-1L\.h5ad: not as DBiT-seq has them"):
         read_instrument(folder, "s")
+
+
+class TestSpatialdataIo:
+    """Of complete folders spatialdata-io reads the same."""
+
+    @staticmethod
+    def assert_same(table: ad.AnnData, adata: ad.AnnData) -> None:
+        genes = list(adata.var_names)
+        np.testing.assert_array_equal(sparse.csr_matrix(table[:, genes].X).toarray(), adata.X.toarray())
+        np.testing.assert_allclose(table.obsm["spatial"], adata.obsm["spatial"])
+
+    def test_xenium(self, tmp_path):
+        spatialdata_io, zarr = pytest.importorskip("spatialdata_io"), pytest.importorskip("zarr")
+        folder = instruments.xenium(tmp_path / "x")
+        (folder / "experiment.xenium").write_text('{"analysis_sw_version": "xenium-1.0.2", "pixel_size": 0.2125}')
+        with zarr.storage.ZipStore(folder / "cells.zarr.zip", mode="w") as store:
+            zarr.open_group(store, mode="w")
+        parts = ("cells_labels", "nucleus_labels", "cells_boundaries", "nucleus_boundaries", "transcripts")
+        parts += ("morphology_mip", "morphology_focus", "aligned_images")
+        table = spatialdata_io.xenium(folder, cells_as_circles=True, **dict.fromkeys(parts, False)).tables["table"]
+        adata = read_instrument(folder, "s").adata
+        assert list(table.obs["cell_id"]) == list(adata.obs_names)
+        self.assert_same(table, adata)
+
+    def test_merscope(self, tmp_path):
+        spatialdata_io = pytest.importorskip("spatialdata_io")
+        folder = instruments.merscope(tmp_path / "region_0", ids=[str(10**12 + k) for k in range(N)])
+        (folder / "images").mkdir()
+        (folder / "images/micron_to_mosaic_pixel_transform.csv").write_text("9 0 0\n0 9 0\n0 0 1\n")
+        parts = dict.fromkeys(("transcripts", "cells_boundaries", "mosaic_images"), False)
+        table = spatialdata_io.merscope(folder, **parts).tables["table"]
+        adata = read_instrument(folder, "s").adata
+        assert list(table.obs_names) == list(adata.obs_names)
+        self.assert_same(table, adata)
 
 
 class TestWrongFolders:
