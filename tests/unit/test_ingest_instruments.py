@@ -198,9 +198,7 @@ class TestCosMx:
         cells.drop(columns=["CenterX_global_px", "CenterY_global_px"]).to_csv(
             folder / "S0_metadata_file.csv", index=False
         )
-        message = (
-            "S0_metadata_file.csv: no columns CenterX_global_px and CenterY_global_px, nor x_slide_mm .*CenterX_local"
-        )
+        message = "S0_metadata_file.csv: no columns CenterX_global_px and CenterY_global_px .*CenterX_local"
         with pytest.raises(InputError, match=message):
             look(folder, None)
 

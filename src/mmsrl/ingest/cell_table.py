@@ -24,7 +24,7 @@ from mmsrl._errors import InputError
 from mmsrl.ingest.cleaning import GENE_EXPRESSION
 from mmsrl.ingest.content import Content, info, warning
 from mmsrl.ingest.h5ad import MAX_STACKED
-from mmsrl.ingest.instruments import Found, columns_of, find_columns, find_place
+from mmsrl.ingest.instruments import Found, columns_of, find_columns
 from mmsrl.ingest.layouts import Cells
 from mmsrl.ingest.matrix import Counts, checked, read_10x_h5, read_10x_mtx
 from mmsrl.ingest.outlines import areas_of, joined_names, read_outlines
@@ -71,8 +71,8 @@ def read_cell_table(found: Found, stated_um: float | None) -> tuple[Content, lis
     assert columns is not None, "a layout of two tables"
     path, counts_path = found.files["cells"], found.files["counts"]
     cells = _cells(path, columns)
-    x, y, unit = find_place(columns, [str(column) for column in cells.columns], path.name)
-    spatial = np.column_stack([_numbers(cells[column], path.name) for column in (x, y)])
+    x, y = columns.place
+    spatial = np.column_stack([_numbers(cells[column], path.name) for column in columns.place])
     counts, files = _counts(counts_path, columns)
 
     notes = [info(text) for text in found.notes]
@@ -88,7 +88,9 @@ def read_cell_table(found: Found, stated_um: float | None) -> tuple[Content, lis
     counts = Counts(counts.matrix[rows], counts.barcodes[rows], counts.features)
     cells, spatial = cells[placed].iloc[own], spatial[placed][own]
 
-    um_per_px, said = _pixel_um(cells, columns) if unit is None else (unit, _unit_of(x, y, path.name, unit))
+    um_per_px, said = columns.um_per_px, f"{x} and {y} of {path.name} are in µm"
+    if um_per_px is None:
+        um_per_px, said = _pixel_um(cells, columns)
     um_per_px = stated_um or um_per_px
     heights = [column for column in _HEIGHTS if column in cells]
     if heights:
@@ -219,10 +221,6 @@ def _joined(
     if uncounted:
         notes.append(info(f"{uncounted} cells of {cells_name} are not in {counts_name} and are left out"))
     return np.flatnonzero(found >= 0), found[found >= 0]
-
-
-def _unit_of(x: str, y: str, name: str, unit: float) -> str:
-    return f"{x} and {y} of {name} are in {'mm' if unit == 1000 else 'µm'}"
 
 
 def _pixel_um(cells: pd.DataFrame, columns: Cells) -> tuple[float, str]:

@@ -111,7 +111,7 @@ def look(root: Path, platform: str | None, bin_size: int | str | None = None) ->
         header = columns_of(found.files["cells"])
         name = found.files["cells"].name
         find_columns(columns.id, header, name)
-        find_place(columns, header, name)
+        check_place(columns, header, name)
         if columns.counts_id and counts is not None:
             find_columns(columns.counts_id, columns_of(counts), counts.name)
     return found
@@ -204,21 +204,19 @@ def find_columns(wanted: Sequence[Sequence[str]], header: Sequence[str], name: s
     return [column for column in chosen if column is not None]
 
 
-def find_place(columns: Cells, header: Sequence[str], name: str) -> tuple[str, str, float | None]:
-    """Return the columns of x and y, and µm of their unit.
+def check_place(columns: Cells, header: Sequence[str], name: str) -> None:
+    """See that a table of cells has their places.
 
     Raises
     ------
     InputError
-        There are none; names the file ``name``.
+        It has none; names the file ``name``.
     """
-    for x, y, unit in columns.places:
-        if x in header and y in header:
-            return x, y, unit
-    asked = ", nor ".join(f"{x} and {y}" for x, y, _ in columns.places)
-    local = [column for column in header if re.search(r"local", column, flags=re.IGNORECASE)]
-    more = f"; {local[0]} counts within each field of view, which then lie on one another" if local else ""
-    raise InputError(f"{name}: no columns {asked} (it has {_some(header)}){more}; give the places on the slide")
+    if not set(columns.place) <= set(header):
+        local = next((column for column in header if "local" in column.lower()), None)
+        more = f"; {local} counts within each field of view, which then lie on one another" if local else ""
+        asked = f"no columns {' and '.join(columns.place)} (it has {_some(header)})"
+        raise InputError(f"{name}: {asked}{more}; give the places on the slide")
 
 
 def archived() -> re.Pattern[str]:

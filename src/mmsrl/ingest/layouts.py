@@ -22,8 +22,10 @@ class Cells(NamedTuple):
     counts_id: tuple[tuple[str, ...], ...]
     """Columns that name a cell together; empty for a matrix with names of its own. ``""`` is a column without name."""
     id: tuple[tuple[str, ...], ...]
-    places: tuple[tuple[str, str, float | None], ...]
-    """x, y, and µm of their unit (``None``: pixels)."""
+    place: tuple[str, str]
+    """x, y."""
+    um_per_px: float | None
+    """µm of one unit of these; ``None``: as the table tells."""
     area_um2: str | None = None
     area_px: str | None = None
     outline_id: tuple[tuple[str, ...], ...] = ()
@@ -63,7 +65,8 @@ LAYOUTS = (
         Cells(
             (),
             (("cell_id",),),
-            (("x_centroid", "y_centroid", 1.0),),
+            ("x_centroid", "y_centroid"),
+            1.0,
             area_um2="cell_area",
             outline_id=(("cell_id",),),
             vertices=("vertex_x", "vertex_y"),
@@ -84,7 +87,8 @@ LAYOUTS = (
         Cells(
             (("fov",), ("cell_ID",)),
             (("fov",), ("cell_ID",)),
-            (("CenterX_global_px", "CenterY_global_px", None), ("x_slide_mm", "y_slide_mm", 1000.0)),
+            ("CenterX_global_px", "CenterY_global_px"),
+            None,
             area_um2="Area.um2",
             area_px="Area",
             outline_id=(("fov",), ("cellID", "cell_ID")),
@@ -104,7 +108,8 @@ LAYOUTS = (
         Cells(
             (("EntityID", "cell", "cell_id", "", "Unnamed: 0"),),
             (("EntityID", "cell", "cell_id", "", "Unnamed: 0"),),
-            (("center_x", "center_y", 1.0),),
+            ("center_x", "center_y"),
+            1.0,
             outline_id=(("EntityID",),),
         ),
     ),
@@ -115,7 +120,7 @@ LAYOUTS = (
             "counts": Role("counts", ("CellxGene.csv",)),
             "cells": Role("places of the cells", ("CellCoordinates.csv",)),
         },
-        Cells((("", "label", "cell", "Unnamed: 0"),), (("label",),), (("center_x", "center_y", 1.0),), area_um2="area"),
+        Cells((("", "label", "cell", "Unnamed: 0"),), (("label",),), ("center_x", "center_y"), 1.0, area_um2="area"),
     ),
     Layout(
         ("stereoseq",),
