@@ -1,5 +1,6 @@
 """Folders of instruments other than Visium, by the vendors' own names."""
 
+import gzip
 import tarfile
 from pathlib import Path
 
@@ -132,6 +133,20 @@ class TestXenium:
     def test_files_with_the_prefix_of_a_download(self, tmp_path):
         folder = instruments.xenium(tmp_path / "x", prefix="GSM8_", cells="cells.csv.gz")
         assert_read(read_instrument(folder, "s"), "xenium")
+
+    def test_files_gzipped_one_by_one_as_geo_has_them(self, tmp_path):
+        folder = instruments.xenium(tmp_path / "x", prefix="GSM8_")
+        for path in list(folder.iterdir()):
+            (folder / f"{path.name}.gz").write_bytes(gzip.compress(path.read_bytes()))
+            path.unlink()
+        assert list(check_files({"row": 2, "data_dir": "x"}, tmp_path)) == []
+        ingested = read_instrument(folder, "s")
+        assert_read(ingested, "xenium")
+        names = ["GSM8_cell_feature_matrix.h5.gz", "GSM8_cells.parquet.gz"]
+        assert [entry["file"] for entry in ingested.inputs] == names
+        (folder / names[0]).write_bytes((folder / names[0]).read_bytes()[:200])
+        with pytest.raises(InputError, match=r"sample s: GSM8_cell_feature_matrix\.h5\.gz: not gzip, or damaged"):
+            read_instrument(folder, "s")
 
     def test_order_of_the_cells_does_not_matter_and_lost_ones_are_told(self, tmp_path):
         folder = instruments.xenium(tmp_path / "x")

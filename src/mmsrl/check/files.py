@@ -160,9 +160,11 @@ def _data_dir(path: Path, platform: str | None, bin_size: str | None) -> _Spots 
     if path.is_dir():
         found = instruments.look(path, platform, bin_size)
         counts = found.files.get("counts")
-        if counts is not None and counts.suffix == ".h5":
+        if counts is None or instruments.is_packed(counts):
+            return None
+        if counts.suffix == ".h5":
             return _h5_matrix(counts)
-        return _h5ad(counts) if counts is not None and set(found.files) == {"counts"} else None  # Curio's
+        return _h5ad(counts) if set(found.files) == {"counts"} else None  # Curio's
     if not is_archive(path):
         raise InputError(f"neither a folder nor an archive ({listed(ENDINGS)}); give the folder that it lies in")
     if path.stat().st_size <= _LISTED_AT_MOST:

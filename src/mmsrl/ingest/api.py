@@ -108,17 +108,19 @@ def read_instrument(
     """
     path, stated = Path(path), Stated(platform, pitch_um, um_per_px)
     with _naming(sample):
-        if not archive.is_archive(path):
-            content, files = vendor.read_vendor(path, sample, platform, bin_size, um_per_px)
-            return _ingested(content, sample, _checksums(files, path), stated)
-        if not path.is_file():
-            raise InputError(f"{path}: no such file")
-        with tempfile.TemporaryDirectory(dir=scratch, prefix=".unpacked-") as unpacked:
-            root = Path(unpacked, path.name)  # the name that messages say
-            root.mkdir()
-            archive.extract(path, root, instruments.archived())
-            content, _ = vendor.read_vendor(root, sample, platform, bin_size, um_per_px)
-        return _ingested(content, sample, _checksums([path], path.parent), stated)
+        with tempfile.TemporaryDirectory(dir=scratch, prefix=".unpacked-") as made:
+            root = path
+            if archive.is_archive(path):
+                if not path.is_file():
+                    raise InputError(f"{path}: no such file")
+                root = Path(made, path.name)  # the name that messages say
+                root.mkdir()
+                archive.extract(path, root, instruments.archived())
+            single = Path(made, "single")
+            single.mkdir()
+            content, files = vendor.read_vendor(root, sample, platform, bin_size, um_per_px, single)
+        inputs = _checksums(files, path) if root == path else _checksums([path], path.parent)
+        return _ingested(content, sample, inputs, stated)
 
 
 def read_h5ad(

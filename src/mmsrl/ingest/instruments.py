@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import gzip
 import re
+import shutil
 import zlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -26,6 +27,7 @@ THREE_FILES = ("matrix.mtx", "barcodes.tsv", "features.tsv")
 """What a matrix in text files consists of, each plain or gzipped."""
 
 _NEVER_LOOKED_INTO = ("__MACOSX",)
+_NO_TEXT = (".h5", ".h5ad", ".gef", ".parquet")
 
 
 class Found(NamedTuple):
@@ -94,6 +96,43 @@ def look(root: Path, platform: str | None, bin_size: int | str | None = None) ->
         As for :func:`find`, or a file is not what its name says, or lacks a column.
     """
     found = find(root, platform, bin_size)
+    check_headers(found, bin_size)
+    return found
+
+
+def is_packed(path: Path) -> bool:
+    """Tell whether a file is gzipped that is no text, as those in GEO are: it is unpacked before it is read."""
+    return path.suffix == ".gz" and Path(path.stem).suffix in _NO_TEXT
+
+
+def unpacked(found: Found, folder: Path) -> Found:
+    """Return a section with its gzipped HDF5 and Parquet unpacked in ``folder``.
+
+    Raises
+    ------
+    InputError
+        A file is not gzip, or damaged.
+    """
+    files = dict(found.files)
+    for role, path in found.files.items():
+        if is_packed(path):
+            files[role] = folder / path.stem
+            try:
+                with gzip.open(path) as source, files[role].open("wb") as target:
+                    shutil.copyfileobj(source, target)
+            except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+                raise InputError(f"{path.name}: not gzip, or damaged ({error}); copy it anew") from error
+    return found._replace(files=files)
+
+
+def check_headers(found: Found, bin_size: int | str | None) -> None:
+    """See that files have the columns that are read, but for those that are to be unpacked before.
+
+    Raises
+    ------
+    InputError
+        A file is not what its name says, or lacks a column.
+    """
     counts = found.files.get("counts")
     if counts is not None and counts.is_dir():
         there = {path.name.removesuffix(".gz").replace("genes.tsv", "features.tsv") for path in counts.iterdir()}
@@ -102,19 +141,21 @@ def look(root: Path, platform: str | None, bin_size: int | str | None = None) ->
             raise InputError(f"{counts.name} has no {' and no '.join(missing)} (nor with .gz); copy the whole folder")
     if found.platform == "stereoseq":
         path, group = chosen_gef(found, bin_size)
-        with open_hdf5(path, "GEF") as file:
-            if group not in file:
-                has = ", ".join(file) or "nothing"
-                raise InputError(f"{path.name}: HDF5, but no {group} in it (only {has}); give the file of SAW")
+        if not is_packed(path):
+            with open_hdf5(path, "GEF") as file:
+                if group not in file:
+                    has = ", ".join(file) or "nothing"
+                    raise InputError(f"{path.name}: HDF5, but no {group} in it (only {has}); give the file of SAW")
     columns = found.layout.cells
-    if columns is not None:
-        header = columns_of(found.files["cells"])
-        name = found.files["cells"].name
-        find_columns(columns.id, header, name)
-        check_place(columns, header, name)
-        if columns.counts_id and counts is not None:
-            find_columns(columns.counts_id, columns_of(counts), counts.name)
-    return found
+    if columns is None:
+        return
+    cells = found.files["cells"]
+    if not is_packed(cells):
+        header = columns_of(cells)
+        find_columns(columns.id, header, cells.name)
+        check_place(columns, header, cells.name)
+    if columns.counts_id and counts is not None and not is_packed(counts):
+        find_columns(columns.counts_id, columns_of(counts), counts.name)
 
 
 def chosen_gef(found: Found, bin_size: int | str | None) -> tuple[Path, str]:

@@ -131,7 +131,7 @@ LAYOUTS = (
                 "counts of bins",
                 ("tissue.gef", "tissuecut.gef", "*.gef"),
                 needed=False,
-                unless=rf"(cellbin|raw)\.gef$|{_PROTEIN}",
+                unless=rf"(cellbin|raw)\.gef|{_PROTEIN}",
             ),
             "raw": Role("counts of bins, of the whole chip", ("raw.gef",), needed=False, unless=_PROTEIN),
         },

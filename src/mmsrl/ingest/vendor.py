@@ -13,7 +13,7 @@ from mmsrl.ingest.instruments import Found
 
 
 def read_vendor(
-    root: Path, sample: str, platform: str | None, bin_size: int | str | None, um_per_px: float | None
+    root: Path, sample: str, platform: str | None, bin_size: int | str | None, um_per_px: float | None, scratch: Path
 ) -> tuple[Content, list[Path]]:
     """Read the folder of an instrument.
 
@@ -29,6 +29,8 @@ def read_vendor(
         Stereo-seq: width of a bin in µm, or ``"cell"``.
     um_per_px
         µm of one unit of the coordinates; ``None``: as the files tell.
+    scratch
+        Folder to unpack single files in.
 
     Returns
     -------
@@ -40,7 +42,15 @@ def read_vendor(
     InputError
         The folder is none of an instrument's, or a file is missing, damaged or does not belong to the others.
     """
-    found = instruments.look(root, platform, bin_size)
+    given = instruments.look(root, platform, bin_size)
+    found = instruments.unpacked(given, scratch)
+    instruments.check_headers(found, bin_size)
+    content, read = _read(found, sample, bin_size, um_per_px)
+    named = {found.files[role]: path for role, path in given.files.items()}
+    return content, [named.get(path, path) for path in read]
+
+
+def _read(found: Found, sample: str, bin_size: int | str | None, um_per_px: float | None) -> tuple[Content, list[Path]]:
     if found.platform == "stereoseq":
         return _of_cells(*gef.read_gef(found, bin_size, um_per_px))
     if found.layout.cells is not None:
