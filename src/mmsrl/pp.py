@@ -7,6 +7,7 @@ from typing import Any
 
 _WHERE = {
     "read_spaceranger": "mmsrl.ingest.api",
+    "read_instrument": "mmsrl.ingest.api",
     "read_h5ad": "mmsrl.ingest.api",
     "read_spatialdata": "mmsrl.ingest.api",
     "quality_control": "mmsrl.qc.api",

@@ -6,7 +6,7 @@ import re
 import tempfile
 from pathlib import Path
 
-from bad_input import files, parameters, samplesheets, sections, stages, system
+from bad_input import files, folders, parameters, samplesheets, sections, stages, system
 from bad_input.case import PROJECT, Case, Said, run
 
 DOCUMENT = PROJECT / "docs/errors.md"
@@ -15,6 +15,7 @@ CHAPTERS: dict[str, tuple[Case, ...]] = {
     "Samplesheet": samplesheets.CASES,
     "Parameters": parameters.CASES,
     "Files of the samplesheet": files.CASES,
+    "Folders of instruments": folders.CASES,
     "Content of a section": sections.CASES,
     "Later stages": stages.CASES,
     "The system": system.CASES,

@@ -59,7 +59,7 @@ CASES = (
     Case("a bin size of an h5ad", _sheet("sample,h5ad,bin_size\na,/x.h5ad,8\n")),
     Case("a bin size in words", _sheet("sample,spaceranger_dir,bin_size\na,/x,8um\n")),
     Case("a bin size of zero", _sheet("sample,spaceranger_dir,bin_size\na,/x,0\n")),
-    Case("a platform that is not known", _sheet("sample,h5ad,platform\na,/x.h5ad,merscope\n")),
+    Case("a platform that is not known", _sheet("sample,h5ad,platform\na,/x.h5ad,geomx\n")),
     Case("a pitch with its unit", _sheet("sample,h5ad,pitch_um\na,/x.h5ad,20um\n")),
     Case("a pitch of zero", _sheet("sample,h5ad,pitch_um\na,/x.h5ad,0\n")),
     Case("a negative scale", _sheet("sample,h5ad,um_per_px\na,/x.h5ad,-0.5\n")),

@@ -32,7 +32,7 @@ def answer(config, asked) {
     task.put('attempt', asked.attempt)
     task.put('previousTrace', previous)
     task.put('exitStatus', asked.exit)
-    def files = asked.files.collectEntries { name, bytes -> [name, new Expando(name: "${name}.h5ad", size: { bytes })] }
+    def files = asked.files.collectEntries { name, bytes -> [name, new Expando(name: "${name}${asked.ending}", size: { bytes })] }
     task.setContext([task: task, params: config.params, workflow: [containerEngine: engine], meta: asked.meta] + files)
     return [
         process: [

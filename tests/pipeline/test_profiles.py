@@ -59,6 +59,7 @@ def ask(process: str, profile: str, attempt: int = 1, exit: int = 0, **more: Any
         "attempt": attempt,
         "exit": exit,
         "meta": {"id": "a"},
+        "ending": more.pop("ending", ".h5ad"),
         "files": files | more,
     }
 
@@ -93,6 +94,7 @@ QUESTIONS: dict[str, dict[str, Any]] = {
     **{f"end {p} {status}": gpu("QC", p, 2, status) for p in ("docker", *CLOUDS) for status in (1, 2, OOM, RECLAIMED)},
     **{f"large {process}": gpu(process, "docker", **{file: GIB}) for process, file in SIZED.items()},
     **{f"small {process}": gpu(process, "docker") for process in SIZED},
+    "whole archive": gpu("INGEST", "docker", source=100 * GIB, ending=".tar.gz"),
     "second oom": gpu("TRAIN", "docker", 2, OOM),
     "third oom": gpu("TRAIN", "docker", 3, OOM),
     "third oom features": gpu("FEATURES", "docker", 3, OOM),
@@ -248,6 +250,12 @@ def test_false_as_text_asks_for_no_gpu(answers: dict[str, Any]) -> None:
 @pytest.mark.parametrize("process", SIZED)
 def test_memory_follows_the_size_of_the_input(answers: dict[str, Any], process: str) -> None:
     assert answers[f"large {process}"]["task"]["memory_gb"] >= answers[f"small {process}"]["task"]["memory_gb"] + 12
+
+
+def test_an_archive_of_all_that_an_instrument_wrote_asks_for_no_more_than_its_counts_need(
+    answers: dict[str, Any],
+) -> None:
+    assert answers["whole archive"]["task"]["memory_gb"] == answers["small INGEST"]["task"]["memory_gb"] + 24
 
 
 def test_limits_hold(answers: dict[str, Any]) -> None:

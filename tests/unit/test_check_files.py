@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import tifffile
+from instruments import xenium
 from PIL import Image
 
 from mmsrl._errors import InputError
@@ -218,6 +219,7 @@ def test_check_and_ingest_agree_on_coordinates(tmp_path, form, columns):
 
 def test_looking_at_files_needs_no_library_that_takes_long_to_start(tmp_path):
     section = {"row": 2, "spaceranger_dir": str(packed(spaceranger(tmp_path / "outs"), "outs.tar"))}
+    section["data_dir"] = str(xenium(tmp_path / "xenium"))
     code = (
         "import sys; from pathlib import Path; from mmsrl.check.files import check_files\n"
         f"assert list(check_files({section!r}, Path())) == []\n"

@@ -178,7 +178,7 @@ def test_pitch_and_scale_must_agree(tmp_path):
 @pytest.mark.parametrize(
     ("stated", "message"),
     [
-        ({"platform": "merscope"}, "sample s: platform 'merscope' is not one of visium, "),
+        ({"platform": "geomx"}, "sample s: platform 'geomx' is not one of visium, "),
         ({"pitch_um": 0.0}, "sample s: pitch_um 0.0 must be a number of micrometres above 0"),
         ({"um_per_px": float("nan")}, "sample s: um_per_px nan must be"),
     ],

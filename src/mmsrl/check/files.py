@@ -7,6 +7,7 @@ import errno
 import glob
 import os
 import re
+import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,16 +15,16 @@ from typing import TYPE_CHECKING, Any
 from mmsrl._alignment import read_alignment
 from mmsrl._errors import InputError
 from mmsrl._pictures import check_header
-from mmsrl.check.problems import Problem, shown
+from mmsrl.check.problems import Problem, listed, shown
 from mmsrl.check.rows import Section
 from mmsrl.check.truth import check_truth
-from mmsrl.ingest import look
+from mmsrl.ingest import archive, instruments, look
 from mmsrl.ingest.layout import BinSizeError
 
 if TYPE_CHECKING:
     pass
 
-PATH_COLUMNS = ("spaceranger_dir", "h5ad", "spatialdata", "image", "alignment", "truth")
+PATH_COLUMNS = ("spaceranger_dir", "data_dir", "h5ad", "spatialdata", "image", "alignment", "truth")
 
 _COMPARED_AT_MOST = 250_000
 """Spots: barcodes of larger sections (fine bins of Visium HD) are not compared with the truth here."""
@@ -71,7 +72,7 @@ def check_files(section: Section, folder: Path) -> Iterator[Problem]:
         path = Path(absolute(section[column], folder))
         try:
             _quotable(path)
-            _readable(path, folder_allowed=column in ("spaceranger_dir", "spatialdata"))
+            _readable(path, folder_allowed=column in ("spaceranger_dir", "data_dir", "spatialdata"))
             return check(path)
         except BinSizeError as error:
             faults.append(Problem(section["row"], str(error), column="bin_size", value=str(section["bin_size"])))
@@ -83,6 +84,7 @@ def check_files(section: Section, folder: Path) -> Iterator[Problem]:
         return None
 
     spots: _Spots | None = attempt("spaceranger_dir", lambda path: _spaceranger(path, section.get("bin_size")))
+    spots = attempt("data_dir", lambda path: _data_dir(path, section.get("platform"), section.get("bin_size"))) or spots
     spots = attempt("h5ad", _h5ad) or spots
     spots = (
         attempt("spatialdata", lambda path: _spatialdata(path, section.get("sample", ""), section.get("bin_size")))
@@ -146,8 +148,32 @@ def _why_not(path: Path, error: ValueError | OSError) -> str:
 
 def _spaceranger(path: Path, bin_size: str | None) -> _Spots | None:
     """Check a folder or archive of Space Ranger's output, as ingest sees it."""
+    instruments.refuse_others(path)
     seen = look.check(path, bin_size, _COMPARED_AT_MOST)
     return None if seen is None else _Spots(seen.number, seen.barcodes)
+
+
+def _data_dir(path: Path, platform: str | None, bin_size: str | None) -> _Spots | None:
+    """Check a folder or archive of another instrument, as ingest sees it."""
+    if path.is_dir():
+        found = instruments.look(path, platform, bin_size)
+        counts = found.files.get("counts")
+        if counts is None or instruments.is_packed(counts):
+            return None
+        if counts.suffix == ".h5":
+            seen = look.spots_of_h5(counts, _COMPARED_AT_MOST)
+            return _Spots(seen.number, seen.barcodes)
+        return _h5ad(counts) if set(found.files) == {"counts"} else None  # Curio's
+    if not archive.is_archive(path):
+        endings = listed(archive.ENDINGS)
+        raise InputError(f"neither a folder nor an archive ({endings}); give the folder that it lies in")
+    if archive.can_be_listed(path):
+        with tempfile.TemporaryDirectory(prefix="mmsrl-check-") as scratch:
+            listing = Path(scratch, path.name)  # the name that messages say
+            listing.mkdir()
+            archive.make_listing(path, listing, instruments.is_archived)
+            instruments.find(listing, platform, bin_size)
+    return None
 
 
 def _h5ad(path: Path) -> _Spots:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +14,7 @@ from anndata import AnnData
 
 from mmsrl._errors import InputError
 from mmsrl._files import sha256
-from mmsrl.ingest import folder, h5ad, internal, zarr
+from mmsrl.ingest import archive, folder, h5ad, instruments, internal, vendor, zarr
 from mmsrl.ingest.content import Content
 from mmsrl.ingest.platform import Stated
 
@@ -66,8 +67,54 @@ def read_spaceranger(
     """
     path, stated = Path(path), Stated(platform, pitch_um, um_per_px)
     with _naming(sample):
+        instruments.refuse_others(path)
         content, files = folder.read_folder(path, bin_size, scratch)
         return _ingested(content, sample, _checksums(files, path if path.is_dir() else path.parent), stated)
+
+
+def read_instrument(
+    path: Path | str,
+    sample: str,
+    *,
+    platform: str | None = None,
+    bin_size: int | str | None = None,
+    pitch_um: float | None = None,
+    um_per_px: float | None = None,
+    scratch: Path | None = None,
+) -> Ingested:
+    """Read the folder of Xenium, CosMx, MERSCOPE, seqFISH, Stereo-seq, Curio Seeker or DBiT-seq.
+
+    Parameters
+    ----------
+    path
+        The folder as the instrument wrote it, or a tar file of it.
+    platform
+        A name of :data:`mmsrl._platforms.PLATFORMS`; ``None``: as the names of the files tell.
+    bin_size
+        Stereo-seq: width of a bin in µm, or ``"cell"``; ``None``: cells where these are there, else bins of 50 spots.
+    sample, pitch_um, um_per_px, scratch
+        Those of :func:`read_spaceranger`.
+
+    Raises
+    ------
+    InputError
+        The folder is none of an instrument's, or a file is missing, damaged or does not belong to the others.
+    """
+    path, stated = Path(path), Stated(platform, pitch_um, um_per_px)
+    with _naming(sample):
+        with tempfile.TemporaryDirectory(dir=scratch, prefix=".unpacked-") as made:
+            root = path
+            if archive.is_archive(path):
+                if not path.is_file():
+                    raise InputError(f"{path}: no such file")
+                root = Path(made, path.name)  # the name that messages say
+                root.mkdir()
+                archive.extract(path, root, instruments.is_archived)
+            single = Path(made, "single")
+            single.mkdir()
+            content, files = vendor.read_vendor(root, sample, platform, bin_size, um_per_px, single)
+        inputs = _checksums(files, path) if root == path else _checksums([path], path.parent)
+        return _ingested(content, sample, inputs, stated)
 
 
 def read_h5ad(

@@ -10,7 +10,7 @@ import stat
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, NamedTuple, Protocol
@@ -92,7 +92,11 @@ def opened(path: Path) -> Iterator[Archive]:
         raise InputError(f"encrypted, or packed by a method that is not known here ({error}); pack it anew") from error
 
 
-def wanted(archive: Archive, destination: Path) -> Iterator[tuple[str, Member]]:
+Wanted = Callable[[list[str]], bool]
+"""Tells by the names on a path in an archive whether that file is read."""
+
+
+def wanted(archive: Archive, destination: Path, keep: Wanted = is_wanted) -> Iterator[tuple[str, Member]]:
     """Yield the path below ``destination`` of every file that is read, and the member that has its content.
 
     That is another one where the file is a link: Visium HD has one image for all bin sizes. Links are followed by the
@@ -110,16 +114,16 @@ def wanted(archive: Archive, destination: Path) -> Iterator[tuple[str, Member]]:
     members = {}
     for member in archive.members(destination):
         members[member.name] = member  # of several with one name the last counts
-        if member.is_file and is_wanted(member.name.split("/")):
+        if member.is_file and keep(member.name.split("/")):
             yield member.name, member
     for name, member in members.items():
-        if not member.is_file and is_wanted(name.split("/")):
+        if not member.is_file and keep(name.split("/")):
             content = _followed(member, members)
             if content is not None:
                 yield name, content
 
 
-def extract(path: Path, destination: Path) -> None:
+def extract(path: Path, destination: Path, keep: Wanted = is_wanted) -> None:
     """Extract what is read from an archive into ``destination``; of links the content.
 
     Raises
@@ -132,7 +136,7 @@ def extract(path: Path, destination: Path) -> None:
     most = max(_UNPACKED_AT_MOST, _TIMES * path.stat().st_size)
     try:
         with opened(path) as archive:
-            for name, member in wanted(archive, destination):
+            for name, member in wanted(archive, destination, keep):
                 total += member.size
                 if total > most:
                     raise InputError(f"refused, as it unpacks to more than {_TIMES} times its own size; pack it anew")
@@ -141,10 +145,10 @@ def extract(path: Path, destination: Path) -> None:
     except InputError as error:
         raise InputError(f"{path.name}: {error}") from error
     if n_extracted == 0:
-        raise _nothing(path)
+        raise _nothing(path, keep)
 
 
-def make_listing(path: Path, destination: Path) -> None:
+def make_listing(path: Path, destination: Path, keep: Wanted = is_wanted) -> None:
     """Make empty files in ``destination`` of what :func:`extract` would; nothing is unpacked.
 
     Raises
@@ -155,7 +159,7 @@ def make_listing(path: Path, destination: Path) -> None:
     n_listed = 0
     try:
         with opened(path) as archive:
-            for name, _ in wanted(archive, destination):
+            for name, _ in wanted(archive, destination, keep):
                 target = destination / name
                 target.parent.mkdir(parents=True, exist_ok=True)
                 target.touch()
@@ -163,7 +167,7 @@ def make_listing(path: Path, destination: Path) -> None:
     except InputError as error:
         raise InputError(f"{path.name}: {error}") from error
     if n_listed == 0:
-        raise _nothing(path)
+        raise _nothing(path, keep)
 
 
 class _Tar:
@@ -252,7 +256,9 @@ def _is_zip(path: Path) -> bool:
         return handle.read(4) in (b"PK\x03\x04", b"PK\x05\x06")
 
 
-def _nothing(path: Path) -> InputError:
+def _nothing(path: Path, keep: Wanted) -> InputError:
+    if keep is not is_wanted:
+        return InputError(f"{path.name}: holds no file of an instrument; pack the folder that it wrote")
     return InputError(
         f"{path.name}: holds neither a feature-barcode matrix nor a `spatial` folder; pack Space Ranger's `outs`"
     )

@@ -23,9 +23,14 @@ log = logging.getLogger(__name__)
     type=click.Path(path_type=Path),
     help="Space Ranger's `outs`, a part or download of it, a folder of GEO, or an archive of one of these.",
 )
+@click.option(
+    "--data-dir",
+    type=click.Path(path_type=Path),
+    help="Folder of Xenium, CosMx, MERSCOPE, seqFISH, Stereo-seq, Curio or DBiT-seq, or a .tar.gz of it.",
+)
 @click.option("--h5ad", type=click.Path(path_type=Path), help="AnnData with raw counts and obsm['spatial'].")
 @click.option("--spatialdata", type=click.Path(path_type=Path), help="SpatialData (.zarr) with raw counts of spots.")
-@click.option("--bin-size", help="Visium HD bin in µm, or 'cell' for segmented cells; left out: the only one.")
+@click.option("--bin-size", help="Bin of Visium HD or Stereo-seq in µm, or 'cell' for cells; left out: the only.")
 @click.option("--platform", type=click.Choice(list(PLATFORMS)), help="Platform; left out: as the files tell.")
 @click.option(
     "--pitch-um",
@@ -41,6 +46,7 @@ log = logging.getLogger(__name__)
 def main(
     id: str,
     spaceranger_dir: Path | None,
+    data_dir: Path | None,
     h5ad: Path | None,
     spatialdata: Path | None,
     bin_size: str | None,
@@ -50,10 +56,10 @@ def main(
     output_dir: Path,
 ) -> None:
     """Read a section and write ID.ingest.h5ad and ID.ingest.json."""
-    if [spaceranger_dir, h5ad, spatialdata].count(None) != 2:
-        raise InputError(f"sample {id}: give one of --spaceranger-dir, --h5ad and --spatialdata")
+    if [spaceranger_dir, data_dir, h5ad, spatialdata].count(None) != 3:
+        raise InputError(f"sample {id}: give one of --spaceranger-dir, --data-dir, --h5ad and --spatialdata")
     if h5ad is not None and bin_size is not None:
-        raise InputError(f"sample {id}: --bin-size is for --spaceranger-dir and --spatialdata; an .h5ad holds one size")
+        raise InputError(f"sample {id}: --bin-size is for folders and --spatialdata; an .h5ad holds one size")
 
     from mmsrl import _keys
     from mmsrl.ingest import api
@@ -64,6 +70,8 @@ def main(
         ingested = api.read_h5ad(h5ad, id, **stated)
     elif spatialdata is not None:
         ingested = api.read_spatialdata(spatialdata, id, bin_size=bin_size, **stated)
+    elif data_dir is not None:
+        ingested = api.read_instrument(data_dir, id, bin_size=bin_size, scratch=output_dir, **stated)
     else:
         assert spaceranger_dir is not None
         ingested = api.read_spaceranger(spaceranger_dir, id, bin_size=bin_size, scratch=output_dir, **stated)

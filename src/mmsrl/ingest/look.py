@@ -131,7 +131,10 @@ def check(path: Path, bin_size: int | str | None, at_most: int) -> Seen | None:
         if found is None or found.listed:
             return None
         section = found.section
-        seen = _of_text(section.matrix) if is_text(section.matrix) else _of_h5(plain(section.matrix, found), at_most)
+        if is_text(section.matrix):
+            seen = _of_text(section.matrix)
+        else:
+            seen = spots_of_h5(plain(section.matrix, found), at_most)
         if section.scalefactors is not None:
             layout.read_scalefactors(plain(section.scalefactors, found))
         if section.outlines is not None:
@@ -257,7 +260,7 @@ def _joined(folder: Path, packed: list[Path], made: Path, unpack: Callable[[Path
     return target
 
 
-def _of_h5(path: Path, at_most: int) -> Seen:
+def spots_of_h5(path: Path, at_most: int) -> Seen:
     """Return the spots of a 10x matrix in HDF5 (version 3: group `matrix`; 2: a group for each genome)."""
     with path.open("rb") as handle:
         if handle.read(8) != b"\x89HDF\r\n\x1a\n":

@@ -1,0 +1,267 @@
+"""Two tables of an instrument, counts and cells, joined by the names of the cells.
+
+spatialdata-io reads the same tables, but only of complete folders (`cells.zarr.zip` of Xenium, pictures and labels of
+CosMx, the mosaic of MERSCOPE, DAPI of seqFISH), of which nothing more is used here, and as dense matrices. Public
+downloads seldom are complete, and two ways to read one file could disagree: so this is the only one.
+"""
+
+from __future__ import annotations
+
+import re
+import zlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow
+from numpy.typing import NDArray
+from pyarrow import csv, parquet
+from scipy import sparse
+
+from mmsrl import _keys
+from mmsrl._errors import InputError
+from mmsrl.ingest.cleaning import GENE_EXPRESSION
+from mmsrl.ingest.content import Content, info, warning
+from mmsrl.ingest.h5ad import MAX_STACKED
+from mmsrl.ingest.instruments import Found, columns_of, find_columns
+from mmsrl.ingest.layouts import Cells
+from mmsrl.ingest.matrix import Counts, checked, read_10x_h5, read_10x_mtx
+from mmsrl.ingest.outlines import areas_of, joined_names, read_outlines
+
+VALUES_AT_ONCE, BYTES_AT_ONCE = 2**24, 2**25
+"""Numbers, and bytes of text, of a table of counts that are dense in memory at a time."""
+
+COSMX_PIXEL_UM = 0.12028
+"""Width of a pixel of CosMx in µm, by the vendor's description of the files."""
+
+COSMX_FIRST_PIXEL_UM = 0.18
+"""The same of the first public sections (He et al., Nature Biotechnology 2022), whose fields of view are larger."""
+
+COSMX_FIELD_PX = 4256
+"""Width of a field of view of CosMx in pixels; the first sections have 5472."""
+
+_TEXT = ("fov", "cell_ID", "cell", "cell_id", "cellID", "slide_ID", "slide_ID_numeric", "Run_Tissue_name")
+"""Columns of tables of counts that are no genes."""
+
+_HEIGHTS = ("z_centroid", "center_z", "CenterZ", "z")
+
+
+def read_cell_table(found: Found, stated_um: float | None) -> tuple[Content, list[Path]]:
+    """Read a section whose counts and cells are two tables.
+
+    Parameters
+    ----------
+    found
+        Its files, as :func:`mmsrl.ingest.instruments.look` found them.
+    stated_um
+        µm of one unit of the coordinates; ``None``: as the files tell.
+
+    Returns
+    -------
+    content, files
+        The cells that both tables have, and the files read.
+
+    Raises
+    ------
+    InputError
+        A file is damaged, lacks a column, or does not belong to the other.
+    """
+    columns = found.layout.cells
+    assert columns is not None, "a layout of two tables"
+    path, counts_path = found.files["cells"], found.files["counts"]
+    cells = _cells(path, columns)
+    x, y = columns.place
+    spatial = np.column_stack([_numbers(cells[column], path.name) for column in columns.place])
+    counts, files = _counts(counts_path, columns)
+
+    notes = [info(text) for text in found.notes]
+    placed: NDArray[np.bool_] = np.all(np.isfinite(spatial), axis=1)
+    if not placed.all():
+        text = f"{(~placed).sum()} of {len(placed)} cells of {path.name} have no {x} or {y} and are left out"
+        notes.append(warning(f"{text}, e.g. {cells.index[~placed][0]!r}"))
+    background = _background(counts.barcodes, columns)
+    if background.any():
+        notes.append(info(f"{background.sum()} rows of {counts_path.name} are the background (cell 0), left out"))
+        counts = Counts(counts.matrix[~background], counts.barcodes[~background], counts.features)
+    rows, own = _joined(counts.barcodes, cells.index[placed], counts_path.name, path.name, notes)
+    counts = Counts(counts.matrix[rows], counts.barcodes[rows], counts.features)
+    cells, spatial = cells[placed].iloc[own], spatial[placed][own]
+
+    um_per_px, said = columns.um_per_px, f"{x} and {y} of {path.name} are in µm"
+    if um_per_px is None:
+        um_per_px, said = _pixel_um(cells, columns)
+    um_per_px = stated_um or um_per_px
+    heights = [column for column in _HEIGHTS if column in cells]
+    if heights:
+        notes.append(info(f"{heights[0]} of {path.name} is left out: a section is taken as flat"))
+    outlines = None
+    if "outlines" in found.files:
+        outlines, note = read_outlines(found.files["outlines"], columns, counts.barcodes)
+        notes.append(note)
+        files.append(found.files["outlines"])
+    area = _areas(cells, columns, um_per_px)
+    if area is None and outlines is not None:
+        area = areas_of(outlines) * um_per_px**2
+    counts = counts._replace(barcodes=_names(cells, counts.barcodes, columns))
+    content = Content(
+        counts=checked(counts, counts_path.name),
+        obs=pd.DataFrame({_keys.IN_TISSUE: np.ones(len(cells), dtype=np.int64)}),
+        spatial=spatial,
+        pictures={},
+        scalefactors={},
+        source=path.name,
+        notes=notes,
+        platform=found.platform,
+        um_per_px=um_per_px,
+        um_per_px_from=said,
+        max_stacked=MAX_STACKED,
+        area_um2=area,
+        outlines=outlines,
+    )
+    return content, [*files, path]
+
+
+def _cells(path: Path, columns: Cells) -> pd.DataFrame:
+    """Return the table of cells by the names of these."""
+    header = columns_of(path)
+    named = find_columns(columns.id, header, path.name)
+    try:
+        if path.suffix == ".parquet":
+            table: pd.DataFrame = parquet.read_table(path).to_pandas(ignore_metadata=True)
+        else:
+            # Names of 18 digits are no numbers: they would lose digits.
+            text = dict.fromkeys((header.index(name) for name in named), str)
+            table = pd.read_csv(path, header=0, names=range(len(header)), index_col=False, dtype=text)
+            table.columns = pd.Index(header)
+    except (pd.errors.ParserError, OSError, EOFError, zlib.error, ValueError, pyarrow.ArrowException) as error:
+        raise InputError(f"{path.name}: damaged ({_line(error)}); copy it anew") from error
+    table.index = pd.Index(joined_names(table, named))
+    twice = table.index.duplicated()
+    if twice.any():
+        raise InputError(
+            f"{path.name}: {twice.sum()} cells come more than once, e.g. {table.index[twice][0]!r}; give one section"
+        )
+    return table
+
+
+def _counts(path: Path, columns: Cells) -> tuple[Counts, list[Path]]:
+    if not columns.counts_id:
+        return read_10x_mtx(path) if path.is_dir() else (read_10x_h5(path), [path])
+    header = columns_of(path)
+    named = find_columns(columns.counts_id, header, path.name)
+    is_gene = np.array([name not in (*named, *_TEXT) and not re.match(r"$|Unnamed: \d", name) for name in header])
+    if not is_gene.any():
+        raise InputError(f"{path.name}: no columns of genes, only {', '.join(header[:5])}")
+    parts, names = [], []
+    for batch in _batches(path, header, named):
+        columns_of_genes = [batch.column(int(k)).to_numpy(zero_copy_only=False) for k in np.flatnonzero(is_gene)]
+        parts.append(sparse.csr_matrix(np.column_stack(columns_of_genes), dtype=np.float32))
+        ids = batch.select([header.index(name) for name in named]).to_pandas().set_axis(named, axis=1)
+        names.append(joined_names(ids, named))
+    if not parts:
+        raise InputError(f"{path.name}: no rows below the names of the columns")
+    genes = pd.Series(header)[is_gene].reset_index(drop=True)
+    control = genes.str.match(columns.controls) if columns.controls else pd.Series(False, index=genes.index)
+    features = pd.DataFrame(
+        {
+            "symbol": genes,
+            "gene_ids": genes,
+            "feature_types": np.where(control, "Negative Control", GENE_EXPRESSION),
+            "genome": "",
+        }
+    )
+    return Counts(sparse.vstack(parts, format="csr"), np.concatenate(names), features), [path]
+
+
+def _batches(path: Path, header: Sequence[str], named: Sequence[str]) -> Iterator[pyarrow.RecordBatch]:
+    """Yield the rows of a table of counts in their order: in text, columns ``named`` as text and genes as numbers."""
+    try:
+        if path.suffix == ".parquet":
+            yield from parquet.ParquetFile(path).iter_batches(batch_size=max(1, VALUES_AT_ONCE // len(header)))
+            return
+        columns = [str(k) for k in range(len(header))]  # genes may come twice
+        read = csv.ReadOptions(column_names=columns, skip_rows=1, use_threads=False, block_size=BYTES_AT_ONCE)
+        kinds = {str(k): pyarrow.string() if name in _TEXT else pyarrow.float32() for k, name in enumerate(header)}
+        kinds |= {str(header.index(name)): pyarrow.string() for name in named}
+        with csv.open_csv(path, read, convert_options=csv.ConvertOptions(column_types=kinds)) as batches:
+            yield from batches
+    except (pyarrow.ArrowException, OSError, EOFError, ValueError) as error:
+        # pyarrow counts columns from 0 and rows from 1, of the header.
+        place = re.search(r"CSV column #(\d+): (?:Row #(\d+): )?.*invalid value '(.*?)'", str(error))
+        if place is None:
+            raise InputError(f"{path.name}: damaged ({_line(error)}); copy it anew") from error
+        row = f"row {place[2]}, " if place[2] else ""
+        text = f"{row}column {header[int(place[1])]}: {place[3]!r} is no number of molecules; correct it"
+        raise InputError(f"{path.name}: {text}") from error
+
+
+def _background(names: NDArray[np.object_], columns: Cells) -> NDArray[np.bool_]:
+    """Tell which rows, (n,), are of no cell: CosMx counts what lies beside the cells of a field of view as cell 0."""
+    if columns.counts_id and "cell_ID" in columns.counts_id[-1]:
+        return np.array([name.endswith("_0") for name in names], dtype=bool)
+    return np.zeros(len(names), dtype=bool)
+
+
+def _joined(
+    counted: NDArray[np.object_], placed: pd.Index[str], counts_name: str, cells_name: str, notes: list[dict[str, str]]
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Return the rows of both tables of the cells that both have, with a word on the others."""
+    found = placed.get_indexer(pd.Index(counted))
+    if not (found >= 0).any():
+        raise InputError(
+            f"{counts_name} and {cells_name} have no cell in common (e.g. {counted[0]!r} and {placed[0]!r}); "
+            "are both of the same section?"
+        )
+    without = found < 0
+    if without.any():
+        text = f"{without.sum()} of {len(counted)} cells of {counts_name} are not in {cells_name}"
+        notes.append(warning(f"{text} and are left out, e.g. {counted[without][0]!r}"))
+    uncounted = len(placed) - len(np.unique(found[found >= 0]))
+    if uncounted:
+        notes.append(info(f"{uncounted} cells of {cells_name} are not in {counts_name} and are left out"))
+    return np.flatnonzero(found >= 0), found[found >= 0]
+
+
+def _pixel_um(cells: pd.DataFrame, columns: Cells) -> tuple[float, str]:
+    """Return µm of a pixel of CosMx, and what says so: areas in both units, else the size of the fields of view."""
+    if {columns.area_um2, columns.area_px} <= set(cells):
+        ratio = (cells[columns.area_um2] / cells[columns.area_px]).median()
+        if np.isfinite(ratio) and ratio > 0:
+            return float(
+                np.sqrt(ratio)
+            ), f"{columns.area_um2} and {columns.area_px} are the same areas in µm² and pixels"
+    local = [column for column in cells.columns if re.fullmatch(r"Center[XY]_local_px", str(column))]
+    if local and cells[local].max().max() > COSMX_FIELD_PX:
+        text = f"fields of view are larger than {COSMX_FIELD_PX} pixels, as in the first sections of CosMx"
+        return COSMX_FIRST_PIXEL_UM, f"{text}, whose pixels are {COSMX_FIRST_PIXEL_UM} µm"
+    return COSMX_PIXEL_UM, f"pixels of CosMx are {COSMX_PIXEL_UM} µm by its documentation"
+
+
+def _areas(cells: pd.DataFrame, columns: Cells, um_per_px: float) -> NDArray[np.float64] | None:
+    """Return the areas of the cells in µm², where the table has them."""
+    if columns.area_um2 in cells:
+        return pd.to_numeric(cells[columns.area_um2], errors="coerce").to_numpy(dtype=np.float64)
+    if columns.area_px in cells:
+        return pd.to_numeric(cells[columns.area_px], errors="coerce").to_numpy(dtype=np.float64) * um_per_px**2
+    return None
+
+
+def _names(cells: pd.DataFrame, joined: NDArray[np.object_], columns: Cells) -> NDArray[np.object_]:
+    """Return the vendor's own names of the cells where there is a column of these, else those of the join."""
+    if columns.name in cells and cells[columns.name].notna().all() and cells[columns.name].is_unique:
+        return cells[columns.name].astype(str).to_numpy(dtype=object)
+    return joined
+
+
+def _numbers(values: pd.Series[float], name: str) -> NDArray[np.float64]:
+    numbers = pd.to_numeric(values, errors="coerce")
+    bad = numbers.isna() & values.notna()
+    if bad.any():
+        cell = values.index[bad][0]
+        raise InputError(f"{name}: {values.name} of cell {cell} is {values[bad].iloc[0]!r}, no number; correct it")
+    return numbers.to_numpy(dtype=np.float64)
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())

@@ -1,0 +1,520 @@
+"""Folders of instruments other than Visium, by the vendors' own names."""
+
+import gzip
+import tarfile
+from pathlib import Path
+
+import anndata as ad
+import h5py
+import instruments
+import numpy as np
+import pandas as pd
+import pytest
+import shapely
+from instruments import COUNTS, GENES, MERSCOPE_IDS, PLACES, SIDE, N
+from scipy import sparse
+
+from mmsrl._errors import InputError
+from mmsrl.check.files import check_files
+from mmsrl.ingest.api import Ingested, read_instrument, read_spaceranger
+from mmsrl.ingest.instruments import find, look
+
+
+def about(ingested: Ingested) -> dict:
+    return ingested.adata.uns["mmsrl"]
+
+
+def said(ingested: Ingested) -> str:
+    return "\n".join(message["text"] for message in ingested.messages)
+
+
+def assert_read(ingested: Ingested, platform: str, *, names: list[str] | None = None) -> None:
+    """Every cell has its counts of the four genes, the control's beside them, its place and the scale."""
+    adata = ingested.adata
+    assert about(ingested)["platform"] == platform
+    assert list(adata.var_names) == list(GENES)
+    np.testing.assert_array_equal(adata.X.toarray(), COUNTS[:, :4])
+    np.testing.assert_allclose(adata.obsm["spatial"] * about(ingested)["um_per_px"], PLACES, atol=0.5)
+    if names is not None:
+        assert list(adata.obs_names) == names
+
+
+@pytest.mark.parametrize(
+    ("make", "platform"),
+    [
+        (instruments.xenium, "xenium"),
+        (instruments.cosmx, "cosmx"),
+        (instruments.merscope, "merscope"),
+        (instruments.seqfish, "seqfish"),
+        (instruments.stereoseq, "stereoseq"),
+    ],
+)
+@pytest.mark.parametrize("stated", [True, False])
+def test_every_instrument_of_cells_is_told_by_its_files_or_stated(tmp_path, make, platform, stated):
+    ingested = read_instrument(make(tmp_path / "run"), "s", platform=platform if stated else None)
+    assert list(check_files({"row": 2, "data_dir": "run"}, tmp_path)) == []
+    assert_read(ingested, platform)
+    assert ("read as" in said(ingested)) is not stated
+    if platform == "merscope":  # has no area without outlines
+        assert "area_um2" not in ingested.adata.obs
+    else:
+        np.testing.assert_allclose(ingested.adata.obs["area_um2"], SIDE**2, rtol=0.02)
+    if platform != "seqfish":
+        np.testing.assert_array_equal(ingested.adata.obs["control_counts"], COUNTS[:, 4])
+
+
+class TestXenium:
+    def test_outlines_are_kept_and_missing_ones_told(self, tmp_path):
+        folder = instruments.xenium(tmp_path / "x")
+        instruments.xenium_outlines(folder)
+        ingested = read_instrument(folder, "s")
+        outlines = ingested.outlines
+        assert list(outlines.index) == list(ingested.adata.obs_names)
+        assert outlines.geometry.isna().tolist() == [True] + [False] * (N - 1)
+        centres = outlines.geometry[1:].centroid
+        np.testing.assert_allclose(np.column_stack([centres.x, centres.y]), PLACES[1:])
+        assert "outlines of 29 of 30 cells from cell_boundaries.parquet" in said(ingested)
+        assert about(ingested)["spot_diameter_px"] == pytest.approx(2 * SIDE / np.sqrt(np.pi))
+
+    @pytest.mark.parametrize("name", ["cell_boundaries.csv", "cell_boundaries.csv.gz"])
+    def test_outlines_in_text(self, tmp_path, name):
+        folder = instruments.xenium(tmp_path / "x")
+        instruments.xenium_outlines(folder, name)
+        assert shapely.area(read_instrument(folder, "s").outlines.geometry[1:].to_numpy()) == pytest.approx(SIDE**2)
+
+    @pytest.mark.parametrize(
+        ("spoil", "message"),
+        [
+            (lambda t: t.assign(cell_id="x"), " has none of the cells, e.g. 'aaaaaacg-1' (there: 'x')"),
+            (lambda t: t.rename(columns={"vertex_x": "vx"}), ": no column vertex_x"),
+        ],
+    )
+    def test_outlines_that_do_not_fit_are_left_out(self, tmp_path, spoil, message):
+        folder = instruments.xenium(tmp_path / "x")
+        instruments.xenium_outlines(folder, "cell_boundaries.csv")
+        spoil(pd.read_csv(folder / "cell_boundaries.csv")).to_csv(folder / "cell_boundaries.csv", index=False)
+        ingested = read_instrument(folder, "s")
+        assert ingested.outlines is None
+        assert f"outlines are left out: cell_boundaries.csv{message}" in said(ingested)
+
+    @pytest.mark.parametrize("cells", ["cells.parquet", "cells.csv.gz", "cells.csv"])
+    @pytest.mark.parametrize("ids", [list(range(1, N + 1)), None])
+    def test_names_of_cells_are_text_whatever_they_were(self, tmp_path, cells, ids):
+        folder = instruments.xenium(tmp_path / "x", cells=cells, ids=ids)
+        (folder / "experiment.xenium").unlink()
+        names = [str(k) for k in range(1, N + 1)] if ids else None
+        assert_read(read_instrument(folder, "s"), "xenium", names=names)
+
+    def test_names_in_bytes(self, tmp_path):
+        ids = [f"aaaa{k:04d}-1".encode() for k in range(N)]
+        folder = instruments.xenium(tmp_path / "x", ids=ids)
+        assert_read(read_instrument(folder, "s"), "xenium", names=[name.decode() for name in ids])
+
+    def test_a_table_with_the_names_as_index(self, tmp_path):
+        folder = instruments.xenium(tmp_path / "x")
+        pd.read_parquet(folder / "cells.parquet").set_index("cell_id").to_parquet(folder / "cells.parquet")
+        assert_read(read_instrument(folder, "s"), "xenium")
+
+    def test_three_text_files_for_the_matrix(self, tmp_path):
+        folder = instruments.xenium(tmp_path / "x")
+        instruments.as_mex(folder)
+        assert_read(read_instrument(folder, "s"), "xenium")
+        (folder / "cell_feature_matrix/barcodes.tsv").unlink()
+        with pytest.raises(InputError, match=r"cell_feature_matrix has no barcodes\.tsv \(nor with \.gz\)"):
+            look(folder, None)
+
+    @pytest.mark.parametrize("name", ["cell_feature_matrix.zarr.zip", "cell_feature_matrix.tar.gz"])
+    def test_a_matrix_of_a_form_that_is_not_read(self, tmp_path, name):
+        folder = instruments.xenium(tmp_path / "x")
+        (folder / "cell_feature_matrix.h5").rename(folder / name)
+        with pytest.raises(InputError, match=rf"x: of Xenium's files has {name}, which is not read; .*\.h5"):
+            look(folder, None)
+
+    def test_files_with_the_prefix_of_a_download(self, tmp_path):
+        folder = instruments.xenium(tmp_path / "x", prefix="GSM8_", cells="cells.csv.gz")
+        assert_read(read_instrument(folder, "s"), "xenium")
+
+    def test_files_gzipped_one_by_one_as_geo_has_them(self, tmp_path):
+        folder = instruments.xenium(tmp_path / "x", prefix="GSM8_")
+        for path in list(folder.iterdir()):
+            (folder / f"{path.name}.gz").write_bytes(gzip.compress(path.read_bytes()))
+            path.unlink()
+        assert list(check_files({"row": 2, "data_dir": "x"}, tmp_path)) == []
+        ingested = read_instrument(folder, "s")
+        assert_read(ingested, "xenium")
+        names = ["GSM8_cell_feature_matrix.h5.gz", "GSM8_cells.parquet.gz"]
+        assert [entry["file"] for entry in ingested.inputs] == names
+        (folder / names[0]).write_bytes((folder / names[0]).read_bytes()[:200])
+        with pytest.raises(InputError, match=r"sample s: GSM8_cell_feature_matrix\.h5\.gz: not gzip, or damaged"):
+            read_instrument(folder, "s")
+
+    def test_order_of_the_cells_does_not_matter_and_lost_ones_are_told(self, tmp_path):
+        folder = instruments.xenium(tmp_path / "x")
+        cells = pd.read_parquet(folder / "cells.parquet")
+        more = cells.iloc[:1].assign(cell_id="new-1")
+        pd.concat([cells[2:][::-1], more]).to_parquet(folder / "cells.parquet")
+        ingested = read_instrument(folder, "s")
+        np.testing.assert_array_equal(ingested.adata.X.toarray(), COUNTS[2:, :4])
+        np.testing.assert_allclose(ingested.adata.obsm["spatial"], PLACES[2:])
+        assert "2 of 30 cells of cell_feature_matrix.h5 are not in cells.parquet and are left out" in said(ingested)
+        assert "1 cells of cells.parquet are not in cell_feature_matrix.h5 and are left out" in said(ingested)
+
+    def test_cells_without_a_place_are_left_out(self, tmp_path):
+        folder = instruments.xenium(tmp_path / "x")
+        cells = pd.read_parquet(folder / "cells.parquet")
+        cells.loc[[0, 3], "x_centroid"] = np.nan
+        cells.to_parquet(folder / "cells.parquet")
+        ingested = read_instrument(folder, "s")
+        assert ingested.adata.n_obs == N - 2
+        assert "2 of 30 cells of cells.parquet have no x_centroid or y_centroid and are left out" in said(ingested)
+
+    def test_tables_of_two_sections(self, tmp_path):
+        folder = instruments.xenium(tmp_path / "x")
+        instruments.xenium(tmp_path / "other", ids=list(range(N)))
+        (tmp_path / "other/cells.parquet").rename(folder / "cells.parquet")
+        with pytest.raises(InputError, match=r"sample s: .* have no cell in common \(e\.g\. 'aaaaaacg-1' and '0'\)"):
+            read_instrument(folder, "s")
+
+    def test_atera_is_read_alike(self, tmp_path):
+        ingested = read_instrument(instruments.xenium(tmp_path / "x"), "s", platform="atera")
+        assert_read(ingested, "atera")
+        assert "looks like" not in said(ingested)
+
+
+class TestCosMx:
+    def test_background_and_cells_numbered_anew_in_each_field(self, tmp_path):
+        ingested = read_instrument(instruments.cosmx(tmp_path / "c"), "s")
+        names = [f"{k // 15 + 1}_{k % 15 + 1}" for k in range(N)]
+        assert_read(ingested, "cosmx", names=names)
+        assert "2 rows of S0_exprMat_file.csv.gz are the background (cell 0), left out" in said(ingested)
+        areas = shapely.area(ingested.outlines.geometry.to_numpy())
+        np.testing.assert_allclose(areas * 0.12028**2, SIDE**2)
+
+    def test_the_vendors_names_and_the_scale_by_areas_in_both_units(self, tmp_path):
+        ingested = read_instrument(instruments.cosmx(tmp_path / "c", atomx=True, pixel_um=0.15, packed=False), "s")
+        assert_read(ingested, "cosmx", names=[f"c_1_{k // 15 + 1}_{k % 15 + 1}" for k in range(N)])
+        assert about(ingested)["um_per_px"] == pytest.approx(0.15)
+        assert "Area.um2 and Area are the same areas in µm² and pixels" in said(ingested)
+
+    def test_the_larger_fields_of_the_first_sections(self, tmp_path):
+        folder = instruments.cosmx(tmp_path / "c", pixel_um=0.18, packed=False)
+        cells = pd.read_csv(folder / "S0_metadata_file.csv")
+        cells.assign(CenterX_local_px=5000.0).to_csv(folder / "S0_metadata_file.csv", index=False)
+        assert_read(read_instrument(folder, "s"), "cosmx")
+
+    def test_what_the_samplesheet_says_of_the_scale_counts(self, tmp_path):
+        ingested = read_instrument(instruments.cosmx(tmp_path / "c"), "s", um_per_px=0.2)
+        assert about(ingested)["um_per_px"] == pytest.approx(0.2)
+        np.testing.assert_allclose(ingested.adata.obs["area_um2"], (SIDE / 0.12028 * 0.2) ** 2)
+
+    def test_places_within_fields_alone_are_refused(self, tmp_path):
+        folder = instruments.cosmx(tmp_path / "c", packed=False)
+        cells = pd.read_csv(folder / "S0_metadata_file.csv")
+        cells.drop(columns=["CenterX_global_px", "CenterY_global_px"]).to_csv(
+            folder / "S0_metadata_file.csv", index=False
+        )
+        message = "S0_metadata_file.csv: no columns CenterX_global_px and CenterY_global_px .*CenterX_local"
+        with pytest.raises(InputError, match=message):
+            look(folder, None)
+
+    def test_a_count_in_words_is_told_with_its_row_and_column(self, tmp_path):
+        folder = instruments.cosmx(tmp_path / "c", packed=False)
+        counts = pd.read_csv(folder / "S0_exprMat_file.csv", dtype=str)
+        counts.loc[4, "Actb"] = "many"
+        counts.to_csv(folder / "S0_exprMat_file.csv", index=False)
+        with pytest.raises(InputError, match=r"S0_exprMat_file\.csv: row 6, column Actb: 'many' is no number"):
+            read_instrument(folder, "s")
+
+
+class TestMerscope:
+    @pytest.mark.parametrize("id_column", ["cell", "", "EntityID", "Unnamed: 0"])
+    @pytest.mark.parametrize("of_cells", ["", "EntityID"])
+    def test_names_of_21_digits_stay_as_they_are(self, tmp_path, id_column, of_cells):
+        folder = instruments.merscope(tmp_path / "region_0", id_column=id_column)
+        cells = (folder / "cell_metadata.csv").read_text()
+        (folder / "cell_metadata.csv").write_text(cells.replace("EntityID", of_cells, 1))
+        assert_read(read_instrument(folder, "s"), "merscope", names=MERSCOPE_IDS)
+
+    def test_one_region_within_the_folder_of_a_run(self, tmp_path):
+        instruments.merscope(tmp_path / "run/region_0")
+        assert_read(read_instrument(tmp_path / "run", "s", platform="merfish"), "merfish")
+        instruments.merscope(tmp_path / "run/region_1")
+        with pytest.raises(InputError, match=r"run: holds counts of several sections \(region_0/.* and region_1/"):
+            look(tmp_path / "run", None)
+
+    def test_the_names_of_the_vendors_public_sections(self, tmp_path):
+        assert_read(read_instrument(instruments.merscope(tmp_path / "m", suffix="_S1R1"), "s"), "merscope")
+
+    def test_outlines_are_those_of_the_lowest_plane_and_give_areas(self, tmp_path):
+        folder = instruments.merscope(tmp_path / "m", ids=[str(1108834247646 * 10**5 + k) for k in range(N)])
+        instruments.merscope_outlines(folder)
+        ingested = read_instrument(folder, "s")
+        np.testing.assert_allclose(ingested.adata.obs["area_um2"], SIDE**2)
+        np.testing.assert_allclose(shapely.area(ingested.outlines.geometry.to_numpy()), SIDE**2)
+
+
+def test_seqfish_of_several_regions(tmp_path):
+    instruments.seqfish(tmp_path / "s", "Roi2")
+    instruments.seqfish(tmp_path / "s")
+    with pytest.raises(InputError, match=r"holds counts of several sections \(Roi1_CellxGene\.csv and Roi2_Cell"):
+        look(tmp_path / "s", None)
+
+
+class TestStereoseq:
+    @pytest.mark.parametrize("old", [True, False])
+    @pytest.mark.parametrize("nm", [500, 715])
+    def test_cells_with_their_outlines(self, tmp_path, old, nm):
+        ingested = read_instrument(instruments.stereoseq(tmp_path / "outs", old=old, nm=nm), "s")
+        assert_read(ingested, "stereoseq", names=[str(k + 7) for k in range(N)])
+        assert about(ingested)["um_per_px"] == pytest.approx(nm / 1000)
+        assert ingested.outlines.geometry.isna().tolist() == [True] + [False] * (N - 1)
+        centres = ingested.outlines.geometry[1:].centroid
+        np.testing.assert_allclose(
+            np.column_stack([centres.x, centres.y]), ingested.adata.obsm["spatial"][1:], atol=0.01
+        )
+        assert "cells of SS200000135TL_D1.cellbin.gef; give bin_size in µm for square bins" in said(ingested)
+        assert ("ENSG0" in set(ingested.adata.var["gene_ids"])) is not old
+
+    @pytest.mark.parametrize("bin_size", ["10", 25])
+    def test_square_bins_have_the_molecules_of_their_spots(self, tmp_path, bin_size):
+        folder = instruments.stereoseq(tmp_path / "outs")
+        adata = read_instrument(folder, "s", bin_size=bin_size).adata
+        width = int(bin_size) * 2
+        spots = np.round(PLACES * 2).astype(int)
+        bins: dict[tuple[int, int], np.ndarray] = {}
+        for shift in (0, 5):
+            for (x, y), counts in zip(spots, COUNTS[:, :4], strict=True):
+                key = ((x + shift) // width, y // width)
+                bins[key] = bins.get(key, np.zeros(4)) + counts
+        places = [(int(x), int(y)) for x, y in np.floor(adata.obsm["spatial"] / width)]
+        assert set(places) == set(bins) and len(places) == len(bins)
+        np.testing.assert_array_equal(adata.X.toarray(), [bins[place] for place in places])
+        assert adata.obs[["array_col", "array_row"]].to_numpy().tolist() == [list(place) for place in places]
+
+    def test_bins_where_there_are_no_cells(self, tmp_path):
+        folder = instruments.stereoseq(tmp_path / "outs")
+        (folder / "feature_expression/SS200000135TL_D1.cellbin.gef").unlink()
+        assert "took bins of 50 x 50 spots of the chip" in said(read_instrument(folder, "s"))
+        with pytest.raises(InputError, match=r"no \.cellbin\.gef, which has the counts of cells"):
+            read_instrument(folder, "s", bin_size="cell")
+        with pytest.raises(InputError, match=r"spots are 0\.715 µm apart, of which 25 µm are no multiple"):
+            read_instrument(instruments.stereoseq(tmp_path / "coarse", nm=715), "s", bin_size=25)
+
+    def test_cells_whose_counts_are_not_in_their_order(self, tmp_path):
+        folder = instruments.stereoseq(tmp_path / "outs")
+        with h5py.File(folder / "feature_expression/SS200000135TL_D1.cellbin.gef", "r+") as file:
+            for name in ("cell", "cellBorder"):
+                values = file[f"cellBin/{name}"][()][1:][::-1]
+                del file[f"cellBin/{name}"]
+                file[f"cellBin/{name}"] = values
+        adata = read_instrument(folder, "s").adata
+        np.testing.assert_array_equal(adata.X.toarray(), COUNTS[1:, :4][::-1])
+
+    def test_proteins_beside_are_passed_over_and_the_whole_chip_is_told(self, tmp_path):
+        folder = instruments.stereoseq(tmp_path / "outs") / "feature_expression"
+        (folder / "SS200000135TL_D1.protein.tissue.gef").touch()
+        (folder / "SS200000135TL_D1.cellbin.gef").unlink()
+        assert read_instrument(folder, "s").inputs[0]["file"] == "SS200000135TL_D1.tissue.gef"
+        (folder / "SS200000135TL_D1.tissue.gef").rename(folder / "SS200000135TL_D1.raw.gef")
+        assert "is of the whole chip, also of bins outside the tissue" in said(read_instrument(folder, "s"))
+
+    def test_an_unknown_resolution_stays_unknown(self, tmp_path):
+        folder = instruments.stereoseq(tmp_path / "outs")
+        with h5py.File(folder / "feature_expression/SS200000135TL_D1.cellbin.gef", "r+") as file:
+            file.attrs["resolution"] = np.array([0], np.uint32)
+        ingested = read_instrument(folder, "s")
+        assert np.isnan(about(ingested)["um_per_px"])
+        assert "of which the scale is not known" in said(ingested)
+        stated = read_instrument(folder, "s", um_per_px=0.5).adata
+        np.testing.assert_allclose(stated.obs["area_um2"], SIDE**2)
+
+    def test_a_damaged_file(self, tmp_path):
+        folder = instruments.stereoseq(tmp_path / "outs")
+        path = folder / "feature_expression/SS200000135TL_D1.cellbin.gef"
+        path.write_bytes(path.read_bytes()[:1000])
+        with pytest.raises(InputError, match=r"sample s: SS200000135TL_D1\.cellbin\.gef: not HDF5, or truncated"):
+            read_instrument(folder, "s")
+
+    def test_text_alone_is_not_read(self, tmp_path):
+        (tmp_path / "SS2.tissue.gem.gz").touch()
+        with pytest.raises(InputError, match=r"has SS2\.tissue\.gem\.gz, which is not read; convert it"):
+            look(tmp_path, None)
+
+
+@pytest.mark.parametrize("platform", [None, "slideseq"])
+def test_curio_is_its_h5ad_whose_scale_is_not_known(tmp_path, platform):
+    ingested = read_instrument(instruments.curio(tmp_path / "c"), "s", platform=platform)
+    assert list(check_files({"row": 2, "data_dir": "c"}, tmp_path)) == []
+    assert about(ingested)["platform"] == (platform or "curio")
+    np.testing.assert_array_equal(ingested.adata.X.toarray(), COUNTS)
+    np.testing.assert_array_equal(ingested.adata.obsm["spatial"], PLACES)
+    assert "of which the scale is not known" in said(ingested)
+
+
+def test_dbit_has_its_places_from_the_list_of_barcodes(tmp_path):
+    pytest.importorskip("spatialdata_io")
+    ingested = read_instrument(instruments.dbit(tmp_path / "d"), "s", pitch_um=20)
+    assert list(check_files({"row": 2, "data_dir": "d"}, tmp_path)) == []
+    adata = ingested.adata
+    assert about(ingested) | {"platform": "dbit", "lattice": "square", "pitch_um": 20.0} == about(ingested)
+    row, col = (index.ravel() for index in np.mgrid[:6, :5])
+    ranks = {tuple(COUNTS[k]): (row[k] + 0.5, col[k] + 0.5) for k in range(N)}
+    for counts, place in zip(adata.X.toarray().astype(int), adata.obsm["spatial"], strict=True):
+        assert place == pytest.approx(ranks[tuple(counts)])
+
+
+def test_a_list_of_barcodes_of_another_form(tmp_path):
+    pytest.importorskip("spatialdata_io")
+    folder = instruments.dbit(tmp_path / "d")
+    (folder / "barcode_list.txt").write_text("AACGTGAT 1 1\n")
+    with pytest.raises(InputError, match=r"barcode_list\.txt or GSM4364242_E11-1L\.h5ad: not as DBiT-seq has them"):
+        read_instrument(folder, "s")
+
+
+class TestSpatialdataIo:
+    """Of complete folders spatialdata-io reads the same."""
+
+    @staticmethod
+    def assert_same(table: ad.AnnData, adata: ad.AnnData) -> None:
+        genes = list(adata.var_names)
+        np.testing.assert_array_equal(sparse.csr_matrix(table[:, genes].X).toarray(), adata.X.toarray())
+        np.testing.assert_allclose(table.obsm["spatial"], adata.obsm["spatial"])
+
+    def test_xenium(self, tmp_path):
+        spatialdata_io, zarr = pytest.importorskip("spatialdata_io"), pytest.importorskip("zarr")
+        folder = instruments.xenium(tmp_path / "x")
+        (folder / "experiment.xenium").write_text('{"analysis_sw_version": "xenium-1.0.2", "pixel_size": 0.2125}')
+        with zarr.storage.ZipStore(folder / "cells.zarr.zip", mode="w") as store:
+            zarr.open_group(store, mode="w")
+        parts = ("cells_labels", "nucleus_labels", "cells_boundaries", "nucleus_boundaries", "transcripts")
+        parts += ("morphology_mip", "morphology_focus", "aligned_images")
+        table = spatialdata_io.xenium(folder, cells_as_circles=True, **dict.fromkeys(parts, False)).tables["table"]
+        adata = read_instrument(folder, "s").adata
+        assert list(table.obs["cell_id"]) == list(adata.obs_names)
+        self.assert_same(table, adata)
+
+    def test_merscope(self, tmp_path):
+        spatialdata_io = pytest.importorskip("spatialdata_io")
+        folder = instruments.merscope(tmp_path / "region_0", ids=[str(10**12 + k) for k in range(N)])
+        (folder / "images").mkdir()
+        (folder / "images/micron_to_mosaic_pixel_transform.csv").write_text("9 0 0\n0 9 0\n0 0 1\n")
+        parts = dict.fromkeys(("transcripts", "cells_boundaries", "mosaic_images"), False)
+        table = spatialdata_io.merscope(folder, **parts).tables["table"]
+        adata = read_instrument(folder, "s").adata
+        assert list(table.obs_names) == list(adata.obs_names)
+        self.assert_same(table, adata)
+
+
+class TestWrongFolders:
+    @pytest.mark.parametrize(
+        ("make", "spoil", "column"),
+        [
+            (instruments.xenium, lambda run: (run / "cells.parquet").unlink(), "data_dir"),
+            (instruments.xenium, lambda run: (run / "cells.parquet").write_bytes(b"PAR1"), "data_dir"),
+            (instruments.cosmx, lambda run: (run / "S0_metadata_file.csv.gz").write_bytes(b"fov,cell_ID"), "data_dir"),
+            (instruments.merscope, lambda run: (run / "cell_metadata.csv").write_text("EntityID,x\n"), "data_dir"),
+            (instruments.stereoseq, lambda run: (run / "a.cellbin.gef").touch(), "data_dir"),
+            (instruments.xenium, lambda run: None, "spaceranger_dir"),
+        ],
+    )
+    def test_check_and_ingest_say_the_same(self, tmp_path, make, spoil, column):
+        spoil(make(tmp_path / "run"))
+        (problem,) = check_files({"row": 2, column: str(tmp_path / "run")}, tmp_path)
+        with pytest.raises(InputError) as raised:
+            (read_instrument if column == "data_dir" else read_spaceranger)(tmp_path / "run", "s")
+        assert str(raised.value) == f"sample s: {problem.text}"
+
+    def test_the_missing_file_is_named(self, tmp_path):
+        folder = instruments.cosmx(tmp_path / "c")
+        (folder / "S0_metadata_file.csv.gz").unlink()
+        with pytest.raises(
+            InputError, match=r"c: has none of CosMx's places of the cells: metadata_file\.csv \(also gz"
+        ):
+            find(folder, None)
+
+    def test_files_of_another_instrument_than_stated(self, tmp_path):
+        with pytest.raises(InputError, match=r"none of Xenium's counts: .*; this looks like CosMx, as it has S0_"):
+            find(instruments.cosmx(tmp_path / "c"), "xenium")
+
+    def test_files_of_two_instruments(self, tmp_path):
+        instruments.cosmx(tmp_path / "both/c")
+        instruments.seqfish(tmp_path / "both/s")
+        with pytest.raises(
+            InputError, match=r"both: has files of CosMx \(.*\) and seqFISH \(.*; say in the column plat"
+        ):
+            find(tmp_path / "both", None)
+        assert find(tmp_path / "both", "seqfish").platform == "seqfish"
+
+    def test_space_ranger_and_other_instruments_are_sent_to_each_others_column(self, tmp_path):
+        (tmp_path / "outs/spatial").mkdir(parents=True)
+        (tmp_path / "outs/filtered_feature_bc_matrix.h5").touch()
+        with pytest.raises(
+            InputError, match="outs: this is Space Ranger's output; give it in the column spaceranger_dir"
+        ):
+            read_instrument(tmp_path / "outs", "s")
+        with pytest.raises(InputError, match="x: this is Xenium's folder, not Space .* column data_dir"):
+            read_spaceranger(instruments.xenium(tmp_path / "x"), "s")
+
+    def test_nothing_that_is_known(self, tmp_path):
+        with pytest.raises(InputError, match=r"no files by which an instrument is told \(platform starmap has none\)"):
+            find(tmp_path, "starmap")
+
+    def test_what_programs_of_other_systems_leave_in_folders_is_passed_over(self, tmp_path):
+        folder = instruments.xenium(tmp_path / "x")
+        (folder / "._cells.parquet").touch()
+        (folder / "__MACOSX").mkdir()
+        (folder / "__MACOSX/cells.parquet").touch()
+        assert find(folder, None).files["cells"] == folder / "cells.parquet"
+
+    def test_a_link_that_leads_nowhere(self, tmp_path):
+        folder = instruments.xenium(tmp_path / "x")
+        (folder / "cells.parquet").unlink()
+        (folder / "cells.parquet").symlink_to("/gone/cells.parquet")
+        with pytest.raises(
+            InputError, match=r"x: cells\.parquet is a symbolic link to /gone/cells\.parquet, which does"
+        ):
+            find(folder, None)
+
+    def test_a_table_without_the_column_that_is_read(self, tmp_path):
+        folder = instruments.merscope(tmp_path / "m")
+        (folder / "cell_metadata.csv").write_text("EntityID,left,top\n1,2,3\n")
+        with pytest.raises(
+            InputError, match=r"cell_metadata\.csv: no columns center_x and center_y \(it has 'EntityID'"
+        ):
+            look(folder, None)
+
+    def test_bins_of_what_has_none(self, tmp_path):
+        with pytest.raises(
+            InputError, match="only Visium HD and Stereo-seq have bins to choose from; leave bin_size empty"
+        ):
+            read_instrument(instruments.xenium(tmp_path / "x"), "s", bin_size=8)
+
+
+def test_an_archive_of_the_folder(tmp_path):
+    folder = instruments.xenium(tmp_path / "run/x")
+    instruments.xenium_outlines(folder)
+    (folder / "transcripts.parquet").write_bytes(b"large")
+    with tarfile.open(tmp_path / "x.tar.gz", "w:gz") as tar:
+        tar.add(folder, "x")
+    assert list(check_files({"row": 2, "data_dir": "x.tar.gz"}, tmp_path)) == []
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    ingested = read_instrument(tmp_path / "x.tar.gz", "s", scratch=scratch)
+    assert_read(ingested, "xenium")
+    assert [entry["file"] for entry in ingested.inputs] == ["x.tar.gz"]
+    assert ingested.outlines is not None and not list(scratch.iterdir())
+
+
+def test_an_archive_is_named_as_it_was_given(tmp_path):
+    with tarfile.open(tmp_path / "x.tar", "w") as tar:
+        tar.add(Path(__file__), "notes.txt")
+    with pytest.raises(InputError, match=r"sample s: x\.tar: no files by which an instrument is told"):
+        read_instrument(tmp_path / "x.tar", "s", scratch=tmp_path)
+
+
+def test_labels_beside_the_counts_stay_out(tmp_path):
+    folder = instruments.xenium(tmp_path / "x")
+    cells = pd.read_parquet(folder / "cells.parquet")
+    cells.assign(cluster=1).to_parquet(folder / "cells.parquet")
+    adata: ad.AnnData = read_instrument(folder, "s").adata
+    assert set(adata.obs) == {"in_tissue", "control_counts", "area_um2"}
