@@ -153,3 +153,11 @@ def coordinates(adata: ad.AnnData) -> pd.DataFrame:
             values = np.asarray(adata.obsm[key])
             columns |= {f"{name}_{i + 1}": values[:, i] for i in range(values.shape[1])}
     return pd.DataFrame(columns, index=adata.obs_names.rename(_keys.BARCODE))
+
+
+def loupe_categories(adata: ad.AnnData) -> pd.DataFrame:
+    """Return the domain of each spot as Loupe Browser imports categories: ``Barcode``, and a column named as they are.
+
+    Barcodes are those of the source, with what follows them, such as ``-1``.
+    """
+    return pd.DataFrame({"Barcode": adata.obs_names, _keys.DOMAIN: adata.obs[_keys.DOMAIN].astype(str).to_numpy()})
