@@ -97,7 +97,7 @@ def test_group_is_one_file_that_knows_its_sections(small_run: SmallRun) -> None:
     assert set(joint.uns["mmsrl"]["samples"]) == {"S1", "S2"}
     assert "gene_ids" in joint.var
     # Components of the image are each section's own: side by side they would be compared.
-    assert set(joint.obsm) == {"spatial", "X_mmsrl"}
+    assert set(joint.obsm) == {"spatial", "X_spatial", "X_mmsrl"}
 
 
 def test_same_domain_has_the_same_colour_in_all_files_of_a_unit(small_run: SmallRun) -> None:

@@ -57,8 +57,8 @@ def assemble_sample(
     Returns
     -------
     ``X`` = log1p of scaled counts, ``layers['counts']`` = raw counts, both CSR float32; ``obs['domain']`` categorical
-    with colours in ``uns['domain_colors']``; ``obsm`` with ``spatial``, ``X_mmsrl`` and, where there are any,
-    ``X_image`` and ``X_umap``; ``obs['pseudotime']`` and its rank.
+    with colours in ``uns['domain_colors']``; ``obsm`` with ``spatial``, ``X_spatial`` (the same, y pointing up),
+    ``X_mmsrl`` and, where there are any, ``X_image`` and ``X_umap``; ``obs['pseudotime']`` and its rank.
     """
     sample = sample_of(counts)
     barcodes = counts.obs_names.tolist()
@@ -70,6 +70,8 @@ def assemble_sample(
     del adata.uns["log1p"]
 
     located = embedding.obs[[_keys.SAMPLE, _keys.BARCODE]]
+    # cellxgene shows what obsm has under X_ as floats, y pointing up (server.data_anndata.anndata_adaptor).
+    adata.obsm[_keys.SPATIAL_UPRIGHT] = (np.asarray(adata.obsm[_keys.SPATIAL]) * (1, -1)).astype(np.float32)
     adata.obsm[_keys.EMBEDDING] = np.asarray(embedding.obsm[_keys.EMBEDDING])[
         rows_of(sample, barcodes, located, "embedding")
     ]

@@ -58,7 +58,7 @@ def main(
     from mmsrl._sections import common_target, sample_of
     from mmsrl._tables import read_domains
     from mmsrl.assemble.api import assemble_group, assemble_sample
-    from mmsrl.assemble.elements import to_spatialdata, write_spatialdata
+    from mmsrl.assemble.elements import to_spatialdata
     from mmsrl.assemble.outlines import lacking_outlines, read_outlines, sample_of_outlines
 
     log = logging.getLogger("mmsrl.assemble")
@@ -72,7 +72,7 @@ def main(
             write_compact(temporary, adata)
         if spatialdata:
             with atomic_folder(output_dir / f"{name}.spatialdata.zarr") as folder:
-                write_spatialdata(to_spatialdata(adata, denoised, segmented), folder)
+                to_spatialdata(adata, denoised, segmented).write(folder)
         log.info("%s: %d spots x %d genes", name, adata.n_obs, adata.n_vars)
 
     counted, described = by_sample(counts, "qc"), by_sample(features, "features")

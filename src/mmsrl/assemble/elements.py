@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import anndata as ad
@@ -104,11 +103,6 @@ def _shapes(adata: ad.AnnData, sample: str, diameter: float, outlines: Found | N
     polygons = np.where(outlines.lacking, np.asarray(round_ones), outlines.shapes.to_numpy())
     frame = geopandas.GeoDataFrame(geometry=polygons, index=adata.obs_names)
     return ShapesModel.parse(frame, transformations=whole)
-
-
-def write_spatialdata(sdata: SpatialData, folder: Path) -> None:
-    """Write SpatialData."""
-    sdata.write(folder)
 
 
 def _of_spots(enhanced: ad.AnnData, adata: ad.AnnData) -> ad.AnnData:
