@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from spatialdata import SpatialData
 
 SPOT = "spot"
-"""Column of obs with the name of a spot among the shapes."""
+"""Column of obs with the number of a spot among the shapes: napari-spatialdata (0.7.2) takes no names of polygons."""
 
 
 def to_spatialdata(
@@ -59,12 +59,17 @@ def to_spatialdata(
     from spatialdata.transformations import Scale
 
     about = adata.uns[_keys.UNS]
+    numbers = np.arange(adata.n_obs)
     shapes, images, kept = {}, {}, {}
     for sample in adata.obs[_keys.SAMPLE].cat.categories.astype(str):
         own = (adata.obs[_keys.SAMPLE] == sample).to_numpy()
         library = adata.uns[_keys.UNS_SPATIAL].get(sample, {})
         shapes[sample] = _shapes(
-            adata[own], sample, spot_diameter(about.get("samples", {}).get(sample, about)), (outlines or {}).get(sample)
+            adata[own],
+            numbers[own],
+            sample,
+            spot_diameter(about.get("samples", {}).get(sample, about)),
+            (outlines or {}).get(sample),
         )
         kept[sample] = {"scalefactors": library.get("scalefactors", {})}
         for size, image in library.get("images", {}).items():
@@ -81,7 +86,7 @@ def to_spatialdata(
     if enhanced is not None:
         tables["enhanced"] = _of_spots(enhanced, adata)
     for each in tables.values():
-        each.obs[SPOT] = adata.obs_names.to_numpy(dtype=object)
+        each.obs[SPOT] = numbers
     parsed = {
         name: TableModel.parse(each, region=list(shapes), region_key=_keys.SAMPLE, instance_key=SPOT)
         for name, each in tables.items()
@@ -89,8 +94,10 @@ def to_spatialdata(
     return spatialdata.SpatialData(images=images, shapes=shapes, tables=parsed)
 
 
-def _shapes(adata: ad.AnnData, sample: str, diameter: float, outlines: Found | None) -> GeoDataFrame:
-    """Return the spots of one sample, named as in its table: polygons where there are outlines, else circles."""
+def _shapes(
+    adata: ad.AnnData, numbers: np.ndarray, sample: str, diameter: float, outlines: Found | None
+) -> GeoDataFrame:
+    """Return the spots of one sample by their numbers: polygons where there are outlines, else circles."""
     import geopandas
     from spatialdata.models import ShapesModel
     from spatialdata.transformations import Identity
@@ -98,10 +105,10 @@ def _shapes(adata: ad.AnnData, sample: str, diameter: float, outlines: Found | N
     places = np.asarray(adata.obsm[_keys.SPATIAL], dtype=np.float64)
     whole = {sample: Identity()}
     if outlines is None:
-        return ShapesModel.parse(places, geometry=0, radius=diameter / 2, index=adata.obs_names, transformations=whole)
+        return ShapesModel.parse(places, geometry=0, radius=diameter / 2, index=numbers, transformations=whole)
     round_ones = geopandas.points_from_xy(*places.T).buffer(diameter / 2)
     polygons = np.where(outlines.lacking, np.asarray(round_ones), outlines.shapes.to_numpy())
-    frame = geopandas.GeoDataFrame(geometry=polygons, index=adata.obs_names)
+    frame = geopandas.GeoDataFrame(geometry=polygons, index=numbers)
     return ShapesModel.parse(frame, transformations=whole)
 
 
