@@ -140,9 +140,8 @@ def _write_tables(adata: ad.AnnData, outlines: Found | None, sample: str, output
 
     from mmsrl import _keys
     from mmsrl._files import atomic_path, write_text
-    from mmsrl.assemble.api import coordinates, loupe_categories
+    from mmsrl.assemble.api import coordinates, loupe_categories, qupath_features
     from mmsrl.assemble.geojson import write_geojson
-    from mmsrl.assemble.qupath import qupath_features
 
     written = (_keys.DOMAIN, _keys.CONFIDENCE, _keys.PSEUDOTIME, _keys.PSEUDOTIME_RANK)
     table = adata.obs[[name for name in written if name in adata.obs]]

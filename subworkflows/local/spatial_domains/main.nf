@@ -131,7 +131,8 @@ workflow SPATIAL_DOMAINS {
         .join(TRAJECTORY.out.summary)
         .join(ENHANCE.out.summary)
         .map { row -> [row[0], row[1] + row[2..-1]] }
-    ASSEMBLE(sources.join(results).join(so_far), code.map { c -> c.assemble ?: '' })
+    no_outlines = results.map { row -> row + [[]] }
+    ASSEMBLE(sources.join(no_outlines).join(so_far), code.map { c -> c.assemble ?: '' })
 
     FIGURES(ASSEMBLE.out.h5ad.join(TRAJECTORY.out.summary), code.map { c -> c.figures ?: '' })
 
@@ -166,13 +167,14 @@ workflow SPATIAL_DOMAINS {
         under('trajectory', TRAJECTORY.out.h5ad.mix(TRAJECTORY.out.trends, TRAJECTORY.out.summary)),
         under('enhance', ENHANCE.out.h5ad.mix(ENHANCE.out.genes, ENHANCE.out.summary)),
         under('evaluate', EVALUATE.out.scores.mix(EVALUATE.out.summary)),
-        under('assemble', ASSEMBLE.out.h5ad.mix(ASSEMBLE.out.zarr, ASSEMBLE.out.csv, ASSEMBLE.out.summary)),
+        under('assemble', ASSEMBLE.out.h5ad.mix(ASSEMBLE.out.zarr, ASSEMBLE.out.csv, ASSEMBLE.out.geojson, ASSEMBLE.out.summary)),
         under('figures', FIGURES.out.figures.mix(FIGURES.out.summary)),
     )
 
     emit:
     h5ad = ASSEMBLE.out.h5ad // [ unit, files ]
     csv = ASSEMBLE.out.csv // [ unit, files ]
+    geojson = ASSEMBLE.out.geojson // [ unit, files ]
     embedding = embeddings // [ unit, file ]
     members = DOMAINS.out.h5ad // [ unit, file ]
     domains = DOMAINS.out.csv // [ unit, file ]
