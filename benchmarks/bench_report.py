@@ -159,7 +159,7 @@ def measured(command: list[str]) -> dict[str, float]:
     }
 
 
-def commands(folder: Path, *, outlined: bool) -> dict[str, list[str]]:
+def commands(folder: Path, *, outlined: bool, spatialdata: bool = True) -> dict[str, list[str]]:
     """Return the command lines by name, in their order."""
 
     def of(ending: str) -> str:
@@ -168,7 +168,7 @@ def commands(folder: Path, *, outlined: bool) -> dict[str, list[str]]:
     bin_ = Path(sys.executable).parent
     assemble = ["--id", SAMPLE, "--counts", of("qc.h5ad"), "--features", of("features.h5ad")]
     assemble += ["--embedding", of("embedding.h5ad"), "--domains", str(folder / "unit" / f"{SAMPLE}.domains.csv")]
-    assemble += ["--trajectory", of("trajectory.h5ad"), "--spatialdata", "true"]
+    assemble += ["--trajectory", of("trajectory.h5ad"), "--spatialdata", str(spatialdata).lower()]
     assemble += ["--outlines", of("outlines.parquet")] if outlined else []
     genes = ",".join(f"GENE{i}" for i in range(SHOWN_GENES))
     lines = {
