@@ -59,7 +59,7 @@ def main(
     from mmsrl._tables import read_domains
     from mmsrl.assemble.api import assemble_group, assemble_sample
     from mmsrl.assemble.elements import to_spatialdata
-    from mmsrl.assemble.outlines import lacking_outlines, read_outlines, sample_of_outlines
+    from mmsrl.assemble.outlines import lacking_outlines, outlines_by_sample
 
     log = logging.getLogger("mmsrl.assemble")
     output_dir.mkdir(parents=True, exist_ok=True)
@@ -89,12 +89,7 @@ def main(
     ordered = read_stage_file(trajectory, "trajectory") if trajectory else None
     denoised = read_stage_file(enhanced, "enhance") if enhanced and spatialdata else None
     target_sum = common_target(list(counted.values()))
-    segmented: dict[str, Found] = {}
-    for path in outlines:
-        sample = sample_of_outlines(path)
-        if sample not in counted:
-            raise InputError(f"{path.name}: sample {sample} is none of {', '.join(sorted(counted))}")
-        segmented[sample] = read_outlines(path, counted[sample].obs_names.tolist())
+    segmented = outlines_by_sample(outlines, {sample: adata.obs_names.tolist() for sample, adata in counted.items()})
     assembled: dict[str, ad.AnnData] = {}
     for sample, adata in counted.items():
         assembled[sample] = assemble_sample(

@@ -9,6 +9,7 @@ the ellipse that fills its bounding box. QuPath reads ``.geojson`` and ``.zip`` 
 from __future__ import annotations
 
 import json
+import math
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -60,7 +61,7 @@ def spot_features(
     classes = {label: _dense(_classification(label, color)) for label, color in colors.items()}
     columns = {name: values.tolist() for name, values in measurements.items()}
     for row, (barcode, geometry, label) in enumerate(zip(barcodes, geometries, labels, strict=True)):
-        measured = {name: round(values[row], 4) for name, values in columns.items() if np.isfinite(values[row])}
+        measured = {name: round(values[row], 4) for name, values in columns.items() if math.isfinite(values[row])}
         yield _feature("detection", barcode, geometry, classes[label], measured)
 
 

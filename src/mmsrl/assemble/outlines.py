@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -27,17 +27,30 @@ class Found(NamedTuple):
     """(n,), true where there is none."""
 
 
-def sample_of_outlines(path: Path) -> str:
-    """Return the sample that ``<sample>.outlines.parquet`` is of.
+def outlines_by_sample(paths: Sequence[Path], barcodes: Mapping[str, Sequence[str]]) -> dict[str, Found]:
+    """Read ``<sample>.outlines.parquet`` of the samples that have it.
+
+    Parameters
+    ----------
+    paths
+        The files.
+    barcodes
+        The cells that are wanted, in their order, by sample.
 
     Raises
     ------
     InputError
-        If the file has another name.
+        If a file has another name, is of none of the samples, or as :func:`read_outlines` says.
     """
-    if not path.name.endswith(ENDING):
-        raise InputError(f"{path.name}: a file of outlines is named <sample>{ENDING}")
-    return path.name.removesuffix(ENDING)
+    found = {}
+    for path in paths:
+        sample = path.name.removesuffix(ENDING)
+        if sample == path.name:
+            raise InputError(f"{path.name}: a file of outlines is named <sample>{ENDING}")
+        if sample not in barcodes:
+            raise InputError(f"{path.name}: sample {sample} is none of {', '.join(sorted(barcodes))}")
+        found[sample] = read_outlines(path, barcodes[sample])
+    return found
 
 
 def read_outlines(path: Path, barcodes: Sequence[str]) -> Found:
