@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import subprocess
 import sys
 import time
@@ -229,7 +228,6 @@ def main() -> None:
         "outlines": arguments.outlines,
         "commands": ran,
         "megabytes": {pattern: megabytes(folder, pattern) for pattern in patterns},
-        "peak_bytes_here": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
     }
     (folder / "report.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     (folder / "report.md").write_text(as_markdown(result), encoding="utf-8")
