@@ -21,6 +21,13 @@ COLOR_MAP = "viridis"
 DISC_CORNERS = 24
 """Corners of the polygon that a round spot is drawn as."""
 
+MANY_SPOTS = 20_000
+MANY_CORNERS = 8
+"""Corners of so many spots and more, which are a few pixels wide."""
+
+LEAST_SHARE = 1 / 350
+"""Width of a round spot that can still be seen, as a share of the longer side of what is shown: two pixels."""
+
 
 class Background(NamedTuple):
     """Tissue image under the spots."""
@@ -78,17 +85,23 @@ def show_image(axis: Axes, background: Background, window: Window, strength: flo
         empty_tissue(axis, window)
 
 
+def visible(diameter: float, window: Window) -> float:
+    """Return how wide round spots are drawn in a window: as they are, but no smaller than can be seen."""
+    return max(diameter, LEAST_SHARE * float(max(window.high - window.low)))
+
+
 def spots(coordinates: NDArray[np.float64], diameter: float, square: bool) -> PolyCollection:
     """Return the spots as polygons true to scale: squares where bins tile the plane, else discs.
 
     One collection for all of them, as tens of thousands of single patches take minutes.
     """
-    corners = 4 if square else DISC_CORNERS
+    corners = 4 if square else DISC_CORNERS if len(coordinates) < MANY_SPOTS else MANY_CORNERS
     angles = 2 * np.pi * (np.arange(corners) + 0.5) / corners
     radius = diameter / 2 / (np.cos(np.pi / corners) if square else 1)
     outline = radius * np.column_stack([np.cos(angles), np.sin(angles)])
-    # Bins touch: without anti-aliasing no light seams show between them.
-    return PolyCollection(list(coordinates[:, np.newaxis] + outline), linewidths=0, antialiased=not square)
+    # Bins touch: without anti-aliasing no light seams show between them. An array, and no list, is drawn fast.
+    polygons = coordinates[:, np.newaxis] + outline
+    return PolyCollection(polygons, linewidths=0, antialiased=not square)  # type: ignore[arg-type]
 
 
 def color_range(values: NDArray[np.float64], *, counted: bool) -> Normalize:

@@ -25,6 +25,8 @@ PSEUDOTIME_RANK = "pseudotime_rank"
 
 # obsm
 SPATIAL = "spatial"
+SPATIAL_UPRIGHT = "X_spatial"
+"""The same with y pointing up, as viewers of embeddings draw it."""
 IMAGE = "X_image"
 IMAGE_DESCRIPTOR = "X_image_descriptor"
 EMBEDDING = "X_mmsrl"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import runpy
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ import pytest
 from biology import GAINING, LOSING, add_to_assembled, write_cohort, write_findings
 from click.testing import CliRunner
 
+from mmsrl.assemble.cli import main as assemble
 from mmsrl.report.cli import main
 
 if TYPE_CHECKING:
@@ -21,6 +23,11 @@ TABLES = "[...document.querySelectorAll('.page.current [data-table]')]"
 
 TTI = 3.0
 """Seconds until a report of 12 sections answers."""
+
+BENCH = runpy.run_path(str(Path(__file__).parents[2] / "benchmarks/bench_report.py"))
+
+DRAWN = 5.0
+"""Seconds until a section of 100,000 cells is drawn; it took 1.4 (docs/performance.md)."""
 
 # Elements that reach over the right edge of the window, but for what scrolls in a box of its own.
 OVERFLOWING = """
@@ -89,6 +96,18 @@ def cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "mmsrl_report.html"
 
 
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A report of one section of 100,000 cells."""
+    folder = tmp_path_factory.mktemp("many")
+    BENCH["write_stages"](folder, 100_000, 20, outlined=False)
+    lines = BENCH["commands"](folder, outlined=False, spatialdata=False)
+    for command, name in ((assemble, "assemble"), (main, "report")):
+        result = CliRunner().invoke(command, lines[name][1:])
+        assert result.exit_code == 0, result.output
+    return folder / "mmsrl_report.html"
+
+
 def go(browser: Browser, page: str) -> None:
     browser.evaluate(f"document.querySelector('nav a[href=\"#{page}\"]').click()")
     browser.until(f"document.getElementById('{page}').classList.contains('current')")
@@ -136,6 +155,23 @@ def test_every_page_is_clean(browser: Browser, html: Path, width: int) -> None:
         assert browser.evaluate("document.querySelectorAll('.page.current').length") == 1
     assert browser.complaints() == []
     assert browser.requests() == [html.as_uri()]
+
+
+def test_100_000_cells_are_drawn_at_once_and_are_no_elements_of_the_page(browser: Browser, many: Path) -> None:
+    assert many.stat().st_size < 12e6
+    browser.open(many, width=1280)
+    go(browser, "sample-1-cells")
+    assert browser.evaluate(f"{FIGURE}.data.map((trace) => trace.type)") == ["scattergl"] * 6
+    assert browser.evaluate(f"{FIGURE}.data.reduce((sum, trace) => sum + trace.x.length, 0)") == 100_000
+    choose(browser, "gene:GENE0")
+    browser.until(f"{FIGURE}.data.length === 1")
+    assert browser.seconds() < DRAWN
+    assert browser.evaluate("document.getElementsByTagName('*').length") < 1_000
+    # Cells keep their true size when the view is narrowed.
+    size = browser.evaluate(f"{FIGURE}.data[0].marker.size")
+    for _ in range(6):
+        click(browser, "in")
+    browser.until(f"{FIGURE}.data[0].marker.size > 5 * {size}")
 
 
 def test_report_of_12_sections_answers_at_once(browser: Browser, cohort: Path) -> None:

@@ -34,6 +34,8 @@ STAGES = (
 
 FORMATS = {
     "assemble/elements.py",
+    "assemble/geojson.py",
+    "assemble/outlines.py",
     "evaluate/truth.py",
     "features/cache.py",
     "features/gallery.py",

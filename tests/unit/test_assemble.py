@@ -97,7 +97,7 @@ def test_group_is_one_file_that_knows_its_sections(small_run: SmallRun) -> None:
     assert set(joint.uns["mmsrl"]["samples"]) == {"S1", "S2"}
     assert "gene_ids" in joint.var
     # Components of the image are each section's own: side by side they would be compared.
-    assert set(joint.obsm) == {"spatial", "X_mmsrl"}
+    assert set(joint.obsm) == {"spatial", "X_spatial", "X_mmsrl"}
 
 
 def test_same_domain_has_the_same_colour_in_all_files_of_a_unit(small_run: SmallRun) -> None:
@@ -150,7 +150,12 @@ def test_files_plot_in_squidpy(small_run: SmallRun, library: str) -> None:
 
 
 def test_files_meet_what_viewers_ask_of_them(small_run: SmallRun) -> None:
-    """What cellxgene, Vitessce and their like take: the rules of cellxgene's schema that are of form."""
+    """What viewers take; of cellxgene also the rules of its schema that are of form.
+
+    cellxgene 1.3.0, ``server.data_anndata.anndata_adaptor``: layouts are floats under ``X_`` with two columns or more;
+    colours of a category are in ``uns['<column>_colors']``, as many as it has (``convert_anndata_category_colors``).
+    TissUUmaps 3.2.1.14, ``read_h5ad.h5ad_to_tmap``: ``obsm['spatial']``, and the image ``hires`` with its factor.
+    """
     assemble(small_run, "pair")
     for name in ("S1", "pair"):
         adata = ad.read_h5ad(small_run.folder / f"{name}.mmsrl.h5ad")
@@ -170,6 +175,9 @@ def test_files_meet_what_viewers_ask_of_them(small_run: SmallRun) -> None:
         assert all(matplotlib.colors.is_color_like(color) for color in adata.uns["domain_colors"])
         for matrix in (adata.X, *adata.layers.values()):
             assert sp.issparse(matrix) and matrix.format == "csr" and matrix.dtype == np.float32
+        # cellxgene draws y up.
+        np.testing.assert_array_equal(adata.obsm["X_spatial"], adata.obsm["spatial"] * (1, -1))
+        assert adata.obsm["X_spatial"].dtype == np.float32
         library = adata.uns["spatial"]["S1"]
         assert {"tissue_hires_scalef", "spot_diameter_fullres"} <= set(library["scalefactors"])
         assert library["images"]["hires"].dtype == np.uint8 and library["images"]["hires"].shape[2] == 3

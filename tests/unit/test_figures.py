@@ -15,6 +15,7 @@ from matplotlib.colors import to_hex
 from matplotlib.text import Text
 from PIL import Image
 
+from mmsrl._drawing import Window, visible
 from mmsrl._errors import InputError
 from mmsrl._palette import PALETTE
 from mmsrl.figures.api import figures
@@ -61,6 +62,12 @@ def test_domains_are_drawn_where_the_spots_are_in_the_colours_of_the_file(assemb
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["1", "2", "10"]
     # y points down, as in the image.
     assert domains.get_ylim()[0] > domains.get_ylim()[1]
+
+
+def test_cells_of_a_large_section_are_wide_enough_to_be_seen() -> None:
+    window = Window(np.array([0.0, 0.0]), np.array([7_000.0, 3_500.0]))
+    assert visible(1.0, window) == 20.0  # two of the 750 pixels of a panel
+    assert visible(55.0, window) == 55.0
 
 
 def test_numbers_keep_their_range_and_missing_ones_are_grey(assembled_run: SmallRun) -> None:

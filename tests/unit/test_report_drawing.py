@@ -174,6 +174,14 @@ def test_figure_draws_spots_where_they_are() -> None:
     assert tuple(figure[round((20 - window.top) * zoom), round((55 - window.left) * zoom)]) == (255, 255, 255)
 
 
+def test_cells_of_a_large_section_are_drawn_wide_enough_to_be_seen() -> None:
+    # Four cells that are a hundredth of a pixel wide.
+    places = np.array([[0.0, 0.0], [1e4, 0.0], [0.0, 1e4], [1e4, 1e4]])
+    sparse = section(4, x=places[:, 0], y=places[:, 1], diameter=1.0, image=None)
+    dark = np.asarray(domain_figure(sparse, 112)).min(axis=2) < 200
+    assert 4 * np.pi / 2 <= dark.sum() <= 4 * 3**2
+
+
 def test_tissue_image_is_cut_where_the_spots_are_also_over_its_edge() -> None:
     image = np.zeros((40, 60, 3), np.uint8)
     image[:, 50:] = 200  # right of x = 100 full-resolution pixels

@@ -70,6 +70,37 @@ def test_de_noised_expression_is_a_table_of_its_own(tmp_path: Path, template_run
         np.testing.assert_array_equal(table.X.ravel(), own + 1000 * (adata.obs["sample"] == "S2").to_numpy())
 
 
+def test_folder_has_what_vitessce_and_napari_look_for(written: SmallRun) -> None:
+    """What viewers read of the folder itself.
+
+    Vitessce 4.0.8, file type ``spatialdata.zarr``: the paths below; shapes as ``shapes.parquet``; which of them a row
+    of the table is of by ``region_key`` and ``instance_key``. napari-spatialdata 0.7.2, ``_viewer``: circles have a
+    radius, numbers for an index, and a table that annotates them in the coordinate system shown.
+    """
+    zarr = pytest.importorskip("zarr")
+    for name, samples in (("S1", ["S1"]), ("pair", ["S1", "S2"])):
+        folder = written.folder / f"{name}.spatialdata.zarr"
+        root = zarr.open_group(folder, mode="r")
+        table = root["tables/table"]
+        assert dict(table.attrs)["region"] == samples
+        assert (table.attrs["region_key"], table.attrs["instance_key"]) == ("sample", "spot")
+        assert table["obs/domain/categories"][:].tolist() == ["1", "2", "10"]
+        assert table["obs/spot"].dtype.kind == "i"
+        assert dict(table["X"].attrs)["encoding-type"] == "csr_matrix" and table["X/data"].dtype == np.float32
+        for layout in ("X_spatial", "X_mmsrl"):
+            assert table[f"obsm/{layout}"].dtype == np.float32 and table[f"obsm/{layout}"].shape[1] >= 2
+        sdata = spatialdata.read_zarr(folder)
+        for sample in samples:
+            assert (folder / "shapes" / sample / "shapes.parquet").is_file()
+            axes = root[f"images/{sample}_hires_image"].attrs["ome"]["multiscales"][0]["axes"]
+            assert [axis["name"] for axis in axes] == ["c", "y", "x"]
+            assert set(sdata.filter_by_coordinate_system(sample).shapes) == {sample}
+            frame = sdata.shapes[sample]
+            assert frame.index.dtype.kind == "i" and "radius" in frame
+            own = sdata.tables["table"].obs.query("sample == @sample")["spot"]
+            assert own.tolist() == frame.index.tolist()
+
+
 def test_plots_in_spatialdata(written: SmallRun) -> None:
     pytest.importorskip("spatialdata_plot")
     sdata = spatialdata.read_zarr(written.folder / "S1.spatialdata.zarr")

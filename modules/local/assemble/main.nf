@@ -5,14 +5,16 @@ process ASSEMBLE {
 
     input:
     // of every section of the unit: <sample>.qc.h5ad and <sample>.features.h5ad; of the unit: embedding, domains, and
-    // trajectory and enhanced expression or [], and the JSON of all stages so far
-    tuple val(meta), path(counts), path(features), path(embedding, stageAs: 'unit/*'), path(domains, stageAs: 'unit/*'), path(trajectory), path(enhanced), path(summaries)
+    // trajectory and enhanced expression or []; <sample>.outlines.parquet of the sections that have it, or []; and the
+    // JSON of all stages so far
+    tuple val(meta), path(counts), path(features), path(embedding, stageAs: 'unit/*'), path(domains, stageAs: 'unit/*'), path(trajectory), path(enhanced), path(outlines), path(summaries)
     val code // fingerprint of the stage's code; it only has to be part of the task's hash
 
     output:
     tuple val(meta), path('*.mmsrl.h5ad'), emit: h5ad
     tuple val(meta), path('*.spatialdata.zarr'), emit: zarr, optional: true
-    tuple val(meta), path('*.{domains.csv,coordinates.csv.gz}'), emit: csv
+    tuple val(meta), path('*.{domains.csv,coordinates.csv.gz,loupe.csv}'), emit: csv
+    tuple val(meta), path('*.domains.geojson.zip'), emit: geojson
     tuple val(meta), path("${meta.id}.assemble.json"), emit: summary
     path 'versions.yml', emit: versions, topic: versions
 
@@ -22,7 +24,7 @@ process ASSEMBLE {
     script:
     def args = task.ext.args ?: ''
     def found = [trajectory: trajectory, enhanced: enhanced].findAll { _option, file -> file }.collect { option, file -> "--${option} ${file}" }
-    def sections = [counts: counts, features: features, summaries: summaries]
+    def sections = [counts: counts, features: features, outlines: outlines, summaries: summaries]
         .collectMany { option, files -> [files].flatten().collect { file -> "--${option} ${file}" } }
     """
     export NUMBA_NUM_THREADS=${task.cpus}
@@ -35,7 +37,7 @@ process ASSEMBLE {
     """
     for counts in ${counts}; do
         sample=\${counts%.qc.h5ad}
-        touch \$sample.mmsrl.h5ad \$sample.domains.csv \$sample.coordinates.csv.gz
+        touch \$sample.mmsrl.h5ad \$sample.domains.csv \$sample.coordinates.csv.gz \$sample.loupe.csv \$sample.domains.geojson.zip
     done
     touch ${meta.id}.mmsrl.h5ad ${meta.id}.assemble.json
     printf '"%s":\\n    mmsrl: stub\\n' '${task.process}' > versions.yml

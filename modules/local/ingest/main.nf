@@ -9,7 +9,7 @@ process INGEST {
 
     output:
     tuple val(meta), path("${meta.id}.ingest.h5ad"), emit: h5ad
-    tuple val(meta), path("${meta.id}.outlines.parquet"), emit: outlines, optional: true
+    tuple val(meta), path('*.outlines.parquet', arity: '0..*'), emit: outlines // [] where the files have none
     tuple val(meta), path("${meta.id}.ingest.json"), emit: summary
     path 'versions.yml', emit: versions, topic: versions
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import anndata as ad
@@ -13,8 +13,17 @@ import scanpy as sc
 from mmsrl import _keys
 from mmsrl._errors import InputError
 from mmsrl._palette import domain_colors, natural_order
-from mmsrl._sections import is_counted, sample_of
+from mmsrl._sections import is_counted, sample_of, spot_diameter
 from mmsrl._tables import rows_of
+from mmsrl.assemble.geojson import DECIMALS, domain_features, polygon, spot_features
+from mmsrl.assemble.outlines import Found
+from mmsrl.assemble.shapes import discs, regions, squares
+
+MOST_BINS = 200_000
+"""Bins above which domains are written as regions: QuPath holds all of the JSON in memory before it makes objects."""
+
+MEASURED = (_keys.CONFIDENCE, _keys.PSEUDOTIME_RANK)
+"""Columns of obs that become measurements."""
 
 
 def storable(parameters: Mapping[str, Any]) -> dict[str, Any]:
@@ -61,9 +70,9 @@ def assemble_sample(
     Returns
     -------
     ``X`` = log1p of scaled counts, ``layers['counts']`` = raw counts, both CSR float32, or ``X`` = normalised values as
-    given; ``obs['domain']`` categorical
-    with colours in ``uns['domain_colors']``; ``obsm`` with ``spatial``, ``X_mmsrl`` and, where there are any,
-    ``X_image`` and ``X_umap``; ``obs['pseudotime']`` and its rank.
+    given; ``obs['domain']`` categorical with colours in ``uns['domain_colors']``; ``obsm`` with ``spatial``,
+    ``X_spatial`` (the same, y pointing up), ``X_mmsrl`` and, where there are any, ``X_image`` and ``X_umap``;
+    ``obs['pseudotime']`` and its rank.
     """
     sample = sample_of(counts)
     barcodes = counts.obs_names.tolist()
@@ -77,6 +86,8 @@ def assemble_sample(
         del adata.uns["log1p"]
 
     located = embedding.obs[[_keys.SAMPLE, _keys.BARCODE]]
+    # cellxgene shows what obsm has under X_ as floats, y pointing up (server.data_anndata.anndata_adaptor).
+    adata.obsm[_keys.SPATIAL_UPRIGHT] = (np.asarray(adata.obsm[_keys.SPATIAL]) * (1, -1)).astype(np.float32)
     adata.obsm[_keys.EMBEDDING] = np.asarray(embedding.obsm[_keys.EMBEDDING])[
         rows_of(sample, barcodes, located, "embedding")
     ]
@@ -159,3 +170,65 @@ def coordinates(adata: ad.AnnData) -> pd.DataFrame:
             values = np.asarray(adata.obsm[key])
             columns |= {f"{name}_{i + 1}": values[:, i] for i in range(values.shape[1])}
     return pd.DataFrame(columns, index=adata.obs_names.rename(_keys.BARCODE))
+
+
+def loupe_categories(adata: ad.AnnData) -> pd.DataFrame:
+    """Return the domain of each spot as Loupe Browser imports categories: ``Barcode``, and a column named as they are.
+
+    Barcodes are those of the source, with what follows them, such as ``-1``.
+    """
+    return pd.DataFrame({"Barcode": adata.obs_names, _keys.DOMAIN: adata.obs[_keys.DOMAIN].astype(str).to_numpy()})
+
+
+def qupath_features(adata: ad.AnnData, outlines: Found | None = None) -> Iterator[str]:
+    """Yield an assembled section as features of GeoJSON, in pixels of its full-resolution image.
+
+    Parameters
+    ----------
+    adata
+        As :func:`mmsrl.assemble.api.assemble_sample` returns it.
+    outlines
+        Of its cells, in their order.
+
+    Returns
+    -------
+    A detection for each spot, cell or bin, with its domain as class, and confidence and rank of pseudotime as
+    measurements: outlines where there are any, else squares of bins and discs as wide as a spot. Of more than
+    ``MOST_BINS`` bins, an annotation for each domain.
+    """
+    labels = adata.obs[_keys.DOMAIN].astype(str).tolist()
+    names = adata.obs[_keys.DOMAIN].cat.categories.astype(str)
+    colors = dict(zip(names, map(str, adata.uns[_keys.DOMAIN_COLORS]), strict=True))
+    measured = {key: adata.obs[key].to_numpy(np.float64) for key in MEASURED if key in adata.obs}
+    if outlines is None and _of_bins(adata) and adata.n_obs > MOST_BINS:
+        return domain_features(regions(*_lattice(adata), labels), colors)
+    return spot_features(adata.obs_names.tolist(), _outlined(adata, outlines), labels, colors, measured)
+
+
+def _of_bins(adata: ad.AnnData) -> bool:
+    binned = adata.uns[_keys.UNS].get(_keys.PLATFORM) == "visium_hd"
+    return binned and {_keys.ARRAY_ROW, _keys.ARRAY_COL} <= set(adata.obs)
+
+
+def _lattice(adata: ad.AnnData) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the middle of every bin, (n, 2), its row and its column."""
+    rows, columns = (adata.obs[key].to_numpy(np.int64) for key in (_keys.ARRAY_ROW, _keys.ARRAY_COL))
+    return np.asarray(adata.obsm[_keys.SPATIAL], dtype=np.float64), rows, columns
+
+
+def _outlined(adata: ad.AnnData, outlines: Found | None) -> Iterator[str]:
+    places = np.asarray(adata.obsm[_keys.SPATIAL], dtype=np.float64)
+    round_ones = (polygon(disc, ellipse=True) for disc in discs(places, spot_diameter(adata.uns[_keys.UNS])))
+    if outlines is not None:
+        import shapely
+
+        rounded = shapely.transform(outlines.shapes.to_numpy(), lambda points: points.round(DECIMALS))
+        segmented = shapely.to_geojson(rounded).tolist()
+        # Discs are drawn of all, and taken where a cell has no outline.
+        return (
+            disc if lacking else own
+            for disc, own, lacking in zip(round_ones, segmented, outlines.lacking.tolist(), strict=True)
+        )
+    if _of_bins(adata):
+        return (polygon(square) for square in squares(*_lattice(adata)))
+    return round_ones

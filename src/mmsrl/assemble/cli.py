@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from mmsrl._click import INPUT_FILE, stage_command
+
+if TYPE_CHECKING:
+    import anndata as ad
+
+    from mmsrl.assemble.outlines import Found
 
 
 @stage_command("assemble")
@@ -20,6 +26,9 @@ from mmsrl._click import INPUT_FILE, stage_command
 @click.option("--trajectory", type=INPUT_FILE, help="<unit>.trajectory.h5ad.")
 @click.option("--enhanced", type=INPUT_FILE, help="<unit>.enhanced.h5ad, for SpatialData.")
 @click.option(
+    "--outlines", type=INPUT_FILE, multiple=True, help="<sample>.outlines.parquet, of cells; once a sample that has it."
+)
+@click.option(
     "--summaries", type=INPUT_FILE, multiple=True, help="Stage JSON whose parameters go into uns; repeatable."
 )
 @click.option("--output-dir", type=click.Path(file_okay=False, path_type=Path), default=".", show_default=True)
@@ -31,27 +40,26 @@ def main(
     domains: Path,
     trajectory: Path | None,
     enhanced: Path | None,
+    outlines: tuple[Path, ...],
     summaries: tuple[Path, ...],
     output_dir: Path,
     spatialdata: bool,
 ) -> None:
     """Write the final files of every sample, and <unit>.mmsrl.h5ad for a group.
 
-    Of a sample: <sample>.mmsrl.h5ad, <sample>.domains.csv, <sample>.coordinates.csv.gz.
+    Of a sample: <sample>.mmsrl.h5ad, <sample>.domains.csv, <sample>.coordinates.csv.gz, <sample>.loupe.csv,
+    <sample>.domains.geojson.zip.
     """
-    import gzip
     import logging
 
-    import anndata as ad
-
-    from mmsrl import _keys
     from mmsrl._errors import InputError
-    from mmsrl._files import atomic_folder, atomic_path, read_summary, write_summary, write_text
+    from mmsrl._files import atomic_folder, atomic_path, read_summary, write_summary
     from mmsrl._hdf5 import read_stage_file, write_compact
     from mmsrl._sections import all_counted, common_target, gene_names, sample_of
     from mmsrl._tables import read_domains
-    from mmsrl.assemble.api import assemble_group, assemble_sample, coordinates
+    from mmsrl.assemble.api import assemble_group, assemble_sample
     from mmsrl.assemble.elements import to_spatialdata
+    from mmsrl.assemble.outlines import lacking_outlines, outlines_by_sample
 
     log = logging.getLogger("mmsrl.assemble")
     output_dir.mkdir(parents=True, exist_ok=True)
@@ -64,7 +72,7 @@ def main(
             write_compact(temporary, adata)
         if spatialdata:
             with atomic_folder(output_dir / f"{name}.spatialdata.zarr") as folder:
-                to_spatialdata(adata, denoised).write(folder)
+                to_spatialdata(adata, denoised, segmented).write(folder)
         log.info("%s: %d spots x %d genes", name, adata.n_obs, adata.n_vars)
 
     counted, described = by_sample(counts, "qc"), by_sample(features, "features")
@@ -85,6 +93,7 @@ def main(
     denoised = read_stage_file(enhanced, "enhance") if enhanced and spatialdata else None
     # Values that were normalised before are not scaled.
     target_sum = common_target(list(counted.values())) if all_counted(list(counted.values())) else 1.0
+    segmented = outlines_by_sample(outlines, {sample: adata.obs_names.tolist() for sample, adata in counted.items()})
     assembled: dict[str, ad.AnnData] = {}
     for sample, adata in counted.items():
         assembled[sample] = assemble_sample(
@@ -98,16 +107,13 @@ def main(
             trajectory=ordered,
         )
         write(assembled[sample], sample)
-        written = (_keys.DOMAIN, _keys.CONFIDENCE, _keys.PSEUDOTIME, _keys.PSEUDOTIME_RANK)
-        columns = [name for name in written if name in assembled[sample].obs]
-        table = assembled[sample].obs[columns].to_csv(index_label=_keys.BARCODE, lineterminator="\n")
-        write_text(output_dir / f"{sample}.domains.csv", table)
-        places = coordinates(assembled[sample]).to_csv(float_format="%.7g", lineterminator="\n")
-        with atomic_path(output_dir / f"{sample}.coordinates.csv.gz") as temporary:
-            # Without the time of writing: the same input gives the same file.
-            temporary.write_bytes(gzip.compress(places.encode(), mtime=0))
+        _write_tables(assembled[sample], segmented.get(sample), sample, output_dir)
 
-    messages = []
+    messages = [
+        {"level": "info", "text": f"Sample {sample}: {text}"}
+        for sample, found in segmented.items()
+        if (text := lacking_outlines(found))
+    ]
     result = {"samples": {sample: list(adata.shape) for sample, adata in assembled.items()}, "target_sum": target_sum}
     if len(assembled) > 1:
         joint = assemble_group(id, assembled)
@@ -125,3 +131,23 @@ def main(
         result=result,
         messages=messages,
     )
+
+
+def _write_tables(adata: ad.AnnData, outlines: Found | None, sample: str, output_dir: Path) -> None:
+    """Write what other programs take of an assembled sample beside AnnData: tables, and objects for QuPath."""
+    import gzip
+
+    from mmsrl import _keys
+    from mmsrl._files import atomic_path, write_text
+    from mmsrl.assemble.api import coordinates, loupe_categories, qupath_features
+    from mmsrl.assemble.geojson import write_geojson
+
+    written = (_keys.DOMAIN, _keys.CONFIDENCE, _keys.PSEUDOTIME, _keys.PSEUDOTIME_RANK)
+    table = adata.obs[[name for name in written if name in adata.obs]]
+    write_text(output_dir / f"{sample}.domains.csv", table.to_csv(index_label=_keys.BARCODE, lineterminator="\n"))
+    write_text(output_dir / f"{sample}.loupe.csv", loupe_categories(adata).to_csv(index=False, lineterminator="\n"))
+    places = coordinates(adata).to_csv(float_format="%.7g", lineterminator="\n")
+    with atomic_path(output_dir / f"{sample}.coordinates.csv.gz") as temporary:
+        # Without the time of writing: the same input gives the same file.
+        temporary.write_bytes(gzip.compress(places.encode(), mtime=0))
+    write_geojson(output_dir / f"{sample}.domains.geojson.zip", qupath_features(adata, outlines))

@@ -1,7 +1,8 @@
-"""An assembled AnnData as SpatialData: spots as shapes, tissue images, and the table that annotates the spots."""
+"""An assembled AnnData as SpatialData: spots or cells as shapes, tissue images, and the table that annotates them."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import anndata as ad
@@ -11,15 +12,19 @@ from mmsrl import _keys
 from mmsrl._errors import InputError
 from mmsrl._sections import spot_diameter
 from mmsrl._tables import rows_of
+from mmsrl.assemble.outlines import Found
 
 if TYPE_CHECKING:
+    from geopandas import GeoDataFrame
     from spatialdata import SpatialData
 
 SPOT = "spot"
-"""Column of obs with the name of a spot among the shapes."""
+"""Column of obs with the number of a spot among the shapes: napari-spatialdata (0.7.2) takes no names of polygons."""
 
 
-def to_spatialdata(adata: ad.AnnData, enhanced: ad.AnnData | None = None) -> SpatialData:
+def to_spatialdata(
+    adata: ad.AnnData, enhanced: ad.AnnData | None = None, outlines: Mapping[str, Found] | None = None
+) -> SpatialData:
     """Return an assembled section, or the sections of a group, as SpatialData.
 
     Parameters
@@ -28,12 +33,15 @@ def to_spatialdata(adata: ad.AnnData, enhanced: ad.AnnData | None = None) -> Spa
         As :func:`mmsrl.assemble.api.assemble_sample` or :func:`mmsrl.assemble.api.assemble_group` return it.
     enhanced
         De-noised expression of the unit; rows are found by sample and barcode.
+    outlines
+        Of the cells of a sample, in their order, by sample.
 
     Returns
     -------
-    ``shapes[<sample>]``: spots as circles; ``images['<sample>_hires_image']`` and ``'…_lowres_image'`` where there are
-    any; ``tables['table']``: ``adata`` without the images; ``tables['enhanced']``: de-noised expression, of
-    its genes alone. Each sample has a coordinate system of its name, in pixels of its full-resolution image.
+    ``shapes[<sample>]``: spots as circles, cells as polygons where their outlines are given;
+    ``images['<sample>_hires_image']`` and ``'…_lowres_image'`` where there are any; ``tables['table']``: ``adata``
+    without the images; ``tables['enhanced']``: de-noised expression, of its genes alone. Each sample has a coordinate
+    system of its name, in pixels of its full-resolution image.
 
     Raises
     ------
@@ -47,20 +55,21 @@ def to_spatialdata(adata: ad.AnnData, enhanced: ad.AnnData | None = None) -> Spa
             "SpatialData cannot be written: the package spatialdata is not installed here; "
             "say pip install 'mmsrl[spatialdata]', or leave --spatialdata out"
         ) from error
-    from spatialdata.models import Image2DModel, ShapesModel, TableModel
-    from spatialdata.transformations import Identity, Scale
+    from spatialdata.models import Image2DModel, TableModel
+    from spatialdata.transformations import Scale
 
     about = adata.uns[_keys.UNS]
+    numbers = np.arange(adata.n_obs)
     shapes, images, kept = {}, {}, {}
     for sample in adata.obs[_keys.SAMPLE].cat.categories.astype(str):
         own = (adata.obs[_keys.SAMPLE] == sample).to_numpy()
         library = adata.uns[_keys.UNS_SPATIAL].get(sample, {})
-        shapes[sample] = ShapesModel.parse(
-            np.asarray(adata.obsm[_keys.SPATIAL], dtype=np.float64)[own],
-            geometry=0,
-            radius=spot_diameter(about.get("samples", {}).get(sample, about)) / 2,
-            index=adata.obs_names[own],
-            transformations={sample: Identity()},
+        shapes[sample] = _shapes(
+            adata[own],
+            numbers[own],
+            sample,
+            spot_diameter(about.get("samples", {}).get(sample, about)),
+            (outlines or {}).get(sample),
         )
         kept[sample] = {"scalefactors": library.get("scalefactors", {})}
         for size, image in library.get("images", {}).items():
@@ -77,12 +86,30 @@ def to_spatialdata(adata: ad.AnnData, enhanced: ad.AnnData | None = None) -> Spa
     if enhanced is not None:
         tables["enhanced"] = _of_spots(enhanced, adata)
     for each in tables.values():
-        each.obs[SPOT] = adata.obs_names.to_numpy(dtype=object)
+        each.obs[SPOT] = numbers
     parsed = {
         name: TableModel.parse(each, region=list(shapes), region_key=_keys.SAMPLE, instance_key=SPOT)
         for name, each in tables.items()
     }
     return spatialdata.SpatialData(images=images, shapes=shapes, tables=parsed)
+
+
+def _shapes(
+    adata: ad.AnnData, numbers: np.ndarray, sample: str, diameter: float, outlines: Found | None
+) -> GeoDataFrame:
+    """Return the spots of one sample by their numbers: polygons where there are outlines, else circles."""
+    import geopandas
+    from spatialdata.models import ShapesModel
+    from spatialdata.transformations import Identity
+
+    places = np.asarray(adata.obsm[_keys.SPATIAL], dtype=np.float64)
+    whole = {sample: Identity()}
+    if outlines is None:
+        return ShapesModel.parse(places, geometry=0, radius=diameter / 2, index=numbers, transformations=whole)
+    round_ones = geopandas.points_from_xy(*places.T).buffer(diameter / 2)
+    polygons = np.where(outlines.lacking, np.asarray(round_ones), outlines.shapes.to_numpy())
+    frame = geopandas.GeoDataFrame(geometry=polygons, index=numbers)
+    return ShapesModel.parse(frame, transformations=whole)
 
 
 def _of_spots(enhanced: ad.AnnData, adata: ad.AnnData) -> ad.AnnData:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
-from matplotlib.collections import Collection
+from matplotlib.collections import Collection, PolyCollection
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -22,6 +22,7 @@ from mmsrl._drawing import (
     empty_tissue,
     show_image,
     spots,
+    visible,
     window_of,
 )
 
@@ -69,7 +70,7 @@ def domains_on_tissue(title: str, section: Spots, labels: NDArray[np.str_], colo
         show_image(axes[0], section.background, window, 1.0)
         axes[0].set_title("Tissue")
     _tissue(axes[-1], section, window)
-    drawn = spots(section.coordinates, section.diameter, section.square)
+    drawn = _drawn(section, window)
     drawn.set(facecolor=[colors[label] for label in labels], rasterized=True)
     axes[-1].add_collection(drawn)
     axes[-1].set_title("Domains")
@@ -83,7 +84,7 @@ def values_on_tissue(title: str, section: Spots, panels: Sequence[Values]) -> Fi
     figure, axes = _panels(title, window, len(panels))
     for axis, panel in zip(axes, panels, strict=True):
         _tissue(axis, section, window)
-        drawn = spots(section.coordinates, section.diameter, section.square)
+        drawn = _drawn(section, window)
         _coloured(figure, axis, drawn, panel)
         axis.add_collection(drawn)
         axis.set_title(panel.title)
@@ -184,6 +185,11 @@ def _empty_layout(axis: Axes) -> None:
 def _tissue(axis: Axes, section: Spots, window: Window) -> None:
     if section.background is not None:
         show_image(axis, section.background, window, FADED)
+
+
+def _drawn(section: Spots, window: Window) -> PolyCollection:
+    width = section.diameter if section.square else visible(section.diameter, window)
+    return spots(section.coordinates, width, section.square)
 
 
 def _coloured(figure: Figure, axis: Axes, drawn: Collection, panel: Values) -> None:

@@ -42,8 +42,17 @@ KINDS = (
     Kind(
         "assemble", "mmsrl.h5ad", "assembled", "Everything about a section, or the sections of a group, in one AnnData."
     ),
-    Kind("assemble", "spatialdata.zarr", "spatialdata", "The same as SpatialData, with spots as shapes and the image."),
+    Kind(
+        "assemble",
+        "spatialdata.zarr",
+        "spatialdata",
+        "The same as SpatialData, with spots or cells as shapes.",
+    ),
     Kind("assemble", "domains.csv", "spots", "Domain, confidence, pseudotime and its rank of every spot of a sample."),
+    Kind("assemble", "loupe.csv", "loupe", "Domain of every spot of a sample, as Loupe Browser imports categories."),
+    Kind(
+        "assemble", "domains.geojson.zip", "qupath", "Spots, cells or bins and their domains, as QuPath imports them."
+    ),
     Kind("assemble", "coordinates.csv.gz", "coordinates", "Place, layout and embedding of every spot of a sample."),
     *(
         Kind("figures", f"{name}.{form}", "figure", f"{words}, as {form.upper()}.")
@@ -94,7 +103,7 @@ def described(path: str, n_bytes: int) -> dict[str, Any]:
 
 def _format(name: str) -> str:
     parts = name.split(".")
-    return ".".join(parts[-2:]) if parts[-1] == "gz" else parts[-1]
+    return ".".join(parts[-2:]) if parts[-1] in ("gz", "zip") else parts[-1]
 
 
 def index(files: Iterable[Mapping[str, Any]], units: Iterable[Mapping[str, Any]]) -> dict[str, Any]:

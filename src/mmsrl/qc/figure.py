@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from mmsrl._drawing import COLOR_MAP, Background, color_range, empty_tissue, show_image, spots, window_of
+from mmsrl._drawing import COLOR_MAP, Background, color_range, empty_tissue, show_image, spots, visible, window_of
 
 KEPT, REMOVED = "#0072B2", "#D55E00"
 """Blue and vermilion of Okabe and Ito, told apart with any colour vision."""
@@ -54,6 +54,7 @@ def draw(
         Image, if there is one.
     """
     window = window_of(coordinates, diameter)
+    width = diameter if square else visible(diameter, window)
     n_panels = len(panels) + 1 + (background is not None)
     n_columns = 2 if n_panels in (2, 4) else 3
     n_rows = -(-n_panels // n_columns)
@@ -74,7 +75,7 @@ def draw(
     for axis, panel in zip(axes, panels, strict=False):
         if background is not None:
             show_image(axis, background, window, 0.35)
-        drawn = spots(coordinates, diameter, square)
+        drawn = spots(coordinates, width, square)
         norm = color_range(panel.values, counted=panel.counted)
         drawn.set(array=np.clip(panel.values, norm.vmin, norm.vmax), cmap=COLOR_MAP, norm=norm)
         axis.add_collection(drawn)
@@ -85,7 +86,7 @@ def draw(
     if background is not None:
         show_image(axis, background, window, 0.35)
     for chosen, color, name in ((keep, KEPT, "kept"), (~keep, REMOVED, "removed")):
-        drawn = spots(coordinates[chosen], diameter, square)
+        drawn = spots(coordinates[chosen], width, square)
         drawn.set_facecolor(color)
         axis.add_collection(drawn)
         axis.plot([], [], "s", color=color, label=f"{chosen.sum():,} {name}")

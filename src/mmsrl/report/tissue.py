@@ -29,6 +29,9 @@ FULL_DETAIL = 4
 
 LEAST_DETAIL = 0.5
 
+LEAST_PX = 2.0
+"""Width of a round spot in a picture at least: cells of a large section are narrower, and would be too pale to see."""
+
 SEQUENTIAL = "Cividis"
 """Scale of colours for values: the same with any colour vision, and in print."""
 
@@ -146,7 +149,7 @@ def domain_figure(section: Section, max_side: int) -> Image.Image:
 
 
 def spots_figure(section: Section, colors: Sequence[str], max_side: int) -> Image.Image:
-    """Draw all spots, each in its colour, over the tissue image, true to scale."""
+    """Draw all spots, each in its colour, over the tissue image, true to scale, but no smaller than can be seen."""
     window = window_of(section)
     zoom = 2 * max_side / max(window.width, window.height)  # twice the size, then halved: smooth edges
     size = (max(1, round(window.width * zoom)), max(1, round(window.height * zoom)))
@@ -154,7 +157,7 @@ def spots_figure(section: Section, colors: Sequence[str], max_side: int) -> Imag
     if section.image is not None:
         canvas = Image.blend(canvas, Image.new("RGB", size, "white"), 0.35)
     draw = ImageDraw.Draw(canvas)
-    radius = max(section.diameter * zoom / 2, 0.75)
+    radius = max(section.diameter * zoom / 2, 0.75 if section.square else LEAST_PX)
     shape = draw.rectangle if section.square else draw.ellipse
     left, top = (section.x - window.left) * zoom, (section.y - window.top) * zoom
     for x, y, color in zip(left.tolist(), top.tolist(), colors, strict=True):

@@ -92,13 +92,14 @@ workflow SPATIAL_DOMAINS {
     units = QC.out.h5ad
         .join(FEATURES.out.h5ad)
         .join(about)
+        .join(INGEST.out.outlines)
         .join(INGEST.out.summary)
         .join(QC.out.summary)
         .join(FEATURES.out.summary)
-        .map { _id, counts, features, meta, truth, ingest, qc, image ->
+        .map { _id, counts, features, meta, truth, outlines, ingest, qc, image ->
             def unit = meta.group ?: meta.id
             def size = meta.group ? meta.group_size : 1
-            [size ? groupKey(unit, size) : unit, [meta: meta, counts: counts, features: features, truth: truth, summaries: [ingest, qc, image]]]
+            [size ? groupKey(unit, size) : unit, [meta: meta, counts: counts, features: features, truth: truth, outlines: [outlines].flatten(), summaries: [ingest, qc, image]]]
         }
         .groupTuple()
         .map { unit, members ->
@@ -143,7 +144,8 @@ workflow SPATIAL_DOMAINS {
         .join(DOMAINS.out.summary)
     so_far = withOptional(withOptional(withOptional(told, MARKERS.out.summary), TRAJECTORY.out.summary), ENHANCE.out.summary)
         .map { row -> [row[0], row[1..-1].flatten()] }
-    ASSEMBLE(sources.join(results).join(so_far), code.map { c -> c.assemble ?: '' })
+    outlines = units.map { unit, members -> [unit, members.collectMany { member -> member.outlines }] }
+    ASSEMBLE(sources.join(results).join(outlines).join(so_far), code.map { c -> c.assemble ?: '' })
 
     FIGURES(withOptional(ASSEMBLE.out.h5ad, TRAJECTORY.out.summary), code.map { c -> c.figures ?: '' })
 
@@ -178,13 +180,14 @@ workflow SPATIAL_DOMAINS {
         under('trajectory', TRAJECTORY.out.h5ad.mix(TRAJECTORY.out.trends, TRAJECTORY.out.summary)),
         under('enhance', ENHANCE.out.h5ad.mix(ENHANCE.out.genes, ENHANCE.out.summary)),
         under('evaluate', EVALUATE.out.scores.mix(EVALUATE.out.summary)),
-        under('assemble', ASSEMBLE.out.h5ad.mix(ASSEMBLE.out.zarr, ASSEMBLE.out.csv, ASSEMBLE.out.summary)),
+        under('assemble', ASSEMBLE.out.h5ad.mix(ASSEMBLE.out.zarr, ASSEMBLE.out.csv, ASSEMBLE.out.geojson, ASSEMBLE.out.summary)),
         under('figures', FIGURES.out.figures.mix(FIGURES.out.summary)),
     )
 
     emit:
     h5ad = ASSEMBLE.out.h5ad // [ unit, files ]
     csv = ASSEMBLE.out.csv // [ unit, files ]
+    geojson = ASSEMBLE.out.geojson // [ unit, files ]
     embedding = embeddings // [ unit, file ]
     members = DOMAINS.out.h5ad // [ unit, file ]
     domains = DOMAINS.out.csv // [ unit, file ]

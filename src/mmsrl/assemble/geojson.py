@@ -1,0 +1,112 @@
+"""Domains as objects that QuPath imports: GeoJSON, zipped.
+
+The form is that of QuPath 0.4 and later (``qupath.lib.io.QuPathTypeAdapters`` and ``ROITypeAdapters``): a feature an
+object, with ``objectType``, ``name``, ``classification`` and ``measurements``; a geometry marked ``isEllipse`` becomes
+the ellipse that fills its bounding box. QuPath reads ``.geojson`` and ``.zip`` of it, and no ``.gz``
+(``qupath.lib.io.PathIO``).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import zipfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mmsrl._files import atomic_path
+
+DECIMALS = 1
+"""Of coordinates, in pixels of the full-resolution image."""
+
+EPOCH = (1980, 1, 1, 0, 0, 0)
+"""The time in the archive: the same input gives the same file."""
+
+
+def polygon(outline: NDArray[np.float64], *, ellipse: bool = False) -> str:
+    """Return a closed outline, (k, 2), as geometry of GeoJSON.
+
+    Parameters
+    ----------
+    outline
+        In pixels of the full-resolution image.
+    ellipse
+        Whether it stands for the ellipse that fills its bounding box.
+    """
+    geometry = {"type": "Polygon", "coordinates": [outline.round(DECIMALS).tolist()]}
+    return _dense(geometry | {"isEllipse": True} if ellipse else geometry)
+
+
+def spot_features(
+    barcodes: Sequence[str],
+    geometries: Iterable[str],
+    labels: Sequence[str],
+    colors: Mapping[str, str],
+    measurements: Mapping[str, NDArray[np.float64]],
+) -> Iterator[str]:
+    """Yield a detection for each spot or cell.
+
+    Parameters
+    ----------
+    barcodes, geometries, labels
+        (n,) each; geometries are JSON.
+    colors
+        Hex colour by label.
+    measurements
+        (n,) by name; what is not finite is left out.
+    """
+    classes = {label: _dense(_classification(label, color)) for label, color in colors.items()}
+    columns = {name: values.tolist() for name, values in measurements.items()}
+    for row, (barcode, geometry, label) in enumerate(zip(barcodes, geometries, labels, strict=True)):
+        measured = {name: round(values[row], 4) for name, values in columns.items() if math.isfinite(values[row])}
+        yield _feature("detection", barcode, geometry, classes[label], measured)
+
+
+def domain_features(
+    regions: Iterable[tuple[str, list[list[NDArray[np.float64]]]]], colors: Mapping[str, str]
+) -> Iterator[str]:
+    """Yield an annotation for each domain.
+
+    Parameters
+    ----------
+    regions
+        Label, and the parts of the region, each a list of closed outlines, (k, 2): the outer one, then holes.
+    colors
+        Hex colour by label.
+    """
+    for label, parts in regions:
+        rings = [[ring.round(DECIMALS).tolist() for ring in part] for part in parts]
+        geometry = _dense({"type": "MultiPolygon", "coordinates": rings})
+        yield _feature("annotation", label, geometry, _dense(_classification(label, colors[label])), {})
+
+
+def _classification(label: str, color: str) -> dict[str, object]:
+    return {"name": label, "color": [int(color[at : at + 2], 16) for at in (1, 3, 5)]}
+
+
+def _feature(kind: str, name: str, geometry: str, classification: str, measured: Mapping[str, float]) -> str:
+    more = f',"measurements":{_dense(measured)}' if measured else ""
+    return (
+        f'{{"type":"Feature","geometry":{geometry},"properties":{{"objectType":"{kind}","name":{_dense(name)},'
+        f'"classification":{classification}{more}}}}}'
+    )
+
+
+def _dense(content: object) -> str:
+    return json.dumps(content, separators=(",", ":"))
+
+
+def write_geojson(path: Path, features: Iterable[str]) -> None:
+    """Write features, one at a time, to ``<name>.geojson`` in the archive ``<name>.geojson.zip``."""
+    entry = zipfile.ZipInfo(path.name.removesuffix(".zip"), EPOCH)
+    entry.compress_type = zipfile.ZIP_DEFLATED
+    entry.external_attr = 0o644 << 16
+    with atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
+        with archive.open(entry, "w", force_zip64=True) as file:
+            file.write(b'{"type":"FeatureCollection","features":[')
+            for row, feature in enumerate(features):
+                file.write((",\n" if row else "\n").encode() + feature.encode())
+            file.write(b"\n]}\n")
