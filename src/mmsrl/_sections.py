@@ -20,9 +20,6 @@ from mmsrl._palette import natural_order
 from mmsrl._tables import read_domains, rows_of
 from mmsrl.heldout import in_block_unit
 
-COUNTS, NORMALISED = "counts", "normalised"
-"""Kinds of expression, see :data:`mmsrl._keys.EXPRESSION`."""
-
 CHECKED_VALUES = 1_000_000
 """Values that are looked at at a time for whether they are counts."""
 
@@ -273,7 +270,7 @@ def stacked_counts(sections: Sequence[ad.AnnData]) -> tuple[sp.csr_matrix, list[
 
 def is_counted(adata: ad.AnnData) -> bool:
     """Tell whether ``X`` holds counts of molecules, rather than values that somebody normalised."""
-    return bool(adata.uns.get(_keys.UNS, {}).get(_keys.EXPRESSION, COUNTS) == COUNTS)
+    return bool(adata.uns.get(_keys.UNS, {}).get(_keys.EXPRESSION, _keys.COUNTS) == _keys.COUNTS)
 
 
 def all_counted(sections: Sequence[ad.AnnData]) -> bool:

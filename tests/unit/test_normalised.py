@@ -18,6 +18,7 @@ from mmsrl.assemble.api import assemble_sample
 from mmsrl.domains.api import domains
 from mmsrl.enhance.cli import main as enhance_command
 from mmsrl.expression import most_varying, scale_of_values, stabilise
+from mmsrl.ingest.api import read_h5ad
 from mmsrl.markers.api import markers
 from mmsrl.markers.values import COLUMNS, effects, morans_i_of_values
 from mmsrl.qc.api import quality_control
@@ -227,3 +228,69 @@ def test_counts_and_values_in_one_group_are_refused():
     other.uns["mmsrl"]["sample"] = "T"
     with pytest.raises(InputError, match="sections S hold counts, but T normalised values"):
         train([adata, other], show_progress=False)
+
+
+@pytest.fixture
+def written(tmp_path: Path):
+    def write(**layers) -> Path:
+        """Write an .h5ad of the bands; ``X``, ``raw`` and layers are forms of :func:`normalised`, or ``counts``."""
+        adata, _ = counts_in_bands()
+        del adata.uns["mmsrl"]
+        forms = {name: adata.X if form == "counts" else normalised_of(adata, form) for name, form in layers.items()}
+        made = ad.AnnData(forms.pop("X"), obs=adata.obs, var=adata.var, obsm=dict(adata.obsm))
+        if "raw" in forms:
+            made.raw = ad.AnnData(forms.pop("raw"), var=adata.var)
+        made.layers.update(forms)
+        made.write_h5ad(tmp_path / "a.h5ad")
+        return tmp_path / "a.h5ad"
+
+    return write
+
+
+def normalised_of(adata: ad.AnnData, form: str) -> sp.csr_matrix:
+    copy = adata.copy()
+    copy.uns["mmsrl"] = {}
+    return normalised(copy, form).X
+
+
+@pytest.mark.parametrize(
+    ("layers", "place"),
+    [
+        ({"X": "log"}, "X"),
+        ({"X": "standardised", "raw": "log"}, "raw.X"),
+        ({"X": "standardised"}, "X"),
+        ({"X": "volume", "raw": "log"}, "X"),
+    ],
+)
+def test_values_without_counts_are_taken_and_told(written, layers, place):
+    ingested = read_h5ad(written(**layers), "S")
+    assert ingested.adata.uns["mmsrl"]["expression"] == "normalised"
+    (told,) = [m["text"] for m in ingested.messages if m["level"] == "warning" and "normalised" in m["text"]]
+    assert told.startswith("no raw counts (") and f": {place} is taken as normalised already" in told
+
+
+def test_counts_go_before_values_and_what_is_stated_before_both(written):
+    path = written(X="log", counts="counts")
+    assert read_h5ad(path, "S").adata.uns["mmsrl"]["expression"] == "counts"
+    stated = read_h5ad(path, "S", expression="normalised")
+    assert stated.adata.uns["mmsrl"]["expression"] == "normalised"
+    assert not [m for m in stated.messages if "no raw counts" in m["text"]]
+
+
+def test_counts_that_are_stated_and_not_there_are_an_error(written):
+    with pytest.raises(InputError, match="sample S: a.h5ad: no raw counts .*or say expression normalised"):
+        read_h5ad(written(X="log"), "S", expression="counts")
+
+
+def test_values_that_are_not_finite_are_an_error(written):
+    path = written(X="log")
+    made = ad.read_h5ad(path)
+    made.X[0, 0] = np.nan
+    made.write_h5ad(path)
+    with pytest.raises(InputError, match="X has values that are NaN or infinite; correct or remove"):
+        read_h5ad(path, "S")
+
+
+def test_whole_numbers_said_to_be_normalised_are_told(written):
+    messages = read_h5ad(written(X="counts"), "S", expression="normalised").messages
+    assert any("whole numbers from 0, as counts are" in message["text"] for message in messages)

@@ -121,25 +121,31 @@ def read_h5ad(
     path: Path | str,
     sample: str,
     *,
+    expression: str | None = None,
     platform: str | None = None,
     pitch_um: float | None = None,
     um_per_px: float | None = None,
 ) -> Ingested:
-    """Read an `.h5ad` of any platform that has raw counts and `obsm['spatial']`.
+    """Read an `.h5ad` of any platform that has raw counts, or normalised values, and `obsm['spatial']`.
 
     Of `obs` only `in_tissue`, `array_row` and `array_col` are kept: annotations must not reach what trains.
     ``platform``, ``pitch_um`` and ``um_per_px`` are those of :func:`read_spaceranger`.
 
+    Parameters
+    ----------
+    expression
+        ``counts``, which are an error to lack, or ``normalised``; ``None``: counts where there are any, else values.
+
     Raises
     ------
     InputError
-        The file is damaged, or has no raw counts or coordinates.
+        The file is damaged, or has no expression of that kind or no coordinates.
     """
     path = Path(path)
     with _naming(sample):
         if not path.is_file():
             raise InputError(f"{path}: no such file")
-        content = h5ad.read_h5ad(path, sample)
+        content = h5ad.read_h5ad(path, sample, expression)
         stated = Stated(platform, pitch_um, um_per_px)
         return _ingested(content, sample, _checksums([path], path.parent), stated)
 
@@ -149,6 +155,7 @@ def read_spatialdata(
     sample: str,
     *,
     bin_size: int | str | None = None,
+    expression: str | None = None,
     platform: str | None = None,
     pitch_um: float | None = None,
     um_per_px: float | None = None,
@@ -157,7 +164,7 @@ def read_spatialdata(
 
     Of several tables or elements those are taken that have the name of the sample, and bins of ``bin_size``. Of `obs`
     only `in_tissue`, `array_row` and `array_col` are kept, as :func:`read_h5ad` does. ``bin_size``, ``platform``,
-    ``pitch_um`` and ``um_per_px`` are those of :func:`read_spaceranger`.
+    ``pitch_um`` and ``um_per_px`` are those of :func:`read_spaceranger`, ``expression`` that of :func:`read_h5ad`.
 
     Raises
     ------
@@ -168,7 +175,7 @@ def read_spatialdata(
     with _naming(sample):
         if not path.exists():
             raise InputError(f"{path}: no such folder")
-        content = zarr.read_zarr(path, sample, bin_size)
+        content = zarr.read_zarr(path, sample, bin_size, expression)
         files = _checksums([file for file in path.rglob("*") if file.is_file()], path)
         # One line for the folder, whose parts are many and say nothing by themselves.
         whole = hashlib.sha256("".join(f"{file['sha256']}  {file['file']}\n" for file in files).encode()).hexdigest()

@@ -42,6 +42,11 @@ log = logging.getLogger(__name__)
     type=click.FloatRange(min=0, min_open=True),
     help="µm of one unit of the coordinates; left out: as the files tell.",
 )
+@click.option(
+    "--expression",
+    type=click.Choice(["counts", "normalised"]),
+    help="What the values of --h5ad or --spatialdata are; left out: as they tell.",
+)
 @click.option("--output-dir", type=click.Path(path_type=Path, file_okay=False), default=".", help="Where to write.")
 def main(
     id: str,
@@ -53,6 +58,7 @@ def main(
     platform: str | None,
     pitch_um: float | None,
     um_per_px: float | None,
+    expression: str | None,
     output_dir: Path,
 ) -> None:
     """Read a section and write ID.ingest.h5ad and ID.ingest.json."""
@@ -61,15 +67,18 @@ def main(
     if h5ad is not None and bin_size is not None:
         raise InputError(f"sample {id}: --bin-size is for folders and --spatialdata; an .h5ad holds one size")
 
+    if expression == "normalised" and h5ad is None and spatialdata is None:
+        raise InputError(f"sample {id}: --expression normalised is for --h5ad and --spatialdata; folders hold counts")
+
     from mmsrl import _keys
     from mmsrl.ingest import api
 
     output_dir.mkdir(parents=True, exist_ok=True)
     stated: dict[str, Any] = {"platform": platform, "pitch_um": pitch_um, "um_per_px": um_per_px}
     if h5ad is not None:
-        ingested = api.read_h5ad(h5ad, id, **stated)
+        ingested = api.read_h5ad(h5ad, id, expression=expression, **stated)
     elif spatialdata is not None:
-        ingested = api.read_spatialdata(spatialdata, id, bin_size=bin_size, **stated)
+        ingested = api.read_spatialdata(spatialdata, id, bin_size=bin_size, expression=expression, **stated)
     elif data_dir is not None:
         ingested = api.read_instrument(data_dir, id, bin_size=bin_size, scratch=output_dir, **stated)
     else:
@@ -87,7 +96,7 @@ def main(
         output_dir / f"{id}.ingest.json",
         stage="ingest",
         id=id,
-        parameters={"bin_size": bin_size, **stated},
+        parameters={"bin_size": bin_size, "expression": expression, **stated},
         messages=ingested.messages,
         result={
             "n_spots": adata.n_obs,

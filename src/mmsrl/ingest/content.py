@@ -26,6 +26,8 @@ class Content(NamedTuple):
     """Name of the file of the coordinates, for messages."""
     notes: list[dict[str, str]]
     """Messages: what was chosen or left out."""
+    expression: str = "counts"
+    """Or ``normalised``: what the values are."""
     bin_um: int | None = None
     """Width of a bin in µm by the name of its folder."""
     platform: str | None = None

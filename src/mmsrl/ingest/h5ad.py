@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from mmsrl import _keys
-from mmsrl._counts import not_counts
 from mmsrl._errors import InputError
 from mmsrl._hdf5 import open_hdf5
+from mmsrl.ingest.choice import Candidate, choose_matrix
 from mmsrl.ingest.cleaning import MAX_DOUBLED, must_have_genes
 from mmsrl.ingest.content import Content, info, warning
 from mmsrl.ingest.coordinates import Places, places_of
@@ -38,18 +38,6 @@ COUNT_LAYERS = ("counts", "count", "rawcounts", "rawcount", "raw", "umicounts", 
 MAX_STACKED = 0.01
 """Share of spots on top of another from which a file is taken to hold several sections; single-cell platforms with
 rounded centroids stay below."""
-
-
-class Candidate(NamedTuple):
-    """Where counts may be."""
-
-    place: str
-    """In words."""
-    n_genes: int
-    matrix: Callable[[], sparse.csr_matrix]
-    """Reads it."""
-    var: Callable[[], pd.DataFrame]
-    """Reads its genes."""
 
 
 class Look(NamedTuple):
@@ -77,8 +65,10 @@ def look(path: Path) -> Look:
         return _look(file, path.name)
 
 
-def read_h5ad(path: Path, sample: str) -> Content:
-    """Read raw counts, names, coordinates and images of an `.h5ad`.
+def read_h5ad(path: Path, sample: str, expression: str | None = None) -> Content:
+    """Read counts or normalised values, names, coordinates and images of an `.h5ad`.
+
+    ``expression`` is that of :func:`mmsrl.ingest.choice.choose_matrix`.
 
     Raises
     ------
@@ -87,23 +77,24 @@ def read_h5ad(path: Path, sample: str) -> Content:
     """
     with _opened(path) as file:
         found = _look(file, path.name)
-        counts_from, matrix, var = first_counts(_candidates(file), path.name)
+        chosen = choose_matrix(_candidates(file), path.name, expression)
         library, notes = _library(file, sample)
-    features, chosen = features_of(var)
+    features, columns = features_of(chosen.var)
     pictures, no_pictures = pictures_of(_entry(library, "images"))
     return content_of_table(
-        counts=checked(Counts(matrix, found.barcodes, features), path.name),
+        counts=checked(Counts(chosen.matrix, found.barcodes, features), path.name, chosen.expression),
         obs=found.obs,
         spatial=found.places.spatial,
         pictures=pictures,
         scalefactors=scalefactors_of(library),
         source=path.name,
         notes=[
-            info(f"raw counts from {counts_from}"),
-            *map(info, [*found.places.notes, *chosen]),
+            *chosen.notes,
+            *map(info, [*found.places.notes, *columns]),
             *map(warning, [*notes, *no_pictures]),
         ],
         um_per_px=found.places.um_per_unit,
+        expression=chosen.expression,
     )
 
 
@@ -156,7 +147,7 @@ def _must_have_genes(file: h5py.File, n_spots: int, name: str) -> None:
     """Raise where no matrix can be read, or none is of genes."""
     candidates = _candidates(file)
     if not candidates:
-        first_counts([], name)
+        choose_matrix([], name, None)
     largest = max(candidates, key=lambda candidate: candidate.n_genes)
     check_size(n_spots, largest.n_genes, name)
     must_have_genes(features_of(largest.var())[0], name)
@@ -173,6 +164,7 @@ def content_of_table(
     notes: list[dict[str, str]],
     um_per_px: float | None = None,
     um_per_px_from: str = "the names of their columns",
+    expression: str = _keys.COUNTS,
 ) -> Content:
     """Return the content of AnnData: of ``obs`` what the internal form has, and what it tells of the scale.
 
@@ -198,6 +190,7 @@ def content_of_table(
         um_per_px=told.um_per_px if told else um_per_px,
         um_per_px_from=told.why if told else um_per_px_from,
         max_stacked=MAX_STACKED,
+        expression=expression,
     )
 
 
@@ -242,33 +235,6 @@ def counts_named(layers: Iterable[str]) -> list[str]:
     plain = {key: re.sub(r"[^a-z0-9]", "", key.lower()) for key in layers}
     return sorted(
         (key for key, name in plain.items() if name in COUNT_LAYERS), key=lambda k: COUNT_LAYERS.index(plain[k])
-    )
-
-
-def first_counts(candidates: Iterable[Candidate], name: str) -> tuple[str, sparse.csr_matrix, pd.DataFrame]:
-    """Return of several matrices that hold counts the one with the most genes: its place, the matrix and its genes.
-
-    Of those with equally many genes it is the first. A matrix with fewer is a choice of variable genes, which
-    programs make before they normalise.
-
-    Raises
-    ------
-    InputError
-        None of them holds counts.
-    """
-    faults = []
-    ordered = sorted(candidates, key=lambda candidate: -candidate.n_genes)
-    for candidate in ordered:
-        matrix = candidate.matrix()
-        fault = not_counts(matrix.data)
-        if fault is None:
-            fewer = [f"{other.place} has {other.n_genes}" for other in ordered if other.n_genes < candidate.n_genes]
-            said = f", which has {candidate.n_genes} genes ({', '.join(fewer)})" if fewer else ""
-            return f"{candidate.place}{said}", matrix, candidate.var()
-        faults.append(f"{candidate.place}: {fault}")
-    raise InputError(
-        f"{name}: no raw counts ({'; '.join(faults) or 'it has no matrix'}); "
-        "put the counts as they were sequenced, whole numbers from 0, in X or layers['counts']"
     )
 
 

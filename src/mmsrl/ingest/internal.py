@@ -69,7 +69,8 @@ def internal_form(content: Content, sample: str, stated: Stated) -> tuple[AnnDat
         text = f"{content.source}: {lost.sum()} spots have a coordinate of 0 and lie far from all others"
         messages.append(warning(f"{text}, e.g. {barcodes[int(lost.argmax())]!r}; remove them if their place was lost"))
 
-    weights = np.asarray(counts.matrix.sum(axis=0)).ravel()
+    # Sums of values that were standardised are 0.
+    weights = np.asarray(abs(counts.matrix).sum(axis=0)).ravel()
     names = species.species_of(
         features["symbol"].tolist(), features["gene_ids"].tolist(), features["genome"].tolist(), weights
     )
@@ -92,6 +93,7 @@ def internal_form(content: Content, sample: str, stated: Stated) -> tuple[AnnDat
                 _keys.UM_PER_PX: scale.pitch_um / measured.pitch,
                 _keys.SPOT_DIAMETER_PX: scale.spot_diameter_px,
                 _keys.SPECIES: names,
+                _keys.EXPRESSION: content.expression,
             },
         },
     )

@@ -13,6 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import io, sparse
 
+from mmsrl import _keys
 from mmsrl._counts import not_counts
 from mmsrl._errors import InputError
 from mmsrl._hdf5 import open_hdf5
@@ -149,8 +150,8 @@ def _read_tsv(path: Path) -> pd.DataFrame:
         raise InputError(f"{path.parent.name}/{path.name}: empty or damaged ({error}); copy it anew") from error
 
 
-def checked(counts: Counts, name: str) -> Counts:
-    """Return ``counts`` with sorted indices if they can be counts of spots.
+def checked(counts: Counts, name: str, expression: str = _keys.COUNTS) -> Counts:
+    """Return ``counts`` with sorted indices if they can be counts of spots, or what ``expression`` says they are.
 
     Raises
     ------
@@ -169,12 +170,12 @@ def checked(counts: Counts, name: str) -> Counts:
     except ValueError as error:
         raise InputError(f"{name}: damaged matrix ({error}); copy it anew") from error
     fault = not_counts(matrix.data)
-    if fault:
+    if fault and expression == _keys.COUNTS:
         raise InputError(f"{name}: {fault}; raw counts (UMIs) are whole numbers from 0")
     matrix.sum_duplicates()
     matrix.eliminate_zeros()
     if matrix.nnz == 0:
-        raise InputError(f"{name}: all counts are 0")
+        raise InputError(f"{name}: all {'counts' if expression == _keys.COUNTS else 'values'} are 0")
     check_names(counts.barcodes, name)
     return counts
 

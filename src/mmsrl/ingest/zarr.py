@@ -19,10 +19,11 @@ from numpy.typing import NDArray
 
 from mmsrl import _keys
 from mmsrl._errors import InputError, MmsrlError
+from mmsrl.ingest.choice import Candidate, choose_matrix
 from mmsrl.ingest.cleaning import must_have_genes
 from mmsrl.ingest.content import Content, info, warning
 from mmsrl.ingest.genes import features_of, text_of
-from mmsrl.ingest.h5ad import Candidate, content_of_table, counts_named, csr_of, first_counts, scalefactors_of
+from mmsrl.ingest.h5ad import content_of_table, counts_named, csr_of, scalefactors_of
 from mmsrl.ingest.layout import BinSizeError, parse_bin_size
 from mmsrl.ingest.matrix import Counts, check_names, checked
 from mmsrl.ingest.parts import CELL
@@ -104,7 +105,7 @@ def _keys_in(root: Any, kind: str) -> set[str]:
     return set(root[kind].group_keys()) if kind in root else set()
 
 
-def read_zarr(path: Path, sample: str, bin_size: int | str | None = None) -> Content:
+def read_zarr(path: Path, sample: str, bin_size: int | str | None = None, expression: str | None = None) -> Content:
     """Read raw counts, names, coordinates and images of a section from SpatialData.
 
     Coordinates are those of the centres of shapes or labels, turned and moved where the image is, and pixels of the
@@ -121,7 +122,7 @@ def read_zarr(path: Path, sample: str, bin_size: int | str | None = None) -> Con
     logging.getLogger("ome_zarr").setLevel(logging.WARNING)
     with _naming(path.name):
         sdata = spatialdata.read_zarr(path, selection=("tables", "shapes", "labels", "images"))
-        return content_of(sdata, path.name, sample, bin_size)
+        return content_of(sdata, path.name, sample, bin_size, expression)
 
 
 @contextmanager
@@ -136,7 +137,9 @@ def _naming(name: str) -> Iterator[None]:
         raise InputError(f"{name}: not SpatialData, or damaged ({what}); copy it anew") from error
 
 
-def content_of(sdata: SpatialData, name: str, sample: str, bin_size: int | str | None = None) -> Content:
+def content_of(
+    sdata: SpatialData, name: str, sample: str, bin_size: int | str | None = None, expression: str | None = None
+) -> Content:
     """Return the content of the section that ``sdata`` holds under the name of the sample, or of its only one.
 
     Parameters
@@ -149,6 +152,8 @@ def content_of(sdata: SpatialData, name: str, sample: str, bin_size: int | str |
         Name of the section.
     bin_size
         Width of bins in µm, or ``"cell"``, where there are tables of several.
+    expression
+        ``counts`` or ``normalised``; ``None``: as the values tell.
 
     Raises
     ------
@@ -172,23 +177,24 @@ def content_of(sdata: SpatialData, name: str, sample: str, bin_size: int | str |
     if places.diameter is not None:
         factors["spot_diameter_fullres"] = places.diameter
     stated = scalefactors_of(table.uns.get(_keys.UNS_SPATIAL, {}).get(chosen.region, {}))
-    counts_from, matrix, var = first_counts(_candidates(table), name)
-    features, columns = features_of(var)
+    matrix = choose_matrix(_candidates(table), name, expression, of=f" of {chosen}")
+    features, columns = features_of(matrix.var)
     um_per_px, um_from, platform = um_per_unit(sdata, places, table.obs)
     content = content_of_table(
-        counts=checked(Counts(matrix, _barcodes(table, sample), features), name),
+        counts=checked(Counts(matrix.matrix, _barcodes(table, sample), features), name, matrix.expression),
         obs=table.obs,
         spatial=moved(places.points, move),
         pictures=pictures,
         scalefactors={key: value for key, value in stated.items() if not key.startswith("tissue_")} | factors,
         source=name,
         notes=[
-            info(f"raw counts from {counts_from} of {chosen}"),
+            *matrix.notes,
             *map(info, [*places.notes, *columns]),
             *map(warning, notes),
         ],
         um_per_px=um_per_px,
         um_per_px_from=um_from,
+        expression=matrix.expression,
     )
     bins = chosen.bins if isinstance(chosen.bins, int) else None
     platform = content.platform or platform

@@ -15,8 +15,6 @@ from scipy.stats import false_discovery_control
 from mmsrl import _keys
 from mmsrl._errors import InputError
 from mmsrl._sections import (
-    COUNTS,
-    NORMALISED,
     all_counted,
     gene_names,
     in_pitches,
@@ -129,7 +127,7 @@ def markers(
     facts: dict[str, Any] = {"n_genes": len(genes), "domains": names, "corrected_for": _corrected_for(sections)}
     places = [in_pitches(adata) for adata in sections]
     counted = all_counted(sections)
-    facts["expression"] = COUNTS if counted else NORMALISED
+    facts["expression"] = _keys.COUNTS if counted else _keys.NORMALISED
     table = pd.DataFrame(columns=COLUMNS if counted else values.COLUMNS)
     if len(names) > 1 and not counted:
         table = _domain_values(counts, section, domain, names, genes, places, facts, messages)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from mmsrl._sections import NORMALISED
+from mmsrl import _keys
 from mmsrl.enhance.verdict import BETTER, UNDECIDED, WORSE
 from mmsrl.report.content import brief, show
 from mmsrl.report.series import FEW
@@ -86,7 +86,7 @@ def marker_note(result: Mapping[str, Any]) -> str:
     specific = (
         "A specific marker also has 1.4 times as many as the domain that has most after it; these are named first."
     )
-    if result.get("expression") == NORMALISED:
+    if result.get("expression") == _keys.NORMALISED:
         return (
             "Expression was normalised before, so that nothing could be held out and genes have no p-value. A marker "
             "is 0.5 standard deviations higher than elsewhere in its section by the lower end of its 95 % interval, "
@@ -118,7 +118,7 @@ def _over_samples(result: Mapping[str, Any]) -> str:
 
 def spatial_words(result: Mapping[str, Any]) -> str:
     """Say what Moran's I is of."""
-    if result.get("expression") == NORMALISED:
+    if result.get("expression") == _keys.NORMALISED:
         return "Moran’s I of their values"
     return "Moran’s I of molecules beyond those that each spot’s library lets expect"
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mmsrl._sections import COUNTS, NORMALISED
+from mmsrl import _keys
 
 PUBLISHED = {"mmsrl": "MMSRL", "stmmr": "stMMR"}
 """References of the published presets."""
@@ -180,10 +180,12 @@ def _train(presets: Sequence[str], said: Any, summaries: Sequence[Mapping[str, A
 
 def _taken_from(summaries: Sequence[Mapping[str, Any]]) -> str:
     """Say what expression the default's components are taken from."""
-    kinds = {summary["result"].get("expression", COUNTS) for summary in summaries}
+    kinds = {summary["result"].get("expression", _keys.COUNTS) for summary in summaries}
     from_counts = "log-normalised counts, less what depth alone makes of them, and from Pearson residuals"
     from_values = "the logarithm of values that were normalised before, as they were and scaled to equal totals"
-    return ", or ".join(text for kind, text in ((COUNTS, from_counts), (NORMALISED, from_values)) if kind in kinds)
+    return ", or ".join(
+        text for kind, text in ((_keys.COUNTS, from_counts), (_keys.NORMALISED, from_values)) if kind in kinds
+    )
 
 
 def _image(summaries: Sequence[Mapping[str, Any]]) -> str:
@@ -218,7 +220,7 @@ def _domains(readouts: Sequence[str], summaries: Sequence[Mapping[str, Any]]) ->
 
 
 def _markers(summaries: Sequence[Mapping[str, Any]]) -> Paragraph:
-    counted = [s for s in summaries if s["result"].get("expression", COUNTS) == COUNTS]
+    counted = [s for s in summaries if s["result"].get("expression", _keys.COUNTS) == _keys.COUNTS]
     effects = (
         "Where expression was normalised before, means of domains were compared with those elsewhere in the section, "
         "in standard deviations of the gene, with 95 % intervals from a jackknife over blocks of tissue; genes that "

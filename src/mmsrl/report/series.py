@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from mmsrl._sections import COUNTS
+from mmsrl import _keys
 
 Float = npt.NDArray[np.float64]
 
@@ -126,7 +126,7 @@ def gene_trends(result: Mapping[str, Any]) -> Trend | None:
     middle = (weight * np.arange(curves.shape[1])).sum(axis=1) / np.maximum(weight.sum(axis=1), 1e-12)
     rows = np.argsort(middle, kind="stable")
     grid = np.asarray(result["grid"], np.float64)
-    counted = result.get("expression", COUNTS) == COUNTS
+    counted = result.get("expression", _keys.COUNTS) == _keys.COUNTS
     return Trend([genes[row] for row in rows], grid, curves[rows], scaled[rows], counted)
 
 

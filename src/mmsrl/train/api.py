@@ -20,8 +20,6 @@ from mmsrl import _keys
 from mmsrl._device import choose_device
 from mmsrl._errors import InputError
 from mmsrl._sections import (
-    COUNTS,
-    NORMALISED,
     all_counted,
     common_genes,
     counts_of,
@@ -372,7 +370,7 @@ def _facts(
     return {
         "samples": dict(zip(unit.samples, np.bincount(unit.section).tolist(), strict=True)),
         "n_spots": len(unit.section),
-        "expression": COUNTS if unit.counted else NORMALISED,
+        "expression": _keys.COUNTS if unit.counted else _keys.NORMALISED,
         "n_genes": len(unit.genes),
         "n_image_features": 0 if unit.image is None else unit.image.shape[1],
         "n_weights": sum(p.numel() for p in model.parameters()) if model else 0,

@@ -17,8 +17,6 @@ from scipy.sparse.csgraph import connected_components
 from mmsrl import _keys
 from mmsrl._errors import InputError
 from mmsrl._sections import (
-    COUNTS,
-    NORMALISED,
     all_counted,
     in_pitches,
     members_of,
@@ -140,7 +138,7 @@ def trajectory(
         "median_rank": _medians(spots, _keys.PSEUDOTIME_RANK),
         "order_agreement": order,
         "paga": _edges(spots, names),
-        "expression": COUNTS if counted else NORMALISED,
+        "expression": _keys.COUNTS if counted else _keys.NORMALISED,
         "n_genes_fitted": len(table),
         "n_changing": int(table["changing"].sum()),
         **_curves(table, fitted),
