@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -59,11 +58,11 @@ class Part(NamedTuple):
         return not self.path.exists() and self.path.is_symlink()
 
 
-def is_wanted(names: Iterable[str]) -> bool:
-    """Tell whether a path in an archive, as the names on it, is that of a file that is read or an archive of such."""
-    names = list(names)
+def is_wanted(path: str) -> bool:
+    """Tell whether a path in an archive is that of a file that is read, or of an archive of such."""
+    names = path.split("/")
     # macOS leaves a `._x` beside every `x`.
-    if not names or any(name.startswith(".") or name == "__MACOSX" for name in names):
+    if any(name.startswith(".") or name == "__MACOSX" for name in names):
         return False
     return _FILE.fullmatch(names[-1]) is not None or _ARCHIVE.fullmatch(names[-1]) is not None
 
