@@ -407,6 +407,7 @@ FORMS = {
     "quotes": ({"quoting": 1}, hexagonal()),
     "another order": ({}, hexagonal()[[*hexagonal().columns[[0, 1, 3, 2, 5, 4]]]]),
     "Seurat's names": ({}, hexagonal().rename(columns=SEURAT)),
+    "more columns": ({}, hexagonal().assign(row=1, col=2, tissue="cortex", x=0)),
     "names in capitals": ({}, hexagonal().rename(columns=str.upper)),
     "numbers of rows": ({"index": True}, hexagonal()),
     "barcodes as an index without a name": ({"index": True}, hexagonal().set_index("barcode").rename_axis(None)),
