@@ -85,13 +85,13 @@ def _numbers(cells: pd.Series[Any], barcodes: pd.Series[str], name: str) -> pd.S
     if cells.name == "in_tissue":
         words = cells.astype(str).str.strip().str.lower().replace({"true": "1", "false": "0"})
         numbers, needed = pd.to_numeric(words, errors="coerce").astype(np.float64), "0 or 1, nor FALSE or TRUE"
-        bad = ~numbers.isin((0, 1))
+        bad = ~numbers.isin((0, 1)).to_numpy()
     elif str(cells.name).startswith("array"):
         numbers, needed = pd.to_numeric(cells, errors="coerce").astype(np.float64), "a whole number"
-        bad = ~np.isfinite(numbers) | (numbers != np.round(numbers))
+        bad = (~np.isfinite(numbers) | (numbers != np.round(numbers))).to_numpy()
     else:
         numbers, needed = pd.to_numeric(cells, errors="coerce").astype(np.float64), "a number"
-        bad = numbers.isna() & _is_word(cells)
+        bad = (numbers.isna() & _is_word(cells)).to_numpy()
     if bad.any():
         row = int(np.flatnonzero(bad)[0])
         raise InputError(
