@@ -88,7 +88,7 @@ def _numbers(cells: pd.Series[Any], barcodes: pd.Series[str], name: str) -> pd.S
         bad = ~numbers.isin((0, 1)).to_numpy()
     elif str(cells.name).startswith("array"):
         numbers, needed = pd.to_numeric(cells, errors="coerce").astype(np.float64), "a whole number"
-        bad = (~np.isfinite(numbers) | (numbers != np.round(numbers))).to_numpy()
+        bad = np.asarray(~np.isfinite(numbers) | (numbers != np.round(numbers)))
     else:
         numbers, needed = pd.to_numeric(cells, errors="coerce").astype(np.float64), "a number"
         bad = (numbers.isna() & _is_word(cells)).to_numpy()
