@@ -149,6 +149,7 @@ CASES = (
     Case("CSV named Parquet", _hd(lambda path: path.write_bytes(b"barcode,in_tissue\n"))),
     Case("an array row in words", _positions("array_row", "x")),
     Case("half in the tissue", _positions("in_tissue", 0.5)),
+    Case("twice in the tissue", _positions("in_tissue", 2)),
     Case("a coordinate in words", _positions("pxl_row_in_fullres", "left")),
     Case("a coordinate that is NaN", _positions("pxl_row_in_fullres", "nan")),
     Case("a coordinate that is infinite", _positions("pxl_row_in_fullres", "inf")),

@@ -1,7 +1,9 @@
 """Folders as 10x, GEO and people lay them are one section, or end in one message that says what to do."""
 
+import errno
 import gzip
 import json
+import os
 import shutil
 import tarfile
 from pathlib import Path
@@ -187,6 +189,26 @@ def test_files_of_two_sections_are_not_put_together(outs):
     assert "begin with 'A_', 'B_'" in refused(outs)
 
 
+def test_copies_beside_a_section_are_not_taken_for_it(outs):
+    """What is before a name may say that the file is somebody's copy."""
+    spoilt = hexagonal().assign(pxl_row_in_fullres=hexagonal()["pxl_row_in_fullres"] * 2)
+    for name in ("a_old_", "backup_"):
+        spoilt.to_csv(outs / f"spatial/{name}tissue_positions_list.csv", header=False, index=False)
+        (outs / f"spatial/{name}tissue_lowres_image.png").touch()
+    assert_same(read(outs))
+
+
+def test_a_section_with_and_one_without_a_prefix(tmp_path):
+    outs = as_geo(visium(tmp_path / "A"), visium(tmp_path / "B"), "GSM1_A_")
+    assert "begin with '', 'GSM1_A_', so they are of 2 sections" in refused(outs)
+
+
+def test_a_lost_link_to_the_filtered_matrix_is_not_answered_by_the_raw_one(outs):
+    (outs / MATRIX).rename(outs / "raw_feature_bc_matrix.h5")
+    (outs / MATRIX).symlink_to("/gone/x.h5")
+    assert f"{MATRIX} is a link to '/gone/x.h5', which is not there" in refused(outs)
+
+
 def test_two_archives_of_spatial(outs):
     pack_spatial(outs, "A_spatial.tar.gz")
     shutil.copy(outs / "A_spatial.tar.gz", outs / "B_spatial.tar.gz")
@@ -283,6 +305,28 @@ def test_links_in_circles_end(outs):
     assert "no filtered_feature_bc_matrix" in refused(outs.parent)
 
 
+@pytest.mark.parametrize("closed", ["private", "spatial"])
+def test_folders_that_may_not_be_read(outs, monkeypatch, closed):
+    """One that is not needed does not matter; of one that is the path is told."""
+    top = outs.rename(outs.with_name("elsewhere")).parent
+    (top / "private").mkdir()
+    real = Path.iterdir
+
+    def iterdir(folder):
+        if folder.name == closed:
+            raise PermissionError(errno.EACCES, "Permission denied", str(folder))
+        return real(folder)
+
+    monkeypatch.setattr(Path, "iterdir", iterdir)
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path).name != closed)
+    if closed == "private":
+        assert_same(read(top))
+    else:
+        assert f"(Permission denied: {top / 'elsewhere/spatial'})" in told_by_check(top)
+        with pytest.raises(PermissionError):
+            read_spaceranger(top, "s")
+
+
 def aggregated(outs: Path) -> Path:
     """Make of a section what `spaceranger aggr` makes of two."""
     barcodes = [f"{barcode[:-1]}{n}" for n in (1, 2) for barcode in hexagonal()["barcode"]]
@@ -363,6 +407,7 @@ FORMS = {
     "quotes": ({"quoting": 1}, hexagonal()),
     "another order": ({}, hexagonal()[[*hexagonal().columns[[0, 1, 3, 2, 5, 4]]]]),
     "Seurat's names": ({}, hexagonal().rename(columns=SEURAT)),
+    "more columns": ({}, hexagonal().assign(row=1, col=2, tissue="cortex", x=0)),
     "names in capitals": ({}, hexagonal().rename(columns=str.upper)),
     "numbers of rows": ({"index": True}, hexagonal()),
     "barcodes as an index without a name": ({"index": True}, hexagonal().set_index("barcode").rename_axis(None)),

@@ -92,12 +92,10 @@ def opened(path: Path) -> Iterator[Archive]:
         raise InputError(f"encrypted, or packed by a method that is not known here ({error}); pack it anew") from error
 
 
-Wanted = Callable[[list[str]], bool]
-"""Tells by the names on a path in an archive whether that file is read."""
-
-
-def wanted(archive: Archive, destination: Path, keep: Wanted = is_wanted) -> Iterator[tuple[str, Member]]:
-    """Yield the path below ``destination`` of every file that is read, and the member that has its content.
+def wanted(
+    archive: Archive, destination: Path, is_read: Callable[[str], object] = is_wanted
+) -> Iterator[tuple[str, Member]]:
+    """Yield the path below ``destination`` of every file that ``is_read``, and the member that has its content.
 
     That is another one where the file is a link: Visium HD has one image for all bin sizes. Links are followed by the
     names in the archive, never on the disk, and come last, as what they lead to may stand behind them; one that leads
@@ -114,29 +112,29 @@ def wanted(archive: Archive, destination: Path, keep: Wanted = is_wanted) -> Ite
     members = {}
     for member in archive.members(destination):
         members[member.name] = member  # of several with one name the last counts
-        if member.is_file and keep(member.name.split("/")):
+        if member.is_file and is_read(member.name):
             yield member.name, member
     for name, member in members.items():
-        if not member.is_file and keep(name.split("/")):
+        if not member.is_file and is_read(name):
             content = _followed(member, members)
             if content is not None:
                 yield name, content
 
 
-def extract(path: Path, destination: Path, keep: Wanted = is_wanted) -> None:
-    """Extract what is read from an archive into ``destination``; of links the content.
+def extract(path: Path, destination: Path, is_read: Callable[[str], object] = is_wanted) -> None:
+    """Extract the files that ``is_read`` names from an archive into ``destination``; of links the content.
 
     Raises
     ------
     InputError
-        The archive is damaged, reaches outside its folder, unpacks to more than any section has, or has nothing of a
-        section in it.
+        The archive is damaged, reaches outside its folder, unpacks to more than any section has, or has nothing of
+        Space Ranger's in it where that is looked for.
     """
     total, n_extracted = 0, 0
     most = max(_UNPACKED_AT_MOST, _TIMES * path.stat().st_size)
     try:
         with opened(path) as archive:
-            for name, member in wanted(archive, destination, keep):
+            for name, member in wanted(archive, destination, is_read):
                 total += member.size
                 if total > most:
                     raise InputError(f"refused, as it unpacks to more than {_TIMES} times its own size; pack it anew")
@@ -144,30 +142,31 @@ def extract(path: Path, destination: Path, keep: Wanted = is_wanted) -> None:
                 n_extracted += 1
     except InputError as error:
         raise InputError(f"{path.name}: {error}") from error
-    if n_extracted == 0:
-        raise _nothing(path, keep)
+    if n_extracted == 0 and is_read is is_wanted:
+        raise _nothing(path)
 
 
-def make_listing(path: Path, destination: Path, keep: Wanted = is_wanted) -> None:
+def make_listing(path: Path, destination: Path, is_read: Callable[[str], object] = is_wanted) -> None:
     """Make empty files in ``destination`` of what :func:`extract` would; nothing is unpacked.
 
     Raises
     ------
     InputError
-        The archive is damaged, reaches outside its folder, or has nothing of a section in it.
+        The archive is damaged, reaches outside its folder, or has nothing of Space Ranger's in it where that is looked
+        for.
     """
     n_listed = 0
     try:
         with opened(path) as archive:
-            for name, _ in wanted(archive, destination, keep):
+            for name, _ in wanted(archive, destination, is_read):
                 target = destination / name
                 target.parent.mkdir(parents=True, exist_ok=True)
                 target.touch()
                 n_listed += 1
     except InputError as error:
         raise InputError(f"{path.name}: {error}") from error
-    if n_listed == 0:
-        raise _nothing(path, keep)
+    if n_listed == 0 and is_read is is_wanted:
+        raise _nothing(path)
 
 
 class _Tar:
@@ -256,9 +255,7 @@ def _is_zip(path: Path) -> bool:
         return handle.read(4) in (b"PK\x03\x04", b"PK\x05\x06")
 
 
-def _nothing(path: Path, keep: Wanted) -> InputError:
-    if keep is not is_wanted:
-        return InputError(f"{path.name}: holds no file of an instrument; pack the folder that it wrote")
+def _nothing(path: Path) -> InputError:
     return InputError(
         f"{path.name}: holds neither a feature-barcode matrix nor a `spatial` folder; pack Space Ranger's `outs`"
     )

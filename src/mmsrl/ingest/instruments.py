@@ -262,9 +262,9 @@ def check_place(columns: Cells, header: Sequence[str], name: str) -> None:
         raise InputError(f"{name}: {asked}{more}; give the places on the slide")
 
 
-def is_archived(names: Sequence[str]) -> bool:
-    """Tell by the names on a path in an archive whether that file may be read, whatever the instrument."""
-    return _archived().search("/".join(names)) is not None
+def is_archived(name: str) -> bool:
+    """Tell by its path in an archive whether a file may be read, whatever the instrument."""
+    return _archived().search(name) is not None
 
 
 @cache

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from mmsrl._errors import InputError
 from mmsrl.ingest import parts
-from mmsrl.ingest.parts import CELL, Part
+from mmsrl.ingest.parts import CELL, MATRICES, Part
 
 _DEPTH, _FOLDERS = 6, 2000
 """Levels below the given folder, and folders, that are looked through for a section."""
@@ -18,7 +18,6 @@ _DEPTH, _FOLDERS = 6, 2000
 _PASSED_OVER = ("SPATIAL_RNA_COUNTER_CS", "SPATIAL_RNA_AGGREGATOR_CS", "analysis", "web_summaries")
 """Folders of Space Ranger that hold no section, but thousands of other files."""
 
-_MATRICES = ("filtered", "filtered_triple", "raw", "raw_triple", "triple")
 _FALL_BACK_UM = 8
 
 
@@ -100,7 +99,9 @@ def find_section(root: Path, bin_size: int | str | None, name: str = "") -> tupl
     notes: list[tuple[str, str]] = []
     units = parts.units_of(folder)
     if units:
-        _one_prefix(folder, _called(folder, root, name))
+        prefixes = parts.unit_prefixes(folder)
+        if len(prefixes) > 1:
+            raise _several(prefixes, _called(folder, root, name))
         chosen = _choose(units, bin_size, _called(folder, root, name), notes)
         folder = units[chosen]
         return _section(folder, _called(folder, root, name)), notes
@@ -123,7 +124,7 @@ def inner_archives(root: Path, bin_size: int | str | None, name: str) -> tuple[P
             there = not kind or bin_size in parts.units_of(place)
             found = [] if there else [path for path in found if kind in path.name.lower()]
         if found:
-            _one_prefix(place, _called(place, root, name))
+            _of_one_section([part for part in parts.parts_of(place) if not whole], _called(place, root, name))
             return place, found
     return None
 
@@ -167,6 +168,8 @@ def _places(root: Path) -> Iterator[Path]:
             for child in parts.entries(folder):
                 if child.name in _PASSED_OVER or parts.is_part(child) or not child.is_dir():
                     continue
+                if not os.access(child, os.R_OK | os.X_OK):
+                    continue
                 real = Path(os.path.realpath(child))
                 if real not in seen and len(seen) < _FOLDERS:
                     seen.add(real)
@@ -176,8 +179,11 @@ def _places(root: Path) -> Iterator[Path]:
 
 def _is_whole(folder: Path) -> bool:
     kinds = {part.kind for part in parts.parts_of(folder) if not part.lost}
-    has_matrix = bool(kinds & set(_MATRICES))
-    return has_matrix and bool(kinds & {"positions", "outlines", "aggregation"}) or bool(parts.units_of(folder))
+    return _is_section(kinds) or bool(parts.units_of(folder))
+
+
+def _is_section(kinds: set[str]) -> bool:
+    return bool(kinds & set(MATRICES)) and bool(kinds & {"positions", "outlines", "aggregation"})
 
 
 def _place_of_section(root: Path, name: str) -> Path:
@@ -207,7 +213,7 @@ def _what_is_missing(places: list[Path], root: Path, name: str) -> str:
         kinds = {part.kind for part in found if part.kind != "archive"}
         if kinds:
             place_name = _called(place, root, name)
-            if not kinds & set(_MATRICES):
+            if not kinds & set(MATRICES):
                 return (
                     f"{place_name}: has {_shown(found)}, but no filtered_feature_bc_matrix(.h5), nor a raw one, nor "
                     f"segmented cells{_above(place)}"
@@ -287,30 +293,47 @@ def _agreed(section: Section, bin_size: int | str | None) -> Section:
     raise BinSizeError(f"{section.name}: bin size {bin_size} was asked for, but this is {what}; {remedy}")
 
 
-def _one_prefix(folder: Path, name: str) -> None:
-    """Refuse a folder in which files of several sections lie, as barcodes do not tell them apart."""
-    prefixes = parts.prefixes_of(folder)
-    if len(prefixes) > 1:
-        listed = ", ".join(repr(prefix) for prefix in prefixes[:5]) + (", …" if len(prefixes) > 5 else "")
-        raise InputError(
-            f"{name}: names of its files begin with {listed}, so they are of {len(prefixes)} sections; put those of "
-            "each into a folder of its own and give each a row (of one section: begin all names alike)"
-        )
+def _of_one_section(found: list[Part], name: str) -> list[Part]:
+    """Return those files that are of one section, by what their names begin with; those that go before others first.
+
+    Barcodes do not tell sections apart. Files without a prefix that are a whole section are it, whatever copies with
+    other names lie beside.
+    """
+    kinds: dict[str, set[str]] = {}
+    for part in found:
+        kinds.setdefault(part.prefix, set()).add(part.kind)
+    whole = [prefix for prefix, there in kinds.items() if _is_section(there)]
+    if whole == [""]:
+        return [part for part in found if not part.prefix]
+    telling = (*MATRICES, "positions", "outlines", "archive")
+    prefixes = sorted({part.prefix for part in found if part.prefix and part.kind in telling})
+    if len(prefixes) > 1 or len(whole) > 1:
+        raise _several(prefixes if len(prefixes) > 1 else sorted(whole), name)
+    mine = [part for part in found if part.prefix in ("", *prefixes)] if prefixes else found
+    return sorted(mine, key=lambda part: part.prefix not in (whole or [""]))
+
+
+def _several(prefixes: list[str], name: str) -> InputError:
+    listed = ", ".join(repr(prefix) for prefix in prefixes[:5]) + (", …" if len(prefixes) > 5 else "")
+    return InputError(
+        f"{name}: names of its files begin with {listed}, so they are of {len(prefixes)} sections; put those of each "
+        "into a folder of its own and give each a row (of one section: begin all names alike)"
+    )
 
 
 def _section(folder: Path, name: str) -> Section:
-    _one_prefix(folder, name)
+    everything = parts.parts_of(folder)
     found: dict[str, Path] = {}
-    for part in parts.parts_of(folder):
-        if not part.lost:
-            found.setdefault(part.kind, part.path)
+    for part in _of_one_section([part for part in everything if not part.lost], name):
+        found.setdefault(part.kind, part.path)
     if "aggregation" in found:
         raise InputError(
             f"{name}: output of `spaceranger aggr` ({found['aggregation'].name}), which is several sections in one "
             "matrix; give each section a row, with the `outs` of its own `spaceranger count`, and one group"
         )
-    kind = next((kind for kind in _MATRICES if kind in found), None)
-    if kind is None or not {"positions", "outlines"} & set(found):
+    kind = next((kind for kind in MATRICES if kind in found), None)
+    lost_filtered = any(part.lost and part.kind == "filtered" for part in everything) and "filtered_triple" != kind
+    if kind is None or lost_filtered or not {"positions", "outlines"} & set(found):
         raise InputError(_what_is_missing([folder], folder, name))
     return Section(
         name=name,
@@ -335,7 +358,8 @@ def _images(folder: Path, found: dict[str, Path]) -> dict[str, Path]:
         up = folder / ".." / ".."
     elif Path(os.path.realpath(folder)).name.endswith("segmented_outputs"):
         up = folder / ".."
-    places = [found] if up is None else [found, {p.kind: p.path for p in parts.parts_of(up) if not p.lost}]
+    shared = [] if up is None else sorted(parts.parts_of(up), key=lambda part: part.prefix, reverse=True)
+    places = [found, {part.kind: part.path for part in shared if not part.lost}]
     images = {}
     for size in ("hires", "lowres"):
         path = next((place[size] for place in places if size in place), None)

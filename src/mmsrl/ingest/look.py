@@ -84,7 +84,7 @@ def located(
             if not archive.is_archive(path):
                 endings = ", ".join(archive.ENDINGS)
                 remedy = (
-                    f"give its folder, {path.parent}" if parts.is_wanted([path.name]) else "unpack it, or pack it anew"
+                    f"give its folder, {path.parent}" if parts.is_wanted(path.name) else "unpack it, or pack it anew"
                 )
                 raise InputError(f"{path.name}: no archive that can be read, whose names end with {endings}; {remedy}")
             root, packed = Path(made, "whole"), [path]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -38,6 +37,9 @@ _BIN = re.compile(r"square_(\d{3})um")
 CELL = "cell"
 """Bin size of segmented cells."""
 
+MATRICES = ("filtered", "filtered_triple", "raw", "raw_triple", "triple")
+"""Kinds of parts that are counts, the one that is taken first."""
+
 
 class Part(NamedTuple):
     """A file of a section."""
@@ -56,11 +58,11 @@ class Part(NamedTuple):
         return not self.path.exists() and self.path.is_symlink()
 
 
-def is_wanted(names: Iterable[str]) -> bool:
-    """Tell whether a path in an archive, as the names on it, is that of a file that is read or an archive of such."""
-    names = list(names)
+def is_wanted(path: str) -> bool:
+    """Tell whether a path in an archive is that of a file that is read, or of an archive of such."""
+    names = path.split("/")
     # macOS leaves a `._x` beside every `x`.
-    if not names or any(name.startswith(".") or name == "__MACOSX" for name in names):
+    if any(name.startswith(".") or name == "__MACOSX" for name in names):
         return False
     return _FILE.fullmatch(names[-1]) is not None or _ARCHIVE.fullmatch(names[-1]) is not None
 
@@ -72,11 +74,8 @@ def bin_of(folder: Path) -> int | None:
 
 
 def entries(folder: Path) -> list[Path]:
-    """Return what lies in a folder, hidden files left out; nothing where it may not be read."""
-    try:
-        return sorted(path for path in folder.iterdir() if not path.name.startswith(".") and path.name != "__MACOSX")
-    except OSError:
-        return []
+    """Return what lies in a folder, hidden files left out."""
+    return sorted(path for path in folder.iterdir() if not path.name.startswith(".") and path.name != "__MACOSX")
 
 
 def parts_of(folder: Path) -> list[Part]:
@@ -98,22 +97,24 @@ def parts_of(folder: Path) -> list[Part]:
 
 def units_of(folder: Path) -> dict[int | str, Path]:
     """Return the folders of bins, by their size in µm, and of segmented cells in Visium HD's `outs` or its parts."""
-    units: dict[int | str, Path] = {}
-    for place in [folder, *(child for child in _folders(folder, "bins"))]:
-        bins = {bin_of(child): child for child in entries(place) if child.is_dir()}
-        units |= {size: child for size, child in sorted(bins.items(), key=lambda item: item[0] or 0) if size}
+    bins: dict[int, Path] = {}
+    for place in [folder, *_folders(folder, "bins")]:
+        for child in entries(place):
+            size = bin_of(child) if child.is_dir() else None
+            if size is not None:
+                bins.setdefault(size, child)
+    units: dict[int | str, Path] = {size: bins[size] for size in sorted(bins)}
     for child in _folders(folder, "cells"):
-        if {part.kind for part in parts_of(child)} & {"filtered", "raw", "filtered_triple", "raw_triple", "outlines"}:
-            units[CELL] = child
+        if {part.kind for part in parts_of(child)} & {*MATRICES, "outlines"}:
+            units.setdefault(CELL, child)
     return units
 
 
-def prefixes_of(folder: Path) -> list[str]:
-    """Return what names of files and folders of sections in ``folder`` begin with, where they begin with anything."""
-    found = {part.prefix for part in parts_of(folder)}
-    for kind in ("bins", "cells"):
-        found |= {_FOLDER.fullmatch(child.name).group("prefix") for child in _folders(folder, kind)}  # type: ignore[union-attr]
-    return sorted(found - {""})
+def unit_prefixes(folder: Path) -> list[str]:
+    """Return what names of folders of bins and cells in ``folder`` begin with; nothing where one has no such prefix."""
+    matches = [_FOLDER.fullmatch(child.name) for kind in ("bins", "cells") for child in _folders(folder, kind)]
+    found = {named.group("prefix") for named in matches if named}
+    return [] if "" in found else sorted(found)
 
 
 def is_part(folder: Path) -> bool:
@@ -123,7 +124,11 @@ def is_part(folder: Path) -> bool:
 
 def _folders(folder: Path, kind: str) -> list[Path]:
     found = ((_FOLDER.fullmatch(child.name), child) for child in entries(folder) if child.is_dir())
-    return [child for named, child in found if named and named.group(kind)]
+    # Those without a prefix first: what is before them may be somebody's copies.
+    return [
+        child
+        for _, child in sorted((named.group("prefix"), child) for named, child in found if named and named.group(kind))
+    ]
 
 
 def _files(folder: Path) -> list[Part]:

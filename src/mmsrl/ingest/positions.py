@@ -87,25 +87,30 @@ def read_positions(path: Path) -> Positions:
 
 
 def _numbers(cells: pd.Series[Any], barcodes: pd.Series[str], name: str) -> pd.Series[int] | pd.Series[float]:
-    whole = not str(cells.name).startswith("pxl")
-    told = cells
-    if cells.name == "in_tissue" and not pd.api.types.is_numeric_dtype(cells):
-        told = cells.astype(str).str.strip().str.lower().replace({"true": "1", "false": "0"})
-    numbers = pd.to_numeric(told, errors="coerce").astype(np.float64)
-    bad = ~np.isfinite(numbers) | (numbers != np.round(numbers)) if whole else numbers.isna() & _is_word(cells)
+    if cells.name == "in_tissue":
+        words = cells.astype(str).str.strip().str.lower().replace({"true": "1", "false": "0"})
+        numbers, needed = pd.to_numeric(words, errors="coerce").astype(np.float64), "0 or 1, nor FALSE or TRUE"
+        bad = ~numbers.isin((0, 1)).to_numpy()
+    elif str(cells.name).startswith("array"):
+        numbers, needed = pd.to_numeric(cells, errors="coerce").astype(np.float64), "a whole number"
+        bad = np.asarray(~np.isfinite(numbers) | (numbers != np.round(numbers)))
+    else:
+        numbers, needed = pd.to_numeric(cells, errors="coerce").astype(np.float64), "a number"
+        bad = (numbers.isna() & _is_word(cells)).to_numpy()
     if bad.any():
         row = int(np.flatnonzero(bad)[0])
         raise InputError(
-            f"{name}: {cells.name} of barcode {barcodes.iloc[row]!r} (row {row + 1}) is {cells.iloc[row]!r}, not a "
-            f"{'whole ' if whole else ''}number; correct it, or remove the row and its spot"
+            f"{name}: {cells.name} of barcode {barcodes.iloc[row]!r} (row {row + 1}) is {cells.iloc[row]!r}, not "
+            f"{needed}; correct it, or remove the row and its spot"
         )
-    return numbers.astype(np.int64) if whole else numbers
+    return numbers if needed == "a number" else numbers.astype(np.int64)
 
 
 def _plain_names(names: Iterable[Any]) -> list[str]:
     """Return the names of columns as Space Ranger has them; an index without a name in front is the barcode."""
     plain = [str(name).strip().lower() for name in names]
-    plain = [_OTHER_NAMES.get(name, name) for name in plain]
+    others = {name: own for name, own in _OTHER_NAMES.items() if own not in plain}
+    plain = [others.get(name, name) for name in plain]
     if "barcode" not in plain and plain and plain[0] in _UNNAMED:
         plain[0] = "barcode"
     return plain
