@@ -177,6 +177,15 @@ def test_sections_are_chosen_by_name() -> None:
         choose([], "s.zarr", "A", None)
 
 
+def test_check_and_ingest_cut_the_sample_off_alike(tmp_path: Path) -> None:
+    named = table("S1")
+    named.obs_names = [f"c{k}-S1" for k in range(N)]
+    spatialdata.SpatialData(shapes={"S1": circles()}, tables={"table": named}).write(tmp_path / "s.zarr")
+    (tmp_path / "t.csv").write_text("barcode,label\nc3,L1\n")
+    assert said_by_check(tmp_path / "s.zarr", truth="t.csv") == []
+    assert read_spatialdata(tmp_path / "s.zarr", "S1").adata.obs_names[3] == "c3"
+
+
 def test_numbers_and_their_text_are_the_same_instance() -> None:
     found = content(shapes={"spots": circles()}, tables={"table": table("spots", IDS.astype(str))})
     np.testing.assert_allclose(found.spatial, XY)

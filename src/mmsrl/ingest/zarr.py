@@ -93,7 +93,7 @@ def look(path: Path, sample: str, bin_size: int | str | None = None) -> Look:
         must_have_genes(features_of(read_elem(table["raw/var" if "raw/var" in table else "var"]))[0], path.name)
         obs = read_elem(table["obs"])
         own = obs[tables[chosen.table]["region_key"]].astype(str) == chosen.region
-        barcodes = text_of(obs.index[own.to_numpy()]).to_numpy(dtype=object)
+        barcodes = _barcodes(obs.index[own.to_numpy()], sample)
     check_names(barcodes, path.name)
     check_one_section(barcodes, path.name)
     return Look(chosen, barcodes)
@@ -175,7 +175,7 @@ def content_of(sdata: SpatialData, name: str, sample: str, bin_size: int | str |
     features, columns = features_of(var)
     um_per_px, um_from, platform = um_per_unit(sdata, places, table.obs)
     content = content_of_table(
-        counts=checked(Counts(matrix, _barcodes(table, sample), features), name),
+        counts=checked(Counts(matrix, _barcodes(table.obs_names, sample), features), name),
         obs=table.obs,
         spatial=moved(places.points, move),
         pictures=pictures,
@@ -260,8 +260,8 @@ def _layer(table: AnnData, key: str) -> Any:
     return csr_of(table.layers[key])
 
 
-def _barcodes(table: AnnData, sample: str) -> NDArray[np.object_]:
+def _barcodes(index: pd.Index, sample: str) -> NDArray[np.object_]:
     """Return the names of the spots, without the sample that those of a group's file end with."""
-    names = pd.Series(table.obs_names.astype(str))
+    names = text_of(index)
     ending = f"-{sample}"
     return (names.str.removesuffix(ending) if names.str.endswith(ending).all() else names).to_numpy(dtype=object)
