@@ -199,10 +199,19 @@ def test_what_is_no_spatialdata_is_said_alike(tmp_path: Path) -> None:
     bare = tmp_path / "b.zarr"
     bare.mkdir()
     (bare / "zarr.json").write_text("{}")
-    for path, text in ((zipped, "unpack it and give the folder"), (empty, "not Zarr"), (bare, "no table in it")):
-        said = said_by_ingest(path)
-        assert text in said
-    for path in (empty, bare):
+    nested = tmp_path / "n.zarr"
+    (nested / "inner.zarr").mkdir(parents=True)
+    table("spots").write_zarr(tmp_path / "a.zarr")
+    cases = {
+        zipped: "unpack it and give the folder",
+        empty: "not Zarr",
+        bare: "no table in it",
+        nested: "give inner.zarr in it",
+        tmp_path / "a.zarr": "AnnData, not SpatialData; write it as .h5ad",
+    }
+    for path, text in cases.items():
+        assert text in said_by_ingest(path)
+    for path in list(cases)[1:]:
         assert said_by_check(path) == [f"spatialdata: {said_by_ingest(path)}"]
 
 

@@ -74,14 +74,7 @@ def look(path: Path, sample: str, bin_size: int | str | None = None) -> Look:
             f"{path.name}: to read SpatialData the package spatialdata is needed, which is not installed here; "
             "say pip install 'mmsrl[spatialdata]'"
         )
-    if path.is_file():
-        raise InputError(f"{path.name}: not a folder, which a .zarr is; unpack it and give the folder")
-    if not any((path / name).is_file() for name in ("zarr.json", ".zgroup")):
-        raise InputError(f"{path.name}: not Zarr: no zarr.json or .zgroup in it; copy the whole folder")
-    if not any((path / "tables").glob("*/*")):
-        raise InputError(
-            f"{path.name}: no table in it (tables/…), which holds the counts; is this SpatialData, and copied whole?"
-        )
+    _must_be_spatialdata(path)
     with _naming(path.name):
         import zarr
 
@@ -97,6 +90,25 @@ def look(path: Path, sample: str, bin_size: int | str | None = None) -> Look:
     check_names(barcodes, path.name)
     check_one_section(barcodes, path.name)
     return Look(chosen, barcodes)
+
+
+def _must_be_spatialdata(path: Path) -> None:
+    """Raise where the names in a folder show that it is something else."""
+    if path.is_file():
+        raise InputError(f"{path.name}: not a folder, which a .zarr is; unpack it and give the folder")
+    if not any((path / name).is_file() for name in ("zarr.json", ".zgroup")):
+        inner = next(
+            (f"; give {folder.name} in it" for folder in sorted(path.glob("*.zarr"))), "; copy the whole folder"
+        )
+        raise InputError(f"{path.name}: not Zarr: no zarr.json or .zgroup in it{inner}")
+    if not any((path / "tables").glob("*/*")):
+        if (path / "obs").is_dir() and (path / "var").is_dir():
+            raise InputError(
+                f"{path.name}: AnnData, not SpatialData; write it as .h5ad: anndata.read_zarr(…).write_h5ad(…)"
+            )
+        raise InputError(
+            f"{path.name}: no table in it (tables/…), which holds the counts; is this SpatialData, and copied whole?"
+        )
 
 
 def _keys_in(root: Any, kind: str) -> set[str]:
