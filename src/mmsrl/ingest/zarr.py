@@ -129,7 +129,7 @@ def read_zarr(path: Path, sample: str, bin_size: int | str | None = None) -> Con
     look(path, sample, bin_size)
     import spatialdata
 
-    logging.getLogger("ome_zarr").setLevel(logging.WARNING)
+    logging.getLogger("ome_zarr").setLevel(logging.ERROR)  # it warns of labels that lie in no image
     with _naming(path.name):
         sdata = spatialdata.read_zarr(path, selection=("tables", "shapes", "labels", "images"))
         return content_of(sdata, path.name, sample, bin_size)
