@@ -17,6 +17,8 @@ from mmsrl._sections import common_target
 from mmsrl.assemble.cli import main
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from conftest import SmallRun
 
 matplotlib.use("Agg")
@@ -98,6 +100,19 @@ def test_group_is_one_file_that_knows_its_sections(small_run: SmallRun) -> None:
     assert "gene_ids" in joint.var
     # Components of the image are each section's own: side by side they would be compared.
     assert set(joint.obsm) == {"spatial", "X_spatial", "X_mmsrl"}
+
+
+def test_a_gene_has_one_name_in_all_files_of_a_group(tmp_path: Path, template_run: SmallRun) -> None:
+    run = template_run.copy(tmp_path)
+    for sample, name in (("S1", "SEPT7"), ("S2", "SEPTIN7")):
+        path = run.folder / f"{sample}.qc.h5ad"
+        adata = ad.read_h5ad(path)
+        adata.var["gene_ids"] = [f"ENSG0000000{int(gene[2:]):04}" for gene in adata.var["gene_ids"]]
+        adata.var_names = [name, *adata.var_names[1:]]
+        adata.write_h5ad(path)
+    assemble(run, "pair")
+    group, section = (ad.read_h5ad(run.folder / f"{name}.mmsrl.h5ad") for name in ("pair", "S2"))
+    assert "SEPT7" in group.var_names and section.var_names[0] == "SEPT7"
 
 
 def test_same_domain_has_the_same_colour_in_all_files_of_a_unit(small_run: SmallRun) -> None:

@@ -239,6 +239,25 @@ def test_other_features_than_genes_are_left_out(outs):
     ingested = read_spaceranger(outs, "s")
     assert ingested.adata.n_vars == 4
     assert "left out: 2 Antibody Capture" in messages_of(ingested)
+    proteins = counts_of(30)[:, 4:].sum(axis=1).A1
+    np.testing.assert_array_equal(ingested.adata.obs["protein_counts"], proteins)
+
+
+def test_types_of_three_files(outs):
+    as_three_files(outs, packed=False, legacy=False)
+    path = outs / "filtered_feature_bc_matrix/features.tsv"
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join([*lines[:5], lines[5].replace("Gene Expression", "Antibody Capture")]) + "\n")
+    read = read_spaceranger(outs, "s").adata
+    assert read.n_vars == 5
+    np.testing.assert_array_equal(read.obs["protein_counts"], counts_of(30)[:, 5].toarray().ravel())
+
+
+def test_antibodies_in_three_files_without_types_are_told(outs):
+    as_three_files(outs, packed=False, legacy=True)
+    path = outs / "filtered_feature_bc_matrix/genes.tsv"
+    path.write_text(path.read_text().replace("ENSG6\tACTB", "CD3E\tCD3E_TotalSeqB"))
+    assert "1 features such as CD3E_TotalSeqB have no id of a gene" in messages_of(read_spaceranger(outs, "s"))
 
 
 def test_raw_matrix_is_cut_to_the_tissue(outs):

@@ -133,6 +133,9 @@ def test_a_barcode_with_two_endings_is_of_two_sections():
     both = [f"{name}-1-{sample}" for sample in "AB" for name in letters]
     with pytest.raises(InputError, match="s.h5ad: 2 of 4 spots have the barcode of another.*several sections"):
         check_one_section(np.array(both, dtype=object), "s.h5ad")
+    rng = np.random.default_rng(0)
+    lanes = ["".join(rng.choice(list("ACGT"), 16)) + f"-{1 + k % 2}" for k in range(300)]
+    check_one_section(np.array([*lanes, lanes[0][:-1] + "2"], dtype=object), "s.h5ad")  # two nuclei by chance
     bins = [f"s_008um_00001_00002-{k}" for k in (1, 2)]
     with pytest.raises(InputError, match="1 of 2 spots"):
         check_one_section(np.array(bins, dtype=object), "s.h5ad")

@@ -60,6 +60,11 @@ def test_names_of_id_and_symbol_are_taken_apart(join):
     assert [gene.partition(".")[0] for gene in found["gene_ids"]] == IDS
 
 
+def test_blanks_around_names_are_cut():
+    found = features(["Gapdh ", " Actb"], gene_ids=["ENSG1 ", "ENSG2"])
+    assert found["symbol"].tolist() == ["Gapdh", "Actb"] and found["gene_ids"].tolist() == ["ENSG1", "ENSG2"]
+
+
 def test_bytes_are_text():
     found = features([symbol.encode() for symbol in SYMBOLS], gene_ids=[gene.encode() for gene in IDS])
     assert found["symbol"].tolist() == SYMBOLS and found["gene_ids"].tolist() == IDS

@@ -177,6 +177,15 @@ def test_sections_are_chosen_by_name() -> None:
         choose([], "s.zarr", "A", None)
 
 
+def test_check_and_ingest_cut_the_sample_off_alike(tmp_path: Path) -> None:
+    named = table("S1")
+    named.obs_names = [f"c{k}-S1" for k in range(N)]
+    spatialdata.SpatialData(shapes={"S1": circles()}, tables={"table": named}).write(tmp_path / "s.zarr")
+    (tmp_path / "t.csv").write_text("barcode,label\nc3,L1\n")
+    assert said_by_check(tmp_path / "s.zarr", truth="t.csv") == []
+    assert read_spatialdata(tmp_path / "s.zarr", "S1").adata.obs_names[3] == "c3"
+
+
 def test_numbers_and_their_text_are_the_same_instance() -> None:
     found = content(shapes={"spots": circles()}, tables={"table": table("spots", IDS.astype(str))})
     np.testing.assert_allclose(found.spatial, XY)
@@ -190,10 +199,19 @@ def test_what_is_no_spatialdata_is_said_alike(tmp_path: Path) -> None:
     bare = tmp_path / "b.zarr"
     bare.mkdir()
     (bare / "zarr.json").write_text("{}")
-    for path, text in ((zipped, "unpack it and give the folder"), (empty, "not Zarr"), (bare, "no table in it")):
-        said = said_by_ingest(path)
-        assert text in said
-    for path in (empty, bare):
+    nested = tmp_path / "n.zarr"
+    (nested / "inner.zarr").mkdir(parents=True)
+    table("spots").write_zarr(tmp_path / "a.zarr")
+    cases = {
+        zipped: "unpack it and give the folder",
+        empty: "not Zarr",
+        bare: "no table in it",
+        nested: "give inner.zarr in it",
+        tmp_path / "a.zarr": "AnnData, not SpatialData; write it as .h5ad",
+    }
+    for path, text in cases.items():
+        assert text in said_by_ingest(path)
+    for path in list(cases)[1:]:
         assert said_by_check(path) == [f"spatialdata: {said_by_ingest(path)}"]
 
 

@@ -46,7 +46,7 @@ def features_of(var: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
         Columns that were taken, where they are not those that scanpy writes.
     """
     notes: list[str] = []
-    names = text_of(var.index)
+    names = text_of(var.index).str.strip()
     symbols, ids = _names(var, names, notes)
     types = _types(var, notes)
     genome = _column(var, ("genome",))
@@ -71,7 +71,7 @@ def text_of(values: Any) -> pd.Series[str]:
     """Return values as text, (n,): bytes decoded, and nothing where a value is missing."""
     series = pd.Series(np.asarray(values, dtype=object))
     series = series.map(lambda value: value.decode("utf-8", "replace") if isinstance(value, bytes) else value)
-    return series.where(series.notna(), "").astype(str).str.strip()
+    return series.where(series.notna(), "").astype(str)
 
 
 def _names(var: pd.DataFrame, names: pd.Series[str], notes: list[str]) -> tuple[pd.Series[str], pd.Series[str]]:
@@ -143,7 +143,7 @@ def _column(table: pd.DataFrame, names: tuple[str, ...]) -> tuple[str, pd.Series
     for name in names:
         for column in table:
             if _plain(str(column)) == name:
-                return str(column), text_of(table[column])
+                return str(column), text_of(table[column]).str.strip()
     return None
 
 

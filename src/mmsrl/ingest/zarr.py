@@ -76,14 +76,7 @@ def look(path: Path, sample: str, bin_size: int | str | None = None) -> Look:
             f"{path.name}: to read SpatialData the package spatialdata is needed, which is not installed here; "
             "say pip install 'mmsrl[spatialdata]'"
         )
-    if path.is_file():
-        raise InputError(f"{path.name}: not a folder, which a .zarr is; unpack it and give the folder")
-    if not any((path / name).is_file() for name in ("zarr.json", ".zgroup")):
-        raise InputError(f"{path.name}: not Zarr: no zarr.json or .zgroup in it; copy the whole folder")
-    if not any((path / "tables").glob("*/*")):
-        raise InputError(
-            f"{path.name}: no table in it (tables/…), which holds the counts; is this SpatialData, and copied whole?"
-        )
+    _must_be_spatialdata(path)
     with _naming(path.name):
         import zarr
 
@@ -95,10 +88,29 @@ def look(path: Path, sample: str, bin_size: int | str | None = None) -> Look:
         must_have_genes(features_of(read_elem(table["raw/var" if "raw/var" in table else "var"]))[0], path.name)
         obs = read_elem(table["obs"])
         own = obs[tables[chosen.table]["region_key"]].astype(str) == chosen.region
-        barcodes = text_of(obs.index[own.to_numpy()]).to_numpy(dtype=object)
+        barcodes = _barcodes(obs.index[own.to_numpy()], sample)
     check_names(barcodes, path.name)
     check_one_section(barcodes, path.name)
     return Look(chosen, barcodes)
+
+
+def _must_be_spatialdata(path: Path) -> None:
+    """Raise where the names in a folder show that it is something else."""
+    if path.is_file():
+        raise InputError(f"{path.name}: not a folder, which a .zarr is; unpack it and give the folder")
+    if not any((path / name).is_file() for name in ("zarr.json", ".zgroup")):
+        inner = next(
+            (f"; give {folder.name} in it" for folder in sorted(path.glob("*.zarr"))), "; copy the whole folder"
+        )
+        raise InputError(f"{path.name}: not Zarr: no zarr.json or .zgroup in it{inner}")
+    if not any((path / "tables").glob("*/*")):
+        if (path / "obs").is_dir() and (path / "var").is_dir():
+            raise InputError(
+                f"{path.name}: AnnData, not SpatialData; write it as .h5ad: anndata.read_zarr(…).write_h5ad(…)"
+            )
+        raise InputError(
+            f"{path.name}: no table in it (tables/…), which holds the counts; is this SpatialData, and copied whole?"
+        )
 
 
 def _keys_in(root: Any, kind: str) -> set[str]:
@@ -119,7 +131,7 @@ def read_zarr(path: Path, sample: str, bin_size: int | str | None = None, expres
     look(path, sample, bin_size)
     import spatialdata
 
-    logging.getLogger("ome_zarr").setLevel(logging.WARNING)
+    logging.getLogger("ome_zarr").setLevel(logging.ERROR)  # it warns of labels that lie in no image
     with _naming(path.name):
         sdata = spatialdata.read_zarr(path, selection=("tables", "shapes", "labels", "images"))
         return content_of(sdata, path.name, sample, bin_size, expression)
@@ -181,7 +193,7 @@ def content_of(
     features, columns = features_of(matrix.var)
     um_per_px, um_from, platform = um_per_unit(sdata, places, table.obs)
     content = content_of_table(
-        counts=checked(Counts(matrix.matrix, _barcodes(table, sample), features), name, matrix.expression),
+        counts=checked(Counts(matrix.matrix, _barcodes(table.obs_names, sample), features), name, matrix.expression),
         obs=table.obs,
         spatial=moved(places.points, move),
         pictures=pictures,
@@ -267,8 +279,8 @@ def _layer(table: AnnData, key: str) -> Any:
     return csr_of(table.layers[key])
 
 
-def _barcodes(table: AnnData, sample: str) -> NDArray[np.object_]:
+def _barcodes(index: pd.Index, sample: str) -> NDArray[np.object_]:
     """Return the names of the spots, without the sample that those of a group's file end with."""
-    names = pd.Series(table.obs_names.astype(str))
+    names = text_of(index)
     ending = f"-{sample}"
     return (names.str.removesuffix(ending) if names.str.endswith(ending).all() else names).to_numpy(dtype=object)

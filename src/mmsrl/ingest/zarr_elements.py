@@ -83,7 +83,7 @@ def centres_of(sdata: SpatialData, table: AnnData, kind: str, region: str, name:
         rows = _rows_of(shapes.index, instances)
         _must_be_there(rows, instances, f"{name}: spot {{}} of the table is not among shapes[{region!r}]")
         return _of_shapes(shapes, rows, [])
-    for key in sorted(sdata.shapes, key=lambda key: ("circle" not in key, key)):
+    for key in sorted(sdata.shapes, key=lambda key: ("circle" in key, key)):
         related = key.startswith(_stem(region))
         for ids in (instances, table.obs.get("cell_id"), pd.Series(table.obs_names)) if related else ():
             rows = np.array([-1]) if ids is None else _rows_of(sdata.shapes[key].index, ids)
