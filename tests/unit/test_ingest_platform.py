@@ -92,6 +92,15 @@ def test_a_grid_as_large_as_legacy_arrays_is_not_theirs_without_a_sign(tmp_path)
     assert "give pitch_um or um_per_px" in asked(stated)[0]
 
 
+@pytest.mark.parametrize("form", ["{}_1", "A1_{}", "A1-{}-2"])
+def test_places_on_a_grid_may_carry_a_section(tmp_path, form):
+    adata = grid(20, 290.0)
+    adata.obsm["spatial"] += np.random.default_rng(0).normal(0, 10, (400, 2))
+    adata.obs_names = [form.format(name) for name in adata.obs_names]
+    ingested = read(adata, tmp_path)
+    assert about(ingested) == ("st", 200.0) and ingested.adata.obs["array_col"].max() == 20
+
+
 @pytest.mark.parametrize("sign", ["measured names", "found in a picture", "half as wide"])
 def test_a_small_grid_is_legacy_by_a_sign(tmp_path, sign):
     adata = grid(33, 290.0)

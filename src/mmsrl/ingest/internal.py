@@ -61,7 +61,7 @@ def internal_form(content: Content, sample: str, stated: Stated) -> tuple[AnnDat
         messages.append(warning("spots lie on no lattice that could be told; neighbours are found by distance"))
     if scale.platform in ("visium", "other") and platforms.is_visium(barcodes):
         rows, columns = (None if column is None else column.to_numpy() for column in (row, col))
-        text = lattice.complaint(rows, columns, measured.lattice, spatial)
+        text = lattice.complaint(rows, columns, measured, spatial)
         messages += [warning(text)] if text else []
     lost = cleaning.lost_places(spatial, measured.pitch)
     if lost.any():
