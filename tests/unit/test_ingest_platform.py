@@ -319,3 +319,14 @@ def test_fields_of_view_on_one_another_are_told(tmp_path):
     adata.obs["fov"] = np.arange(300) % 7
     told = [m for m in read(adata, tmp_path).messages if "7 fields of view, which lie on one another" in m["text"]]
     assert len(told) == 1 and told[0]["level"] == "warning"
+
+
+def test_a_scale_that_files_contradict_counts_and_is_told(tmp_path):
+    adata = cells()
+    adata.obs[["x_um", "y_um"]] = adata.obsm["spatial"]
+    ingested = read(adata, tmp_path, um_per_px=0.5)
+    found = ingested.adata.uns["mmsrl"]
+    assert found["um_per_px"] == pytest.approx(0.5)
+    told = [m["text"] for m in ingested.messages if "what the samplesheet says counts" in m["text"]]
+    assert len(told) == 1 and "x_um and y_um are in um by their names" in told[0]
+    assert not [m for m in read(adata, tmp_path, um_per_px=1.05).messages if "samplesheet says counts" in m["text"]]

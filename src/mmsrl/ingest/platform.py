@@ -179,6 +179,12 @@ def scale_of(evidence: Evidence, stated: Stated) -> Scale:
             f"{platform}, of which the scale is not known: give {wanted} in the samplesheet; without it lengths are "
             "multiples of the distance of neighbours"
         )
+    by_files, file_source = _pitch_um(kind, evidence, Stated())
+    if _differ(pitch_um, by_files):
+        warnings.append(
+            f"neighbours are {pitch_um:.4g} µm apart by {source}, but {by_files:.4g} µm by the files ({file_source}); "
+            "what the samplesheet says counts"
+        )
     warnings += _odd_lengths(kind, evidence, pitch_um)
     diameter = evidence.scalefactors.get("spot_diameter_fullres", math.nan)
     if not math.isfinite(diameter):
