@@ -324,6 +324,16 @@ def test_coordinates_of_another_image_are_an_error():
         image_features(section(picture(), pitch=4.0, centres=lattice(4.0) + 100))
 
 
+def test_coordinates_that_lie_on_the_image_once_exchanged_are_told_so():
+    tall = np.full((400, 60, 3), 200, np.uint8)
+    x, y = np.meshgrid(np.arange(100.0, 390, 8), np.arange(4.0, 56, 8))
+    centres = np.column_stack([x.ravel(), y.ravel()])
+    with pytest.raises(InputError, match="with x and y exchanged all would lie on it; coordinates and image do not"):
+        image_features(section(tall, pitch=8.0, centres=centres))
+    with pytest.raises(InputError, match="does y count upwards"):
+        image_features(section(tall, pitch=8.0, centres=centres[:, ::-1] * [1, -1]))
+
+
 def test_network_tells_textures_of_one_colour_apart():
     rng = np.random.default_rng(0)
     fine = rng.choice([60, 190], (64, 64))

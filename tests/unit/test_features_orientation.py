@@ -66,6 +66,16 @@ def test_the_way_to_lay_a_section_on_its_tissue_is_suggested_and_not_applied(pla
     np.testing.assert_array_equal(adata.obsm["spatial"], given)
 
 
+def test_a_section_on_an_image_too_coarse_for_features_is_told_too() -> None:
+    adata = section(placement=4)
+    library = adata.uns["spatial"]["s"]
+    library["images"]["hires"] = library["images"]["hires"][4::8, 4::8]
+    library["scalefactors"]["tissue_hires_scalef"] = 1 / 8
+    messages = image_features(adata, backbone="texture").messages
+    assert "is too coarse: 1.5 px from spot to spot" in messages[0]["text"]
+    assert [PLACEMENTS[4] in message["text"] for message in messages] == [False, True]
+
+
 def test_a_section_that_lies_right_is_not_complained_of() -> None:
     assert told(section()) == []
 

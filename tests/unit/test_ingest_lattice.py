@@ -19,7 +19,7 @@ def small(rows: int, columns: int) -> np.ndarray:
 
 
 def said(spatial: np.ndarray, rows: np.ndarray | None = ROW, columns: np.ndarray | None = COL) -> str | None:
-    return complaint(rows, columns, geometry.measure(spatial, rows, columns).lattice, spatial)
+    return complaint(rows, columns, geometry.measure(spatial, rows, columns), spatial)
 
 
 def turned(degrees: float) -> np.ndarray:
@@ -48,6 +48,9 @@ def test_stretched_coordinates_are_told() -> None:
     assert text is not None and "1.73 times" in text
     text = said(square, None, None)
     assert text is not None and "lie on a square lattice" in text
+    for direction in ([1.1, 1.0], [1.0, 1.1], [1.2, 1.0]):
+        text = said(SPATIAL * direction, None, None)
+        assert text is not None and "in one direction of the lattice as in another" in text
 
 
 def test_exchanged_rows_and_columns_are_told_as_such() -> None:

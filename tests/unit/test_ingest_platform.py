@@ -92,6 +92,15 @@ def test_a_grid_as_large_as_legacy_arrays_is_not_theirs_without_a_sign(tmp_path)
     assert "give pitch_um or um_per_px" in asked(stated)[0]
 
 
+@pytest.mark.parametrize("form", ["{}_1", "A1_{}", "A1-{}-2"])
+def test_places_on_a_grid_may_carry_a_section(tmp_path, form):
+    adata = grid(20, 290.0)
+    adata.obsm["spatial"] += np.random.default_rng(0).normal(0, 10, (400, 2))
+    adata.obs_names = [form.format(name) for name in adata.obs_names]
+    ingested = read(adata, tmp_path)
+    assert about(ingested) == ("st", 200.0) and ingested.adata.obs["array_col"].max() == 20
+
+
 @pytest.mark.parametrize("sign", ["measured names", "found in a picture", "half as wide"])
 def test_a_small_grid_is_legacy_by_a_sign(tmp_path, sign):
     adata = grid(33, 290.0)
@@ -310,3 +319,14 @@ def test_fields_of_view_on_one_another_are_told(tmp_path):
     adata.obs["fov"] = np.arange(300) % 7
     told = [m for m in read(adata, tmp_path).messages if "7 fields of view, which lie on one another" in m["text"]]
     assert len(told) == 1 and told[0]["level"] == "warning"
+
+
+def test_a_scale_that_files_contradict_counts_and_is_told(tmp_path):
+    adata = cells()
+    adata.obs[["x_um", "y_um"]] = adata.obsm["spatial"]
+    ingested = read(adata, tmp_path, um_per_px=0.5)
+    found = ingested.adata.uns["mmsrl"]
+    assert found["um_per_px"] == pytest.approx(0.5)
+    told = [m["text"] for m in ingested.messages if "what the samplesheet says counts" in m["text"]]
+    assert len(told) == 1 and "x_um and y_um are in um by their names" in told[0]
+    assert not [m for m in read(adata, tmp_path, um_per_px=1.05).messages if "samplesheet says counts" in m["text"]]

@@ -36,7 +36,15 @@ def test_names_of_columns_that_hold_the_coordinates_tell_their_unit(
     found = told(x, y)
     assert found is not None and (found.um_per_px, found.platform) == (um, platform)
     assert x in found.why and y in found.why
-    assert told(x, y, PLACES + 5) is None  # other numbers say nothing of these
+    assert told(x, y, PLACES * 2) is None  # other numbers say nothing of these
+
+
+def test_coordinates_may_be_moved_turned_or_exchanged() -> None:
+    for places in (PLACES + 5, PLACES * [1, -1], PLACES[:, ::-1], PLACES.astype(np.float32)):
+        found = told("x_centroid", "y_centroid", places)
+        assert found is not None and found.um_per_px == 1.0
+    assert told("x_centroid", "y_centroid", PLACES[::-1]) is None  # of other cells
+    assert told("x_centroid", "y_centroid", np.where(PLACES < 20, np.nan, PLACES)) is None
 
 
 @pytest.mark.parametrize(("x", "y"), [("x", "y"), ("row", "col"), ("x_pixel", "y_pixel"), ("area_um", "depth_um")])

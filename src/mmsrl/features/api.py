@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -29,8 +29,10 @@ from mmsrl.features.tiles import (
     SCALES,
     TEXTURE_PX,
     Ruler,
+    outside,
     tile_sides,
 )
+from mmsrl.features.tissue import Appearance
 from mmsrl.heldout import explained, in_block_unit
 
 if TYPE_CHECKING:
@@ -148,7 +150,10 @@ def image_features(
         coarse = ruler.px(ruler.texture) * finest.scale < TEXTURE_PX
         if coarse and spot_px < RESOLVED_PX:
             reason = f"the best image ({finest.name}) is too coarse: {_resolution(spot_px, um)}"
-            return _without_image(adata, f"{reason} (colour needs {RESOLVED_PX:g} px)", facts)
+            off = outside(placed.centres * finest.scale, finest)
+            seen = slide.Slide(rasters, checksum, placed.centres, off, ruler)
+            turned = [] if off.all() else _orientation(seen, slide.appearance(seen))
+            return _without_image(adata, f"{reason} (colour needs {RESOLVED_PX:g} px)", facts, more=turned)
         off, said = placing.check_inside(placed.centres, finest)
         messages = said + messages + placing.check_scale(finest, ruler.um_per_px)
         messages += [{"level": "warning", "text": finest.remark}] if finest.remark else []
@@ -167,9 +172,7 @@ def image_features(
         measured = slide.measure_quality(of_section, look)
         quality = pd.DataFrame(measured, columns=list(_keys.IMAGE_QUALITY), index=adata.obs_names)
         messages += placing.check_tissue(measured[~off, 0], finest.name)
-        agreement = orientation.agreements(orientation.tissue_map(rasters, look), placed.centres, placed.pitch)
-        turned = orientation.suggestion(agreement, finest.name)
-        messages += [{"level": "warning", "text": turned}] if turned else []
+        messages += _orientation(of_section, look)
         gallery = take_pictures(of_section, adata.obs_names.astype(str).tolist())
     values = described.values
     values[off] = values[~off].mean(axis=0, dtype=np.float64)
@@ -178,7 +181,7 @@ def image_features(
         values = smoothed(values, in_pitches, image_smoothing)
     scores, shares = principal_components(values, n_image_components, variance=image_variance, blocks=described.blocks)
     if scores.shape[1] == 0:
-        return _without_image(adata, f"the image ({finest.name}) looks the same at every spot", facts)
+        return _without_image(adata, f"the image ({finest.name}) looks the same at every spot", facts, more=messages)
     predicted = _predicted(adata, scores, in_block_unit(in_pitches, ruler.pitch_um), messages)
     facts |= {
         "descriptor": "+".join(descriptor.name for descriptor in descriptors),
@@ -255,6 +258,14 @@ def _ruler(pitch_px: float, pitch_um: float, finest: Raster) -> tuple[Ruler, lis
     return ruler, [{"level": "warning", "text": text}]
 
 
+def _orientation(of_section: slide.Slide, look: Appearance) -> list[dict[str, str]]:
+    """Say whether the section would lie better on the tissue turned or mirrored."""
+    found = orientation.tissue_map(of_section.rasters, look)
+    agreement = orientation.agreements(found, of_section.centres, of_section.ruler.pitch_px)
+    text = orientation.suggestion(agreement, of_section.rasters[0].name)
+    return [{"level": "warning", "text": text}] if text else []
+
+
 def _resolution(spot_px: float, um: float) -> str:
     told = f", {um:.3g} µm a pixel" if np.isfinite(um) else ""
     return f"{spot_px:.2g} px from spot to spot{told}"
@@ -313,7 +324,11 @@ def _predicted(
 
 
 def _without_image(
-    adata: AnnData, reason: str, facts: dict[str, Any] | None = None, level: str = "warning"
+    adata: AnnData,
+    reason: str,
+    facts: dict[str, Any] | None = None,
+    level: str = "warning",
+    more: Sequence[dict[str, str]] = (),
 ) -> ImageFeatures:
     text = f"no image features: {reason}; the section goes on with expression alone"
     nothing = np.zeros((adata.n_obs, 0), np.float32)
@@ -327,7 +342,7 @@ def _without_image(
         off,
         pd.DataFrame(index=adata.obs_names),
         facts,
-        [{"level": level, "text": text}],
+        [{"level": level, "text": text}, *more],
         None,
     )
 

@@ -11,7 +11,7 @@ from scipy.spatial import cKDTree
 from mmsrl.features.rasters import Raster
 from mmsrl.features.tissue import Appearance
 
-GRID = 150
+GRID = 100
 """Places along the longer side of an image at which tissue is looked for."""
 
 WINDOW_PX = 8
@@ -22,7 +22,7 @@ COVERED = 0.75
 
 CLEAR, LEAST = 0.05, 0.4
 """A placement is clearly better where its correlation of spots and tissue is higher by this, and is this at least. Of
-whole sections the right one has .55 to .92 and each wrong one .08 to .87 less; of crops, whose tissue goes on beyond
+whole sections the right one has .56 to .91 and each wrong one .08 to .86 less; of crops, whose tissue goes on beyond
 the spots, none has more than .22 (``docs/features.md``)."""
 
 ALIKE = 0.02

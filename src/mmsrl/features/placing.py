@@ -88,9 +88,11 @@ def check_inside(centres: npt.NDArray[np.float64], raster: Raster) -> tuple[npt.
         f"y {places[:, 1].min():.0f} to {places[:, 1].max():.0f}"
     )
     if off.mean() > MOST_OUTSIDE:
-        upwards = "; does y count upwards?" if (places[:, 1] < 0).mean() > MOST_OUTSIDE else ""
+        hint = "; does y count upwards?" if (places[:, 1] < 0).mean() > MOST_OUTSIDE else ""
+        if not outside(places[:, ::-1], raster).any():
+            hint = "; with x and y exchanged all would lie on it"
         raise InputError(
-            f"{where}{upwards}; coordinates and image do not belong together: give the full-resolution image that the "
+            f"{where}{hint}; coordinates and image do not belong together: give the full-resolution image that the "
             "coordinates were measured on and its own scale factors, or an alignment"
         )
     return off, [_warning(f"{where}; these have the mean of the others as image features")]

@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 from mmsrl import _keys, geometry
 from mmsrl._errors import InputError
 from mmsrl._genes import unique_names
+from mmsrl.geometry import Geometry
 from mmsrl.ingest import cleaning, images, lattice, positions, species
 from mmsrl.ingest import platform as platforms
 from mmsrl.ingest.content import Content, info, warning
 from mmsrl.ingest.genes import form_of
 from mmsrl.ingest.matrix import Counts
-from mmsrl.ingest.platform import Stated
+from mmsrl.ingest.platform import Scale, Stated
 
 _ARRAY = (_keys.ARRAY_ROW, _keys.ARRAY_COL)
 
@@ -54,21 +55,7 @@ def internal_form(content: Content, sample: str, stated: Stated) -> tuple[AnnDat
     measured = geometry.measure(spatial, row, col)
     if not np.isfinite(measured.pitch):
         raise InputError(f"{content.source}: only one spot; a section needs several")
-    evidence = platforms.Evidence.of(content, measured)
-    scale = platforms.scale_of(evidence, stated)
-    messages += [*map(info, scale.notes), *map(warning, scale.warnings)]
-    cells = evidence.are_cells or content.outlines is not None
-    if measured.lattice == "none" and scale.platform in platforms.LATTICES and not cells:
-        messages.append(warning("spots lie on no lattice that could be told; neighbours are found by distance"))
-    if scale.platform in ("visium", "other") and platforms.is_visium(barcodes):
-        rows, columns = (None if column is None else column.to_numpy() for column in (row, col))
-        text = lattice.complaint(rows, columns, measured.lattice, spatial)
-        messages += [warning(text)] if text else []
-    lost = cleaning.lost_places(spatial, measured.pitch)
-    if lost.any():
-        text = f"{content.source}: {lost.sum()} spots have a coordinate of 0 and lie far from all others"
-        messages.append(warning(f"{text}, e.g. {barcodes[int(lost.argmax())]!r}; remove them if their place was lost"))
-
+    scale = _scale(content, measured, stated, messages)
     # Sums of values that were standardised are 0.
     weights = np.asarray(abs(counts.matrix).sum(axis=0)).ravel()
     names = species.species_of(
@@ -98,6 +85,26 @@ def internal_form(content: Content, sample: str, stated: Stated) -> tuple[AnnDat
         },
     )
     return adata, _outlines_table(content.outlines, barcodes), messages
+
+
+def _scale(content: Content, measured: Geometry, stated: Stated, messages: list[dict[str, str]]) -> Scale:
+    """Return platform and scale, with a word on coordinates that cannot be those of its spots."""
+    evidence = platforms.Evidence.of(content, measured)
+    scale = platforms.scale_of(evidence, stated)
+    messages += [*map(info, scale.notes), *map(warning, scale.warnings)]
+    cells = evidence.are_cells or content.outlines is not None
+    if measured.lattice == "none" and scale.platform in platforms.LATTICES and not cells:
+        messages.append(warning("spots lie on no lattice that could be told; neighbours are found by distance"))
+    if scale.platform in ("visium", "other") and platforms.is_visium(evidence.barcodes):
+        row, col = (None if key not in content.obs else content.obs[key].to_numpy() for key in _ARRAY)
+        text = lattice.complaint(row, col, measured, content.spatial)
+        messages += [warning(text)] if text else []
+    lost = cleaning.lost_places(content.spatial, measured.pitch)
+    if lost.any():
+        text = f"{content.source}: {lost.sum()} spots have a coordinate of 0 and lie far from all others"
+        example = evidence.barcodes[int(lost.argmax())]
+        messages.append(warning(f"{text}, e.g. {example!r}; remove them if their place was lost"))
+    return scale
 
 
 def _without_doubled(content: Content, messages: list[dict[str, str]]) -> Content:

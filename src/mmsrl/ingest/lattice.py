@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from mmsrl.geometry import VISIUM_PITCH_UM, Lattice, lattice_of_indices
+from mmsrl.geometry import FIRST_SHELL, VISIUM_PITCH_UM, Geometry, lattice_of_indices, neighbour_bonds
 
 ROW_UM, COL_UM = VISIUM_PITCH_UM * np.sqrt(0.75), VISIUM_PITCH_UM / 2
 """µm of a row and of a column of Visium's array, whose columns are counted in halves of a pitch."""
@@ -18,6 +18,11 @@ ROWS, COLUMNS = (78, 128), (128, 224)
 MOST_STRETCHED = 1.05
 """Ratio of the distances along both directions, each over that of the array, from which spots are called stretched;
 of real sections it is 1.005 at most, as the nominal array is."""
+
+
+MOST_UNEVEN = 1.03
+"""Ratio of the distances of neighbours along the three directions of the lattice from which it is called stretched; a
+stretch of 5 % makes 1.04 of it, and real sections have 1.005 at most."""
 
 
 class ArrayFit(NamedTuple):
@@ -73,8 +78,26 @@ def of_indices(
     return on_array(x, y) if wide == [False, True] else None
 
 
+def stretch_of_bonds(spatial: NDArray[np.float64], pitch: float) -> float:
+    """Return the ratio of the longest to the shortest of the three distances of neighbours on a hexagonal lattice.
+
+    Parameters
+    ----------
+    spatial
+        (n, 2), spots that lie on a hexagonal lattice, stretched or not.
+    pitch
+        The median distance of neighbours.
+    """
+    bonds = neighbour_bonds(spatial, FIRST_SHELL * pitch)
+    angle = np.arctan2(bonds[:, 1], bonds[:, 0])
+    turn = np.angle(np.exp(6j * angle).mean()) / 6
+    direction = np.round((angle - turn) / (np.pi / 3)).astype(np.int64) % 3
+    lengths = [np.median(np.linalg.norm(bonds[direction == k], axis=1)) for k in range(3) if (direction == k).any()]
+    return float(max(lengths) / min(lengths)) if len(lengths) == 3 else 1.0
+
+
 def complaint(
-    row: NDArray[np.int64] | None, col: NDArray[np.int64] | None, measured: Lattice, spatial: NDArray[np.float64]
+    row: NDArray[np.int64] | None, col: NDArray[np.int64] | None, measured: Geometry, spatial: NDArray[np.float64]
 ) -> str | None:
     """Say what is wrong with the coordinates, (n, 2), of spots that have Visium's barcodes; ``None`` where nothing is.
 
@@ -83,18 +106,12 @@ def complaint(
     row, col
         (n,), position on the array, where it is known.
     measured
-        The lattice that the spots lie on by their coordinates.
+        The lattice that the spots lie on by their coordinates, and their pitch.
     """
     pixels = "the pixels of Space Ranger (pxl_col_in_fullres, pxl_row_in_fullres)"
     fit = None if row is None or col is None else fit_array(row, col, spatial)
     if row is None or col is None or fit is None:
-        if measured != "square":
-            return None
-        return (
-            "barcodes of 16 bases, as Visium has, but spots lie on a square lattice: if this is Visium, whose lattice "
-            f"is hexagonal, neighbours are not those of the slide: give {pixels} as coordinates, or array_row and "
-            "array_col besides; if it is DBiT-seq, give platform and pitch_um in the samplesheet"
-        )
+        return _of_lattice_alone(measured, spatial, pixels)
     if fit.stretch > MOST_STRETCHED:
         other = fit_array(col, row, spatial)
         if other is not None and other.stretch <= MOST_STRETCHED:
@@ -112,3 +129,20 @@ def complaint(
             "aligned by hand; look at the report's pictures, and correct the coordinates"
         )
     return None
+
+
+def _of_lattice_alone(measured: Geometry, spatial: NDArray[np.float64], pixels: str) -> str | None:
+    """Say what is wrong with the lattice of spots whose row and column on the array are not known."""
+    if measured.lattice == "square":
+        return (
+            "barcodes of 16 bases, as Visium has, but spots lie on a square lattice: if this is Visium, whose lattice "
+            f"is hexagonal, neighbours are not those of the slide: give {pixels} as coordinates, or array_row and "
+            "array_col besides; if it is DBiT-seq, give platform and pitch_um in the samplesheet"
+        )
+    stretch = stretch_of_bonds(spatial, measured.pitch) if measured.lattice == "hexagonal" else 1.0
+    if stretch <= MOST_UNEVEN:
+        return None
+    return (
+        f"neighbours are {stretch:.2f} times as far apart in one direction of the lattice as in another, where those "
+        f"of Visium are not: give {pixels} as coordinates, x and y in the same unit"
+    )

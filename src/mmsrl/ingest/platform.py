@@ -48,9 +48,9 @@ GRID_STEP, GRID_SCATTER = 0.2, 0.25
 """Names are places on a grid where a step of one is one pitch, give or take this share, and spots lie this share of a
 pitch from their places at most (root mean square)."""
 
-_GRID_NAME = re.compile(r"^(\d+(?:\.\d+)?)x(\d+(?:\.\d+)?)$")
-_ST_BARCODE = re.compile(r"^[ACGT]{18}$")
 # Names get the section's before or behind them where sections are joined.
+_GRID_NAME = re.compile(r"(?:^|[-_:#])(\d+(?:\.\d+)?)x(\d+(?:\.\d+)?)(?:$|[-_:#])")
+_ST_BARCODE = re.compile(r"(?:^|[-_.:#])[ACGT]{18}(?:-\d+)?(?:$|[-_.:#])")
 _HD_BARCODE = re.compile(r"(?:^|[-_.:#])s_(\d{3})um_\d{5}_\d{5}(?:-\d+)?(?:$|[-_.:#])")
 _HD_CELL = re.compile(r"(?:^|[-_.:#])cellid_\d{9}(?:-\d+)?(?:$|[-_.:#])")
 _VISIUM_BARCODE = re.compile(r"(?:^|[-_.:#])[ACGT]{16}(?:-\d+)?(?:$|[-_.:#])")
@@ -121,7 +121,7 @@ class Scale(NamedTuple):
 
 def grid_places(barcodes: Sequence[str]) -> NDArray[np.float64] | None:
     """Return the numbers of names such as `12x34`, (n, 2): column, row; ``None`` where not all names have this form."""
-    matches = [_GRID_NAME.match(barcode) for barcode in barcodes]
+    matches = [_GRID_NAME.search(barcode) for barcode in barcodes]
     if not matches or None in matches:
         return None
     return np.array([[float(part) for part in match.groups()] for match in matches if match])
@@ -178,6 +178,12 @@ def scale_of(evidence: Evidence, stated: Stated) -> Scale:
         warnings.append(
             f"{platform}, of which the scale is not known: give {wanted} in the samplesheet; without it lengths are "
             "multiples of the distance of neighbours"
+        )
+    by_files, file_source = _pitch_um(kind, evidence, Stated())
+    if _differ(pitch_um, by_files):
+        warnings.append(
+            f"neighbours are {pitch_um:.4g} µm apart by {source}, but {by_files:.4g} µm by the files ({file_source}); "
+            "what the samplesheet says counts"
         )
     warnings += _odd_lengths(kind, evidence, pitch_um)
     diameter = evidence.scalefactors.get("spot_diameter_fullres", math.nan)
@@ -251,7 +257,7 @@ def _platform_of_grid(evidence: Evidence) -> tuple[str, str]:
         return "other", (
             f"{grid} at most, which both legacy Spatial Transcriptomics, 200 µm apart, and DBiT-seq, 20 to 100 µm, have"
         )
-    if lattice == "square" and all(_ST_BARCODE.match(name) for name in barcodes[:_LOOKED_AT]):
+    if lattice == "square" and all(_ST_BARCODE.search(name) for name in barcodes[:_LOOKED_AT]):
         spans = np.ptp(evidence.spatial, axis=0) / pitch
         if spans.max() < ST_ARRAY:
             return "st", f"barcodes of 18 bases on a square grid of {spans.max() + 1:.0f} at most, as its arrays are"

@@ -17,6 +17,9 @@ from scipy.spatial import cKDTree
 COSMX_UM_PER_PX = 0.12028
 """µm of a pixel of CosMx (its instruments' manual; .18 µm in data of 2022, before they were sold)."""
 
+ROUNDING = 2e-6
+"""Difference, as a share of the largest coordinate, up to which numbers are the same: of single precision."""
+
 NEIGHBOURS = 6
 
 MOST_MIXED = 0.5
@@ -106,11 +109,24 @@ def stacked_fields(obs: pd.DataFrame, spatial: NDArray[np.float64]) -> str | Non
 
 
 def _hold(obs: pd.DataFrame, pair: tuple[str, str], spatial: NDArray[np.float64]) -> bool:
-    """Tell whether two columns hold the coordinates."""
-    if not set(pair) <= set(obs):
+    """Tell whether two columns hold the coordinates, in either order, moved or counted the other way or not.
+
+    None of these changes their unit.
+    """
+    if not set(pair) <= set(obs) or not len(obs):
         return False
     values = obs[list(pair)].apply(pd.to_numeric, errors="coerce").to_numpy(dtype=np.float64)
-    return bool(np.allclose(values, spatial, rtol=1e-6))
+    if not np.isfinite(values).all():
+        return False
+    rounding = ROUNDING * max(float(np.abs(values).max()), float(np.abs(spatial).max()))
+    values, places = values - values[0], spatial - spatial[0]
+    return any(
+        all(
+            any(np.allclose(sign * values[:, column], places[:, axis], rtol=0, atol=rounding) for sign in (1, -1))
+            for axis, column in enumerate(order)
+        )
+        for order in ((0, 1), (1, 0))
+    )
 
 
 def _cosmx_pixel(obs: pd.DataFrame) -> tuple[float, str]:
