@@ -382,6 +382,9 @@ def test_command_ends_with_one_line_and_leaves_nothing(outs, tmp_path):
         and "\n" not in done.stderr.strip()
     )
     assert list(target.iterdir()) == []
-    for arguments in ([], ["--spaceranger-dir", "x", "--h5ad", "y"], ["--h5ad", "y", "--spatialdata", "z"]):
+    twice = (["--spaceranger-dir", "x", "--h5ad", "y"], ["--h5ad", "y", "--spatialdata", "z"])
+    for arguments in ([], *twice, ["--data-dir", "x", "--spatialdata", "z"]):
         done = CliRunner().invoke(main, ["--id", "s1", *arguments])
-        assert done.exit_code == 2 and "give one of --spaceranger-dir, --h5ad and --spatialdata" in done.stderr
+        assert (
+            done.exit_code == 2 and "give one of --spaceranger-dir, --data-dir, --h5ad and --spatialdata" in done.stderr
+        )

@@ -235,6 +235,20 @@ class TestMerscope:
         (folder / "cell_metadata.csv").write_text(cells.replace("EntityID", of_cells, 1))
         assert_read(read_instrument(folder, "s"), "merscope", names=MERSCOPE_IDS)
 
+    @pytest.mark.parametrize("indexed", [True, False])
+    def test_both_tables_in_parquet(self, tmp_path, indexed):
+        folder = instruments.merscope(tmp_path / "m")
+        for path in list(folder.iterdir()):
+            table = pd.read_csv(path, dtype={"cell": str, "EntityID": str})
+            table = table.set_index(table.columns[0]).rename_axis(None) if indexed else table
+            table.to_parquet(path.with_suffix(".parquet"))
+            path.unlink()
+        assert_read(read_instrument(folder, "s"), "merscope", names=MERSCOPE_IDS)
+        counts = pd.read_parquet(folder / "cell_by_gene.parquet").assign(note="x")
+        counts.to_parquet(folder / "cell_by_gene.parquet")
+        with pytest.raises(InputError, match=r"cell_by_gene\.parquet: column note is no numbers of molecules"):
+            read_instrument(folder, "s")
+
     def test_one_region_within_the_folder_of_a_run(self, tmp_path):
         instruments.merscope(tmp_path / "run/region_0")
         assert_read(read_instrument(tmp_path / "run", "s", platform="merfish"), "merfish")

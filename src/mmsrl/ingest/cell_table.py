@@ -25,7 +25,7 @@ from mmsrl.ingest.cleaning import GENE_EXPRESSION
 from mmsrl.ingest.content import Content, info, warning
 from mmsrl.ingest.h5ad import MAX_STACKED
 from mmsrl.ingest.instruments import Found, columns_of, find_columns
-from mmsrl.ingest.layouts import Cells
+from mmsrl.ingest.layouts import UNNAMED, Cells
 from mmsrl.ingest.matrix import Counts, checked, read_10x_h5, read_10x_mtx
 from mmsrl.ingest.outlines import areas_of, joined_names, read_outlines
 
@@ -150,23 +150,29 @@ def _counts(path: Path, columns: Cells) -> tuple[Counts, list[Path]]:
         return read_10x_mtx(path) if path.is_dir() else (read_10x_h5(path), [path])
     header = columns_of(path)
     named = find_columns(columns.counts_id, header, path.name)
-    is_gene = np.array([name not in (*named, *_TEXT) and not re.match(r"$|Unnamed: \d", name) for name in header])
+    others = (*named, *_TEXT, *UNNAMED)
+    is_gene = np.array([name not in others for name in header])
     if not is_gene.any():
         raise InputError(f"{path.name}: no columns of genes, only {', '.join(header[:5])}")
     parts, names = [], []
     for batch in _batches(path, header, named):
-        columns_of_genes = [batch.column(int(k)).to_numpy(zero_copy_only=False) for k in np.flatnonzero(is_gene)]
-        parts.append(sparse.csr_matrix(np.column_stack(columns_of_genes), dtype=np.float32))
-        ids = batch.select([header.index(name) for name in named]).to_pandas().set_axis(named, axis=1)
+        genes = [batch.column(int(k)).to_numpy(zero_copy_only=False) for k in np.flatnonzero(is_gene)]
+        worded = [name for name, values in zip(np.array(header)[is_gene], genes, strict=True) if values.dtype == object]
+        if worded:
+            raise InputError(f"{path.name}: column {worded[0]} is no numbers of molecules; remove it")
+        parts.append(sparse.csr_matrix(np.column_stack(genes), dtype=np.float32))
+        ids = (
+            batch.select([header.index(name) for name in named]).to_pandas(ignore_metadata=True).set_axis(named, axis=1)
+        )
         names.append(joined_names(ids, named))
     if not parts:
         raise InputError(f"{path.name}: no rows below the names of the columns")
-    genes = pd.Series(header)[is_gene].reset_index(drop=True)
-    control = genes.str.match(columns.controls) if columns.controls else pd.Series(False, index=genes.index)
+    symbols = pd.Series(header)[is_gene].reset_index(drop=True)
+    control = symbols.str.match(columns.controls) if columns.controls else pd.Series(False, index=symbols.index)
     features = pd.DataFrame(
         {
-            "symbol": genes,
-            "gene_ids": genes,
+            "symbol": symbols,
+            "gene_ids": symbols,
             "feature_types": np.where(control, "Negative Control", GENE_EXPRESSION),
             "genome": "",
         }

@@ -52,6 +52,8 @@ class Layout(NamedTuple):
 
 
 _PROTEIN = r"\bprotein\b"
+UNNAMED = ("", "Unnamed: 0", "__index_level_0__")
+"""What a column of row names is called where it has no name, by itself, by pandas in text and in Parquet."""
 
 LAYOUTS = (
     Layout(
@@ -106,8 +108,8 @@ LAYOUTS = (
             "outlines": Role("outlines", ("cell_boundaries.parquet", "*_micron_space.parquet"), needed=False),
         },
         Cells(
-            (("EntityID", "cell", "cell_id", "", "Unnamed: 0"),),
-            (("EntityID", "cell", "cell_id", "", "Unnamed: 0"),),
+            (("EntityID", "cell", "cell_id", *UNNAMED),),
+            (("EntityID", "cell", "cell_id", *UNNAMED),),
             ("center_x", "center_y"),
             1.0,
             outline_id=(("EntityID",),),
@@ -120,7 +122,7 @@ LAYOUTS = (
             "counts": Role("counts", ("CellxGene.csv",)),
             "cells": Role("places of the cells", ("CellCoordinates.csv",)),
         },
-        Cells((("", "label", "cell", "Unnamed: 0"),), (("label",),), ("center_x", "center_y"), 1.0, area_um2="area"),
+        Cells((("label", "cell", *UNNAMED),), (("label",),), ("center_x", "center_y"), 1.0, area_um2="area"),
     ),
     Layout(
         ("stereoseq",),
