@@ -1,6 +1,7 @@
 """Folders of instruments other than Visium, by the vendors' own names."""
 
 import gzip
+import shutil
 import tarfile
 from pathlib import Path
 
@@ -504,18 +505,18 @@ class TestWrongFolders:
             read_instrument(instruments.xenium(tmp_path / "x"), "s", bin_size=8)
 
 
-def test_an_archive_of_the_folder(tmp_path):
+@pytest.mark.parametrize(("ending", "kind"), [("tar.gz", "gztar"), ("zip", "zip")])
+def test_an_archive_of_the_folder(tmp_path, ending, kind):
     folder = instruments.xenium(tmp_path / "run/x")
     instruments.xenium_outlines(folder)
     (folder / "transcripts.parquet").write_bytes(b"large")
-    with tarfile.open(tmp_path / "x.tar.gz", "w:gz") as tar:
-        tar.add(folder, "x")
-    assert list(check_files({"row": 2, "data_dir": "x.tar.gz"}, tmp_path)) == []
+    shutil.make_archive(str(tmp_path / "x"), kind, folder.parent)
+    assert list(check_files({"row": 2, "data_dir": f"x.{ending}"}, tmp_path)) == []
     scratch = tmp_path / "scratch"
     scratch.mkdir()
-    ingested = read_instrument(tmp_path / "x.tar.gz", "s", scratch=scratch)
+    ingested = read_instrument(tmp_path / f"x.{ending}", "s", scratch=scratch)
     assert_read(ingested, "xenium")
-    assert [entry["file"] for entry in ingested.inputs] == ["x.tar.gz"]
+    assert [entry["file"] for entry in ingested.inputs] == [f"x.{ending}"]
     assert ingested.outlines is not None and not list(scratch.iterdir())
 
 

@@ -7,22 +7,18 @@ import errno
 import glob
 import os
 import re
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mmsrl._alignment import read_alignment
 from mmsrl._errors import InputError
 from mmsrl._pictures import check_header
-from mmsrl.check.problems import Problem, listed, shown
+from mmsrl.check.problems import Problem, shown
 from mmsrl.check.rows import Section
 from mmsrl.check.truth import check_truth
-from mmsrl.ingest import archive, instruments, look
+from mmsrl.ingest import instruments, look
 from mmsrl.ingest.layout import BinSizeError
-
-if TYPE_CHECKING:
-    pass
 
 PATH_COLUMNS = ("spaceranger_dir", "data_dir", "h5ad", "spatialdata", "image", "alignment", "truth")
 
@@ -155,25 +151,14 @@ def _spaceranger(path: Path, bin_size: str | None) -> _Spots | None:
 
 def _data_dir(path: Path, platform: str | None, bin_size: str | None) -> _Spots | None:
     """Check a folder or archive of another instrument, as ingest sees it."""
-    if path.is_dir():
-        found = instruments.look(path, platform, bin_size)
-        counts = found.files.get("counts")
-        if counts is None or instruments.is_packed(counts):
-            return None
-        if counts.suffix == ".h5":
-            seen = look.spots_of_h5(counts, _COMPARED_AT_MOST)
-            return _Spots(seen.number, seen.barcodes)
-        return _h5ad(counts) if set(found.files) == {"counts"} else None  # Curio's
-    if not archive.is_archive(path):
-        endings = listed(archive.ENDINGS)
-        raise InputError(f"neither a folder nor an archive ({endings}); give the folder that it lies in")
-    if archive.can_be_listed(path):
-        with tempfile.TemporaryDirectory(prefix="mmsrl-check-") as scratch:
-            listing = Path(scratch, path.name)  # the name that messages say
-            listing.mkdir()
-            archive.make_listing(path, listing, instruments.is_archived)
-            instruments.find(listing, platform, bin_size)
-    return None
+    found = instruments.check(path, platform, bin_size)
+    counts = found.files.get("counts") if found else None
+    if found is None or counts is None or instruments.is_packed(counts):
+        return None
+    if counts.suffix == ".h5":
+        seen = look.spots_of_h5(counts, _COMPARED_AT_MOST)
+        return _Spots(seen.number, seen.barcodes)
+    return _h5ad(counts) if set(found.files) == {"counts"} else None  # Curio's
 
 
 def _h5ad(path: Path) -> _Spots:

@@ -109,7 +109,7 @@ def read_instrument(
                     raise InputError(f"{path}: no such file")
                 root = Path(made, path.name)  # the name that messages say
                 root.mkdir()
-                archive.extract(path, root, instruments.is_archived)
+                archive.extract(path, root, instruments.is_wanted)
             single = Path(made, "single")
             single.mkdir()
             content, files = vendor.read_vendor(root, sample, platform, bin_size, um_per_px, single)

@@ -9,15 +9,16 @@ import csv
 import gzip
 import re
 import shutil
+import tempfile
 import zlib
 from collections.abc import Iterable, Sequence
-from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
 from mmsrl._errors import InputError
 from mmsrl._hdf5 import open_hdf5
 from mmsrl._platforms import PLATFORMS
+from mmsrl.ingest import archive
 from mmsrl.ingest.layout import BinSizeError, parse_bin_size
 from mmsrl.ingest.layouts import LAYOUTS, Cells, Layout, Role
 from mmsrl.ingest.parts import CELL
@@ -262,17 +263,39 @@ def check_place(columns: Cells, header: Sequence[str], name: str) -> None:
         raise InputError(f"{name}: {asked}{more}; give the places on the slide")
 
 
-def is_archived(name: str) -> bool:
-    """Tell by its path in an archive whether a file may be read, whatever the instrument."""
-    return _archived().search(name) is not None
+def check(path: Path, platform: str | None, bin_size: int | str | None) -> Found | None:
+    """See before the run what :func:`look` would refuse; ``None`` where the files are in an archive.
+
+    Raises
+    ------
+    InputError
+        As for :func:`look`, or ``path`` is neither a folder nor an archive, or a damaged one.
+    """
+    if path.is_dir():
+        return look(path, platform, bin_size)
+    if not archive.is_archive(path):
+        endings = ", ".join(archive.ENDINGS)
+        raise InputError(f"neither a folder nor an archive ({endings}); give the folder that it lies in")
+    if archive.can_be_listed(path):
+        with tempfile.TemporaryDirectory(prefix="mmsrl-check-") as scratch:
+            root = Path(scratch, path.name)  # the name that messages say
+            root.mkdir()
+            archive.make_listing(path, root, is_wanted)
+            find(root, platform, bin_size)
+    return None
 
 
-@cache
-def _archived() -> re.Pattern[str]:
+def is_wanted(name: str) -> bool:
+    """Tell whether a path in an archive is that of a file that some instrument's section has."""
+    hidden = any(part.startswith((".", *_NEVER_LOOKED_INTO)) for part in name.split("/"))
+    return not hidden and _WANTED.search(name) is not None
+
+
+def _wanted() -> re.Pattern[str]:
     names = {name for layout in LAYOUTS for role in layout.roles.values() for name in role.names}
     names |= {name for layout in LAYOUTS for marks in layout.marks for name in marks if not name.endswith("*")}
     inside = "|".join(map(re.escape, (*THREE_FILES, "genes.tsv")))
-    return re.compile(rf"(^|/)(?!\.)({'|'.join(map(_pattern, sorted(names)))}|cell_feature_matrix/({inside})(\.gz)?)$")
+    return re.compile(rf"(^|/)({'|'.join(map(_pattern, sorted(names)))}|cell_feature_matrix/({inside})(\.gz)?)$")
 
 
 def _listing(root: Path) -> list[Path]:
@@ -363,3 +386,6 @@ def _missing(role: Role, layout: Layout, platform: str, paths: Sequence[Path], n
 
 def _some(names: Sequence[str]) -> str:
     return ", ".join(map(repr, names[:5])) + (", …" if len(names) > 5 else "")
+
+
+_WANTED = _wanted()
