@@ -50,3 +50,16 @@ def test_links_between_documents_lead_somewhere(document):
             headings = re.findall(r"^#+ (.+)$", target.read_text(encoding="utf-8"), flags=re.MULTILINE)
             anchors = {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}
             assert anchor in anchors
+
+
+def test_every_test_that_the_inputs_name_is_there():
+    named = set(re.findall(r"(?<![\w/])(test_\w+|Test[A-Z]\w+)", (DOCS / "inputs.md").read_text(encoding="utf-8")))
+    definition = re.compile(r"^(?:def|class|    def) (\w+)", re.MULTILINE)
+    there = [
+        name
+        for path in (DOCS.parent / "tests/unit").glob("test_*.py")
+        for name in (path.stem, *definition.findall(path.read_text(encoding="utf-8")))
+    ]
+    assert len(named) > 40
+    # Names that go on with … are those of several tests.
+    assert not [name for name in named if not any(other.startswith(name) for other in there)]
