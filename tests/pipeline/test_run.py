@@ -112,7 +112,9 @@ def test_editing_a_function_runs_its_stage_and_what_comes_after(project: Project
 def test_what_is_empty_has_its_default(project: Project, tmp_path: Path) -> None:
     empty = dict.fromkeys(("max_pct_mt", "image_cache", "device", "seed", "preset", "report_title", "root"), "")
     (tmp_path / "params.json").write_text(json.dumps(empty | {"spatialdata": "null", "readout": "null"}))
-    run = project.run("-params-file", tmp_path / "params.json")
+    data = project.root / "tests/data/tiny"
+    (tmp_path / "sheet.csv").write_text(f"sample,spaceranger_dir,truth\ntiny,{data},{data}/truth.csv\n")
+    run = project.run("-params-file", tmp_path / "params.json", "--input", tmp_path / "sheet.csv")
     assert run.status == 0, run.text
     assert set(run.tasks.values()) == {"COMPLETED"} and any(name.startswith("REPORT") for name in run.tasks)
 
