@@ -217,7 +217,7 @@ def main() -> None:
     lines = commands(folder, outlined=arguments.outlines)
     ran = {name: measured(line) for name, line in lines.items() if not arguments.only or name in arguments.only}
     patterns = (
-        f"{SAMPLE}.mmsrl.h5ad", "*.geojson.zip", "*.loupe.csv", "*.domains.csv", "*.coordinates.csv.gz",
+        f"{SAMPLE}.mmsrl.h5ad", "*.geojson", "*.loupe.csv", "*.domains.csv", "*.coordinates.csv.gz",
         "*.spatialdata.zarr", "*.png", "*.pdf", "*.svg", "mmsrl_report.html",
     )  # fmt: skip
     result = {

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,10 +36,8 @@ def assemble(run: SmallRun, unit: str, *options: str) -> None:
 
 
 def features(folder: Path, sample: str) -> list[dict[str, Any]]:
-    """Return what the archive for QuPath holds, as QuPath finds it: a ``.geojson`` in a ``.zip``."""
-    with zipfile.ZipFile(folder / f"{sample}.domains.geojson.zip") as archive:
-        assert archive.namelist() == [f"{sample}.domains.geojson"]
-        content = json.loads(archive.read(f"{sample}.domains.geojson"))
+    """Return what the file for QuPath holds."""
+    content = json.loads((folder / f"{sample}.domains.geojson").read_text(encoding="utf-8"))
     assert content["type"] == "FeatureCollection"
     return content["features"]
 
@@ -120,9 +117,9 @@ def test_spots_are_discs_as_wide_as_they_are(small_run: SmallRun) -> None:
         np.testing.assert_allclose(np.linalg.norm(outline - place, axis=1), 12.5, atol=0.08)  # rounded to .1
 
 
-def test_archive_opens_in_gdal_and_is_the_same_every_time(small_run: SmallRun) -> None:
+def test_file_for_qupath_opens_in_gdal_and_is_the_same_every_time(small_run: SmallRun) -> None:
     assemble(small_run, "lone")
-    path = small_run.folder / "lone.domains.geojson.zip"
+    path = small_run.folder / "lone.domains.geojson"
     first = path.read_bytes()
     frame = geopandas.read_file(path)
     assert len(frame) == 42 and frame.geometry.is_valid.all()

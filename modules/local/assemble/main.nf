@@ -14,7 +14,7 @@ process ASSEMBLE {
     tuple val(meta), path('*.mmsrl.h5ad'), emit: h5ad
     tuple val(meta), path('*.spatialdata.zarr'), emit: zarr, optional: true
     tuple val(meta), path('*.{domains.csv,coordinates.csv.gz,loupe.csv}'), emit: csv
-    tuple val(meta), path('*.domains.geojson.zip'), emit: geojson
+    tuple val(meta), path('*.domains.geojson'), emit: geojson
     tuple val(meta), path("${meta.id}.assemble.json"), emit: summary
     path 'versions.yml', emit: versions, topic: versions
 
@@ -37,7 +37,7 @@ process ASSEMBLE {
     """
     for counts in ${counts}; do
         sample=\${counts%.qc.h5ad}
-        touch \$sample.mmsrl.h5ad \$sample.domains.csv \$sample.coordinates.csv.gz \$sample.loupe.csv \$sample.domains.geojson.zip
+        touch \$sample.mmsrl.h5ad \$sample.domains.csv \$sample.coordinates.csv.gz \$sample.loupe.csv \$sample.domains.geojson
     done
     touch ${meta.id}.mmsrl.h5ad ${meta.id}.assemble.json
     printf '"%s":\\n    mmsrl: stub\\n' '${task.process}' > versions.yml

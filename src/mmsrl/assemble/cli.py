@@ -48,7 +48,7 @@ def main(
     """Write the final files of every sample, and <unit>.mmsrl.h5ad for a group.
 
     Of a sample: <sample>.mmsrl.h5ad, <sample>.domains.csv, <sample>.coordinates.csv.gz, <sample>.loupe.csv,
-    <sample>.domains.geojson.zip.
+    <sample>.domains.geojson.
     """
     import logging
 
@@ -150,4 +150,4 @@ def _write_tables(adata: ad.AnnData, outlines: Found | None, sample: str, output
     with atomic_path(output_dir / f"{sample}.coordinates.csv.gz") as temporary:
         # Without the time of writing: the same input gives the same file.
         temporary.write_bytes(gzip.compress(places.encode(), mtime=0))
-    write_geojson(output_dir / f"{sample}.domains.geojson.zip", qupath_features(adata, outlines))
+    write_geojson(output_dir / f"{sample}.domains.geojson", qupath_features(adata, outlines))

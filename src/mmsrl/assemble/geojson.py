@@ -1,16 +1,14 @@
-"""Domains as objects that QuPath imports: GeoJSON, zipped.
+"""Domains as objects that QuPath imports: GeoJSON.
 
 The form is that of QuPath 0.4 and later (``qupath.lib.io.QuPathTypeAdapters`` and ``ROITypeAdapters``): a feature an
 object, with ``objectType``, ``name``, ``classification`` and ``measurements``; a geometry marked ``isEllipse`` becomes
-the ellipse that fills its bounding box. QuPath reads ``.geojson`` and ``.zip`` of it, and no ``.gz``
-(``qupath.lib.io.PathIO``).
+the ellipse that fills its bounding box.
 """
 
 from __future__ import annotations
 
 import json
 import math
-import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -21,9 +19,6 @@ from mmsrl._files import atomic_path
 
 DECIMALS = 1
 """Of coordinates, in pixels of the full-resolution image."""
-
-EPOCH = (1980, 1, 1, 0, 0, 0)
-"""The time in the archive: the same input gives the same file."""
 
 
 def polygon(outline: NDArray[np.float64], *, ellipse: bool = False) -> str:
@@ -100,13 +95,10 @@ def _dense(content: object) -> str:
 
 
 def write_geojson(path: Path, features: Iterable[str]) -> None:
-    """Write features, one at a time, to ``<name>.geojson`` in the archive ``<name>.geojson.zip``."""
-    entry = zipfile.ZipInfo(path.name.removesuffix(".zip"), EPOCH)
-    entry.compress_type = zipfile.ZIP_DEFLATED
-    entry.external_attr = 0o644 << 16
-    with atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
-        with archive.open(entry, "w", force_zip64=True) as file:
-            file.write(b'{"type":"FeatureCollection","features":[')
-            for row, feature in enumerate(features):
-                file.write((",\n" if row else "\n").encode() + feature.encode())
-            file.write(b"\n]}\n")
+    """Write features to a file, one at a time."""
+    with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+        file.write('{"type":"FeatureCollection","features":[')
+        for row, feature in enumerate(features):
+            file.write(",\n" if row else "\n")
+            file.write(feature)
+        file.write("\n]}\n")

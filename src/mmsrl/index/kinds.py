@@ -50,9 +50,7 @@ KINDS = (
     ),
     Kind("assemble", "domains.csv", "spots", "Domain, confidence, pseudotime and its rank of every spot of a sample."),
     Kind("assemble", "loupe.csv", "loupe", "Domain of every spot of a sample, as Loupe Browser imports categories."),
-    Kind(
-        "assemble", "domains.geojson.zip", "qupath", "Spots, cells or bins and their domains, as QuPath imports them."
-    ),
+    Kind("assemble", "domains.geojson", "qupath", "Spots, cells or bins and their domains, as QuPath imports them."),
     Kind("assemble", "coordinates.csv.gz", "coordinates", "Place, layout and embedding of every spot of a sample."),
     *(
         Kind("figures", f"{name}.{form}", "figure", f"{words}, as {form.upper()}.")
