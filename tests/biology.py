@@ -209,6 +209,7 @@ def write_cohort(folder: Path, *, sections: int = 12, side: int = 50) -> list[st
                     "lattice": "square",
                     "pitch_px": 20.0,
                     "pitch_um": 100.0,
+                    "um_per_px": 5.0,
                     "spot_diameter_px": 11.0,
                     "species": "human",
                 },

@@ -9,8 +9,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import PolyCollection
 from matplotlib.colors import LogNorm, Normalize
+from mpl_toolkits.axes_grid1.anchored_artists import AnchoredSizeBar  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 
+from mmsrl._scale_bar import bar_um, length_name
 from mmsrl._sections import finest_image
 
 MARGIN = 0.04
@@ -27,6 +29,10 @@ MANY_CORNERS = 8
 
 LEAST_SHARE = 1 / 350
 """Width of a round spot that can still be seen, as a share of the longer side of what is shown: two pixels."""
+
+
+BAR_THICKNESS = 1 / 120
+"""Of a scale bar, as a share of the width of what is shown."""
 
 
 class Background(NamedTuple):
@@ -70,6 +76,28 @@ def empty_tissue(axis: Axes, window: Window) -> None:
     (left, top), (right, bottom) = window
     axis.set(xlim=(left, right), ylim=(bottom, top), aspect="equal", xticks=[], yticks=[])
     axis.spines[:].set_visible(False)
+
+
+def add_scale_bar(axis: Axes, window: Window, um_per_px: float) -> None:
+    """Draw a scale bar below the tissue, at the left; none where the µm of a pixel are not known (NaN)."""
+    width = float(window.high[0] - window.low[0])
+    length = bar_um(width * um_per_px)
+    if length is None:
+        return
+    bar = AnchoredSizeBar(
+        axis.transData,
+        length / um_per_px,
+        length_name(length),
+        loc="upper left",
+        bbox_to_anchor=(0.0, 0.0),
+        bbox_transform=axis.transAxes,
+        pad=0.2,
+        borderpad=0.0,
+        sep=3,
+        frameon=False,
+        size_vertical=width * BAR_THICKNESS,
+    )
+    axis.add_artist(bar)
 
 
 def show_image(axis: Axes, background: Background, window: Window, strength: float) -> None:

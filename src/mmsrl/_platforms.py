@@ -21,3 +21,6 @@ PLATFORMS = {
     "other": "other",
 }
 """Name in the samplesheet and in ``uns['mmsrl']`` → name in text."""
+
+OF_CELLS = frozenset({"xenium", "atera", "merscope", "merfish", "cosmx", "starmap", "osmfish", "seqfish"})
+"""Platforms that see molecules in cells: what other sections have at spots or bins."""

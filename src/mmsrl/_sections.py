@@ -144,6 +144,11 @@ def spot_table(samples: Sequence[str], section: np.ndarray, barcodes: Sequence[s
     return pd.DataFrame({_keys.SAMPLE: rows, _keys.BARCODE: list(barcodes)}, index=index)
 
 
+def um_per_px(about: Mapping[str, Any]) -> float:
+    """Return the µm of a full-resolution pixel by ``uns['mmsrl']``; NaN where they are not known."""
+    return float(about.get(_keys.UM_PER_PX, np.nan))
+
+
 def spot_diameter(about: Mapping[str, Any]) -> float:
     """Return the width of a spot in full-resolution pixels by ``uns['mmsrl']``; four fifths of a pitch if not told."""
     told = float(about.get(_keys.SPOT_DIAMETER_PX, np.nan))

@@ -288,6 +288,25 @@ def test_spots_keep_their_true_size_while_zooming(browser: Browser, html: Path) 
     assert browser.complaints() == []
 
 
+def test_scale_bar_is_true_and_follows_the_view(browser: Browser, html: Path) -> None:
+    browser.open(html, width=1280)
+    go(browser, "sample-1-S1")
+    layout = f"{FIGURE}._fullLayout"
+    said, axis = f"{layout}.annotations[0].text", f"{layout}.xaxis.range"
+    # The fixture's pixels are 2.5 µm wide.
+    drawn = f"`${{2.5 * ({layout}.shapes[1].x1 - {layout}.shapes[1].x0)}} µm`"
+    before = browser.evaluate(said)
+    for _ in range(3):
+        click(browser, "in")
+    browser.until(f"{said} !== '{before}'")
+    assert browser.evaluate(said) == browser.evaluate(drawn)
+    left, right, start, end = browser.evaluate(f"[...{axis}, {layout}.shapes[1].x0, {layout}.shapes[1].x1]")
+    assert left < start < end < right and 0.1 <= (end - start) / (right - left) <= 0.25
+    go(browser, "sample-3-lone")  # nobody said how wide its pixels are
+    assert browser.evaluate(f"{layout}.shapes.length + {layout}.annotations.length") == 0
+    assert browser.complaints() == []
+
+
 def test_tissue_follows_the_width_of_the_window(browser: Browser, html: Path) -> None:
     browser.open(html, width=1280)
     go(browser, "sample-1-S1")
@@ -434,7 +453,7 @@ def test_prints_every_page_with_still_figures(browser: Browser, html: Path) -> N
     try:
         visible = "[...document.querySelectorAll('{}')].filter((element) => element.getClientRects().length).length"
         assert browser.evaluate(visible.format(".page")) == len(PAGES)
-        assert browser.evaluate(visible.format("img.still")) == 3
+        assert browser.evaluate(visible.format(".still img")) == 3
         assert browser.evaluate(visible.format(".tissue, nav")) == 0
         assert browser.evaluate("document.documentElement.scrollWidth") <= 740
     finally:

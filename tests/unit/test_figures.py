@@ -13,11 +13,13 @@ from click.testing import CliRunner
 from matplotlib.collections import PolyCollection
 from matplotlib.colors import to_hex
 from matplotlib.text import Text
+from mpl_toolkits.axes_grid1.anchored_artists import AnchoredSizeBar
 from PIL import Image
 
 from mmsrl._drawing import Window, visible
 from mmsrl._errors import InputError
 from mmsrl._palette import PALETTE
+from mmsrl._scale_bar import bar_um, length_name
 from mmsrl.figures.api import figures
 from mmsrl.figures.cli import main
 
@@ -68,6 +70,27 @@ def test_cells_of_a_large_section_are_wide_enough_to_be_seen() -> None:
     window = Window(np.array([0.0, 0.0]), np.array([7_000.0, 3_500.0]))
     assert visible(1.0, window) == 20.0  # two of the 750 pixels of a panel
     assert visible(55.0, window) == 55.0
+
+
+@pytest.mark.parametrize(
+    ("width", "bar", "name"),
+    [(7000.0, 1000.0, "1 mm"), (1999.0, 200.0, "200 µm"), (2000.0, 500.0, "500 µm"), (1.7, 0.2, "0.2 µm")],
+)
+def test_scale_bars_are_round_and_at_most_a_quarter(width: float, bar: float, name: str) -> None:
+    found = bar_um(width)
+    assert found == pytest.approx(bar) and length_name(found) == name
+
+
+def test_scale_bar_is_as_long_as_it_says_and_absent_where_nothing_is_known(assembled_run: SmallRun) -> None:
+    adata = ordered(assembled_run, "S1")
+    figure = figures(adata)["domains"]
+    (bar,) = figure.findobj(AnchoredSizeBar)
+    assert bar.axes is figure.axes[0]
+    (drawn,) = bar.size_bar.get_children()
+    assert f"{drawn.get_width() * adata.uns['mmsrl']['um_per_px']:g} µm" == bar.txt_label.get_text()
+    adata.uns["mmsrl"]["um_per_px"] = np.nan
+    for plain in figures(adata).values():
+        assert not plain.findobj(AnchoredSizeBar)
 
 
 def test_numbers_keep_their_range_and_missing_ones_are_grey(assembled_run: SmallRun) -> None:

@@ -281,7 +281,7 @@ def test_kept_and_removed_spots_are_where_they_belong(tmp_path):
     coordinates = np.array([[x, y] for y in range(0, 1000, 100) for x in range(0, 1000, 100)], dtype=float)
     keep = coordinates[:, 0] < 500
     panels = [figure.Panel("Counts", np.arange(100.0), True), figure.Panel("Unknown", np.full(100, np.nan), False)]
-    figure.draw("s", coordinates, 100.0, True, panels, keep, None).savefig(tmp_path / "f.png")
+    figure.draw("s", coordinates, 100.0, True, panels, keep, None, 1.0).savefig(tmp_path / "f.png")
     pixels = np.asarray(Image.open(tmp_path / "f.png").convert("RGB")).astype(int)
     where = {}
     for name, color in (("kept", figure.KEPT), ("removed", figure.REMOVED)):

@@ -311,6 +311,18 @@ def test_values_are_written_for_people(value: Any, text: str) -> None:
     assert show(value) == text
 
 
+def test_cells_are_called_so_and_their_distance_is_said_once(assembled_run: SmallRun) -> None:
+    path = assembled_run.folder / "lone.mmsrl.h5ad"
+    adata = ad.read_h5ad(path)
+    n = f"{adata.n_obs:,}"
+    adata.uns["mmsrl"] |= {"platform": "xenium", "lattice": "none", "pitch_px": 9.0, "pitch_um": 9.0, "um_per_px": 1.0}
+    adata.write_h5ad(path)
+    assert CliRunner().invoke(report, assembled_run.report_arguments()).exit_code == 0
+    text = Page((assembled_run.folder / "mmsrl_report.html").read_text(encoding="utf-8")).text
+    assert re.search(r"Distance to neighbours ?9 µm ?Species", text)
+    assert re.search(rf"Cells ?{n}", text) and re.search(r"Spots ?\d", text)
+
+
 def test_report_shows_pictures_of_every_domain(assembled_run: SmallRun) -> None:
     barcodes = [f"<b>{number}-1" for number in range(120)]
     tiles = np.random.default_rng(0).integers(0, 255, (120, 48, 48, 3), dtype=np.uint8)
@@ -335,6 +347,8 @@ def test_a_scale_that_is_not_known_is_said_beside_pitch_and_pictures(assembled_r
     text = Page((assembled_run.folder / "mmsrl_report.html").read_text(encoding="utf-8")).text
     assert "units of the coordinates (µm not known: give um_per_px)" in text
     assert "100 µm, 40 units of the coordinates" in text
+    html = (assembled_run.folder / "mmsrl_report.html").read_text(encoding="utf-8")
+    assert len(re.findall(r'<span class="bar"', html)) == 2  # and none on the third section
     assert "A picture is two distances of neighbouring spots wide; how many µm that is is not known." in text
 
 

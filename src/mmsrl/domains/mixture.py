@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -25,6 +25,10 @@ TOLERANCE = 1e-5
 """Rise of the mean log likelihood of a spot at which EM has converged. 1e-3, a common default, stops in saddles."""
 
 ITERATIONS = 500
+BLOCK = 2000
+"""Points whose posteriors are computed at a time: few enough to stay in a core's cache, with a row a component, so
+that maxima and sums over components run along memory."""
+
 RIDGE = 1e-6
 """Added to the covariance's diagonal, relative to its mean."""
 
@@ -43,7 +47,13 @@ class Mixture(NamedTuple):
 
     def posterior(self, points: Matrix) -> Matrix:
         """Return the probability of each component at each of (n, d) points: (n, K)."""
-        return _expect(points, self.weights, self.means, np.asarray(np.linalg.inv(self.covariance)))[0]
+        precision = np.asarray(np.linalg.inv(self.covariance))
+        found = np.empty((len(points), len(self.weights)))
+        first = 0
+        for part, posterior, _ in _posteriors(points, self.weights, self.means, precision):
+            found[first : first + len(part)] = posterior.T
+            first += len(part)
+        return found
 
 
 def optima(points: Matrix, n_components: int, seed: int, starts: int | None = None) -> list[Mixture]:
@@ -118,30 +128,48 @@ def maximise(points: Matrix, posterior: Matrix) -> Mixture:
     """Climb to the next maximum of the likelihood by EM, from memberships (n, K) of points (n, d)."""
     n, d = points.shape
     total, before = points.T @ points, -np.inf
+    size, sums = posterior.sum(axis=0), posterior.T @ points
     for _ in range(ITERATIONS):
-        size = posterior.sum(axis=0) + 1e-9
-        means = (posterior.T @ points) / size[:, None]
+        size = size + 1e-9
+        weights, means = size / size.sum(), sums / size[:, None]
         covariance = (total - (means * size[:, None]).T @ means) / n
         covariance.flat[:: d + 1] += RIDGE * np.trace(covariance) / d
         precision = np.linalg.inv(covariance)
-        posterior, log_sum = _expect(points, size / size.sum(), means, precision)
+        size, sums, log_sum = _moments(points, weights, means, precision)
         constant = np.linalg.slogdet(covariance)[1] + d * np.log(2 * np.pi)
         now = log_sum - 0.5 * float((precision * total).sum() / n + constant)
         if now - before < TOLERANCE:
             break
         before = now
-    return Mixture(size / size.sum(), means, covariance, now)
+    return Mixture(weights, means, covariance, now)
 
 
-def _expect(points: Matrix, weights: Matrix, means: Matrix, precision: Matrix) -> tuple[Matrix, float]:
-    """Return posteriors (n, K), and the mean log of what they were divided by.
+def _moments(points: Matrix, weights: Matrix, means: Matrix, precision: Matrix) -> tuple[Matrix, Matrix, float]:
+    """Return the posterior's sum over points, (K,), that of points by it, (K, d), and the mean log of its divisor."""
+    size, sums, log_sum = np.zeros(len(weights)), np.zeros_like(means), 0.0
+    for part, posterior, log_divisor in _posteriors(points, weights, means, precision):
+        size += posterior.sum(axis=1)
+        sums += posterior @ part
+        log_sum += float(log_divisor.sum())
+    return size, sums, log_sum / len(points)
+
+
+def _posteriors(
+    points: Matrix, weights: Matrix, means: Matrix, precision: Matrix
+) -> Iterator[tuple[Matrix, Matrix, Matrix]]:
+    """Yield points (b, d) block by block, their posteriors (K, b), and the logs of what these were divided by, (b,).
 
     With one covariance the quadratic form of the points is common to all components: what is left is linear in them.
     """
     linear = means @ precision
-    score = points @ linear.T
-    score += np.log(weights) - 0.5 * (linear * means).sum(axis=1)
-    top = score.max(axis=1, keepdims=True)
-    density = np.exp(score - top)
-    total = density.sum(axis=1, keepdims=True)
-    return density / total, float((top + np.log(total)).mean())
+    constant = (np.log(weights) - 0.5 * (linear * means).sum(axis=1))[:, None]
+    for first in range(0, len(points), BLOCK):
+        part = points[first : first + BLOCK]
+        score = linear @ part.T
+        score += constant
+        top = score.max(axis=0)
+        score -= top
+        np.exp(score, out=score)
+        divisor = score.sum(axis=0)
+        score /= divisor
+        yield part, score, top + np.log(divisor)

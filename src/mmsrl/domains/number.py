@@ -10,6 +10,7 @@ import numpy as np
 
 from mmsrl._errors import InputError
 from mmsrl.domains import mixture
+from mmsrl.domains.average import adjusted_rand
 from mmsrl.domains.readouts import Labels, Points, subset
 
 FEWEST, MOST = 3, 20
@@ -100,13 +101,11 @@ def choose_number(members: Sequence[Points], seed: int, mapper: Mapper = map) ->
 
 def _stability(labels: Mapping[tuple[int, int], Labels], k: int) -> tuple[float, float]:
     """Return the stability of a number and its standard error."""
-    from sklearn.metrics import adjusted_rand_score
-
     agreement = np.zeros((LABELINGS, LABELINGS))
     for i, j in combinations(range(LABELINGS), 2):
-        agreement[i, j] = agreement[j, i] = adjusted_rand_score(labels[i, k], labels[j, k]) / 2.0
+        agreement[i, j] = agreement[j, i] = adjusted_rand(labels[i, k], labels[j, k]) / 2.0
     for i, j in permutations(range(LABELINGS), 2):
-        agreement[i, j] += adjusted_rand_score(labels[i, k], labels[j, k + 1]) / 2.0
+        agreement[i, j] += adjusted_rand(labels[i, k], labels[j, k + 1]) / 2.0
 
     def without(*left_out: int) -> float:
         kept = np.delete(np.arange(LABELINGS), left_out)

@@ -13,7 +13,7 @@ from mmsrl import _keys
 from mmsrl._drawing import background_of
 from mmsrl._errors import InputError
 from mmsrl._palette import natural_order
-from mmsrl._sections import sample_of, spot_diameter
+from mmsrl._sections import sample_of, spot_diameter, um_per_px
 from mmsrl.figures.draw import Spots, Values, connections, domains_on_tissue, layout, values_on_tissue
 
 QUALITY = {
@@ -78,6 +78,7 @@ def _spots(adata: ad.AnnData, name: str) -> Spots:
         spot_diameter(about),
         about.get(_keys.PLATFORM) == "visium_hd",
         background_of(adata.uns.get(_keys.UNS_SPATIAL, {}).get(name, {})),
+        um_per_px(about),
     )
 
 

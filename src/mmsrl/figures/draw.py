@@ -18,6 +18,7 @@ from mmsrl._drawing import (
     COLOR_MAP,
     Background,
     Window,
+    add_scale_bar,
     color_range,
     empty_tissue,
     show_image,
@@ -48,6 +49,8 @@ class Spots(NamedTuple):
     square: bool
     """Bins that tile the plane are drawn as squares, spots as discs."""
     background: Background | None
+    um_per_px: float = float("nan")
+    """µm of a pixel; NaN where they are not known: then there is no scale bar."""
 
 
 class Values(NamedTuple):
@@ -69,6 +72,7 @@ def domains_on_tissue(title: str, section: Spots, labels: NDArray[np.str_], colo
     if section.background is not None:
         show_image(axes[0], section.background, window, 1.0)
         axes[0].set_title("Tissue")
+    add_scale_bar(axes[0], window, section.um_per_px)
     _tissue(axes[-1], section, window)
     drawn = _drawn(section, window)
     drawn.set(facecolor=[colors[label] for label in labels], rasterized=True)
@@ -88,6 +92,7 @@ def values_on_tissue(title: str, section: Spots, panels: Sequence[Values]) -> Fi
         _coloured(figure, axis, drawn, panel)
         axis.add_collection(drawn)
         axis.set_title(panel.title)
+    add_scale_bar(axes[0], window, section.um_per_px)
     return figure
 
 

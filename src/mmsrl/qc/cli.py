@@ -64,6 +64,7 @@ def main(id: str, counts: Path, output_dir: Path, **parameters: Any) -> None:
 def _figure(id: str, adata: AnnData, quality: Quality) -> Figure:
     from mmsrl import _keys
     from mmsrl._drawing import background_of
+    from mmsrl._sections import um_per_px
     from mmsrl.qc import figure
 
     about, coordinates = adata.uns[_keys.UNS], adata.obsm[_keys.SPATIAL]
@@ -81,4 +82,5 @@ def _figure(id: str, adata: AnnData, quality: Quality) -> Figure:
         panels,
         quality.keep,
         background_of(adata.uns[_keys.UNS_SPATIAL][about[_keys.SAMPLE]]),
+        um_per_px(about),
     )

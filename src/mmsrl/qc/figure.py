@@ -9,7 +9,17 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from mmsrl._drawing import COLOR_MAP, Background, color_range, empty_tissue, show_image, spots, visible, window_of
+from mmsrl._drawing import (
+    COLOR_MAP,
+    Background,
+    add_scale_bar,
+    color_range,
+    empty_tissue,
+    show_image,
+    spots,
+    visible,
+    window_of,
+)
 
 KEPT, REMOVED = "#0072B2", "#D55E00"
 """Blue and vermilion of Okabe and Ito, told apart with any colour vision."""
@@ -33,6 +43,7 @@ def draw(
     panels: Sequence[Panel],
     keep: NDArray[np.bool_],
     background: Background | None,
+    um_per_px: float,
 ) -> Figure:
     """Draw the tissue, one panel for each metric, and which spots were kept.
 
@@ -52,6 +63,8 @@ def draw(
         (n,) spots that passed.
     background
         Image, if there is one.
+    um_per_px
+        µm of a pixel; NaN where they are not known: then there is no scale bar.
     """
     window = window_of(coordinates, diameter)
     width = diameter if square else visible(diameter, window)
@@ -67,6 +80,7 @@ def draw(
     axes = axes[:n_panels]
     for axis in axes:
         empty_tissue(axis, window)
+    add_scale_bar(axes[0], window, um_per_px)
 
     if background is not None:
         axis = axes.pop(0)

@@ -15,7 +15,7 @@ from anndata.io import read_elem, sparse_dataset
 
 from mmsrl import _keys
 from mmsrl._hdf5 import open_stage_file
-from mmsrl._sections import finest_image, spot_diameter
+from mmsrl._sections import finest_image, spot_diameter, um_per_px
 from mmsrl._tables import rows_of
 from mmsrl.report.sample import METRICS, Sample
 from mmsrl.report.tissue import Gene, Section
@@ -78,6 +78,7 @@ def read_sample(
         scale=scale,
         genes=genes,
         umap=umap,
+        um_per_px=um_per_px(facts),
     )
     return Sample(name, unit, facts, len(var), section)
 

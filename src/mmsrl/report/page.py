@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import zlib
 from collections import Counter
@@ -14,6 +15,8 @@ import pandas as pd
 from mmsrl import _keys
 from mmsrl._palette import natural_order
 from mmsrl._platforms import PLATFORMS
+from mmsrl._scale_bar import bar_um, length_name
+from mmsrl._sections import um_per_px
 from mmsrl.report import charts, series
 from mmsrl.report.content import SAMPLE_STAGES, Outputs, show
 from mmsrl.report.genes import (
@@ -45,12 +48,14 @@ from mmsrl.report.tables import gene_set_table, judged_table, marker_table
 from mmsrl.report.tissue import (
     MAX_FIGURE_SIDE,
     MAX_THUMBNAIL_SIDE,
+    Section,
     data_uri,
     detail,
     domain_figure,
     layout_figure,
     shades,
     spots_figure,
+    window_of,
 )
 
 SMALL_SIDE = 440
@@ -199,6 +204,7 @@ def sample_content(
         "mates": [other.name for other in samples if other.name != name],
         "platform": PLATFORMS.get(str(sample.facts.get(_keys.PLATFORM)), "other"),
         "facts": _facts(sample),
+        "noun": sample.noun,
         "n_spots": len(section.barcodes),
         "n_drawn": len(drawn_spots(len(section.barcodes), n_sections)),
         "kept_share": len(section.barcodes) / qc["n_spots_before"] if qc.get("n_spots_before") else None,
@@ -207,6 +213,7 @@ def sample_content(
         "medians": {title: float(np.nanmedian(values)) for title, values in section.values.items()},
         "figure": data_uri(figure),
         "figure_size": figure.size,
+        "figure_bar": _scale_bar(section),
         "thumbnail": data_uri(thumbnail),
         "thumbnail_size": thumbnail.size,
         "has_image": section.image is not None,
@@ -223,7 +230,7 @@ def sample_content(
         ),
         "qc_filters": qc_filters(qc),
         "qc_quantiles": qc_quantiles(qc),
-        "kept": f"{show(len(section.barcodes))} of {show(qc['n_spots_before'])} spots" if qc else "",
+        "kept": f"{show(len(section.barcodes))} of {show(qc['n_spots_before'])} {sample.noun}" if qc else "",
         "histograms": [
             {"title": title, "figure": store.figure(f"{key}-{slug(title)}", charts.histogram(title, values), CHART)}
             for title, values in section.values.items()
@@ -251,14 +258,29 @@ def sample_content(
 def _facts(sample: Sample) -> dict[str, str]:
     """Return what is known of the sample before any analysis."""
     facts = sample.facts
-    pitch_um = show(facts.get(_keys.PITCH_UM))
-    pitch = f"{show(facts.get(_keys.PITCH_PX))} units of the coordinates"
     return {
         "Platform": PLATFORMS.get(str(facts.get(_keys.PLATFORM)), "other"),
         "Lattice": show(facts.get(_keys.LATTICE)),
-        "Spot pitch": f"{pitch_um} µm, {pitch}" if pitch_um != "–" else f"{pitch} (µm not known: give um_per_px)",
+        ("Spot pitch" if facts.get(_keys.LATTICE) != "none" else "Distance to neighbours"): _pitch(facts),
         "Species": show(facts.get(_keys.SPECIES)),
     }
+
+
+def _pitch(facts: Mapping[str, Any]) -> str:
+    """Return the pitch in µm and in the unit of the coordinates; once where these are one."""
+    units = f"{show(facts.get(_keys.PITCH_PX))} units of the coordinates"
+    scale = um_per_px(facts)
+    if not math.isfinite(scale):
+        return f"{units} (µm not known: give um_per_px)"
+    um = f"{show(facts.get(_keys.PITCH_UM))} µm"
+    return um if math.isclose(scale, 1.0, rel_tol=1e-6) else f"{um}, {units}"
+
+
+def _scale_bar(section: Section) -> dict[str, Any] | None:
+    """Return the length of a scale bar in words and as a share of the section's picture; ``None`` if not known."""
+    width_um = window_of(section).width * section.um_per_px
+    length = bar_um(width_um)
+    return None if length is None else {"name": length_name(length), "share": length / width_um}
 
 
 def _pseudotime_picture(sample: Sample) -> dict[str, Any] | None:

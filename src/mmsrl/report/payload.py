@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import gzip
 import json
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -96,6 +97,7 @@ def tissue_payload(section: Section, words: Mapping[str, str], n_sections: int =
         "height": round(window.height, 2),
         "diameter": round(section.diameter, 2),
         "square": section.square,
+        "um_per_px": section.um_per_px if math.isfinite(section.um_per_px) else None,
         "domains": names,
         "colors": list(section.colors.values()),
         "barcode": [barcodes[row] for row in rows],

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from mmsrl import _keys
+from mmsrl._scale_bar import bar_um, length_name
 from mmsrl.features.gallery import PITCHES, read_gallery
 from mmsrl.features.tiles import Ruler
 from mmsrl.report.sample import METRICS, Sample
@@ -23,7 +24,6 @@ SHOWN = 6
 TYPICAL_SHARE = 0.5
 """Share of a domain's spots, the most typical ones, that pictures are chosen from."""
 
-BARS_UM = (5, 10, 20, 50, 100, 200, 500)
 MOST_BAR = 0.3
 """Longest scale bar, as a share of the picture."""
 
@@ -103,10 +103,10 @@ def domain_pictures(sample: Sample, path: Path, n_sections: int = 1) -> dict[str
     # Where ingest did not know the scale and the image file told it, pictures are of another width.
     same = ruler.known == math.isfinite(gallery.um)
     spot = section.diameter / ruler.px(PITCHES * ruler.base) if same else 0.0
-    bar = max((um for um in BARS_UM if um <= MOST_BAR * gallery.um), default=None)
+    bar = bar_um(gallery.um, MOST_BAR)
     return {
         "um": gallery.um if math.isfinite(gallery.um) else None,
-        "bar_um": bar,
+        "bar_name": length_name(bar) if bar else None,
         "bar": bar / gallery.um if bar else None,
         "spot": spot if spot >= LEAST_OUTLINE else None,
         "domains": [

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mmsrl import _keys
+from mmsrl._platforms import OF_CELLS
 from mmsrl.report.tissue import Section
 
 METRICS = {
@@ -37,3 +38,9 @@ class Sample:
     """``uns['mmsrl']``."""
     n_genes: int
     section: Section
+
+    @property
+    def noun(self) -> str:
+        """What headlines call what was measured: ``cells`` where platform or ``bin_size`` says so, else ``spots``."""
+        bins = self.facts.get("parameters", {}).get("ingest", {}).get("bin_size")
+        return "cells" if self.facts.get(_keys.PLATFORM) in OF_CELLS or bins == "cell" else "spots"

@@ -68,6 +68,8 @@ class Section:
     genes: Mapping[str, Gene] = field(default_factory=dict)
     umap: Float | None = None
     """Layout of the embedding, shape (n_spots, 2)."""
+    um_per_px: float = math.nan
+    """NaN where it is not known."""
 
 
 @dataclass(frozen=True)

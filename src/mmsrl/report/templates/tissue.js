@@ -22,6 +22,13 @@
   const SCALE_HEIGHT = 64; // of the scale of colours below a figure
 
   const decode = ({ low, high, steps }) => steps.map((step) => low + (step * (high - low)) / 255);
+  // The longest bar of 1, 2 or 5 times a power of ten within a quarter of a width, as in other figures.
+  function barUm(width) {
+    const power = 10 ** Math.floor(Math.log10(width / 4));
+    return Math.max(...[1, 2, 5].map((step) => step * power).filter((um) => um <= width / 4));
+  }
+  const lengthName = (um) => (um < 1000 ? `${brief(um)} µm` : `${brief(um / 1000)} mm`);
+
   const brief = (value) => (value === null ? "–" : String(Number(value.toPrecision(4))));
 
   // Lowest and highest colour: percentiles 1 and 99, or all values where these are one.
@@ -103,6 +110,19 @@
       if (!this.data.image || !this.control("image").checked) return [];
       const { width, height, image } = this.data;
       return [{ source: image, xref: "x", yref: "y", x: 0, y: 0, sizex: width, sizey: height, sizing: "stretch", layer: "below", opacity: shown.columns.length ? 0.35 : 1 }];
+    }
+
+    // A scale bar at the lower left of what is seen, where the µm of a pixel are known.
+    bar() {
+      const scale = this.data.um_per_px;
+      if (!scale) return {};
+      const [left, right] = this.view.x;
+      const [low, high] = this.view.y;
+      const um = barUm((right - left) * scale);
+      const [x, y] = [left + 0.02 * (right - left), low + 0.02 * (high - low)];
+      const line = (color, width) => ({ type: "line", x0: x, x1: x + um / scale, y0: y, y1: y, line: { color, width } });
+      const text = { text: lengthName(um), x, y, xanchor: "left", yanchor: "bottom", yshift: 3, showarrow: false, bgcolor: "rgba(255,255,255,0.7)", font: { size: 12 } };
+      return { shapes: [line("#fff", 7), line("#111", 4)], annotations: [text] };
     }
 
     hover(index, shown) {
@@ -190,6 +210,7 @@
           xaxis: { ...axis, range: this.view.x.slice() },
           yaxis: { ...axis, range: this.view.y.slice(), scaleanchor: "x" },
           images: this.images(shown),
+          ...this.bar(),
         };
         plot.style.height = `${tall + below}px`;
         const fresh = !plot.classList.contains("js-plotly-plot");
@@ -216,13 +237,14 @@
       if (moved) {
         this.view = view;
         for (const other of this.drawn) if (other !== plot) plotly().relayout(other, { "xaxis.range": view.x.slice(), "yaxis.range": view.y.slice() });
+        this.relayout(this.bar());
       }
       this.fit();
     }
 
     look(view) {
       this.view = view;
-      this.relayout({ "xaxis.range": view.x.slice(), "yaxis.range": view.y.slice() });
+      this.relayout({ "xaxis.range": view.x.slice(), "yaxis.range": view.y.slice(), ...this.bar() });
     }
 
     // Size of a spot on screen, given the pixels on screen per pixel of the full-resolution image.
