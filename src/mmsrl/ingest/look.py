@@ -137,6 +137,10 @@ def check(path: Path, bin_size: int | str | None, at_most: int) -> Seen | None:
             seen = spots_of_h5(plain(section.matrix, found), at_most)
         if section.scalefactors is not None:
             layout.read_scalefactors(plain(section.scalefactors, found))
+        if section.images:
+            from mmsrl.ingest import images  # here, as it starts slowly
+
+            images.read_images({size: plain(image, found) for size, image in section.images.items()})
         if section.outlines is not None:
             refuse_without_geopandas(section.outlines.name)
         places = section.positions

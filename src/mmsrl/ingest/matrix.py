@@ -171,13 +171,24 @@ def checked(counts: Counts, name: str, expression: str = _keys.COUNTS) -> Counts
         raise InputError(f"{name}: damaged matrix ({error}); copy it anew") from error
     fault = not_counts(matrix.data)
     if fault and expression == _keys.COUNTS:
-        raise InputError(f"{name}: {fault}; raw counts (UMIs) are whole numbers from 0")
+        raise InputError(f"{name}: {fault} ({_where(counts)}); raw counts (UMIs) are whole numbers from 0")
     matrix.sum_duplicates()
     matrix.eliminate_zeros()
     if matrix.nnz == 0:
         raise InputError(f"{name}: all {'counts' if expression == _keys.COUNTS else 'values'} are 0")
     check_names(counts.barcodes, name)
     return counts
+
+
+def _where(counts: Counts) -> str:
+    """Say of which spot and gene the first value is that is no count."""
+    matrix = counts.matrix
+    with np.errstate(invalid="ignore"):
+        odd = ~((matrix.data >= 0) & (matrix.data == np.round(matrix.data)) & np.isfinite(matrix.data))
+    first = int(np.flatnonzero(odd)[0])
+    spot = int(np.searchsorted(matrix.indptr, first, side="right")) - 1
+    gene = counts.features["symbol"].iloc[matrix.indices[first]]
+    return f"the first of spot {counts.barcodes[spot]!r} and gene {gene!r}"
 
 
 def check_size(n_spots: int, n_genes: int, name: str) -> None:
