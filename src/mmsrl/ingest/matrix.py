@@ -17,7 +17,7 @@ from mmsrl import _keys
 from mmsrl._counts import not_counts
 from mmsrl._errors import InputError
 from mmsrl._hdf5 import open_hdf5
-from mmsrl.ingest.look import refuse_header, three_files
+from mmsrl.ingest.look import refuse_header, three_files, unquoted
 
 
 class Counts(NamedTuple):
@@ -119,6 +119,10 @@ def read_10x_mtx(path: Path) -> tuple[Counts, list[Path]]:
     refuse_header(barcodes.tolist(), barcodes_path.name)
     table = _read_tsv(features_path)
     try:
+        if io.mminfo(matrix_path)[4] == "pattern":
+            raise InputError(
+                f"{folder.name}/{matrix_path.name}: says which genes are there (pattern), not how often; give counts"
+            )
         # The pattern of a 10x matrix is never symmetric, and the file holds whole numbers.
         matrix = sparse.csr_matrix(io.mmread(matrix_path).T, dtype=np.float32)
     except (ValueError, OSError, EOFError, zlib.error, OverflowError) as error:
@@ -144,10 +148,11 @@ def _read_tsv(path: Path) -> pd.DataFrame:
     opened = gzip.open if path.suffix == ".gz" else open
     try:
         with opened(path, "rt", encoding="utf-8") as handle:
-            # Names such as "NA" are names; quotes are part of them.
-            return pd.read_csv(handle, sep="\t", header=None, dtype=str, keep_default_na=False, quoting=3)
+            # Names such as "NA" are names; quotes are part of them, but for those that R puts around all.
+            table = pd.read_csv(handle, sep="\t", header=None, dtype=str, keep_default_na=False, quoting=3)
     except (pd.errors.ParserError, pd.errors.EmptyDataError, OSError, EOFError, zlib.error, UnicodeError) as error:
         raise InputError(f"{path.parent.name}/{path.name}: empty or damaged ({error}); copy it anew") from error
+    return table.apply(lambda column: pd.Series(unquoted(column.tolist())))
 
 
 def checked(counts: Counts, name: str, expression: str = _keys.COUNTS) -> Counts:
