@@ -134,6 +134,13 @@ def test_hd_needs_a_bin_size_that_is_there(tmp_path):
     assert message.startswith("bin_size: ") and "no Visium HD output" in message
 
 
+def test_a_wrong_bin_size_is_told_once(tmp_path):
+    visium_hd(tmp_path / "outs", (2, 8))
+    section = {"row": 2, "spaceranger_dir": "outs"}
+    assert [problem.column for problem in check_files(section, tmp_path)] == ["spaceranger_dir"]
+    assert list(check_files(section, tmp_path, wrong={"bin_size"})) == []
+
+
 def test_missing_files_are_told_with_the_nearest_name(tmp_path):
     spaceranger(tmp_path / "section1")
     assert told(tmp_path, spaceranger_dir="section_1") == ["spaceranger_dir: does not exist; did you mean 'section1'?"]

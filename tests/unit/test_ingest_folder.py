@@ -462,7 +462,75 @@ def test_a_mirrored_image_is_said_where_x_and_y_look_exchanged(outs):
 def test_barcodes_that_lost_their_number_are_found_with_a_warning(outs):
     ingested = read(positions_as(outs, hexagonal().assign(barcode=hexagonal()["barcode"].str[:-2])))
     assert_same(ingested)
-    assert "barcodes end otherwise than those of the matrix" in warnings_of(ingested)[0]
+    assert "barcodes begin or end otherwise than those of the matrix" in warnings_of(ingested)[0]
+
+
+@pytest.mark.parametrize(("before", "behind"), [("S1_", "-1"), ("", ".1"), ("S1_", "-1_2")])
+def test_barcodes_with_the_sample_or_in_the_spelling_of_r_in_the_positions_alone(outs, before, behind):
+    barcodes = before + hexagonal()["barcode"].str[:-2] + behind
+    ingested = read(positions_as(outs, hexagonal().assign(barcode=barcodes)))
+    assert_same(ingested)
+    assert f"took 'AAAAAAAAAAAAAAAA-1' for '{barcodes[0]}'" in warnings_of(ingested)[0]
+
+
+def test_barcodes_with_the_names_of_two_samples_are_not_put_together(outs):
+    put_counts(outs, counts_of(30), "S1_" + hexagonal()["barcode"])
+    positions_as(outs, hexagonal().assign(barcode="S2_" + hexagonal()["barcode"]))
+    assert "30 of the 30 barcodes of filtered_feature_bc_matrix.h5 are not in tissue_positions.csv" in refused(outs)
+
+
+def test_blanks_around_barcodes_are_none_of_them(outs):
+    ingested = read(positions_as(outs, hexagonal().assign(barcode=hexagonal()["barcode"] + " ")))
+    assert_same(ingested)
+    assert not any("barcodes" in text for text in warnings_of(ingested))
+
+
+def test_places_that_cannot_be_are_told_before_the_run(outs):
+    positions_as(outs, hexagonal().assign(pxl_row_in_fullres=0, pxl_col_in_fullres=0))
+    assert "29 of 30 spots have the coordinates of another" in refused(outs)
+
+
+def test_a_single_spot_is_told_before_the_run(outs):
+    put_counts(outs, counts_of(30)[:1], hexagonal()["barcode"][:1])
+    assert "only one spot; a section needs several" in refused(outs)
+
+
+def test_an_image_that_is_none_is_told_before_the_run(outs):
+    (outs / "spatial/tissue_lowres_image.png").write_text("version https://git-lfs.github.com/spec/v1\n")
+    assert "tissue_lowres_image.png: not an image, or damaged" in refused(outs)
+
+
+@pytest.mark.parametrize("form", [str, lambda value: [value]])
+def test_scale_factors_as_text_or_in_lists_are_numbers(outs, form):
+    path = outs / "spatial/scalefactors_json.json"
+    factors = json.loads(path.read_text())
+    path.write_text(json.dumps({name: form(value) for name, value in factors.items()} | {"of": True, "odd": []}))
+    assert read(outs).adata.uns["spatial"]["s"]["scalefactors"] == factors
+
+
+def test_folders_in_capitals(outs):
+    (outs / "spatial").rename(outs / "SPATIAL")
+    assert_same(read(outs))
+
+
+def test_three_files_with_the_quotes_of_r(outs):
+    as_three_files(outs, packed=False, legacy=False)
+    for name in ("barcodes.tsv", "features.tsv"):
+        path = outs / "filtered_feature_bc_matrix" / name
+        quoted = ["\t".join(f'"{cell}"' for cell in line.split("\t")) for line in path.read_text().splitlines()]
+        path.write_text("\n".join(quoted) + "\n")
+    assert_same(read(outs))
+
+
+def test_a_pattern_is_no_matrix_of_counts(outs):
+    as_three_files(outs, packed=False, legacy=False)
+    path = outs / "filtered_feature_bc_matrix/matrix.mtx"
+    _, _, *lines = path.read_text().splitlines()
+    shape, *entries = lines
+    rows = [line.rpartition(" ")[0] for line in entries]
+    path.write_text("\n".join(["%%MatrixMarket matrix coordinate pattern general", shape, *rows]) + "\n")
+    with pytest.raises(InputError, match=r"matrix\.mtx: says which genes are there \(pattern\), not how often"):
+        read_spaceranger(outs, "s")
 
 
 def test_positions_of_another_section_are_refused(outs):

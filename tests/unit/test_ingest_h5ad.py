@@ -113,9 +113,22 @@ def test_images_of_the_sample(tmp_path):
     assert any("images of lib, other, none named s" in message["text"] for message in ingested.messages)
     assert read_h5ad(written(adata, tmp_path), "other").adata.uns["spatial"]["other"]["images"]
 
+    adata.uns["spatial"] = entry  # without a name
+    assert read_h5ad(written(adata, tmp_path), "s").adata.uns["spatial"]["s"]["images"]
+
+    adata.uns["spatial"] = {"lib": entry, "other": entry}
     del adata.uns["spatial"]["other"]
     adata.uns["spatial"]["is_single"] = True  # as CELLxGENE's schema has it
     assert read_h5ad(written(adata, tmp_path), "s").adata.uns["spatial"]["s"]["images"]
+
+
+def test_metadata_of_an_unknown_type_beside_images(tmp_path):
+    adata = section()
+    adata.uns["spatial"] = {"lib": {"images": {}, "scalefactors": {"spot_diameter_fullres": 7.0}, "metadata": "of R"}}
+    path = written(adata, tmp_path)
+    with h5py.File(path, "r+") as file:
+        file["uns/spatial/lib/metadata"].attrs["encoding-type"] = "of another program"
+    assert read_h5ad(path, "s").adata.uns["spatial"]["s"]["scalefactors"] == {"spot_diameter_fullres": 7.0}
 
 
 def test_coordinates_in_a_data_frame(tmp_path):

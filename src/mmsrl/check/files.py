@@ -7,7 +7,7 @@ import errno
 import glob
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,8 @@ from mmsrl.ingest import instruments, look
 from mmsrl.ingest.layout import BinSizeError
 
 PATH_COLUMNS = ("spaceranger_dir", "data_dir", "h5ad", "spatialdata", "image", "alignment", "truth")
+
+FOLDER_COLUMNS = ("spaceranger_dir", "data_dir", "spatialdata")
 
 _COMPARED_AT_MOST = 250_000
 """Spots: barcodes of larger sections (fine bins of Visium HD) are not compared with the truth here."""
@@ -49,7 +51,7 @@ def is_remote(path: str) -> bool:
     return re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", path) is not None
 
 
-def check_files(section: Section, folder: Path) -> Iterator[Problem]:
+def check_files(section: Section, folder: Path, wrong: Collection[str] = ()) -> Iterator[Problem]:
     """Yield what is wrong with the files of one row.
 
     Parameters
@@ -58,6 +60,8 @@ def check_files(section: Section, folder: Path) -> Iterator[Problem]:
         A checked row of the samplesheet.
     folder
         Folder of the samplesheet, where relative paths start.
+    wrong
+        Columns of the row whose values were refused: what they choose from is not looked for in folders.
     """
     faults: list[Problem] = []
 
@@ -65,10 +69,12 @@ def check_files(section: Section, folder: Path) -> Iterator[Problem]:
         """Run a check on the file in ``column``, if there is one that can be looked at."""
         if column not in section or is_remote(section[column]):
             return None
+        if column in FOLDER_COLUMNS and not {"bin_size", "platform"}.isdisjoint(wrong):
+            return None
         path = Path(absolute(section[column], folder))
         try:
             _quotable(path)
-            _readable(path, folder_allowed=column in ("spaceranger_dir", "data_dir", "spatialdata"))
+            _readable(path, folder_allowed=column in FOLDER_COLUMNS)
             return check(path)
         except BinSizeError as error:
             faults.append(Problem(section["row"], str(error), column="bin_size", value=str(section["bin_size"])))

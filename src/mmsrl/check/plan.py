@@ -59,7 +59,8 @@ def make_plan(sheet: Path, given: Mapping[str, Any], schema_dir: Path, *, look_a
         table = read_table(sheet)
         sections, problems = check_rows(table, row_schema)
         if look_at_files:
-            problems += [problem for section in sections for problem in check_files(section, sheet.parent)]
+            wrong = {s["row"]: {p.column for p in problems if p.row == s["row"] and p.column} for s in sections}
+            problems += [p for s in sections for p in check_files(s, sheet.parent, wrong[s["row"]])]
         if problems:
             messages.append(report(problems, sheet.name, table.unit))
     except InputError as error:

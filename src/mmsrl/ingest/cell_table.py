@@ -91,7 +91,6 @@ def read_cell_table(found: Found, stated_um: float | None) -> tuple[Content, lis
     um_per_px, said = columns.um_per_px, f"{x} and {y} of {path.name} are in µm"
     if um_per_px is None:
         um_per_px, said = _pixel_um(cells, columns)
-    um_per_px = stated_um or um_per_px
     heights = [column for column in _HEIGHTS if column in cells]
     if heights:
         notes.append(info(f"{heights[0]} of {path.name} is left out: a section is taken as flat"))
@@ -100,9 +99,9 @@ def read_cell_table(found: Found, stated_um: float | None) -> tuple[Content, lis
         outlines, note = read_outlines(found.files["outlines"], columns, counts.barcodes)
         notes.append(note)
         files.append(found.files["outlines"])
-    area = _areas(cells, columns, um_per_px)
+    area = _areas(cells, columns, stated_um or um_per_px)
     if area is None and outlines is not None:
-        area = areas_of(outlines) * um_per_px**2
+        area = areas_of(outlines) * (stated_um or um_per_px) ** 2
     counts = counts._replace(barcodes=_names(cells, counts.barcodes, columns))
     content = Content(
         counts=checked(counts, counts_path.name),
@@ -139,9 +138,12 @@ def _cells(path: Path, columns: Cells) -> pd.DataFrame:
     table.index = pd.Index(joined_names(table, named))
     twice = table.index.duplicated()
     if twice.any():
-        raise InputError(
-            f"{path.name}: {twice.sum()} cells come more than once, e.g. {table.index[twice][0]!r}; give one section"
+        example = table.index[twice][0]
+        rounded = re.fullmatch(r"\d\.\d+[eE]\+\d+", str(example))
+        remedy = (
+            "a spreadsheet rounded them, give the file as the instrument wrote it" if rounded else "give one section"
         )
+        raise InputError(f"{path.name}: {twice.sum()} cells come more than once, e.g. {example!r}; {remedy}")
     return table
 
 

@@ -20,6 +20,7 @@ PAIRS = (
     *(("centerx", "centery"), ("centerxglobalpx", "centeryglobalpx"), ("centroidx", "centroidy")),
     *(("xlocation", "ylocation"), ("locationx", "locationy"), ("xpos", "ypos"), ("posx", "posy")),
     *(("xpixel", "ypixel"), ("pixelx", "pixely"), ("xglobalpx", "yglobalpx"), ("spatial1", "spatial2")),
+    *(("sdimx", "sdimy"), ("spotx", "spoty")),
     *(("xum", "yum"), ("xmicron", "ymicron"), ("xmm", "ymm"), ("xslidemm", "yslidemm"), ("xslideum", "yslideum")),
 )
 """Names of x and y, in lower case, letters and digits alone."""

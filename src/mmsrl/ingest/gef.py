@@ -82,27 +82,29 @@ def _cells(group: h5py.Group, name: str, stated_um: float | None) -> Content:
         shape=(len(cells), len(features)),
     )
     spatial = np.column_stack([cells["x"], cells["y"]]).astype(np.float64)
-    um = stated_um or _um(group.file.attrs)
+    um = _um(group.file.attrs)
     outlines = _borders(group["cellBorder"][()], spatial) if "cellBorder" in group else None
+    scale = stated_um or um
     pixels = cells["area"].astype(np.float64) if "area" in cells.dtype.names else None
     if pixels is None and outlines is not None:
         pixels = areas_of(outlines)
     return _content(Counts(matrix, cells["id"].astype(str).astype(object), features), spatial, um, name)._replace(
-        outlines=outlines, area_um2=None if pixels is None or um is None else pixels * um**2
+        outlines=outlines, area_um2=None if pixels is None or scale is None else pixels * scale**2
     )
 
 
 def _bins(group: h5py.Group, name: str, bin_um: int | str | None, stated_um: float | None) -> Content:
     records, genes = group["expression"], group["gene"][()]
-    um = stated_um or _um(records.attrs) or _um(group.file.attrs)
+    um = _um(records.attrs) or _um(group.file.attrs)
+    scale = stated_um or um
     width, text = USUAL_BIN, f"bin_size is not given; took bins of {USUAL_BIN} x {USUAL_BIN} spots of the chip"
     if isinstance(bin_um, int):
-        if um is None:
+        if scale is None:
             raise BinSizeError(f"{name}: does not say its resolution, so that bins of {bin_um} µm cannot be made")
-        width, text = round(bin_um / um), f"bins of {bin_um} µm"
-        if width < 1 or abs(width * um - bin_um) > 1e-6:
+        width, text = round(bin_um / scale), f"bins of {bin_um} µm"
+        if width < 1 or abs(width * scale - bin_um) > 1e-6:
             raise BinSizeError(
-                f"{name}: spots are {um:g} µm apart, of which {bin_um} µm are no multiple; leave bin_size empty"
+                f"{name}: spots are {scale:g} µm apart, of which {bin_um} µm are no multiple; leave bin_size empty"
             )
     ends = np.cumsum(genes["count"], dtype=np.int64)
     if not len(ends) or ends[-1] != len(records):

@@ -256,6 +256,8 @@ def _library(file: h5py.File, sample: str) -> tuple[dict[str, Any], list[str]]:
     key = f"uns/{_keys.UNS_SPATIAL}"
     if key not in file or not isinstance(file[key], h5py.Group):
         return {}, []
+    if {"images", "scalefactors"} & set(file[key]):  # without a name of its own
+        return _images_and_factors(file[key]), []
     # What is no group is about all of them, as CELLxGENE's `is_single`.
     names = [name for name in file[key] if isinstance(file[key][name], h5py.Group)]
     chosen = sample if sample in names else names[0] if len(names) == 1 else None
@@ -265,8 +267,14 @@ def _library(file: h5py.File, sample: str) -> tuple[dict[str, Any], list[str]]:
     # A path as the name of a library is stored as folders in folders.
     while isinstance(element, h5py.Group) and len(element) == 1 and not {"images", "scalefactors"} & set(element):
         element = next(iter(element.values()))
-    library = read_elem(element)
-    return library if isinstance(library, dict) else {}, []
+    return _images_and_factors(element), []
+
+
+def _images_and_factors(library: h5py.Group | h5py.Dataset) -> dict[str, Any]:
+    """Read what is needed of a library; the metadata that programs add have types of their own."""
+    if not isinstance(library, h5py.Group):
+        return {}
+    return {name: read_elem(library[name]) for name in ("images", "scalefactors") if name in library}
 
 
 def _entry(library: dict[str, Any], name: str) -> dict[str, Any]:

@@ -349,6 +349,10 @@ def _told(paths: Sequence[Path], name: str, platform: str | None) -> tuple[Layou
         for layout in LAYOUTS
     )
     asked = f" (platform {platform} has none)" if platform else ""
+    elsewhere = next((path.name for path in paths if path.suffix in (".h5ad", ".zarr")), None)
+    if elsewhere is not None:
+        column = "h5ad" if elsewhere.endswith(".h5ad") else "spatialdata"
+        asked += f", but {elsewhere}, which goes in the column {column} where it is not one of these"
     raise InputError(f"{name}: no files by which an instrument is told{asked}; these are: {known}")
 
 

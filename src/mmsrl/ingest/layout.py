@@ -130,7 +130,7 @@ def inner_archives(root: Path, bin_size: int | str | None, name: str) -> tuple[P
 
 
 def read_scalefactors(path: Path) -> dict[str, float]:
-    """Read scale factors; entries that are no numbers are left out.
+    """Read scale factors; entries that are no numbers, in themselves, as text or alone in a list, are left out.
 
     Raises
     ------
@@ -143,11 +143,18 @@ def read_scalefactors(path: Path) -> dict[str, float]:
         raise InputError(f"{path.name}: not JSON ({error}); copy it anew") from error
     if not isinstance(content, dict):
         raise InputError(f"{path.name}: a JSON object was expected, with `spot_diameter_fullres` and others")
-    return {
-        name: float(value)
-        for name, value in content.items()
-        if isinstance(value, int | float) and 0 < value < float("inf")
-    }
+    numbers = {name: _number(value) for name, value in content.items()}
+    return {name: value for name, value in numbers.items() if 0 < value < float("inf")}
+
+
+def _number(value: Any) -> float:
+    """Return a number of JSON as R and people write them too, 0 where there is none."""
+    while isinstance(value, list) and len(value) == 1:
+        value = value[0]
+    try:
+        return 0.0 if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError, OverflowError):
+        return 0.0
 
 
 def _called(folder: Path, root: Path, name: str) -> str:

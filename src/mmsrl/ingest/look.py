@@ -137,6 +137,10 @@ def check(path: Path, bin_size: int | str | None, at_most: int) -> Seen | None:
             seen = spots_of_h5(plain(section.matrix, found), at_most)
         if section.scalefactors is not None:
             layout.read_scalefactors(plain(section.scalefactors, found))
+        if section.images:
+            from mmsrl.ingest import images  # here, as it starts slowly
+
+            images.read_images({size: plain(image, found) for size, image in section.images.items()})
         if section.outlines is not None:
             refuse_without_geopandas(section.outlines.name)
         places = section.positions
@@ -216,6 +220,12 @@ def refuse_header(barcodes: Sequence[str], name: str) -> None:
         raise InputError(f"{name}: its first line, {barcodes[0]!r}, is no barcode but a header; remove that line")
 
 
+def unquoted(names: list[str]) -> list[str]:
+    """Return names without the quotes that R's `write.table` puts around all of them."""
+    quoted = bool(names) and all(len(name) > 1 and name[0] == name[-1] == '"' for name in names)
+    return [name[1:-1] for name in names] if quoted else names
+
+
 def three_files(path: Path) -> tuple[Path, Path, Path]:
     """Return matrix, barcodes and features of a matrix in three text files, each plain or gzipped.
 
@@ -283,7 +293,8 @@ def _of_text(matrix: Path) -> Seen:
         content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
     except (OSError, EOFError, zlib.error) as error:
         raise InputError(f"{path.name} is damaged ({error}); copy it anew") from error
-    barcodes = content.decode("utf-8", "replace").split()
+    # As pandas reads them: names of lines, of which the first column is the barcode.
+    barcodes = unquoted([line.split("\t")[0] for line in content.decode("utf-8", "replace").splitlines() if line])
     refuse_header(barcodes, path.name)
     refuse_aggregated(barcodes, path.name)
     return Seen(len(barcodes), barcodes)

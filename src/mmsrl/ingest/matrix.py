@@ -17,7 +17,7 @@ from mmsrl import _keys
 from mmsrl._counts import not_counts
 from mmsrl._errors import InputError
 from mmsrl._hdf5 import open_hdf5
-from mmsrl.ingest.look import refuse_header, three_files
+from mmsrl.ingest.look import refuse_header, three_files, unquoted
 
 
 class Counts(NamedTuple):
@@ -119,6 +119,10 @@ def read_10x_mtx(path: Path) -> tuple[Counts, list[Path]]:
     refuse_header(barcodes.tolist(), barcodes_path.name)
     table = _read_tsv(features_path)
     try:
+        if io.mminfo(matrix_path)[4] == "pattern":
+            raise InputError(
+                f"{folder.name}/{matrix_path.name}: says which genes are there (pattern), not how often; give counts"
+            )
         # The pattern of a 10x matrix is never symmetric, and the file holds whole numbers.
         matrix = sparse.csr_matrix(io.mmread(matrix_path).T, dtype=np.float32)
     except (ValueError, OSError, EOFError, zlib.error, OverflowError) as error:
@@ -144,10 +148,11 @@ def _read_tsv(path: Path) -> pd.DataFrame:
     opened = gzip.open if path.suffix == ".gz" else open
     try:
         with opened(path, "rt", encoding="utf-8") as handle:
-            # Names such as "NA" are names; quotes are part of them.
-            return pd.read_csv(handle, sep="\t", header=None, dtype=str, keep_default_na=False, quoting=3)
+            # Names such as "NA" are names; quotes are part of them, but for those that R puts around all.
+            table = pd.read_csv(handle, sep="\t", header=None, dtype=str, keep_default_na=False, quoting=3)
     except (pd.errors.ParserError, pd.errors.EmptyDataError, OSError, EOFError, zlib.error, UnicodeError) as error:
         raise InputError(f"{path.parent.name}/{path.name}: empty or damaged ({error}); copy it anew") from error
+    return table.apply(lambda column: pd.Series(unquoted(column.tolist())))
 
 
 def checked(counts: Counts, name: str, expression: str = _keys.COUNTS) -> Counts:
@@ -171,13 +176,24 @@ def checked(counts: Counts, name: str, expression: str = _keys.COUNTS) -> Counts
         raise InputError(f"{name}: damaged matrix ({error}); copy it anew") from error
     fault = not_counts(matrix.data)
     if fault and expression == _keys.COUNTS:
-        raise InputError(f"{name}: {fault}; raw counts (UMIs) are whole numbers from 0")
+        raise InputError(f"{name}: {fault} ({_where(counts)}); raw counts (UMIs) are whole numbers from 0")
     matrix.sum_duplicates()
     matrix.eliminate_zeros()
     if matrix.nnz == 0:
         raise InputError(f"{name}: all {'counts' if expression == _keys.COUNTS else 'values'} are 0")
     check_names(counts.barcodes, name)
     return counts
+
+
+def _where(counts: Counts) -> str:
+    """Say of which spot and gene the first value is that is no count."""
+    matrix = counts.matrix
+    with np.errstate(invalid="ignore"):
+        odd = ~((matrix.data >= 0) & (matrix.data == np.round(matrix.data)) & np.isfinite(matrix.data))
+    first = int(np.flatnonzero(odd)[0])
+    spot = int(np.searchsorted(matrix.indptr, first, side="right")) - 1
+    gene = counts.features["symbol"].iloc[matrix.indices[first]]
+    return f"the first of spot {counts.barcodes[spot]!r} and gene {gene!r}"
 
 
 def check_size(n_spots: int, n_genes: int, name: str) -> None:

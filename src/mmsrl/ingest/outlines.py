@@ -113,4 +113,6 @@ def joined_names(table: pd.DataFrame, named: list[str]) -> NDArray[np.object_]:
 
 
 def _text(values: pd.Series[Any]) -> pd.Series[str]:
-    return values.str.decode("utf-8") if len(values) and isinstance(values.iloc[0], bytes) else values.astype(str)
+    text = values.str.decode("utf-8") if len(values) and isinstance(values.iloc[0], bytes) else values.astype(str)
+    # Whole numbers become `7.0` where a program once had a missing one among them.
+    return text.str.removesuffix(".0") if text.str.fullmatch(r"\d+\.0").all() else text

@@ -30,9 +30,10 @@ _ARCHIVE = re.compile(
 )
 _FOLDER = re.compile(
     rf"(?P<prefix>|.*?[_.\- ])(?:(?P<spatial>spatial)|(?P<filtered>filtered|raw)_{_MATRIX}"
-    r"|(?P<bins>binned_outputs)|(?P<cells>segmented_outputs))"
+    r"|(?P<bins>binned_outputs)|(?P<cells>segmented_outputs))",
+    re.IGNORECASE,
 )
-_BIN = re.compile(r"square_(\d{3})um")
+_BIN = re.compile(r"square_(\d{3})um", re.IGNORECASE)
 
 CELL = "cell"
 """Bin size of segmented cells."""
@@ -91,7 +92,7 @@ def parts_of(folder: Path) -> list[Part]:
         elif named.group("filtered"):
             inside = [part.path for part in _files(child) if part.kind.endswith("triple")]
             matrix = inside[0] if inside else child / "matrix.mtx"
-            found.append(Part(f"{named.group('filtered')}_triple", prefix, matrix))
+            found.append(Part(f"{named.group('filtered').lower()}_triple", prefix, matrix))
     return found
 
 
@@ -146,6 +147,6 @@ def _files(folder: Path) -> list[Part]:
         if kind == "triple":
             if not os.path.basename(named.group("triple")).lower().startswith("matrix"):
                 continue
-            kind = f"{named.group('kept')}_triple" if named.group("kept") else "triple"
+            kind = f"{named.group('kept').lower()}_triple" if named.group("kept") else "triple"
         found.append(Part(kind, named.group("prefix"), path))
     return found

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from mmsrl import _keys
 from mmsrl._errors import InputError
 from mmsrl.ingest.layout import Section
-from mmsrl.ingest.positions import read_positions
+from mmsrl.ingest.positions import BARCODE, COLUMNS, check_coordinates, read_positions
 
 
 class Places(NamedTuple):
@@ -49,12 +49,13 @@ def read_places(path: Path, barcodes: Sequence[str], section: Section) -> Places
     names = pd.Index([str(barcode) for barcode in barcodes])
     found = table.index.get_indexer(names)
     if (found < 0).all():
-        bare, given = names.str.replace(_NUMBER, "", regex=True), table.index.str.replace(_NUMBER, "", regex=True)
+        bare, given = _bare(names, table.index)
         if bare.is_unique and given.is_unique and bare.isin(given).all():
-            notes.append(
-                f"{path.name}: barcodes end otherwise than those of the matrix; took {names[0]!r} for {bare[0]!r}"
-            )
             found = given.get_indexer(bare)
+            notes.append(
+                f"{path.name}: barcodes begin or end otherwise than those of the matrix; took {names[0]!r} for "
+                f"{table.index[found[0]]!r}"
+            )
     missing = names[found < 0]
     if len(missing):
         raise InputError(
@@ -65,7 +66,22 @@ def read_places(path: Path, barcodes: Sequence[str], section: Section) -> Places
     there[found] = True
     inside = table[_keys.IN_TISSUE].to_numpy() == 1
     kept = _in_tissue(inside[found], int((inside & ~there).sum()), bool(there.all()), names, path.name, section, notes)
-    return Places(table.iloc[found[kept]].set_axis(names[kept], axis=0), kept, notes)
+    placed = table.iloc[found[kept]].set_axis(names[kept], axis=0)
+    if len(placed) < 2:
+        raise InputError(f"{path.name}: only one spot; a section needs several")
+    check_coordinates(placed[list(COLUMNS[4:])].to_numpy(), placed.index.to_numpy(), path.name, 0.0)
+    return Places(placed, kept, notes)
+
+
+def _bare(names: pd.Index[str], given: pd.Index[str]) -> tuple[pd.Index[str], pd.Index[str]]:
+    """Return the barcodes in two lists of names, without what programs and people write before and behind them.
+
+    Where both have something before them it stays: sections have the same barcodes.
+    """
+    parts = [index.to_series().str.extract(f"^(.*?){BARCODE}") for index in (names, given)]
+    if any(part[1].isna().any() for part in parts) or all((part[0] != "").all() for part in parts):
+        return names.str.replace(_NUMBER, "", regex=True), given.str.replace(_NUMBER, "", regex=True)
+    return pd.Index(parts[0][1]), pd.Index(parts[1][1])
 
 
 _NUMBER = r"-\d+$"

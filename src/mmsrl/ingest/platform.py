@@ -326,7 +326,7 @@ def _odd_lengths(kind: str, evidence: Evidence, pitch_um: float) -> list[str]:
     measured = evidence.measured.pitch * VISIUM_DIAMETER_UM / diameter
     if kind == "visium" and _differ(measured, pitch_um):
         return [
-            f"spots are {measured:.0f} µm apart by scalefactors_json.json, not {pitch_um:.0f} µm; "
+            f"spots are {measured:.0f} µm apart by spot_diameter_fullres, not {pitch_um:.0f} µm; "
             "are coordinates and scale factors of the same image?"
         ]
     return []

@@ -79,7 +79,7 @@ def read_positions(path: Path) -> Positions:
         raise InputError(f"{path.name}: has two columns {doubled[0]}; remove one")
     if read.empty:
         raise InputError(f"{path.name}: has no rows")
-    barcodes = read["barcode"].astype(str)
+    barcodes = read["barcode"].astype(str).str.strip()
     duplicated = barcodes.duplicated()
     if duplicated.any():
         raise InputError(f"{path.name}: barcode {barcodes[duplicated].iloc[0]!r} comes more than once")
