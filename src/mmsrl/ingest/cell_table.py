@@ -28,18 +28,10 @@ from mmsrl.ingest.instruments import Found, columns_of, find_columns
 from mmsrl.ingest.layouts import UNNAMED, Cells
 from mmsrl.ingest.matrix import Counts, checked, read_10x_h5, read_10x_mtx
 from mmsrl.ingest.outlines import areas_of, joined_names, read_outlines
+from mmsrl.ingest.units import cosmx_pixel
 
 VALUES_AT_ONCE, BYTES_AT_ONCE = 2**24, 2**25
 """Numbers, and bytes of text, of a table of counts that are dense in memory at a time."""
-
-COSMX_PIXEL_UM = 0.12028
-"""Width of a pixel of CosMx in µm, by the vendor's description of the files."""
-
-COSMX_FIRST_PIXEL_UM = 0.18
-"""The same of the first public sections (He et al., Nature Biotechnology 2022), whose fields of view are larger."""
-
-COSMX_FIELD_PX = 4256
-"""Width of a field of view of CosMx in pixels; the first sections have 5472."""
 
 _TEXT = ("fov", "cell_ID", "cell", "cell_id", "cellID", "slide_ID", "slide_ID_numeric", "Run_Tissue_name")
 """Columns of tables of counts that are no genes."""
@@ -90,7 +82,7 @@ def read_cell_table(found: Found, stated_um: float | None) -> tuple[Content, lis
 
     um_per_px, said = columns.um_per_px, f"{x} and {y} of {path.name} are in µm"
     if um_per_px is None:
-        um_per_px, said = _pixel_um(cells, columns)
+        um_per_px, said = cosmx_pixel(cells)
     um_per_px = stated_um or um_per_px
     heights = [column for column in _HEIGHTS if column in cells]
     if heights:
@@ -227,21 +219,6 @@ def _joined(
     if uncounted:
         notes.append(info(f"{uncounted} cells of {cells_name} are not in {counts_name} and are left out"))
     return np.flatnonzero(found >= 0), found[found >= 0]
-
-
-def _pixel_um(cells: pd.DataFrame, columns: Cells) -> tuple[float, str]:
-    """Return µm of a pixel of CosMx, and what says so: areas in both units, else the size of the fields of view."""
-    if {columns.area_um2, columns.area_px} <= set(cells):
-        ratio = (cells[columns.area_um2] / cells[columns.area_px]).median()
-        if np.isfinite(ratio) and ratio > 0:
-            return float(
-                np.sqrt(ratio)
-            ), f"{columns.area_um2} and {columns.area_px} are the same areas in µm² and pixels"
-    local = [column for column in cells.columns if re.fullmatch(r"Center[XY]_local_px", str(column))]
-    if local and cells[local].max().max() > COSMX_FIELD_PX:
-        text = f"fields of view are larger than {COSMX_FIELD_PX} pixels, as in the first sections of CosMx"
-        return COSMX_FIRST_PIXEL_UM, f"{text}, whose pixels are {COSMX_FIRST_PIXEL_UM} µm"
-    return COSMX_PIXEL_UM, f"pixels of CosMx are {COSMX_PIXEL_UM} µm by its documentation"
 
 
 def _areas(cells: pd.DataFrame, columns: Cells, um_per_px: float) -> NDArray[np.float64] | None:
