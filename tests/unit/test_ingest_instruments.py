@@ -206,6 +206,7 @@ class TestCosMx:
     def test_what_the_samplesheet_says_of_the_scale_counts(self, tmp_path):
         ingested = read_instrument(instruments.cosmx(tmp_path / "c"), "s", um_per_px=0.2)
         assert about(ingested)["um_per_px"] == pytest.approx(0.2)
+        assert "by um_per_px of the samplesheet, but" in said(ingested) and "by the files" in said(ingested)
         np.testing.assert_allclose(ingested.adata.obs["area_um2"], (SIDE / 0.12028 * 0.2) ** 2)
 
     def test_places_within_fields_alone_are_refused(self, tmp_path):

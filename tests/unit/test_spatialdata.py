@@ -191,12 +191,12 @@ def test_large_image_is_made_smaller(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert library["scalefactors"]["tissue_hires_scalef"] == pytest.approx(5.0)
 
 
-def test_normalised_table_is_refused(tmp_path: Path, written: SmallRun) -> None:
+def test_normalised_table_is_refused_where_counts_are_stated(tmp_path: Path, written: SmallRun) -> None:
     adata = ad.read_h5ad(written.folder / "S1.mmsrl.h5ad")
     del adata.layers["counts"]
     to_spatialdata(adata).write(tmp_path / "S1.zarr")
     with pytest.raises(InputError, match=r"sample S1: S1\.zarr: no raw counts"):
-        read_spatialdata(tmp_path / "S1.zarr", "S1")
+        read_spatialdata(tmp_path / "S1.zarr", "S1", expression="counts")
 
 
 def test_damaged_folder_is_one_message(tmp_path: Path, written: SmallRun) -> None:

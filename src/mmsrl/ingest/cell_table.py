@@ -39,15 +39,13 @@ _TEXT = ("fov", "cell_ID", "cell", "cell_id", "cellID", "slide_ID", "slide_ID_nu
 _HEIGHTS = ("z_centroid", "center_z", "CenterZ", "z")
 
 
-def read_cell_table(found: Found, stated_um: float | None) -> tuple[Content, list[Path]]:
+def read_cell_table(found: Found) -> tuple[Content, list[Path]]:
     """Read a section whose counts and cells are two tables.
 
     Parameters
     ----------
     found
         Its files, as :func:`mmsrl.ingest.instruments.look` found them.
-    stated_um
-        µm of one unit of the coordinates; ``None``: as the files tell.
 
     Returns
     -------
@@ -83,7 +81,6 @@ def read_cell_table(found: Found, stated_um: float | None) -> tuple[Content, lis
     um_per_px, said = columns.um_per_px, f"{x} and {y} of {path.name} are in µm"
     if um_per_px is None:
         um_per_px, said = cosmx_pixel(cells)
-    um_per_px = stated_um or um_per_px
     heights = [column for column in _HEIGHTS if column in cells]
     if heights:
         notes.append(info(f"{heights[0]} of {path.name} is left out: a section is taken as flat"))
@@ -94,7 +91,7 @@ def read_cell_table(found: Found, stated_um: float | None) -> tuple[Content, lis
         files.append(found.files["outlines"])
     area = _areas(cells, columns, um_per_px)
     if area is None and outlines is not None:
-        area = areas_of(outlines) * um_per_px**2
+        area = areas_of(outlines)
     counts = counts._replace(barcodes=_names(cells, counts.barcodes, columns))
     content = Content(
         counts=checked(counts, counts_path.name),
@@ -108,7 +105,7 @@ def read_cell_table(found: Found, stated_um: float | None) -> tuple[Content, lis
         um_per_px=um_per_px,
         um_per_px_from=said,
         max_stacked=MAX_STACKED,
-        area_um2=area,
+        area=area,
         outlines=outlines,
     )
     return content, [*files, path]
@@ -222,11 +219,10 @@ def _joined(
 
 
 def _areas(cells: pd.DataFrame, columns: Cells, um_per_px: float) -> NDArray[np.float64] | None:
-    """Return the areas of the cells in µm², where the table has them."""
-    if columns.area_um2 in cells:
-        return pd.to_numeric(cells[columns.area_um2], errors="coerce").to_numpy(dtype=np.float64)
-    if columns.area_px in cells:
-        return pd.to_numeric(cells[columns.area_px], errors="coerce").to_numpy(dtype=np.float64) * um_per_px**2
+    """Return the areas of the cells in the square of the units of their places, where the table has them."""
+    for column, unit in ((columns.area_px, 1.0), (columns.area_um2, um_per_px)):
+        if column in cells:
+            return pd.to_numeric(cells[column], errors="coerce").to_numpy(dtype=np.float64) / unit**2
     return None
 
 

@@ -61,15 +61,11 @@ def read_gef(found: Found, bin_size: int | str | None, stated_um: float | None) 
     if path == found.files.get("raw"):
         notes.append(warning(f"{path.name} is of the whole chip, also of bins outside the tissue"))
     with open_hdf5(path, "GEF") as file:
-        read = (
-            _cells(file[group], path.name, stated_um)
-            if as_cells
-            else _bins(file[group], path.name, bin_size, stated_um)
-        )
+        read = _cells(file[group], path.name) if as_cells else _bins(file[group], path.name, bin_size, stated_um)
     return read._replace(notes=[*notes, *read.notes], platform=found.platform), [path]
 
 
-def _cells(group: h5py.Group, name: str, stated_um: float | None) -> Content:
+def _cells(group: h5py.Group, name: str) -> Content:
     cells, expressed = group["cell"][()], group["cellExp"][()]
     indptr = np.concatenate([[0], np.cumsum(cells["geneCount"], dtype=np.int64)])
     # Cells left out of an adjusted file leave their counts behind.
@@ -82,19 +78,18 @@ def _cells(group: h5py.Group, name: str, stated_um: float | None) -> Content:
         shape=(len(cells), len(features)),
     )
     spatial = np.column_stack([cells["x"], cells["y"]]).astype(np.float64)
-    um = stated_um or _um(group.file.attrs)
     outlines = _borders(group["cellBorder"][()], spatial) if "cellBorder" in group else None
-    pixels = cells["area"].astype(np.float64) if "area" in cells.dtype.names else None
-    if pixels is None and outlines is not None:
-        pixels = areas_of(outlines)
-    return _content(Counts(matrix, cells["id"].astype(str).astype(object), features), spatial, um, name)._replace(
-        outlines=outlines, area_um2=None if pixels is None or um is None else pixels * um**2
-    )
+    area = cells["area"].astype(np.float64) if "area" in cells.dtype.names else None
+    if area is None and outlines is not None:
+        area = areas_of(outlines)
+    counts = Counts(matrix, cells["id"].astype(str).astype(object), features)
+    return _content(counts, spatial, _um(group.file.attrs), name)._replace(outlines=outlines, area=area)
 
 
 def _bins(group: h5py.Group, name: str, bin_um: int | str | None, stated_um: float | None) -> Content:
     records, genes = group["expression"], group["gene"][()]
-    um = stated_um or _um(records.attrs) or _um(group.file.attrs)
+    of_file = _um(records.attrs) or _um(group.file.attrs)
+    um = stated_um or of_file
     width, text = USUAL_BIN, f"bin_size is not given; took bins of {USUAL_BIN} x {USUAL_BIN} spots of the chip"
     if isinstance(bin_um, int):
         if um is None:
@@ -118,7 +113,7 @@ def _bins(group: h5py.Group, name: str, bin_um: int | str | None, stated_um: flo
     col, line = (bins >> 32).astype(np.int64), (bins & 0xFFFFFFFF).astype(np.int64)
     spatial = ((np.column_stack([col, line]) + 0.5) * width).astype(np.float64)
     names = np.array([f"{x}_{y}" for x, y in zip(col * width, line * width, strict=True)], dtype=object)
-    content = _content(Counts(matrix, names, features), spatial, um, name)
+    content = _content(Counts(matrix, names, features), spatial, of_file, name)
     obs = content.obs.assign(**{_keys.ARRAY_ROW: line, _keys.ARRAY_COL: col})
     return content._replace(obs=obs, notes=[info(text)])
 

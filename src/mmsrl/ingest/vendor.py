@@ -28,7 +28,7 @@ def read_vendor(
     bin_size
         Stereo-seq: width of a bin in µm, or ``"cell"``.
     um_per_px
-        µm of one unit of the coordinates; ``None``: as the files tell.
+        Stereo-seq: µm between spots of the chip, by which bins are made; ``None``: as the file tells.
     scratch
         Folder to unpack single files in.
 
@@ -54,7 +54,7 @@ def _read(found: Found, sample: str, bin_size: int | str | None, um_per_px: floa
     if found.platform == "stereoseq":
         return _of_cells(*gef.read_gef(found, bin_size, um_per_px))
     if found.layout.cells is not None:
-        return _of_cells(*cell_table.read_cell_table(found, um_per_px))
+        return _of_cells(*cell_table.read_cell_table(found))
     if "barcodes" in found.files:
         content = _dbit(found, sample)
     else:
@@ -66,10 +66,10 @@ def _read(found: Found, sample: str, bin_size: int | str | None, um_per_px: floa
 
 def _of_cells(content: Content, files: list[Path]) -> tuple[Content, list[Path]]:
     """Add the diameter that cells are drawn with, that of a disc as large as half of them are at most."""
-    area = content.area_um2
-    if area is None or content.um_per_px is None or not np.isfinite(area).any():
+    area = content.area
+    if area is None or not np.isfinite(area).any():
         return content, files
-    diameter = 2 * float(np.sqrt(np.nanmedian(area) / np.pi)) / content.um_per_px
+    diameter = 2 * float(np.sqrt(np.nanmedian(area) / np.pi))
     return content._replace(scalefactors={"spot_diameter_fullres": diameter}), files
 
 
