@@ -184,7 +184,7 @@ def segmented(folder: Path, *, version: str = "4.0", images: bool = True, prefix
 
 
 def write_image(path: Path) -> None:
-    Image.new("RGB", (40, 45), (200, 100, 150)).save(path)
+    Image.new("RGB", (40, 60), (200, 100, 150)).save(path)
 
 
 def as_geo(outs: Path, folder: Path, prefix: str, *, three_files: bool = False) -> Path:

@@ -354,12 +354,19 @@ def test_command_writes_table_members_and_summary_and_names_the_unit_in_errors(t
 
 
 @pytest.mark.parametrize(
-    ("beyond", "with_depth", "told"), [(0.5, 0.5, "no structure found"), (0.5, 0.005, "goes with depth")]
+    ("beyond", "with_depth", "told"),
+    [
+        (0.5, 0.4, "(p = 0.400; depth left aside, 0.500)"),
+        (0.5, 0.005, "goes with depth"),
+        (None, 0.4, "than permuted spots (p = 0.400);"),
+    ],
 )
 def test_structure_of_depth_is_divided_with_a_warning_and_none_is_one_domain(beyond, with_depth, told):
     values, _ = planted()
     embedding = embedding_of(values)
-    embedding.uns |= {"structure_p": beyond, "structure_p_with_depth": with_depth}
+    embedding.uns["structure_p_with_depth"] = with_depth
+    if beyond is not None:  # not of values that were normalised before
+        embedding.uns["structure_p"] = beyond
     found = domains(embedding)
     assert (found.facts["n_domains"] == 1) == (with_depth > 0.01)
     warned = [message["text"] for message in found.messages if message["level"] == "warning"]

@@ -71,7 +71,7 @@ def test_internal_form(outs):
     assert (about["platform"], about["lattice"], about["species"]) == ("visium", "hexagonal", "human")
     assert about["pitch_px"] == pytest.approx(PITCH) and about["pitch_um"] == 100.0
     image = adata.uns["spatial"]["s1"]["images"]["lowres"]
-    assert image.dtype == np.uint8 and image.shape == (45, 40, 3) and tuple(image[0, 0]) == (200, 100, 150)
+    assert image.dtype == np.uint8 and image.shape == (60, 40, 3) and tuple(image[0, 0]) == (200, 100, 150)
 
 
 def test_order_of_the_positions_does_not_matter(outs):

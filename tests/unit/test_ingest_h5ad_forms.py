@@ -117,7 +117,7 @@ def of(change: Callable[[ad.AnnData], Any]) -> Callable[[Path], None]:
         (of(lambda a: a.obs.insert(0, "in_tissue", 2)), "obs['in_tissue'] of 'cell0' is '2'; give 1 to spots in the"),
         (of(lambda a: a.var.insert(0, "feature_types", "Antibody Capture")), "no features of type 'Gene Expression'"),
         (lambda path: section()[:, :0].copy().write_h5ad(path), "empty, 40 spots x 0 genes"),
-        (of(lambda a: delattr(a, "X")), "no raw counts (it has no matrix)"),
+        (of(lambda a: delattr(a, "X")), "has no matrix of expression (X"),
     ],
 )
 def test_check_and_ingest_say_the_same(tmp_path, write, text):

@@ -20,7 +20,7 @@ def told(x: str, y: str, places: np.ndarray = PLACES, **other: np.ndarray) -> To
     ("x", "y", "um", "platform"),
     [
         ("x_centroid", "y_centroid", 1.0, "xenium"),
-        ("center_x", "center_y", 1.0, "merfish"),
+        ("center_x", "center_y", 1.0, "merscope"),
         ("CenterX_global_px", "CenterY_global_px", COSMX_UM_PER_PX, "cosmx"),
         ("CenterX_local_px", "CenterY_local_px", COSMX_UM_PER_PX, "cosmx"),
         ("x_slide_mm", "y_slide_mm", 1000.0, "cosmx"),

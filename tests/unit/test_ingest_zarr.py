@@ -91,11 +91,11 @@ def test_polygons_are_outlines_with_an_area_and_bins_are_not() -> None:
     microns = {"global": Identity(), "microns": Scale([0.5, 0.5], ("x", "y"))}
     found = content(shapes={"cells": cells(um=microns)}, tables={"table": table("cells")})
     assert found.um_per_px == pytest.approx(0.5) and found.um_per_px_from == "the coordinate system 'microns'"
-    assert found.outlines is not None and found.area_um2 is not None
-    np.testing.assert_allclose(found.area_um2, shapely.area(found.outlines) / 4)
+    assert found.outlines is not None and found.area is not None
+    np.testing.assert_allclose(found.area, shapely.area(found.outlines))
     np.testing.assert_allclose(shapely.get_x(shapely.centroid(found.outlines)), XY[:, 0])
     unknown = content(shapes={"cells": cells()}, tables={"table": table("cells")})
-    assert unknown.outlines is not None and unknown.area_um2 is None and unknown.um_per_px is None
+    assert unknown.outlines is not None and unknown.um_per_px is None
     assert content(shapes={"bins": squares(8)}, tables={"table": table("bins")}).outlines is None
 
 

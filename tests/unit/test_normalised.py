@@ -11,6 +11,8 @@ import pandas as pd
 import pytest
 import scipy.sparse as sp
 from click.testing import CliRunner
+from scipy.ndimage import gaussian_filter
+from scipy.stats import t as student_t
 from sklearn.metrics import adjusted_rand_score
 
 from mmsrl._errors import InputError
@@ -20,10 +22,11 @@ from mmsrl.enhance.cli import main as enhance_command
 from mmsrl.expression import most_varying, scale_of_values, stabilise
 from mmsrl.ingest.api import read_h5ad
 from mmsrl.markers.api import markers
-from mmsrl.markers.values import COLUMNS, effects, morans_i_of_values
+from mmsrl.markers.values import COLUMNS, effect_table, effects, morans_i_of_values
 from mmsrl.qc.api import quality_control
 from mmsrl.train.api import as_anndata, train
 from mmsrl.trajectory.api import trajectory
+from mmsrl.trajectory.trends import trends
 
 N, GENES, BANDS = 900, 60, 3
 
@@ -89,6 +92,11 @@ def test_scale_of_values_is_told(form, scale):
     assert scale_of_values(normalised(adata, form).X.data) == scale
 
 
+def test_large_values_of_few_molecules_are_linear():
+    assert scale_of_values(np.repeat([50.0, 100.0, 400.0], 100)) == "linear"  # e.g. 1, 2 and 8 of 200, times 10,000
+    assert scale_of_values(np.log1p(np.repeat([50.0, 100.0, 400.0], 100))) == "logarithmic"
+
+
 def test_values_and_their_logarithm_come_to_the_same():
     adata, _ = counts_in_bands()
     one, other = (stabilise(normalised(adata, form).X) for form in ("library", "log"))
@@ -133,28 +141,73 @@ def test_markers_are_the_planted_genes_and_have_no_p_values(analysed, form):
 
 def test_effects_are_those_of_a_dense_restatement():
     rng = np.random.default_rng(0)
-    x = rng.gamma(2.0, 1.0, (240, 5))
-    section, domain, blocks = rng.integers(0, 2, 240), rng.integers(0, 3, 240), rng.integers(0, 6, 240)
+    section, domain, blocks = np.repeat([0, 1], 120), rng.integers(0, 3, 240), rng.integers(0, 5, 240)
+    blocks += 5 * section
+    x = rng.gamma(2.0, 1.0, (240, 5)) * (1.0 + 4.0 * section[:, None])  # sections differ in every gene
+    domain[(section == 1) & (domain == 2)] = 1  # and the third domain is in the first alone
     found = effects(sp.csr_matrix(x), section, domain, 3, blocks)
 
-    def difference(rows):
-        result = np.zeros((3, 5))
-        for k in range(3):
-            weights, parts = [], []
-            for s in range(2):
-                own, rest = rows & (section == s) & (domain == k), rows & (section == s) & (domain != k)
+    def means(rows, k, others):
+        weights, parts = [], []
+        for s in range(2):
+            own, rest = rows & (section == s) & (domain == k), rows & (section == s) & np.isin(domain, others)
+            if own.any() and rest.any():
                 weights.append(own.sum() * rest.sum() / (own.sum() + rest.sum()))
-                parts.append(x[own].mean(axis=0) - x[rest].mean(axis=0))
-            result[k] = np.average(parts, axis=0, weights=weights)
-        return result
+                parts.append((x[own].mean(axis=0), x[rest].mean(axis=0)))
+        return np.average(parts, axis=0, weights=weights)
 
+    others = [[1, 2], [0, 2], [0, 1]]
     centred = x - np.stack([x[section == s].mean(axis=0) for s in range(2)])[section]
     deviation = np.sqrt((centred**2).mean(axis=0))
     everything = np.ones(240, dtype=bool)
-    np.testing.assert_allclose(found.effect, difference(everything) / deviation)
-    left_out = np.stack([difference(blocks != b) / deviation for b in range(6)])
-    error = np.sqrt(5 * left_out.var(axis=0))
-    np.testing.assert_allclose(found.high - found.low, 2 * 1.959964 * error, rtol=1e-5)
+    for k in range(3):
+        own, rest = means(everything, k, others[k])
+        np.testing.assert_allclose(found.effect[k], (own - rest) / deviation)
+        np.testing.assert_allclose(found.log2[k], np.log2(own / rest))
+        apart = [np.subtract(*means(everything, k, [j])) / deviation for j in others[k]]
+        np.testing.assert_allclose(found.effect_next[k], np.min(apart, axis=0))
+        mine = range(5) if k == 2 else range(10)
+        left_out = np.stack([np.subtract(*means(blocks != b, k, others[k])) / deviation for b in mine])
+        error = np.sqrt((len(left_out) - 1) * left_out.var(axis=0))
+        reach = student_t.ppf(0.975, len(left_out) - 1) * error
+        np.testing.assert_allclose(found.high[k] - found.low[k], 2 * reach)
+
+
+def smooth_genes(side: int, n_genes: int, seed: int) -> np.ndarray:
+    """Genes that vary smoothly over a square and by spot, half each, and know of no domain: (side ** 2, n_genes)."""
+    rng = np.random.default_rng(seed)
+    field = gaussian_filter(rng.normal(size=(n_genes, side, side)), (0, 1.5, 1.5), mode="wrap")
+    return (field / field.std() + rng.normal(size=field.shape)).reshape(n_genes, -1).T
+
+
+@pytest.mark.parametrize("domain_of", [lambda x, y: x >= 20, lambda x, y: x >= 32], ids=["half", "a fifth"])
+def test_intervals_of_genes_that_follow_the_tissue_hold_nothing(domain_of):
+    x, y = (places.ravel() for places in np.meshgrid(np.arange(40), np.arange(40)))
+    blocks = 4 * (y // 10) + x // 10
+    found = effects(sp.csr_matrix(smooth_genes(40, 600, 0)), np.zeros_like(x), domain_of(x, y).astype(int), 2, blocks)
+    missed = (found.low > 0) | (found.high < 0)
+    assert 0.005 < missed[1].mean() < 0.07
+
+
+def test_a_domain_in_few_blocks_has_no_interval():
+    x, y = (places.ravel() for places in np.meshgrid(np.arange(40), np.arange(40)))
+    blocks = 4 * (y // 10) + x // 10
+    values = smooth_genes(40, 20, 0)
+    domain = np.where((x < 10) & (y < 10), 2, (x >= 20).astype(int))
+    values[domain == 2, 0] += 5.0
+    found = effects(sp.csr_matrix(values), np.zeros_like(x), domain, 3, blocks)
+    assert np.isfinite(found.low[:2]).all() and np.isnan(found.low[2]).all()
+    table = effect_table(found, sp.csr_matrix(values), domain, ["1", "2", "3"], [f"G{g}" for g in range(20)])
+    first = table[table["domain"] == "3"].iloc[0]
+    assert first["gene"] == "G0" and first["effect"] > 2 and not first["marker"]
+
+
+def test_a_gene_that_is_the_same_everywhere_has_no_effect():
+    values = np.full((600, 2), 0.1, dtype=np.float32)
+    values[::2, 1] = 0.0
+    domain, blocks = np.arange(600) % 3, np.arange(600) // 100
+    found = effects(sp.csr_matrix(values), np.zeros(600, dtype=int), domain, 3, blocks)
+    assert np.isnan(found.effect[:, 0]).all() and np.isfinite(found.effect[:, 1]).all()
 
 
 def test_morans_i_is_that_of_a_dense_restatement():
@@ -182,6 +235,15 @@ def test_pseudotime_and_trends_are_of_values(analysed):
     found = trajectory(copy)
     assert found.facts["expression"] == "normalised"
     assert found.facts["n_changing"] > 0
+
+
+def test_curves_of_standardised_values_go_below_0():
+    rank = np.linspace(0.0, 1.0, 400)
+    values, ones = sp.csr_matrix((2.0 * rank - 1.0)[:, None]), np.ones(400)
+    section = np.zeros(400, dtype=int)
+    found = trends(values, ones, rank, section, np.arange(400) // 40, 1.0)
+    np.testing.assert_allclose(found.curves[[0, -1], 0], [-1.0, 1.0], atol=1e-6)
+    np.testing.assert_allclose(found.change, 2.0, atol=1e-6)
 
 
 def test_assembled_values_are_those_given(analysed):

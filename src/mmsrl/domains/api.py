@@ -105,22 +105,24 @@ def domains(
 def _structured(training: ad.AnnData, facts: dict[str, Any], messages: list[dict[str, str]]) -> bool:
     """Tell whether there is structure beyond noise; one domain is the answer where there is none.
 
-    Structure that depth tells is divided, with a warning: in a tumour the molecules of a spot are biology.
+    Structure that depth tells is divided, with a warning: in a tumour the molecules of a spot are biology. Of values
+    that were normalised before depth is not known, and all structure counts.
     """
     beyond, with_depth = (
         None if training.uns.get(key) is None else float(training.uns[key])
         for key in (_keys.STRUCTURE_P, _keys.STRUCTURE_P_WITH_DEPTH)
     )
     facts |= {_keys.STRUCTURE_P: beyond, _keys.STRUCTURE_P_WITH_DEPTH: with_depth}
-    if beyond is None or with_depth is None or beyond <= STRUCTURE_LEVEL:
+    if with_depth is None or (with_depth if beyond is None else beyond) <= STRUCTURE_LEVEL:
         return True
     if with_depth <= STRUCTURE_LEVEL:
         text = f"what structure there is goes with depth: beyond it there is none to be seen (p = {beyond:.3f})"
         messages.append({"level": "warning", "text": text})
         return True
+    aside = "" if beyond is None else f"; depth left aside, {beyond:.3f}"
     text = (
-        f"no structure found: neighbours explain expression no better than permuted spots (p = {with_depth:.3f}; "
-        f"depth left aside, {beyond:.3f}); there is one domain. Give n_domains to have it divided all the same"
+        "no structure found: neighbours explain expression no better than permuted spots "
+        f"(p = {with_depth:.3f}{aside}); there is one domain. Give n_domains to have it divided all the same"
     )
     messages.append({"level": "warning", "text": text})
     return False

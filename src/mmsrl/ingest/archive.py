@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import lzma
 import posixpath
 import re
@@ -167,6 +168,22 @@ def make_listing(path: Path, destination: Path, is_read: Callable[[str], object]
         raise InputError(f"{path.name}: {error}") from error
     if n_listed == 0 and is_read is is_wanted:
         raise _nothing(path)
+
+
+def unpack_gzip(path: Path, target: Path) -> Path:
+    """Write what is in a gzipped file to ``target``, and return that.
+
+    Raises
+    ------
+    InputError
+        The file is damaged.
+    """
+    try:
+        with gzip.open(path) as source, target.open("wb") as made:
+            shutil.copyfileobj(source, made)
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise InputError(f"{path.name}: not gzip, or damaged ({error}); copy it anew") from error
+    return target
 
 
 class _Tar:

@@ -28,18 +28,10 @@ from mmsrl.ingest.instruments import Found, columns_of, find_columns
 from mmsrl.ingest.layouts import UNNAMED, Cells
 from mmsrl.ingest.matrix import Counts, checked, read_10x_h5, read_10x_mtx
 from mmsrl.ingest.outlines import areas_of, joined_names, read_outlines
+from mmsrl.ingest.units import cosmx_pixel
 
 VALUES_AT_ONCE, BYTES_AT_ONCE = 2**24, 2**25
 """Numbers, and bytes of text, of a table of counts that are dense in memory at a time."""
-
-COSMX_PIXEL_UM = 0.12028
-"""Width of a pixel of CosMx in µm, by the vendor's description of the files."""
-
-COSMX_FIRST_PIXEL_UM = 0.18
-"""The same of the first public sections (He et al., Nature Biotechnology 2022), whose fields of view are larger."""
-
-COSMX_FIELD_PX = 4256
-"""Width of a field of view of CosMx in pixels; the first sections have 5472."""
 
 _TEXT = ("fov", "cell_ID", "cell", "cell_id", "cellID", "slide_ID", "slide_ID_numeric", "Run_Tissue_name")
 """Columns of tables of counts that are no genes."""
@@ -47,15 +39,13 @@ _TEXT = ("fov", "cell_ID", "cell", "cell_id", "cellID", "slide_ID", "slide_ID_nu
 _HEIGHTS = ("z_centroid", "center_z", "CenterZ", "z")
 
 
-def read_cell_table(found: Found, stated_um: float | None) -> tuple[Content, list[Path]]:
+def read_cell_table(found: Found) -> tuple[Content, list[Path]]:
     """Read a section whose counts and cells are two tables.
 
     Parameters
     ----------
     found
         Its files, as :func:`mmsrl.ingest.instruments.look` found them.
-    stated_um
-        µm of one unit of the coordinates; ``None``: as the files tell.
 
     Returns
     -------
@@ -90,7 +80,7 @@ def read_cell_table(found: Found, stated_um: float | None) -> tuple[Content, lis
 
     um_per_px, said = columns.um_per_px, f"{x} and {y} of {path.name} are in µm"
     if um_per_px is None:
-        um_per_px, said = _pixel_um(cells, columns)
+        um_per_px, said = cosmx_pixel(cells)
     heights = [column for column in _HEIGHTS if column in cells]
     if heights:
         notes.append(info(f"{heights[0]} of {path.name} is left out: a section is taken as flat"))
@@ -99,9 +89,9 @@ def read_cell_table(found: Found, stated_um: float | None) -> tuple[Content, lis
         outlines, note = read_outlines(found.files["outlines"], columns, counts.barcodes)
         notes.append(note)
         files.append(found.files["outlines"])
-    area = _areas(cells, columns, stated_um or um_per_px)
+    area = _areas(cells, columns, um_per_px)
     if area is None and outlines is not None:
-        area = areas_of(outlines) * (stated_um or um_per_px) ** 2
+        area = areas_of(outlines)
     counts = counts._replace(barcodes=_names(cells, counts.barcodes, columns))
     content = Content(
         counts=checked(counts, counts_path.name),
@@ -115,7 +105,7 @@ def read_cell_table(found: Found, stated_um: float | None) -> tuple[Content, lis
         um_per_px=um_per_px,
         um_per_px_from=said,
         max_stacked=MAX_STACKED,
-        area_um2=area,
+        area=area,
         outlines=outlines,
     )
     return content, [*files, path]
@@ -138,12 +128,9 @@ def _cells(path: Path, columns: Cells) -> pd.DataFrame:
     table.index = pd.Index(joined_names(table, named))
     twice = table.index.duplicated()
     if twice.any():
-        example = table.index[twice][0]
-        rounded = re.fullmatch(r"\d\.\d+[eE]\+\d+", str(example))
-        remedy = (
-            "a spreadsheet rounded them, give the file as the instrument wrote it" if rounded else "give one section"
+        raise InputError(
+            f"{path.name}: {twice.sum()} cells come more than once, e.g. {table.index[twice][0]!r}; give one section"
         )
-        raise InputError(f"{path.name}: {twice.sum()} cells come more than once, e.g. {example!r}; {remedy}")
     return table
 
 
@@ -231,27 +218,11 @@ def _joined(
     return np.flatnonzero(found >= 0), found[found >= 0]
 
 
-def _pixel_um(cells: pd.DataFrame, columns: Cells) -> tuple[float, str]:
-    """Return µm of a pixel of CosMx, and what says so: areas in both units, else the size of the fields of view."""
-    if {columns.area_um2, columns.area_px} <= set(cells):
-        ratio = (cells[columns.area_um2] / cells[columns.area_px]).median()
-        if np.isfinite(ratio) and ratio > 0:
-            return float(
-                np.sqrt(ratio)
-            ), f"{columns.area_um2} and {columns.area_px} are the same areas in µm² and pixels"
-    local = [column for column in cells.columns if re.fullmatch(r"Center[XY]_local_px", str(column))]
-    if local and cells[local].max().max() > COSMX_FIELD_PX:
-        text = f"fields of view are larger than {COSMX_FIELD_PX} pixels, as in the first sections of CosMx"
-        return COSMX_FIRST_PIXEL_UM, f"{text}, whose pixels are {COSMX_FIRST_PIXEL_UM} µm"
-    return COSMX_PIXEL_UM, f"pixels of CosMx are {COSMX_PIXEL_UM} µm by its documentation"
-
-
 def _areas(cells: pd.DataFrame, columns: Cells, um_per_px: float) -> NDArray[np.float64] | None:
-    """Return the areas of the cells in µm², where the table has them."""
-    if columns.area_um2 in cells:
-        return pd.to_numeric(cells[columns.area_um2], errors="coerce").to_numpy(dtype=np.float64)
-    if columns.area_px in cells:
-        return pd.to_numeric(cells[columns.area_px], errors="coerce").to_numpy(dtype=np.float64) * um_per_px**2
+    """Return the areas of the cells in the square of the units of their places, where the table has them."""
+    for column, unit in ((columns.area_px, 1.0), (columns.area_um2, um_per_px)):
+        if column in cells:
+            return pd.to_numeric(cells[column], errors="coerce").to_numpy(dtype=np.float64) / unit**2
     return None
 
 

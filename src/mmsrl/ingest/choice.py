@@ -63,7 +63,7 @@ def choose_matrix(candidates: Iterable[Candidate], name: str, expression: str | 
     """
     there = list(candidates)
     if not there:
-        raise InputError(f"{name}: no raw counts (it has no matrix); put them in X or layers['counts']")
+        raise InputError(f"{name}: has no matrix of expression (X, raw.X or layers['counts']); put the raw counts in X")
     faults = {}
     if expression != _keys.NORMALISED:
         ordered = sorted(there, key=lambda candidate: -candidate.n_genes)

@@ -33,13 +33,13 @@ class Content(NamedTuple):
     platform: str | None = None
     """A name of :data:`mmsrl._platforms.PLATFORMS`, where the form of the files is that of one instrument."""
     um_per_px: float | None = None
-    """µm of one unit of the coordinates, where the form of the files states it."""
+    """µm of one unit of the coordinates, where the files state it; the samplesheet is heard later."""
     um_per_px_from: str = ""
     """What states it, in words."""
     max_stacked: float = 0.0
     """Accepted share of spots on top of another."""
-    area_um2: NDArray[np.float64] | None = None
-    """(n_spots,) area of the cells in µm², where the files have it."""
+    area: NDArray[np.float64] | None = None
+    """(n_spots,) area of the cells in the square of the units of ``spatial``, where the files have it."""
     outlines: NDArray[Any] | None = None
     """(n_spots,) polygons of shapely in the units of ``spatial``, ``None`` for a cell without one."""
 

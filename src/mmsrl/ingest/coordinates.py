@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -13,6 +12,8 @@ from scipy import sparse
 
 from mmsrl import _keys
 from mmsrl._errors import InputError
+from mmsrl.ingest.columns import plain
+from mmsrl.ingest.units import UM_OF_UNIT
 
 PAIRS = (
     *(("xcentroid", "ycentroid"), ("pxlcolinfullres", "pxlrowinfullres"), ("imagecol", "imagerow"), ("x", "y")),
@@ -28,18 +29,8 @@ PAIRS = (
 MORE_PAIRS = (("col", "row"), ("column", "row"), ("arraycol", "arrayrow"))
 """Names of x and y too, where they are the columns of a table of coordinates; in `obs` they are places on an array."""
 
-UNITS = {"um": 1.0, "micron": 1.0, "mm": 1000.0}
-"""µm of one unit, by the end of a column's name."""
-
 ALIASES = (
-    "xspatial",
-    "spatial",
-    "spatialfullres",
-    "spatialcoords",
-    "spatialcoordinates",
-    "coords",
-    "coordinates",
-    "xy",
+    *("xspatial", "spatial", "spatialfullres", "spatialcoords", "spatialcoordinates", "coords", "coordinates", "xy"),
 )
 """Names of coordinates in `obsm`, in lower case, letters and digits alone."""
 
@@ -74,7 +65,7 @@ def places_of(obsm: Mapping[str, Any], obs: pd.DataFrame, read: Callable[[Any], 
     """
     if _keys.SPATIAL in obsm:
         return _of_element(read(obsm[_keys.SPATIAL]), _keys.SPATIAL, obs)
-    named = [key for key in obsm if _plain(key) in ALIASES]
+    named = [key for key in obsm if plain(key) in ALIASES]
     if len(named) == 1:
         found = _of_element(read(obsm[named[0]]), named[0], obs)
         return found._replace(notes=[f"coordinates from obsm[{named[0]!r}]", *found.notes])
@@ -116,11 +107,11 @@ def _of_frame(table: pd.DataFrame, place: str, obs: pd.DataFrame) -> Places:
     if pairs:
         x, y = pairs[0]
         swapped = list(table.columns).index(x) > list(table.columns).index(y)
-        others = [str(column) for column in table if column not in (x, y) and _plain(str(column)) == "z"]
+        others = [str(column) for column in table if column not in (x, y) and plain(str(column)) == "z"]
         if others:
             return _checked(table[[x, y, others[0]]].to_numpy(), place, obs, [])
         notes = [f"{place}: {x} is taken as x and {y} as y, by their names"] if swapped else []
-        unit = next((um for end, um in UNITS.items() if _plain(str(x)).endswith(end)), None)
+        unit = next((um for end, um in UM_OF_UNIT.items() if plain(str(x)).endswith(end)), None)
         return _checked(table[[x, y]].to_numpy(), place, obs, notes)._replace(um_per_unit=unit)
     if table.shape[1] not in (2, 3):
         raise InputError(f"{place} has the columns {', '.join(map(str, table))}; (spots, 2) is needed: x, y")
@@ -132,7 +123,7 @@ def _pairs_in(table: pd.DataFrame, pairs: tuple[tuple[str, str], ...]) -> list[t
     """Return the columns that are named as x and y."""
     names: dict[str, list[str]] = {}
     for column in table.columns:
-        names.setdefault(_plain(str(column)), []).append(column)
+        names.setdefault(plain(str(column)), []).append(column)
     return [pair for x, y in pairs for pair in zip(names.get(x, ()), names.get(y, ()), strict=False)]
 
 
@@ -153,7 +144,3 @@ def _checked(values: NDArray[Any], place: str, obs: pd.DataFrame, notes: list[st
             )
         notes = [*notes, f"{place}: the third coordinate is the same of all spots and left out"]
     return Places(np.ascontiguousarray(numbers[:, :2]), notes)
-
-
-def _plain(name: str) -> str:
-    return re.sub(r"[^a-z0-9]", "", name.lower())

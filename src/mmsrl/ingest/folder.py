@@ -95,7 +95,6 @@ def _cells(content: Content, found: Found) -> Content:
     notes += map(warning, cells.notes)
     if not found.section.filtered:
         notes.append(warning("no filtered matrix of cells: took all of the raw one"))
-    um_per_px = content.scalefactors.get("microns_per_pixel")
     diameter = float(np.median(2 * np.sqrt(cells.areas / np.pi)))
     notes.append(info(f"{len(cells.areas)} segmented cells, half of them wider than {diameter:.1f} pixels"))
     return content._replace(
@@ -107,7 +106,7 @@ def _cells(content: Content, found: Found) -> Content:
         source=path.name,
         notes=notes,
         platform="visium_hd",
-        area_um2=None if um_per_px is None else cells.areas * um_per_px**2,
+        area=cells.areas,
         outlines=cells.outlines,
         max_stacked=_STACKED_CELLS,
     )

@@ -61,15 +61,11 @@ def read_gef(found: Found, bin_size: int | str | None, stated_um: float | None) 
     if path == found.files.get("raw"):
         notes.append(warning(f"{path.name} is of the whole chip, also of bins outside the tissue"))
     with open_hdf5(path, "GEF") as file:
-        read = (
-            _cells(file[group], path.name, stated_um)
-            if as_cells
-            else _bins(file[group], path.name, bin_size, stated_um)
-        )
+        read = _cells(file[group], path.name) if as_cells else _bins(file[group], path.name, bin_size, stated_um)
     return read._replace(notes=[*notes, *read.notes], platform=found.platform), [path]
 
 
-def _cells(group: h5py.Group, name: str, stated_um: float | None) -> Content:
+def _cells(group: h5py.Group, name: str) -> Content:
     cells, expressed = group["cell"][()], group["cellExp"][()]
     indptr = np.concatenate([[0], np.cumsum(cells["geneCount"], dtype=np.int64)])
     # Cells left out of an adjusted file leave their counts behind.
@@ -82,29 +78,26 @@ def _cells(group: h5py.Group, name: str, stated_um: float | None) -> Content:
         shape=(len(cells), len(features)),
     )
     spatial = np.column_stack([cells["x"], cells["y"]]).astype(np.float64)
-    um = _um(group.file.attrs)
     outlines = _borders(group["cellBorder"][()], spatial) if "cellBorder" in group else None
-    scale = stated_um or um
-    pixels = cells["area"].astype(np.float64) if "area" in cells.dtype.names else None
-    if pixels is None and outlines is not None:
-        pixels = areas_of(outlines)
-    return _content(Counts(matrix, cells["id"].astype(str).astype(object), features), spatial, um, name)._replace(
-        outlines=outlines, area_um2=None if pixels is None or scale is None else pixels * scale**2
-    )
+    area = cells["area"].astype(np.float64) if "area" in cells.dtype.names else None
+    if area is None and outlines is not None:
+        area = areas_of(outlines)
+    counts = Counts(matrix, cells["id"].astype(str).astype(object), features)
+    return _content(counts, spatial, _um(group.file.attrs), name)._replace(outlines=outlines, area=area)
 
 
 def _bins(group: h5py.Group, name: str, bin_um: int | str | None, stated_um: float | None) -> Content:
     records, genes = group["expression"], group["gene"][()]
-    um = _um(records.attrs) or _um(group.file.attrs)
-    scale = stated_um or um
+    of_file = _um(records.attrs) or _um(group.file.attrs)
+    um = stated_um or of_file
     width, text = USUAL_BIN, f"bin_size is not given; took bins of {USUAL_BIN} x {USUAL_BIN} spots of the chip"
     if isinstance(bin_um, int):
-        if scale is None:
+        if um is None:
             raise BinSizeError(f"{name}: does not say its resolution, so that bins of {bin_um} µm cannot be made")
-        width, text = round(bin_um / scale), f"bins of {bin_um} µm"
-        if width < 1 or abs(width * scale - bin_um) > 1e-6:
+        width, text = round(bin_um / um), f"bins of {bin_um} µm"
+        if width < 1 or abs(width * um - bin_um) > 1e-6:
             raise BinSizeError(
-                f"{name}: spots are {scale:g} µm apart, of which {bin_um} µm are no multiple; leave bin_size empty"
+                f"{name}: spots are {um:g} µm apart, of which {bin_um} µm are no multiple; leave bin_size empty"
             )
     ends = np.cumsum(genes["count"], dtype=np.int64)
     if not len(ends) or ends[-1] != len(records):
@@ -120,7 +113,7 @@ def _bins(group: h5py.Group, name: str, bin_um: int | str | None, stated_um: flo
     col, line = (bins >> 32).astype(np.int64), (bins & 0xFFFFFFFF).astype(np.int64)
     spatial = ((np.column_stack([col, line]) + 0.5) * width).astype(np.float64)
     names = np.array([f"{x}_{y}" for x, y in zip(col * width, line * width, strict=True)], dtype=object)
-    content = _content(Counts(matrix, names, features), spatial, um, name)
+    content = _content(Counts(matrix, names, features), spatial, of_file, name)
     obs = content.obs.assign(**{_keys.ARRAY_ROW: line, _keys.ARRAY_COL: col})
     return content._replace(obs=obs, notes=[info(text)])
 

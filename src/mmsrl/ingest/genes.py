@@ -10,6 +10,7 @@ import pandas as pd
 
 from mmsrl._genes import GENE_ID, is_gene_id
 from mmsrl.ingest.cleaning import kinds_of
+from mmsrl.ingest.columns import plain
 
 SYMBOL_COLUMNS = (
     *("genesymbols", "genesymbol", "genename", "genenames", "featurename", "symbol", "symbols", "hgncsymbol"),
@@ -110,7 +111,7 @@ def _ids(var: pd.DataFrame, names: pd.Series[str]) -> pd.Series[str] | None:
         return names
     found = [column for name in ID_COLUMNS if (column := _column(var, (name,))) is not None]
     holding = [values for _, values in found if form_of(values) == "ids"]
-    named = [values for column, values in found if _plain(column) != "id" and (values != "").any()]
+    named = [values for column, values in found if plain(column) != "id" and (values != "").any()]
     return next(iter(holding + named), None)
 
 
@@ -142,10 +143,6 @@ def _column(table: pd.DataFrame, names: tuple[str, ...]) -> tuple[str, pd.Series
     """Return the first column that has one of some names, however spelt, and its own name."""
     for name in names:
         for column in table:
-            if _plain(str(column)) == name:
+            if plain(str(column)) == name:
                 return str(column), text_of(table[column]).str.strip()
     return None
-
-
-def _plain(name: str) -> str:
-    return re.sub(r"[^a-z0-9]", "", name.lower())

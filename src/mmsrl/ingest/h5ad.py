@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from functools import partial
@@ -21,6 +20,7 @@ from mmsrl._errors import InputError
 from mmsrl._hdf5 import open_hdf5
 from mmsrl.ingest.choice import Candidate, choose_matrix
 from mmsrl.ingest.cleaning import MAX_DOUBLED, must_have_genes
+from mmsrl.ingest.columns import plain
 from mmsrl.ingest.content import Content, info, warning
 from mmsrl.ingest.coordinates import Places, places_of
 from mmsrl.ingest.genes import features_of, text_of
@@ -232,10 +232,8 @@ def _said(place: str) -> str:
 
 def counts_named(layers: Iterable[str]) -> list[str]:
     """Return the layers that by their names hold counts, the likelier first."""
-    plain = {key: re.sub(r"[^a-z0-9]", "", key.lower()) for key in layers}
-    return sorted(
-        (key for key, name in plain.items() if name in COUNT_LAYERS), key=lambda k: COUNT_LAYERS.index(plain[k])
-    )
+    named = (key for key in layers if plain(key) in COUNT_LAYERS)
+    return sorted(named, key=lambda key: COUNT_LAYERS.index(plain(key)))
 
 
 def csr_of(matrix: Any) -> sparse.csr_matrix:

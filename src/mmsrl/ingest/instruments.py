@@ -8,7 +8,6 @@ from __future__ import annotations
 import csv
 import gzip
 import re
-import shutil
 import tempfile
 import zlib
 from collections.abc import Iterable, Sequence
@@ -119,12 +118,7 @@ def unpacked(found: Found, folder: Path) -> Found:
     files = dict(found.files)
     for role, path in found.files.items():
         if is_packed(path):
-            files[role] = folder / path.stem
-            try:
-                with gzip.open(path) as source, files[role].open("wb") as target:
-                    shutil.copyfileobj(source, target)
-            except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-                raise InputError(f"{path.name}: not gzip, or damaged ({error}); copy it anew") from error
+            files[role] = archive.unpack_gzip(path, folder / path.stem)
     return found._replace(files=files)
 
 

@@ -45,8 +45,6 @@ def internal_form(content: Content, sample: str, stated: Stated) -> tuple[AnnDat
     counts, totals, notes, doubts = cleaning.gene_expression(content.counts)
     messages += [*map(info, notes), *map(warning, doubts)]
     obs = obs.assign(**{f"{kind}{_keys.KIND_COUNTS}": total for kind, total in totals.items()})
-    if content.area_um2 is not None:
-        obs = obs.assign(**{_keys.AREA_UM2: content.area_um2})
     features = counts.features
     own = features["symbol"].map(species.genome_of)
     features = features.assign(genome=features["genome"].where(features["genome"] != "", own))
@@ -56,6 +54,9 @@ def internal_form(content: Content, sample: str, stated: Stated) -> tuple[AnnDat
     if not np.isfinite(measured.pitch):
         raise InputError(f"{content.source}: only one spot; a section needs several")
     scale = _scale(content, measured, stated, messages)
+    um_per_px = scale.pitch_um / measured.pitch
+    if content.area is not None and np.isfinite(um_per_px):
+        obs = obs.assign(**{_keys.AREA_UM2: content.area * um_per_px**2})
     # Sums of values that were standardised are 0.
     weights = np.asarray(abs(counts.matrix).sum(axis=0)).ravel()
     names = species.species_of(
@@ -77,7 +78,7 @@ def internal_form(content: Content, sample: str, stated: Stated) -> tuple[AnnDat
                 _keys.LATTICE: measured.lattice,
                 _keys.PITCH_PX: measured.pitch,
                 _keys.PITCH_UM: scale.pitch_um,
-                _keys.UM_PER_PX: scale.pitch_um / measured.pitch,
+                _keys.UM_PER_PX: um_per_px,
                 _keys.SPOT_DIAMETER_PX: scale.spot_diameter_px,
                 _keys.SPECIES: names,
                 _keys.EXPRESSION: content.expression,
@@ -119,7 +120,7 @@ def _without_doubled(content: Content, messages: list[dict[str, str]]) -> Conten
         counts=Counts(counts.matrix[keep], counts.barcodes[keep], counts.features),
         obs=content.obs[keep],
         spatial=content.spatial[keep],
-        area_um2=None if content.area_um2 is None else content.area_um2[keep],
+        area=None if content.area is None else content.area[keep],
         outlines=None if content.outlines is None else content.outlines[keep],
     )
 

@@ -6,7 +6,6 @@ import gzip
 import importlib.util
 import os
 import re
-import shutil
 import tempfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
@@ -168,12 +167,7 @@ def plain(path: Path, found: Found) -> Path:
         return path
     target = found.scratch / "plain" / path.parent.name / path.stem
     target.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with gzip.open(path) as source, target.open("wb") as made:
-            shutil.copyfileobj(source, made)
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise InputError(f"{path.name}: not gzip, or damaged ({error}); copy it anew") from error
-    return target
+    return archive.unpack_gzip(path, target)
 
 
 def refuse_aggregated(barcodes: list[str], name: str) -> None:
@@ -272,9 +266,8 @@ def _joined(folder: Path, packed: list[Path], made: Path, unpack: Callable[[Path
 
 def spots_of_h5(path: Path, at_most: int) -> Seen:
     """Return the spots of a 10x matrix in HDF5 (version 3: group `matrix`; 2: a group for each genome)."""
-    with path.open("rb") as handle:
-        if handle.read(8) != b"\x89HDF\r\n\x1a\n":
-            raise InputError(f"{path.name} is not HDF5, whatever its name says; give the right file")
+    if not h5py.is_hdf5(path):
+        raise InputError(f"{path.name} is not HDF5, whatever its name says; give the right file")
     with open_hdf5(path, "10x feature-barcode matrix") as file:
         for group in file.values():
             if isinstance(group, h5py.Group) and "barcodes" in group:

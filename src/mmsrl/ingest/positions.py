@@ -22,6 +22,7 @@ MOST_JOINED = 50
 
 BARCODE = r"(?:^|[-_.:#])([ACGT]{16}|s_\d{3}um_\d{5}_\d{5})(?=$|[-_.:#])"
 """The part of Visium's names that no two spots of a section share, whatever is written before or behind it."""
+
 MOST_OFF = 0.4
 """Distance from a whole number up to which measured places on the array are rounded, where all stay apart."""
 

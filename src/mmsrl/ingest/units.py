@@ -15,7 +15,13 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 COSMX_UM_PER_PX = 0.12028
-"""µm of a pixel of CosMx (its instruments' manual; .18 µm in data of 2022, before they were sold)."""
+"""µm of a pixel of CosMx, by the vendor's description of the files."""
+
+COSMX_FIRST_UM_PER_PX = 0.18
+"""The same of the first public sections (He et al., Nature Biotechnology 2022), whose fields of view are larger."""
+
+COSMX_FIELD_PX = 4256
+"""Width of a field of view of CosMx in pixels; the first sections have 5472."""
 
 ROUNDING = 2e-6
 """Difference, as a share of the largest coordinate, up to which numbers are the same: of single precision."""
@@ -26,17 +32,21 @@ MOST_MIXED = 0.5
 """Share of neighbours in another field of view, of what there would be if fields were mixed at random, from which
 they are taken to lie on one another. Fields beside each other have such neighbours at their rims alone."""
 
-_UNITS = {"um": 1.0, "µm": 1.0, "μm": 1.0, "micron": 1.0, "microns": 1.0, "mm": 1000.0, "nm": 0.001}
-_WITH_UNIT = re.compile(rf"[_.\s(]({'|'.join(_UNITS)})\)?$", re.IGNORECASE)
+UM_OF_UNIT = {"um": 1.0, "µm": 1.0, "μm": 1.0, "micron": 1.0, "microns": 1.0, "mm": 1000.0, "nm": 0.001}
+"""µm of one unit, by the end of a column's name."""
+
+_WITH_UNIT = re.compile(rf"[_.\s(]({'|'.join(UM_OF_UNIT)})\)?$", re.IGNORECASE)
 
 _INSTRUMENTS = {
     ("x_centroid", "y_centroid"): ("xenium", "Xenium"),
     ("x_location", "y_location"): ("xenium", "Xenium"),
-    ("center_x", "center_y"): ("merfish", "MERSCOPE"),
+    ("center_x", "center_y"): ("merscope", "MERSCOPE"),
 }
 """Columns of instruments whose coordinates are in µm."""
 
 _COSMX = (("CenterX_global_px", "CenterY_global_px"), ("CenterX_local_px", "CenterY_local_px"))
+
+_COSMX_NUMBERS = ("Area", "Area.um2", "CenterX_local_px", "CenterY_local_px")
 
 _FIELDS = re.compile(r"^(?:fov|fov_id|field_?of_?view)$", re.IGNORECASE)
 
@@ -71,12 +81,12 @@ def scale_of_columns(obs: pd.DataFrame, spatial: NDArray[np.float64]) -> Told | 
             return Told(1.0, f"{' and '.join(pair)} of {instrument} are in µm", platform)
     for pair in _COSMX:
         if _hold(obs, pair, spatial):
-            um, why = _cosmx_pixel(obs)
-            return Told(um, f"{' and '.join(pair)} of CosMx are pixels of {um:.4g} µm, {why}", "cosmx")
+            um, why = cosmx_pixel(obs)
+            return Told(um, f"{' and '.join(pair)} are in pixels: {why}", "cosmx")
     for pair, unit in _pairs_with_unit(obs):
         if _hold(obs, pair, spatial):
             maker = "cosmx" if pair == ("x_slide_mm", "y_slide_mm") else None
-            return Told(_UNITS[unit.lower()], f"{' and '.join(pair)} are in {unit} by their names", maker)
+            return Told(UM_OF_UNIT[unit.lower()], f"{' and '.join(pair)} are in {unit} by their names", maker)
     return None
 
 
@@ -129,14 +139,24 @@ def _hold(obs: pd.DataFrame, pair: tuple[str, str], spatial: NDArray[np.float64]
     )
 
 
-def _cosmx_pixel(obs: pd.DataFrame) -> tuple[float, str]:
-    """Return µm of a pixel of CosMx by the cells' areas in pixels and in µm², else as its instruments have it."""
-    if {"Area", "Area.um2"} <= set(obs):
-        areas = obs[["Area", "Area.um2"]].apply(pd.to_numeric, errors="coerce").to_numpy(dtype=np.float64)
-        known = np.isfinite(areas).all(axis=1) & (areas > 0).all(axis=1)
-        if known.any():
-            return float(np.sqrt(np.median(areas[known, 1] / areas[known, 0]))), "by Area and Area.um2"
-    return COSMX_UM_PER_PX, "as its instruments have (.18 µm in data of 2022: then give um_per_px)"
+def cosmx_pixel(cells: pd.DataFrame) -> tuple[float, str]:
+    """Return µm of a pixel of CosMx, and what says so: areas in both units, else the size of the fields of view.
+
+    Parameters
+    ----------
+    cells
+        (n, …), columns as CosMx names them: `Area` (pixels), `Area.um2` (µm²), `CenterX_local_px`.
+    """
+    numbers = {name: pd.to_numeric(cells[name], errors="coerce") for name in _COSMX_NUMBERS if name in cells}
+    if {"Area", "Area.um2"} <= set(numbers):
+        ratio = float((numbers["Area.um2"] / numbers["Area"].where(numbers["Area"] > 0)).median())
+        if np.isfinite(ratio) and ratio > 0:
+            return float(np.sqrt(ratio)), "Area.um2 and Area are the same areas in µm² and pixels"
+    local = [values.max() for name, values in numbers.items() if "local" in name]
+    if local and max(local) > COSMX_FIELD_PX:
+        text = f"fields of view are larger than {COSMX_FIELD_PX} pixels, as in the first sections of CosMx"
+        return COSMX_FIRST_UM_PER_PX, f"{text}, whose pixels are {COSMX_FIRST_UM_PER_PX} µm"
+    return COSMX_UM_PER_PX, f"pixels of CosMx are {COSMX_UM_PER_PX} µm by its documentation"
 
 
 def _pairs_with_unit(obs: pd.DataFrame) -> Iterator[tuple[tuple[str, str], str]]:

@@ -28,7 +28,7 @@ def read_vendor(
     bin_size
         Stereo-seq: width of a bin in µm, or ``"cell"``.
     um_per_px
-        µm of one unit of the coordinates; ``None``: as the files tell.
+        Stereo-seq: µm between spots of the chip, by which bins are made; ``None``: as the file tells.
     scratch
         Folder to unpack single files in.
 
@@ -52,11 +52,9 @@ def read_vendor(
 
 def _read(found: Found, sample: str, bin_size: int | str | None, um_per_px: float | None) -> tuple[Content, list[Path]]:
     if found.platform == "stereoseq":
-        content, files = gef.read_gef(found, bin_size, um_per_px)
-        return _of_cells(content, um_per_px), files
+        return _of_cells(*gef.read_gef(found, bin_size, um_per_px))
     if found.layout.cells is not None:
-        content, files = cell_table.read_cell_table(found, um_per_px)
-        return _of_cells(content, um_per_px), files
+        return _of_cells(*cell_table.read_cell_table(found))
     if "barcodes" in found.files:
         content = _dbit(found, sample)
     else:
@@ -66,13 +64,13 @@ def _read(found: Found, sample: str, bin_size: int | str | None, um_per_px: floa
     return content._replace(platform=found.platform, notes=notes), list(found.files.values())
 
 
-def _of_cells(content: Content, stated_um: float | None) -> Content:
+def _of_cells(content: Content, files: list[Path]) -> tuple[Content, list[Path]]:
     """Add the diameter that cells are drawn with, that of a disc as large as half of them are at most."""
-    area, um_per_px = content.area_um2, stated_um or content.um_per_px
-    if area is None or um_per_px is None or not np.isfinite(area).any():
-        return content
-    diameter = 2 * float(np.sqrt(np.nanmedian(area) / np.pi)) / um_per_px
-    return content._replace(scalefactors={"spot_diameter_fullres": diameter})
+    area = content.area
+    if area is None or not np.isfinite(area).any():
+        return content, files
+    diameter = 2 * float(np.sqrt(np.nanmedian(area) / np.pi))
+    return content._replace(scalefactors={"spot_diameter_fullres": diameter}), files
 
 
 def _dbit(found: Found, sample: str) -> Content:

@@ -210,7 +210,7 @@ def content_of(
     )
     bins = chosen.bins if isinstance(chosen.bins, int) else None
     platform = content.platform or platform
-    return content._replace(bin_um=bins, platform=platform, **outlines_of(places.polygons, move, um_per_px))
+    return content._replace(bin_um=bins, platform=platform, **outlines_of(places.polygons, move))
 
 
 def choose(found: Sequence[Annotated], name: str, sample: str, bin_size: int | str | None) -> Annotated:

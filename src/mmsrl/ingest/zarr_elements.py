@@ -169,14 +169,14 @@ def scale_of(matrix: NDArray[np.float64]) -> float:
     return float(np.sqrt(abs(np.linalg.det(matrix[:2, :2]))))
 
 
-def outlines_of(polygons: NDArray[Any] | None, move: NDArray[np.float64], um_per_px: float | None) -> dict[str, Any]:
-    """Return ``outlines`` and ``area_um2`` of Content, where there are polygons and their scale is known."""
+def outlines_of(polygons: NDArray[Any] | None, move: NDArray[np.float64]) -> dict[str, Any]:
+    """Return ``outlines`` and ``area`` of Content, where there are polygons."""
     import shapely
 
     if polygons is None:
         return {}
     outlines = shapely.transform(polygons, lambda points: moved(points, move))
-    return {"outlines": outlines, "area_um2": None if um_per_px is None else shapely.area(outlines) * um_per_px**2}
+    return {"outlines": outlines, "area": shapely.area(outlines)}
 
 
 def pictures_of(sdata: SpatialData, shapes: Any, said: str) -> tuple[list[Picture], list[str]]:

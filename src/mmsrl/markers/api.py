@@ -176,9 +176,13 @@ def _domain_values(
     if scale_of_values(expression.data) == "logarithmic":
         linear = expression.copy()
         linear.data = np.expm1(linear.data)
-    # A spot takes a square pitch.
+    # A spot takes up one pitch squared, about.
     blocks = spatial_blocks(places, max(BLOCK_SIDE, float(np.sqrt(len(domain) / BLOCKS))))
     found = values.effects(linear, section, domain, len(names), blocks)
+    few = [name for name, low in zip(names, found.low, strict=True) if not np.isfinite(low).any()]
+    if few:
+        text = f"domain {', '.join(few)}: in fewer than {values.FEWEST_BLOCKS} of {blocks.max() + 1} blocks of tissue"
+        messages.append({"level": "info", "text": f"{text}, so that effects have no interval and no gene is a marker"})
     return values.effect_table(found, linear, domain, names, genes)
 
 

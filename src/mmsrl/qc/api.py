@@ -56,6 +56,9 @@ def quality_control(
     Filters are applied in the order of the parameters; bounds by median absolute deviations are taken from the spots
     that passed the fixed ones. Spots that have no counts in the genes that are left are removed last.
 
+    Totals and percentages of normalised values are no depth: of the filters ``min_genes`` and ``min_spots`` alone apply
+    to them.
+
     Parameters
     ----------
     adata
@@ -70,9 +73,6 @@ def quality_control(
         Least number of spots a gene must be seen in.
     species
         `human`, `mouse`, or `auto` for `uns['mmsrl']['species']`.
-
-    Where ``X`` is normalised values, totals and percentages of them are no depth: only spots and genes without any
-    value are removed, with ``min_genes`` and ``min_spots``.
 
     Raises
     ------

@@ -184,8 +184,8 @@ def as_anndata(result: Training) -> ad.AnnData:
     Spots are named by barcode, ``<barcode>-<sample>`` where there are several sections. ``obsm['spatial']`` is in spot
     pitches of the spot's own section. Members of the default's ensemble are in ``obsm['member_0']`` and so on, their
     names in ``uns['members']``, the p-values of the test of structure, beyond depth and with it, in
-    ``uns['structure_p']`` and ``uns['structure_p_with_depth']``. ``obs['total_counts']``
-    are those of all genes, where there are counts.
+    ``uns['structure_p']`` (where there are counts) and ``uns['structure_p_with_depth']``.
+    ``obs['total_counts']`` are those of all genes, where there are counts.
     """
     unit = result.unit
     obs = spot_table(unit.samples, unit.section, unit.barcodes)
@@ -197,7 +197,8 @@ def as_anndata(result: Training) -> ad.AnnData:
     uns: dict[str, Any] = {}
     if result.members:
         uns[_keys.MEMBERS] = np.array([member.name for member in result.members])
-        uns |= {key: result.facts[key] for key in (_keys.STRUCTURE_P, _keys.STRUCTURE_P_WITH_DEPTH)}
+        tested = (_keys.STRUCTURE_P, _keys.STRUCTURE_P_WITH_DEPTH)
+        uns |= {key: result.facts[key] for key in tested if key in result.facts}
     return ad.AnnData(obs=obs, obsm=obsm, uns=uns)
 
 

@@ -37,7 +37,7 @@ class Ensemble(NamedTuple):
 
     members: list[Member]
     facts: dict[str, Any]
-    """``structure_p``, of what depth does not tell, and ``structure_p_with_depth``;
+    """``structure_p``, of what depth does not tell, where there are counts, and ``structure_p_with_depth``;
     by normalisation: ``bandwidth``, ``spatial_components`` and, where there are counts, ``depth_correlation``."""
 
 
@@ -82,9 +82,9 @@ def build_members(
             facts[_keys.STRUCTURE_P_WITH_DEPTH] = structure_p(robust(raw["residuals"]), unit.coordinates, seed)
     else:
         raw = _of_values(unit, settings.components, seed)
-        # Whoever normalised the values dealt with depth, or did not: nothing is left to tell.
-        p = structure_p(robust(raw["values"]), unit.coordinates, seed)
-        facts |= {_keys.STRUCTURE_P: p, _keys.STRUCTURE_P_WITH_DEPTH: p}
+        if not first_only:
+            # Depth is not known, so that it cannot be set apart.
+            facts[_keys.STRUCTURE_P_WITH_DEPTH] = structure_p(robust(raw["values"]), unit.coordinates, seed)
     shares = CELL_SHARES if unit.cells else SPOT_SHARES
     members: list[Member] = []
     for normalisation, scores in raw.items():

@@ -39,7 +39,8 @@ class Trends(NamedTuple):
     grid: Float
     """(GRID,): rank of pseudotime, 0 to 1."""
     curves: Float
-    """(GRID, G): molecules of the gene in :data:`PER` of the spot, 0 or more; level of the average section."""
+    """(GRID, G): molecules of the gene in ``per`` of the spot, or its values; level of the average section. 0 or more,
+    where no value is negative."""
 
 
 class _Moments(NamedTuple):
@@ -90,7 +91,7 @@ def trends(
     Parameters
     ----------
     counts
-        (n, G), raw.
+        (n, G), raw, or values that were normalised before.
     library
         (n,), total counts of the spots.
     rank
@@ -100,7 +101,7 @@ def trends(
     blocks
         (n,), the block of tissue that each spot lies in.
     per
-        Molecules of a spot that curves are of; 1, with a library of 1, for values that are no counts.
+        Molecules of a spot that curves are of; 1, with a library of 1, for values that were normalised before.
     """
     knots = np.quantile(rank, np.linspace(0.02, 0.98, KNOTS))
     level = np.eye(int(section.max()) + 1)[section]
@@ -126,7 +127,9 @@ def trends(
     grid = np.linspace(0.0, 1.0, GRID)
     weight = level.T @ library / library.sum()
     at = np.column_stack([np.tile(weight, (GRID, 1)), spline_basis(grid, knots)[:, 1:]])
-    curves = np.maximum(per * at @ np.linalg.pinv(whole.gram, hermitian=True) @ whole.sums, 0.0)
+    curves = per * at @ np.linalg.pinv(whole.gram, hermitian=True) @ whole.sums
+    if counts.data.min(initial=0.0) >= 0:
+        curves = np.maximum(curves, 0.0)
     return Trends(
         share, error, along, grid[curves.argmax(axis=0)], curves.max(axis=0) - curves.min(axis=0), grid, curves
     )

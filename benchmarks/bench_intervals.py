@@ -1,0 +1,44 @@
+"""How often the interval of an effect of normalised values lies beside 0 where a gene knows nothing of the domain.
+
+Genes are smooth random fields over a square section of 40 × 40 spots in sixteen blocks, with half of their variance by
+spot; their width (σ) is a share of a block's side.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+import numpy as np
+import scipy.sparse as sp
+from scipy.ndimage import gaussian_filter
+
+from mmsrl.markers.values import LEAST_EFFECT, effects
+
+SIDE, BLOCK = 40, 10
+DOMAINS = {"half": (20, 40), "a fifth": (32, 40), "one block": (10, 10)}
+"""Left border of the domain, and its height, in spots."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--genes", type=int, default=2000)
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    rng = np.random.default_rng(arguments.seed)
+    y, x = (index.ravel() for index in np.indices((SIDE, SIDE)))
+    blocks, section = SIDE // BLOCK * (y // BLOCK) + x // BLOCK, np.zeros(SIDE**2, dtype=np.int64)
+    print("width of a block's side | domain | intervals told | of these beside 0 | markers")
+    for share in (0.15, 0.3, 0.6):
+        field = gaussian_filter(rng.normal(size=(arguments.genes, SIDE, SIDE)), (0, share * BLOCK, share * BLOCK))
+        values = (field / field.std() + rng.normal(size=field.shape)).reshape(arguments.genes, -1).T
+        for name, (left, height) in DOMAINS.items():
+            domain = ((x >= left) & (y < height) & ((name != "one block") | (x < left + BLOCK))).astype(np.int64)
+            found = effects(sp.csr_matrix(values), section, domain, 2, blocks)
+            low, high = found.low[1], found.high[1]
+            told = np.isfinite(low)
+            beside = f"{((low > 0) | (high < 0))[told].mean():.3f}" if told.any() else "–"
+            print(share, name, f"{told.mean():.2f}", beside, f"{(low >= LEAST_EFFECT).mean():.4f}", sep=" | ")
+
+
+if __name__ == "__main__":
+    main()
