@@ -66,18 +66,7 @@ def read_cell_table(found: Found) -> tuple[Content, list[Path]]:
     counts, files = _counts(counts_path, columns)
 
     notes = [info(text) for text in found.notes]
-    placed: NDArray[np.bool_] = np.all(np.isfinite(spatial), axis=1)
-    if not placed.all():
-        text = f"{(~placed).sum()} of {len(placed)} cells of {path.name} have no {x} or {y} and are left out"
-        notes.append(warning(f"{text}, e.g. {cells.index[~placed][0]!r}"))
-    background = _background(counts.barcodes, columns)
-    if background.any():
-        notes.append(info(f"{background.sum()} rows of {counts_path.name} are the background (cell 0), left out"))
-        counts = Counts(counts.matrix[~background], counts.barcodes[~background], counts.features)
-    rows, own = _joined(counts.barcodes, cells.index[placed], counts_path.name, path.name, notes)
-    counts = Counts(counts.matrix[rows], counts.barcodes[rows], counts.features)
-    cells, spatial = cells[placed].iloc[own], spatial[placed][own]
-
+    counts, cells, spatial = _cells_of_both(counts, cells, spatial, found, notes)
     um_per_px, said = columns.um_per_px, f"{x} and {y} of {path.name} are in µm"
     if um_per_px is None:
         um_per_px, said = cosmx_pixel(cells)
@@ -109,6 +98,26 @@ def read_cell_table(found: Found) -> tuple[Content, list[Path]]:
         outlines=outlines,
     )
     return content, [*files, path]
+
+
+def _cells_of_both(
+    counts: Counts, cells: pd.DataFrame, spatial: NDArray[np.float64], found: Found, notes: list[dict[str, str]]
+) -> tuple[Counts, pd.DataFrame, NDArray[np.float64]]:
+    """Return counts, rows of the table and places, (n, 2), of the cells that have both, with a word on the others."""
+    columns, path, counts_path = found.layout.cells, found.files["cells"], found.files["counts"]
+    assert columns is not None, "a layout of two tables"
+    x, y = columns.place
+    placed: NDArray[np.bool_] = np.all(np.isfinite(spatial), axis=1)
+    if not placed.all():
+        text = f"{(~placed).sum()} of {len(placed)} cells of {path.name} have no {x} or {y} and are left out"
+        notes.append(warning(f"{text}, e.g. {cells.index[~placed][0]!r}"))
+    background = _background(counts.barcodes, columns)
+    if background.any():
+        notes.append(info(f"{background.sum()} rows of {counts_path.name} are the background (cell 0), left out"))
+        counts = Counts(counts.matrix[~background], counts.barcodes[~background], counts.features)
+    rows, own = _joined(counts.barcodes, cells.index[placed], counts_path.name, path.name, notes)
+    counts = Counts(counts.matrix[rows], counts.barcodes[rows], counts.features)
+    return counts, cells[placed].iloc[own], spatial[placed][own]
 
 
 def _cells(path: Path, columns: Cells) -> pd.DataFrame:
