@@ -12,11 +12,12 @@ from click.testing import CliRunner
 from planted import MARKERS, domains_csv, section
 from scipy.interpolate import CubicSpline
 from scipy.ndimage import gaussian_filter
+from scipy.spatial import cKDTree
 from scipy.stats import spearmanr
 
 from mmsrl._errors import InputError
 from mmsrl.evaluate.order import names_in_order, order_agreement
-from mmsrl.trajectory.api import LEAST_EXPLAINED, SURE, trajectory
+from mmsrl.trajectory.api import LEAST_EXPLAINED, SURE, _join, trajectory
 from mmsrl.trajectory.cli import main
 from mmsrl.trajectory.root import ends, parse, ranks, tip
 from mmsrl.trajectory.trends import Trends, spline_basis, trends
@@ -179,6 +180,15 @@ def test_a_spot_of_several_sections_is_no_root() -> None:
     text = trajectory(sections, root="spot:b5").messages[0]["text"]
     assert "spot b5 is in 2 sections (spot:b5-a or spot:b5-b says which); pseudotime runs as without one" in text
     assert trajectory(sections, root="spot:b5-b").facts["root"]["sample"] == "b"
+
+
+def test_neighbours_of_a_section_of_cells_are_exact() -> None:
+    points = np.random.default_rng(0).normal(size=(9000, 10)).astype(np.float32)
+    spots = ad.AnnData(obs=pd.DataFrame(index=pd.RangeIndex(len(points)).astype(str)), obsm={"X_mmsrl": points})
+    _join(spots, 15, seed=0)
+    near = cKDTree(points).query(points, k=15)[1][:, 1:]  # the first is the spot itself
+    found = spots.obsp["distances"].tocsr()
+    assert all(set(found[row].indices) == set(near[row]) for row in range(len(points)))
 
 
 def test_a_graph_wants_two_neighbours() -> None:

@@ -18,7 +18,7 @@ Diffuse = Callable[[NDArray[Any], NDArray[np.bool_]], tuple[NDArray[np.bool_], F
 points in diffusion distance, (m, k); ``None`` where that part is too small to have an order."""
 
 SPOTS = 4_000
-"""Spots whose order members are compared by at most; of more, so many are drawn. Neighbours of 4,096 are exact."""
+"""Spots whose order members are compared by at most; of more, so many are drawn."""
 
 SURE = 0.8
 """Share of the members, and correlation with them, below which an order is said not to be sure."""

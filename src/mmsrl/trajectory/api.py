@@ -37,6 +37,10 @@ COMPONENTS = 15
 PAGA_EDGE = 0.05
 """Connections between domains that are weaker than this are not listed."""
 
+EXACT_SPOTS = 50_000
+"""Spots up to which nearest neighbours are exact; of more they are approximate, by a search that takes most of a minute
+to be compiled before it starts."""
+
 MIN_SPOTS = 10
 """A component of the graph with fewer spots has no order of its own; genes seen in fewer have no curve."""
 
@@ -166,7 +170,8 @@ def _join(spots: ad.AnnData, n_neighbors: int, seed: int) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # umap says that a seed means one thread
         neighbours = min(n_neighbors, spots.n_obs - 1)
-        sc.pp.neighbors(spots, n_neighbors=neighbours, use_rep=_keys.EMBEDDING, random_state=seed)
+        search = "sklearn" if spots.n_obs <= EXACT_SPOTS else None
+        sc.pp.neighbors(spots, neighbours, use_rep=_keys.EMBEDDING, transformer=search, random_state=seed)
 
 
 def _lay_out(spots: ad.AnnData, seed: int) -> None:
