@@ -519,6 +519,11 @@ def test_an_h5ad_is_sent_to_its_column(outs):
     assert refused(path).endswith("; give it in the column h5ad")
 
 
+def test_a_matrix_of_another_name_is_asked_about(outs):
+    (outs / MATRIX).rename(outs / "filtered_gene_bc_matrices_h5.h5")
+    assert refused(outs).endswith("segmented cells; if filtered_gene_bc_matrices_h5.h5 is it, rename it so")
+
+
 def test_folders_in_capitals(outs):
     (outs / "spatial").rename(outs / "SPATIAL")
     assert_same(read(outs))
