@@ -490,6 +490,11 @@ def test_places_that_cannot_be_are_told_before_the_run(outs):
     assert "29 of 30 spots have the coordinates of another" in refused(outs)
 
 
+def test_barcodes_that_come_twice_are_told_before_the_run(outs):
+    put_counts(outs, counts_of(30), [*hexagonal()["barcode"][:29], hexagonal()["barcode"][0]])
+    assert "filtered_feature_bc_matrix.h5: 1 barcodes come more than once, e.g. 'AAAA" in refused(outs)
+
+
 def test_a_single_spot_is_told_before_the_run(outs):
     put_counts(outs, counts_of(30)[:1], hexagonal()["barcode"][:1])
     assert "only one spot; a section needs several" in refused(outs)
@@ -506,6 +511,17 @@ def test_scale_factors_as_text_or_in_lists_are_numbers(outs, form):
     factors = json.loads(path.read_text())
     path.write_text(json.dumps({name: form(value) for name, value in factors.items()} | {"of": True, "odd": []}))
     assert read(outs).adata.uns["spatial"]["s"]["scalefactors"] == factors
+
+
+def test_an_h5ad_is_sent_to_its_column(outs):
+    path = outs / "section.h5ad"
+    path.write_bytes(b"any")
+    assert refused(path).endswith("; give it in the column h5ad")
+
+
+def test_a_matrix_of_another_name_is_asked_about(outs):
+    (outs / MATRIX).rename(outs / "filtered_gene_bc_matrices_h5.h5")
+    assert refused(outs).endswith("segmented cells; if filtered_gene_bc_matrices_h5.h5 is it, rename it so")
 
 
 def test_folders_in_capitals(outs):

@@ -182,6 +182,25 @@ def test_bins_of_other_tools_are_brought_to_lie_on_their_image(tmp_path: Path) -
     assert any("turned and moved" in message["text"] for message in read.messages)
 
 
+@pytest.mark.parametrize(("channels", "used"), [(["DAPI", "18S", "aSMA"], False), (["r", "g", "b"], True)])
+def test_fluorescence_is_not_taken_for_a_stain(tmp_path: Path, channels: list[str], used: bool) -> None:
+    from spatialdata.models import Image2DModel
+
+    foreign(tmp_path / "x.zarr")
+    sdata = spatialdata.read_zarr(tmp_path / "x.zarr")
+    element = sdata.images["he"]
+    named = Image2DModel.parse(element.data, dims=("c", "y", "x"), c_coords=channels)
+    named.attrs["transform"] = element.attrs["transform"]
+    spatialdata.SpatialData(images={"he": named}, shapes=dict(sdata.shapes), tables=dict(sdata.tables)).write(
+        tmp_path / "named.zarr"
+    )
+    read = read_spatialdata(tmp_path / "named.zarr", "x")
+    assert ("hires" in read.adata.uns["spatial"]["x"]["images"]) is used
+    told = [message["text"] for message in read.messages if message["level"] == "warning"]
+    text = "image he is not used: by its channels (DAPI, 18S, aSMA) it is no brightfield image"
+    assert (text in told) is not used
+
+
 def test_large_image_is_made_smaller(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mmsrl.ingest.zarr_elements.LONGEST_SIDE", 30)
     foreign(tmp_path / "x.zarr")

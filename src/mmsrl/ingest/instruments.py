@@ -269,7 +269,8 @@ def check(path: Path, platform: str | None, bin_size: int | str | None) -> Found
         return look(path, platform, bin_size)
     if not archive.is_archive(path):
         endings = ", ".join(archive.ENDINGS)
-        raise InputError(f"neither a folder nor an archive ({endings}); give the folder that it lies in")
+        remedy = "give it in the column h5ad" if path.suffix == ".h5ad" else "give the folder that it lies in"
+        raise InputError(f"neither a folder nor an archive ({endings}); {remedy}")
     if archive.can_be_listed(path):
         with tempfile.TemporaryDirectory(prefix="mmsrl-check-") as scratch:
             root = Path(scratch, path.name)  # the name that messages say

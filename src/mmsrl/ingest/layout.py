@@ -221,9 +221,13 @@ def _what_is_missing(places: list[Path], root: Path, name: str) -> str:
         if kinds:
             place_name = _called(place, root, name)
             if not kinds & set(MATRICES):
+                other = next(
+                    (path.name for path in parts.entries(place) if path.name.endswith((".h5", ".h5.gz"))), None
+                )
+                remedy = f"; if {other} is it, rename it so" if other else _above(place)
                 return (
                     f"{place_name}: has {_shown(found)}, but no filtered_feature_bc_matrix(.h5), nor a raw one, nor "
-                    f"segmented cells{_above(place)}"
+                    f"segmented cells{remedy}"
                 )
             return (
                 f"{place_name}: has {_shown(found)}, but no positions (spatial/tissue_positions.csv, "

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import h5py
+import numpy as np
 
 from mmsrl._errors import InputError
 from mmsrl._hdf5 import open_hdf5
@@ -82,9 +83,11 @@ def located(
                 raise InputError(f"{path}: no such file or folder; give Space Ranger's `outs`, or an archive of it")
             if not archive.is_archive(path):
                 endings = ", ".join(archive.ENDINGS)
-                remedy = (
-                    f"give its folder, {path.parent}" if parts.is_wanted(path.name) else "unpack it, or pack it anew"
-                )
+                remedy = "unpack it, or pack it anew"
+                if parts.is_wanted(path.name):
+                    remedy = f"give its folder, {path.parent}"
+                elif path.suffix == ".h5ad":
+                    remedy = "give it in the column h5ad"
                 raise InputError(f"{path.name}: no archive that can be read, whose names end with {endings}; {remedy}")
             root, packed = Path(made, "whole"), [path]
             unpack(path, root)
@@ -134,6 +137,10 @@ def check(path: Path, bin_size: int | str | None, at_most: int) -> Seen | None:
             seen = _of_text(section.matrix)
         else:
             seen = spots_of_h5(plain(section.matrix, found), at_most)
+        if seen.barcodes:
+            from mmsrl.ingest.matrix import check_names  # here, as it starts slowly
+
+            check_names(np.array(seen.barcodes, dtype=object), _called(section.matrix))
         if section.scalefactors is not None:
             layout.read_scalefactors(plain(section.scalefactors, found))
         if section.images:
@@ -148,6 +155,11 @@ def check(path: Path, bin_size: int | str | None, at_most: int) -> Seen | None:
 
             reader.read_places(plain(places, found), seen.barcodes, section)
         return seen
+
+
+def _called(matrix: Path) -> str:
+    """Return what messages call a matrix: of three text files their folder."""
+    return matrix.parent.name if is_text(matrix) else matrix.name
 
 
 def is_text(matrix: Path) -> bool:

@@ -83,7 +83,9 @@ def read_positions(path: Path) -> Positions:
     barcodes = read["barcode"].astype(str).str.strip()
     duplicated = barcodes.duplicated()
     if duplicated.any():
-        raise InputError(f"{path.name}: barcode {barcodes[duplicated].iloc[0]!r} comes more than once")
+        raise InputError(
+            f"{path.name}: barcode {barcodes[duplicated].iloc[0]!r} comes more than once; keep one row of it"
+        )
     columns = {column: _numbers(read[column], barcodes, path.name) for column in COLUMNS[1:]}
     table = pd.DataFrame(columns).set_index(pd.Index(barcodes, name="barcode"))
     swapped = list(read.columns).index(COLUMNS[5]) < list(read.columns).index(COLUMNS[4])

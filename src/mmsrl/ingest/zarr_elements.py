@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from spatialdata import SpatialData
     from xarray import DataArray
 
+COLOURS = re.compile(r"(r|g|b|a|red|green|blue|alpha|gr[ae]y|l)(channel)?", re.IGNORECASE)
+"""Names of channels of a picture in colours or grey."""
+
 LONGEST_SIDE = 4096
 """Pixels of an image that is kept at most; of larger ones a coarser level, or means of blocks."""
 
@@ -81,7 +84,9 @@ def centres_of(sdata: SpatialData, table: AnnData, kind: str, region: str, name:
     if kind == "shapes":
         shapes = sdata.shapes[region]
         rows = _rows_of(shapes.index, instances)
-        _must_be_there(rows, instances, f"{name}: spot {{}} of the table is not among shapes[{region!r}]")
+        _must_be_there(
+            rows, instances, f"{name}: spot {{}} of the table is not among shapes[{region!r}]; write both anew"
+        )
         return _of_shapes(shapes, rows, [])
     for key in sorted(sdata.shapes, key=lambda key: ("circle" in key, key)):
         related = key.startswith(_stem(region))
@@ -94,7 +99,7 @@ def centres_of(sdata: SpatialData, table: AnnData, kind: str, region: str, name:
     system, matrix = sorted(matrices(labels).items())[0]
     found = get_centroids(labels, coordinate_system=system).compute()
     rows = _rows_of(found.index, instances)
-    _must_be_there(rows, instances, f"{name}: spot {{}} of the table is not among labels[{region!r}]")
+    _must_be_there(rows, instances, f"{name}: spot {{}} of the table is not among labels[{region!r}]; write both anew")
     back = np.linalg.inv(matrix).astype(np.float64)
     points = moved(found[["x", "y"]].to_numpy(dtype=np.float64)[rows], back)
     return Centres(labels, points, None, None, [f"places are the centres of labels[{region!r}]"])
@@ -180,14 +185,23 @@ def outlines_of(polygons: NDArray[Any] | None, move: NDArray[np.float64]) -> dic
 
 
 def pictures_of(sdata: SpatialData, shapes: Any, said: str) -> tuple[list[Picture], list[str]]:
-    """Return the images that share a coordinate system with the spots, each at a level that is not too large."""
+    """Return the images that share a coordinate system with the spots, each at a level that is not too large.
+
+    Fluorescence is left out, told by the names or the number of its channels: as red, green and blue it would look
+    like a stain that is not there.
+    """
     from spatialdata import get_pyramid_levels
 
     of_shapes = matrices(shapes)
-    found, apart = [], []
+    found, apart, notes = [], [], []
     for name, element in sdata.images.items():
         levels = list(get_pyramid_levels(element)) if hasattr(element, "children") else [element]
         image = next((level for level in levels if max(level.sizes["x"], level.sizes["y"]) <= LONGEST_SIDE), levels[-1])
+        channels = [str(channel) for channel in np.atleast_1d(image.coords["c"].values)]
+        if len(channels) > 4 or not all(channel.isdecimal() or COLOURS.fullmatch(channel) for channel in channels):
+            listed = ", ".join(channels[:5]) + (", …" if len(channels) > 5 else "")
+            notes.append(f"image {name} is not used: by its channels ({listed}) it is no brightfield image")
+            continue
         of_image = matrices(image)
         shared = sorted(of_shapes.keys() & of_image.keys())
         if not shared:
@@ -200,7 +214,7 @@ def pictures_of(sdata: SpatialData, shapes: Any, said: str) -> tuple[list[Pictur
             to_pixels = np.diag([1 / block, 1 / block, 1.0]) @ to_pixels
         found.append(Picture(str(name), image, to_pixels))
     text = f"images in no coordinate system of {said} are not used: {', '.join(apart)}"
-    return found, [text] if apart else []
+    return found, [*notes, text] if apart else notes
 
 
 def shown(found: list[Picture], move: NDArray[np.float64]) -> tuple[dict[str, NDArray[np.uint8]], dict[str, float]]:
