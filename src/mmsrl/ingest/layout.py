@@ -18,6 +18,9 @@ _DEPTH, _FOLDERS = 6, 2000
 _PASSED_OVER = ("SPATIAL_RNA_COUNTER_CS", "SPATIAL_RNA_AGGREGATOR_CS", "analysis", "web_summaries")
 """Folders of Space Ranger that hold no section, but thousands of other files."""
 
+_OTHER_HDF5 = ("molecule_info", "feature_slice", "raw_probe_bc_matrix")
+"""What else Space Ranger writes as HDF5."""
+
 _FALL_BACK_UM = 8
 
 
@@ -221,9 +224,8 @@ def _what_is_missing(places: list[Path], root: Path, name: str) -> str:
         if kinds:
             place_name = _called(place, root, name)
             if not kinds & set(MATRICES):
-                other = next(
-                    (path.name for path in parts.entries(place) if path.name.endswith((".h5", ".h5.gz"))), None
-                )
+                names = [path.name for path in parts.entries(place) if path.name.endswith((".h5", ".h5.gz"))]
+                other = next((name for name in names if not name.startswith(_OTHER_HDF5)), None)
                 remedy = f"; if {other} is it, rename it so" if other else _above(place)
                 return (
                     f"{place_name}: has {_shown(found)}, but no filtered_feature_bc_matrix(.h5), nor a raw one, nor "
