@@ -25,6 +25,8 @@ from mmsrl.report.pictures import SHOWN
 from mmsrl.report.stages import qc_filters
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from conftest import SmallRun
 
 
@@ -114,6 +116,16 @@ def test_markers_trajectory_and_enhancement_are_shown(biology: SmallRun) -> None
         # Once in the page, whatever the number of samples that show it.
         assert html.count(f'id="unit-pair-{kind}"') == 1, kind
         assert html.count(f'data-figure="unit-pair-{kind}"') + html.count(f'data-table="unit-pair-{kind}"') == 2
+
+
+def test_denoising_that_was_not_made_is_said_and_not_explained(template_assembled: SmallRun, tmp_path: Path) -> None:
+    run = template_assembled.copy(tmp_path / "run")
+    summary = {"stage": "enhance", "id": "lone", "parameters": {}, "messages": []}
+    result = {"skipped": "not made: expression is normalised already"}
+    (run.folder / "lone.enhance.json").write_text(json.dumps(summary | {"result": result}))
+    html, _ = make_report(run)
+    assert "De-noised expression was not made: expression is normalised already." in Page(html).text
+    assert "Every molecule went at random" not in html
 
 
 def test_a_unit_of_one_domain_is_reported_with_all_others(small_run: SmallRun) -> None:

@@ -167,7 +167,7 @@ def enhancement_facts(result: Mapping[str, Any]) -> dict[str, Any]:
     if not result:
         return {}
     if "skipped" in result:
-        return {"headline": f"De-noised expression was {result['skipped']}."}
+        return {"headline": f"De-noised expression was {result['skipped']}.", "rows": []}
     genes = result["n_judged"]
     least = f"at least {result['min_held_out']} held-out molecules"
     share = {verdict: f"{100 * number / genes:.0f} %" for verdict, number in result["verdicts"].items() if genes}
