@@ -24,6 +24,7 @@ from mmsrl.ingest.api import read_h5ad
 from mmsrl.markers.api import markers
 from mmsrl.markers.values import COLUMNS, effect_table, effects, morans_i_of_values
 from mmsrl.qc.api import quality_control
+from mmsrl.report.api import read_sample
 from mmsrl.train.api import as_anndata, train
 from mmsrl.trajectory.api import trajectory
 from mmsrl.trajectory.trends import trends
@@ -246,7 +247,7 @@ def test_curves_of_standardised_values_go_below_0():
     np.testing.assert_allclose(found.change, 2.0, atol=1e-6)
 
 
-def test_assembled_values_are_those_given(analysed):
+def test_assembled_values_are_those_given_and_the_report_calls_them_no_counts(analysed, tmp_path: Path):
     section, _ = analysed["log"]
     trained = train(section, show_progress=False)
     table = domains(as_anndata(trained), BANDS).table
@@ -255,6 +256,10 @@ def test_assembled_values_are_those_given(analysed):
     assert "counts" not in made.layers
     assert made.uns["mmsrl"]["X"] == "values as they were given, normalised before"
     assert (made.X != section.X).nnz == 0
+    made.uns["spatial"] = {"S": {"images": {}, "scalefactors": {}}}
+    made.write_h5ad(tmp_path / "S.mmsrl.h5ad")
+    shown = read_sample(tmp_path / "S.mmsrl.h5ad").section.values
+    assert "Genes" in shown and "Counts" not in shown
 
 
 def test_de_noising_is_left_out_with_its_reason(analysed, tmp_path: Path):

@@ -17,7 +17,7 @@ from mmsrl import _keys
 from mmsrl._hdf5 import open_stage_file
 from mmsrl._sections import finest_image, spot_diameter, um_per_px
 from mmsrl._tables import rows_of
-from mmsrl.report.sample import METRICS, Sample
+from mmsrl.report.sample import METRICS, OF_COUNTS, Sample
 from mmsrl.report.tissue import Gene, Section
 
 ROWS = 20_000
@@ -73,7 +73,7 @@ def read_sample(
         square=facts.get(_keys.PLATFORM) == "visium_hd",
         domains=domains.astype(str).tolist(),
         colors=dict(zip(domains.cat.categories.astype(str), colors, strict=True)),
-        values=_values(obs),
+        values=_values(obs, facts.get(_keys.EXPRESSION) != _keys.NORMALISED),
         image=image,
         scale=scale,
         genes=genes,
@@ -102,8 +102,10 @@ def _columns(matrix: h5py.Group, columns: npt.NDArray[np.int64]) -> npt.NDArray[
     return values
 
 
-def _values(obs: pd.DataFrame) -> dict[str, npt.NDArray[np.float64]]:
-    columns = {title: obs[key].to_numpy(np.float64) for key, title in METRICS.items() if key in obs}
+def _values(obs: pd.DataFrame, counted: bool) -> dict[str, npt.NDArray[np.float64]]:
+    # Totals and percentages of values that were normalised before are no counts.
+    told = [key for key in METRICS if key in obs and (counted or key not in OF_COUNTS)]
+    columns = {METRICS[key]: obs[key].to_numpy(np.float64) for key in told}
     # A metric that is the same everywhere, such as a percentage of genes that the data do not have, shows nothing.
     return {title: values for title, values in columns.items() if len(np.unique(values[np.isfinite(values)])) > 1}
 

@@ -24,6 +24,9 @@ METRICS = {
 }
 """Columns of obs that can be looked at on the tissue, with the title shown."""
 
+OF_COUNTS = ("total_counts", "pct_counts_mt", "pct_counts_ribo", "pct_counts_hb")
+"""Columns that mean nothing where expression was normalised before."""
+
 QUALITY = tuple(title for key, title in METRICS.items() if key not in (_keys.CONFIDENCE, _keys.PSEUDOTIME_RANK))
 """Titles of what quality control looks at; the others are results."""
 
