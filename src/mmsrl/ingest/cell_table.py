@@ -45,7 +45,7 @@ def read_cell_table(found: Found) -> tuple[Content, list[Path]]:
     Parameters
     ----------
     found
-        Its files, as :func:`mmsrl.ingest.instruments.look` found them.
+        Its files, as :func:`mmsrl.ingest.instruments.find` found them.
 
     Returns
     -------

@@ -41,7 +41,7 @@ def read_gef(found: Found, bin_size: int | str | None, stated_um: float | None) 
     Parameters
     ----------
     found
-        Its files, as :func:`mmsrl.ingest.instruments.look` found them.
+        Its files, as :func:`mmsrl.ingest.instruments.find` found them.
     bin_size
         Width of a bin in µm, or ``"cell"``; ``None``: cells where these are there, else bins of ``USUAL_BIN``.
     stated_um

@@ -42,7 +42,7 @@ def read_vendor(
     InputError
         The folder is none of an instrument's, or a file is missing, damaged or does not belong to the others.
     """
-    given = instruments.look(root, platform, bin_size)
+    given = instruments.find(root, platform, bin_size)
     found = instruments.unpacked(given, scratch)
     instruments.check_headers(found, bin_size)
     content, read = _read(found, sample, bin_size, um_per_px)

@@ -37,13 +37,22 @@ def by_domain(counts: sp.csr_matrix, domain: NDArray[np.int64], n_domains: int) 
     """
     member = membership(domain, n_domains)
     sums = np.asarray((member @ counts).todense(), dtype=np.float64)
-    seen = np.asarray((member @ (counts > 0)).todense(), dtype=np.float64)
-    spots = np.bincount(domain, minlength=n_domains).astype(np.float64)[:, None]
-    return Expression(
-        1e4 * sums / np.maximum(sums.sum(axis=1, keepdims=True), 1.0),
-        seen / np.maximum(spots, 1.0),
-        (seen.sum(axis=0) - seen) / np.maximum(spots.sum() - spots, 1.0),
-    )
+    return Expression(1e4 * sums / np.maximum(sums.sum(axis=1, keepdims=True), 1.0), *shares(counts, member))
+
+
+def shares(values: sp.csr_matrix, member: sp.csr_matrix) -> tuple[Float, Float]:
+    """Return the shares of the spots of each domain, and of all others, that have more than 0 of a gene: (K, G) each.
+
+    Parameters
+    ----------
+    values
+        (n, G), of 0 and more.
+    member
+        (K, n) of :func:`membership`.
+    """
+    seen = np.asarray((member @ (values > 0)).todense(), dtype=np.float64)
+    spots = np.asarray(member.sum(axis=1)).reshape(-1, 1)
+    return seen / np.maximum(spots, 1.0), (seen.sum(axis=0) - seen) / np.maximum(spots.sum() - spots, 1.0)
 
 
 def membership(domain: NDArray[np.int64], n_domains: int) -> sp.csr_matrix:

@@ -50,9 +50,8 @@ class _Moments(NamedTuple):
 def morans_i(counts: sp.csr_matrix, library: NDArray[Any], graph: sp.csr_matrix) -> Moran:
     """Test every gene for being more alike at adjoining spots than independent counts of these libraries are.
 
-    Weights are those of the graph with rows that sum to 1, made symmetric. The p-value is of the Pearson III
-    distribution with the mean, variance and third cumulant that the statistic has under the count model; the gene's
-    own variance tells α and β.
+    Weights are those of :func:`moran_weights`. The p-value is of the Pearson III distribution with the mean, variance
+    and third cumulant that the statistic has under the count model; the gene's own variance tells α and β.
 
     Parameters
     ----------
@@ -64,9 +63,7 @@ def morans_i(counts: sp.csr_matrix, library: NDArray[Any], graph: sp.csr_matrix)
         (n, n), symmetric, no diagonal.
     """
     n, n_genes = counts.shape
-    degree = np.asarray(graph.sum(axis=1)).ravel()
-    one_way = sp.csr_matrix(sp.diags(1.0 / np.maximum(degree, 1.0)) @ graph)
-    weights = sp.csr_matrix((one_way + one_way.T) / 2.0)
+    weights = moran_weights(graph)
     depth = library / library.mean()
     first, second, third = (float((depth**power).sum()) for power in (1, 2, 3))
     around = weights @ depth
@@ -90,6 +87,13 @@ def morans_i(counts: sp.csr_matrix, library: NDArray[Any], graph: sp.csr_matrix)
     root = np.sqrt(variance)
     p[tested] = pearson3.sf((product[tested] - mean) / root, cube / root**3)
     return Moran(index, p)
+
+
+def moran_weights(graph: sp.csr_matrix) -> sp.csr_matrix:
+    """Return a graph, (n, n), with rows that sum to 1, made symmetric; a spot without neighbours has no weight."""
+    degree = np.asarray(graph.sum(axis=1)).ravel()
+    one_way = sp.csr_matrix(sp.diags(1.0 / np.maximum(degree, 1.0)) @ graph)
+    return sp.csr_matrix((one_way + one_way.T) / 2.0)
 
 
 def _sums(x: sp.csc_matrix, weights: sp.csr_matrix, depth: Float, around: Float) -> Float:

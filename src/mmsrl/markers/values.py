@@ -13,8 +13,9 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 from scipy.stats import t
 
-from mmsrl.markers.expression import membership
+from mmsrl.markers.expression import membership, shares
 from mmsrl.markers.folds import LEVEL
+from mmsrl.markers.spatial import moran_weights
 
 Float = NDArray[np.float64]
 
@@ -195,8 +196,7 @@ def effect_table(
     member = membership(domain, n_domains)
     spots = np.bincount(domain, minlength=n_domains).astype(np.float64)[:, None]
     mean = np.asarray((member @ values).todense(), dtype=np.float64) / spots
-    seen = np.asarray((member @ (values > 0)).todense(), dtype=np.float64)
-    share, elsewhere = seen / spots, (seen.sum(axis=0) - seen) / np.maximum(spots.sum() - spots, 1.0)
+    share, elsewhere = shares(values, member)
     if values.data.size and values.data.min() < 0:
         share = elsewhere = np.full_like(mean, np.nan)
     marker = found.low >= LEAST_EFFECT
@@ -212,7 +212,7 @@ def effect_table(
 
 
 def morans_i_of_values(values: sp.csr_matrix, graph: sp.csr_matrix) -> Float:
-    """Return Moran's I of every gene, (G,), NaN where it does not vary; weights as in :mod:`mmsrl.markers.spatial`.
+    """Return Moran's I of every gene, (G,), NaN where it does not vary; weights of :func:`moran_weights`.
 
     Parameters
     ----------
@@ -222,8 +222,7 @@ def morans_i_of_values(values: sp.csr_matrix, graph: sp.csr_matrix) -> Float:
         (n, n), symmetric, no diagonal.
     """
     n = values.shape[0]
-    one_way = sp.csr_matrix(sp.diags(1.0 / np.maximum(np.asarray(graph.sum(axis=1)).ravel(), 1.0)) @ graph)
-    weights = sp.csr_matrix((one_way + one_way.T) / 2.0)
+    weights = moran_weights(graph)
     around = np.asarray(weights.sum(axis=1)).ravel()
     mean = np.asarray(values.mean(axis=0), dtype=np.float64).ravel()
     product = np.asarray(values.multiply(weights @ values).sum(axis=0), dtype=np.float64).ravel()
