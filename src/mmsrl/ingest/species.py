@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
 import numpy as np
@@ -39,13 +39,7 @@ def genome_of(name: str) -> str:
 
 def is_mixture(symbols: Sequence[str], gene_ids: Sequence[str], genomes: Sequence[str]) -> bool:
     """Tell whether genes of human and mouse are both there: by genomes, else ids, else the spelling of symbols."""
-    kinds = {
-        "genomes": (genomes, _GENOMES),
-        "ids": ([without_genome(name) for name in gene_ids], _IDS),
-        "symbols": ([without_genome(name) for name in symbols], _SYMBOLS),
-    }
-    for kind, (names, patterns) in kinds.items():
-        told = [next((species for pattern, species in patterns.items() if re.match(pattern, n)), None) for n in names]
+    for kind, told in _told(symbols, gene_ids, genomes):
         counted = {species: told.count(species) for species in ("human", "mouse")}
         if sum(counted.values()):
             return min(counted.values()) > LEAST[kind] * sum(counted.values())
@@ -65,18 +59,26 @@ def species_of(
         (n_genes,) counts of each gene, so that in a mixture that species is named which most counts come from.
     """
     total = np.ones(len(symbols)) if weights is None else np.asarray(weights, dtype=np.float64)
-    kinds = (
-        (genomes, _GENOMES, 0.5),
-        ([without_genome(name) for name in gene_ids], _IDS, 0.5),
-        ([without_genome(name) for name in symbols], _SYMBOLS, MAJORITY),
-    )
-    for names, patterns, least in kinds:
+    for kind, told in _told(symbols, gene_ids, genomes):
+        least = MAJORITY if kind == "symbols" else 0.5
         shares: dict[Species, float] = {}
-        for name, weight in zip(names, total, strict=True):
-            found = next((species for pattern, species in patterns.items() if re.match(pattern, name)), None)
+        for found, weight in zip(told, total, strict=True):
             if found:
                 shares[found] = shares.get(found, 0.0) + float(weight)
         if shares:
             species = max(shares, key=lambda name: shares[name])
             return species if shares[species] > least * sum(shares.values()) else "unknown"
     return "unknown"
+
+
+def _told(
+    symbols: Sequence[str], gene_ids: Sequence[str], genomes: Sequence[str]
+) -> Iterator[tuple[str, list[Species | None]]]:
+    """Yield each kind of name, as in :data:`LEAST`, and the species that each gene's name of it tells."""
+    kinds = (
+        ("genomes", genomes, _GENOMES),
+        ("ids", [without_genome(name) for name in gene_ids], _IDS),
+        ("symbols", [without_genome(name) for name in symbols], _SYMBOLS),
+    )
+    for kind, names, patterns in kinds:
+        yield kind, [next((found for pattern, found in patterns.items() if re.match(pattern, n)), None) for n in names]
