@@ -51,6 +51,7 @@ STAGES: dict[str, str] = {
     "trajectory": "Trajectory",
     "enhance": "Enhancement",
     "evaluate": "Evaluation",
+    "compare": "Comparison of conditions",
     "assemble": "Assembly",
     "figures": "Figures",
     "report": "Report",
@@ -360,6 +361,15 @@ PARAMETERS: tuple[Parameter, ...] = (
         None,
         "Labels in the order in which pseudotime should meet them, with commas between, such as "
         "`WM,L6,L5,L4,L3,L2,L1`; read for a score and for nothing else.",
+    ),
+    Parameter(
+        "control",
+        "compare",
+        "string",
+        None,
+        "Condition of the samplesheet that the others are compared with; empty: that of the first row that has one.",
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$",
+        pattern_words="a condition: letters, digits, '.', '_' and '-', the first a letter or digit",
     ),
     Parameter(
         "spatialdata",
