@@ -236,7 +236,9 @@ def pipeline_p(kind: Kind, genes: int, seed: int) -> Any:
 def structure(kind: Kind, seed: int) -> float:
     found = draw(kind, 300, seed)
     seen = found.counts[:, found.counts.getnnz(axis=0) > 0]
-    scores = robust(beyond_depth(residual_components(sp.csr_matrix(seen), 30, seed), found.library, found.section))
+    scores = robust(
+        beyond_depth(residual_components(sp.csr_matrix(seen), 30, seed).scores, found.library, found.section)
+    )
     return structure_p(scores, found.places, seed + 1_000_000)  # permutations must not be the draw's own numbers
 
 

@@ -24,6 +24,7 @@ from bench_accuracy import consensus, posteriors, score
 from bench_peers import Section, read_section
 from torch import nn
 
+from mmsrl.residuals import Components
 from mmsrl.train import members
 
 HIDDEN, LATENT = 128, 10
@@ -60,8 +61,8 @@ class CountModel(nn.Module):
         return (weight * divergence.sum(dim=1) - likelihood.sum(dim=1)).mean()
 
 
-def latent(counts: sp.csr_matrix, _k: int, seed: int) -> Any:
-    """Train the model and return the latent means, (n, d) float32."""
+def latent(counts: sp.csr_matrix, _k: int, seed: int) -> Components:
+    """Train the model and return the latent means as scores, (n, d) float32, which have no projection."""
     torch.manual_seed(seed)
     most = np.sort(np.argsort(-np.asarray(counts.sum(axis=0)).ravel(), kind="stable")[:MOST_GENES])
     values = torch.as_tensor(counts[:, most].toarray(), dtype=torch.float32)
@@ -77,7 +78,7 @@ def latent(counts: sp.csr_matrix, _k: int, seed: int) -> Any:
             optimiser.step()
     model.eval()
     with torch.no_grad():
-        return model.encode(values)[0].numpy()
+        return Components(model.encode(values)[0].numpy(), None)  # type: ignore[arg-type]
 
 
 def rows_of(section: Section) -> list[dict[str, Any]]:

@@ -10,7 +10,7 @@ Two normalisations, between which nothing in the data decides:
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
@@ -33,20 +33,51 @@ FEW = 20.0
 """Mean up to which the Poisson sum is taken term by term; above, its second-order expansion."""
 
 
+class Projection(NamedTuple):
+    """What takes the counts of any spots to the components of a decomposition (:func:`mmsrl.projection.project`)."""
+
+    kind: Literal["log", "residuals"]
+    share: FloatArray
+    """(m,) float64: share of each gene in the total that the spots were scaled to."""
+    ceiling: FloatArray
+    """(m,): value at which a logarithm, or a residual, is cut."""
+    inverse: FloatArray
+    """(m,): what a value is multiplied by, the inverse of its standard deviation."""
+    centre: FloatArray
+    """(m,): mean of what that gives, which is taken off."""
+    axes: FloatArray
+    """(m, k), of unit length."""
+    target: float
+    """Library that logarithms are scaled to."""
+
+
+class Components(NamedTuple):
+    """Scores of the spots that were decomposed, and how those of others are had."""
+
+    scores: FloatArray
+    """(n, k) float32."""
+    projection: Projection
+
+
 def robust(scores: FloatArray, deviations: float = 4.0) -> FloatArray:
     """Return ``scores`` (n, k) cut at so many robust standard deviations (1.4826 MAD) from their median.
 
     Single spots can otherwise dominate a component, and with it the distances that a bilateral filter weighs by.
     """
+    return np.asarray(np.clip(scores, *robust_limits(scores, deviations)), dtype=scores.dtype)
+
+
+def robust_limits(scores: FloatArray, deviations: float = 4.0) -> tuple[FloatArray, FloatArray]:
+    """Return what :func:`robust` cuts scores, (n, k), at: the lowest and the highest value, (k,) each."""
     middle = np.median(scores, axis=0)
     spread = 1.4826 * np.median(np.abs(scores - middle), axis=0)
     # A component that most spots have in common with each other has no such spread.
     spread = np.where(spread > 0, spread, scores.std(axis=0))
-    return np.asarray(np.clip(scores, middle - deviations * spread, middle + deviations * spread), dtype=scores.dtype)
+    return middle - deviations * spread, middle + deviations * spread
 
 
-def residual_components(counts: sp.csr_matrix, k: int, seed: int) -> FloatArray:
-    """Return principal component scores of standardised Pearson residuals, (n, k) float32.
+def residual_components(counts: sp.csr_matrix, k: int, seed: int) -> Components:
+    """Return principal components of standardised Pearson residuals.
 
     The residual of a count x with mean μ = libraryᵢ·shareⱼ is (x − μ)/√μ (Lause et al., Genome Biology 2021, without
     overdispersion, which the unit variance of each gene takes up), cut at √n. It is a sparse matrix plus one of rank
@@ -85,8 +116,10 @@ def residual_components(counts: sp.csr_matrix, k: int, seed: int) -> FloatArray:
     )
     start = np.random.default_rng(seed).uniform(-1.0, 1.0, min(n, m)).astype(np.float32)
     left, lengths, axes = svds(operator, min(k, min(n, m) - 1), v0=start)
-    left, _ = svd_flip(left[:, ::-1], axes[::-1])
-    return np.asarray(left * lengths[::-1], dtype=np.float32)
+    left, axes = svd_flip(left[:, ::-1], axes[::-1])
+    ceiling = np.full(m, np.sqrt(n))
+    projection = Projection("residuals", root_share**2, ceiling, inverse, mean * inverse, axes.T, float(total.mean()))
+    return Components(np.asarray(left * lengths[::-1], dtype=np.float32), projection)
 
 
 def beyond_depth(scores: FloatArray, library: FloatArray, section: NDArray[np.int64]) -> FloatArray:
@@ -109,8 +142,8 @@ def beyond_depth(scores: FloatArray, library: FloatArray, section: NDArray[np.in
     return np.asarray(scores - design @ np.linalg.lstsq(design, scores, rcond=None)[0], dtype=scores.dtype)
 
 
-def log_components(counts: sp.csr_matrix, library: FloatArray, k: int, seed: int) -> FloatArray:
-    """Return principal component scores of standardised log-normalised expression, (n, k), without the depth artefact.
+def log_components(counts: sp.csr_matrix, library: FloatArray, k: int, seed: int) -> Components:
+    """Return principal components of standardised log-normalised expression, without the depth artefact.
 
     Parameters
     ----------
@@ -121,17 +154,14 @@ def log_components(counts: sp.csr_matrix, library: FloatArray, k: int, seed: int
     """
     expression = log_normalised(counts, library)
     scores, _ = standard_components(expression, np.zeros(len(library), dtype=np.int64), k, seed)
-    return scores - depth_artefact(expression, library, counts, scores)
+    projection = log_projection(expression, library, counts, scores)
+    return Components(scores - depth_artefact(projection, library).astype(scores.dtype), projection)
 
 
-def depth_artefact(
+def log_projection(
     expression: sp.csr_matrix, library: FloatArray, counts: sp.csr_matrix, scores: FloatArray
-) -> FloatArray:
-    """Return the scores, (n, k), that spots of average composition have for their library alone.
-
-    That is the expectation of standardised log1p(f·x) for Poisson counts x of mean library·share, projected on the axes
-    of ``scores``: computed at :data:`DEPTHS` quantiles of the library and interpolated on its logarithm.
-    """
+) -> Projection:
+    """Return what takes log-normalised expression to ``scores``, (n, k), of :func:`standard_components`."""
     n = len(library)
     mean, variance = mean_variance_axis(expression, axis=0)
     deviation = np.sqrt(variance * (n / max(n - 1, 1)))
@@ -141,16 +171,23 @@ def depth_artefact(
     cut.data = np.minimum(cut.data, ceiling[cut.indices]) * inverse[cut.indices]
     centre = np.asarray(cut.mean(axis=0)).ravel()
     lengths = np.maximum((scores.astype(np.float64) ** 2).sum(axis=0), 1e-30)
-    axes = (cut.T @ scores - np.outer(centre, scores.sum(axis=0))) / lengths  # (m, k), of unit length
+    axes = (cut.T @ scores - np.outer(centre, scores.sum(axis=0))) / lengths
+    share = np.asarray(counts.sum(axis=0), dtype=np.float64).ravel() / np.maximum(library, 1.0).astype(np.float64).sum()
+    return Projection("log", share, ceiling, inverse, centre, axes, float(np.median(library[library > 0])))
+
+
+def depth_artefact(projection: Projection, library: FloatArray) -> FloatArray:
+    """Return the scores, (n, k), that spots of average composition have for their library, (n,), alone.
+
+    That is the expectation of standardised log1p(f·x) for Poisson counts x of mean library·share, projected on the
+    axes: computed at :data:`DEPTHS` quantiles of the library and interpolated on its logarithm.
+    """
     depths = np.maximum(library, 1.0).astype(np.float64)
-    share = np.asarray(counts.sum(axis=0), dtype=np.float64).ravel() / depths.sum()
     nodes = np.unique(np.quantile(depths, np.linspace(0.0, 1.0, DEPTHS)))
-    middle = float(np.median(library[library > 0]))
-    expected = [_expected_log(depth * share, middle / depth, ceiling) * inverse - centre for depth in nodes]
+    _, share, ceiling, inverse, centre, axes, target = projection
+    expected = [_expected_log(depth * share, target / depth, ceiling) * inverse - centre for depth in nodes]
     bias = np.stack(expected) @ axes
-    return np.stack([np.interp(np.log(depths), np.log(nodes), column) for column in bias.T], axis=1).astype(
-        scores.dtype
-    )
+    return np.stack([np.interp(np.log(depths), np.log(nodes), column) for column in bias.T], axis=1)
 
 
 def _expected_log(mean: FloatArray, factor: float, ceiling: FloatArray) -> FloatArray:

@@ -9,7 +9,14 @@ from halves import section
 from scipy.stats import poisson
 
 from mmsrl.expression import log_normalised, standard_components
-from mmsrl.residuals import beyond_depth, depth_artefact, log_components, residual_components, robust
+from mmsrl.residuals import (
+    beyond_depth,
+    depth_artefact,
+    log_components,
+    log_projection,
+    residual_components,
+    robust,
+)
 from mmsrl.train.align import align_sections
 from mmsrl.train.api import as_anndata, choose_settings, stack, train
 from mmsrl.train.bandwidth import (
@@ -65,7 +72,7 @@ def test_residual_components_are_those_of_the_dense_residuals() -> None:
     dense = np.minimum((counts - mean) / np.sqrt(mean), np.sqrt(60))
     dense = (dense - dense.mean(axis=0)) / dense.std(axis=0)
     left, lengths, _ = np.linalg.svd(dense, full_matrices=False)
-    scores = residual_components(sp.csr_matrix(counts, dtype=np.float32), 5, 0)
+    scores = residual_components(sp.csr_matrix(counts, dtype=np.float32), 5, 0).scores
     np.testing.assert_allclose(np.abs(scores), np.abs(left[:, :5] * lengths[:5]), atol=2e-3)
 
 
@@ -77,7 +84,7 @@ def test_depth_artefact_is_the_expected_score_of_average_composition() -> None:
     library = np.maximum(np.asarray(counts.sum(axis=1), dtype=float).ravel(), 1.0)
     expression = log_normalised(counts, library)
     scores, _ = standard_components(expression, np.zeros(400, int), 3, 0)
-    bias = depth_artefact(expression, library, counts, scores)
+    bias = depth_artefact(log_projection(expression, library, counts, scores), library)
     # The dense restatement at one spot: every count that the spot could have, weighted by its probability.
     dense = expression.toarray()
     scale = dense.std(axis=0, ddof=1)
@@ -90,7 +97,7 @@ def test_depth_artefact_is_the_expected_score_of_average_composition() -> None:
     expected = (poisson.pmf(x, rates) * logs).sum(axis=0) / scale - standard.mean(axis=0)
     np.testing.assert_allclose(np.abs(bias[spot]), np.abs(axes @ expected), atol=0.05)
     # With it taken off, depth explains nothing of a section without structure.
-    left = log_components(counts, library, 3, 0)
+    left = log_components(counts, library, 3, 0).scores
     before, after = (abs(np.corrcoef(np.log(library), values[:, 0])[0, 1]) for values in (scores, left))
     assert after < before / 2 and before > 0.5
 

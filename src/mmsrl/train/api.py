@@ -38,6 +38,7 @@ from mmsrl.train.checkpoint import Checkpoint, fingerprint
 from mmsrl.train.fit import Row, Trainable, fit, memory_errors
 from mmsrl.train.members import Member
 from mmsrl.train.presets import PRESETS, ConsistencyLoss, Published, Settings
+from mmsrl.train.projections import projection_state
 from mmsrl.train.sections import principal_components, section_mixing
 from mmsrl.train.unit import FloatArray, Message, Unit, build, info, warning
 
@@ -141,7 +142,7 @@ def train(
     if attempt > 1:
         unit.messages.append(warning(f"attempt {attempt}: on {place.type} in blocks of {block} spots, to save memory"))
     with memory_errors(block):
-        model, facts, chosen, members = build(
+        model, facts, chosen, members, fitted = build(
             unit, chosen, seed=seed, correct=batch_correction, block=block, device=place
         )
         if isinstance(chosen, Published):
@@ -174,6 +175,8 @@ def train(
         "settings": dataclasses.asdict(chosen),
         "genes": unit.genes,
         "state": {name: value.cpu() for name, value in model.state_dict().items()} if model else {},
+        "samples": unit.samples,
+        **projection_state(fitted, members),
     }
     return Training(z, members, history, weights, facts, unit.messages, unit)
 

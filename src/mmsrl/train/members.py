@@ -10,7 +10,15 @@ from numpy.typing import NDArray
 
 from mmsrl import _keys, graph
 from mmsrl.expression import standard_components
-from mmsrl.residuals import beyond_depth, log_components, residual_components, robust
+from mmsrl.residuals import (
+    Components,
+    Projection,
+    beyond_depth,
+    log_components,
+    residual_components,
+    robust,
+    robust_limits,
+)
 from mmsrl.train.align import align_sections
 from mmsrl.train.bandwidth import choose_bandwidth, spatial_components, structure_p
 from mmsrl.train.image import add_image
@@ -32,10 +40,25 @@ class Member(NamedTuple):
     """Its constants, and what came of them."""
 
 
+class Fitted(NamedTuple):
+    """What takes counts of other spots to the components of a normalisation that members are smoothed from."""
+
+    projection: Projection
+    lowest: FloatArray
+    """(k,): what scores are cut at."""
+    highest: FloatArray
+    spatial: NDArray[np.bool_]
+    """(k,): the components that are used."""
+    shifts: FloatArray
+    """(sections, used components): what each section was moved by; 0 where they were not aligned."""
+
+
 class Ensemble(NamedTuple):
     """The members, and what they have in common."""
 
     members: list[Member]
+    fitted: dict[str, Fitted]
+    """By normalisation; empty for values that were normalised before."""
     facts: dict[str, Any]
     """``structure_p``, of what depth does not tell, where there are counts, and ``structure_p_with_depth``;
     by normalisation: ``bandwidth``, ``spatial_components`` and, where there are counts, ``depth_correlation``."""
@@ -49,6 +72,10 @@ class _Components(NamedTuple):
     width: float
     """The cross-validated bandwidth, or the one given, in spot pitches."""
     facts: dict[str, Any]
+    lowest: FloatArray
+    highest: FloatArray
+    spatial: NDArray[np.bool_]
+    shifts: FloatArray
 
 
 def build_members(
@@ -73,10 +100,13 @@ def build_members(
     """
     library = np.asarray(unit.library, dtype=np.float64)
     facts: dict[str, Any] = {}
+    made: dict[str, Components] = {}
     if unit.counted:
-        raw = {"log": log_components(unit.counts, library, settings.components, seed)}
+        made["log"] = log_components(unit.counts, library, settings.components, seed)
         if not first_only:
-            raw["residuals"] = residual_components(unit.counts, settings.components, seed)
+            made["residuals"] = residual_components(unit.counts, settings.components, seed)
+        raw = {name: components.scores for name, components in made.items()}
+        if not first_only:
             beyond = beyond_depth(raw["residuals"], library, unit.section)
             facts[_keys.STRUCTURE_P] = structure_p(robust(beyond), unit.coordinates, seed)
             facts[_keys.STRUCTURE_P_WITH_DEPTH] = structure_p(robust(raw["residuals"]), unit.coordinates, seed)
@@ -87,9 +117,12 @@ def build_members(
             facts[_keys.STRUCTURE_P_WITH_DEPTH] = structure_p(robust(raw["values"]), unit.coordinates, seed)
     shares = CELL_SHARES if unit.cells else SPOT_SHARES
     members: list[Member] = []
+    fitted: dict[str, Fitted] = {}
     for normalisation, scores in raw.items():
         found = _components(unit, settings, scores, library, seed, correct)
         facts[normalisation] = found.facts
+        if normalisation in made:
+            fitted[normalisation] = Fitted(made[normalisation].projection, *found[3:])
         widths = [found.width] if settings.kernel_width else [found.width * share for share in shares]
         for width, kind in product(widths, ("bilateral", "gaussian")):
             if first_only and members:
@@ -106,7 +139,7 @@ def build_members(
             if image is not None:
                 about["image"] = _count_image(z, found.scores, image, adjacency, unit, seed)
             members.append(Member(f"{normalisation}, {kind} of {width:.2f} pitches", z, about))
-    return Ensemble(members, facts)
+    return Ensemble(members, fitted, facts)
 
 
 def _of_values(unit: Unit, k: int, seed: int) -> dict[str, FloatArray]:
@@ -121,19 +154,24 @@ def _components(
 ) -> _Components:
     """Choose bandwidth and components of a normalisation, and align the sections."""
     scores = robust(raw)
+    lowest, highest = robust_limits(raw)
     width = settings.kernel_width or choose_bandwidth(scores, unit.coordinates, seed)
     spatial = spatial_components(scores, unit.coordinates, width, seed)
     scores = np.ascontiguousarray(scores[:, spatial])
+    shifts = np.zeros((len(unit.samples), scores.shape[1]))
     if correct:
+        first = np.searchsorted(unit.section, np.arange(len(unit.samples)))
+        before = scores[first]
         smoothed = graph.smooth(_graph("gaussian", unit.coordinates, scores, width), scores, 1)
         scores = align_sections(scores, smoothed, unit.section, seed)
+        shifts = scores[first] - before
     facts: dict[str, Any] = {"bandwidth": width, "spatial_components": np.flatnonzero(spatial) + 1}
     if unit.counted:
         depth = np.log(np.maximum(library, 1.0))
         facts["depth_correlation"] = [
             float(np.corrcoef(column, depth)[0, 1]) if column.std() * depth.std() > 0 else 0.0 for column in scores.T
         ]
-    return _Components(scores, width, facts)
+    return _Components(scores, width, facts, lowest, highest, spatial, shifts)
 
 
 def _graph(kind: str, coordinates: list[FloatArray], scores: FloatArray, width: float) -> graph.Graph:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from mmsrl import graph
 from mmsrl._errors import InputError
 from mmsrl.train.fit import Trainable
-from mmsrl.train.members import Member, build_members
+from mmsrl.train.members import Fitted, Member, build_members
 from mmsrl.train.presets import Default, Published, Settings
 from mmsrl.train.published import Inputs, PublishedModel
 from mmsrl.train.sections import correct_rows, harmonise, principal_components
@@ -67,6 +67,8 @@ class Built(NamedTuple):
     """Those of the model."""
     members: list[Member]
     """The default's ensemble; a published model has none before it is trained."""
+    fitted: dict[str, Fitted]
+    """What takes other spots to its components, by normalisation; of counts alone."""
 
 
 def build(
@@ -133,18 +135,18 @@ def _published(
     model = PublishedModel(inputs, settings, block=block, device=device)
     hidden = settings.hidden_dim or n_genes
     facts = {"kernel_width": width, "graph_entries_per_spot": graph.entries(adjacency), "hidden_dim": hidden}
-    return Built(model, facts, settings, [])
+    return Built(model, facts, settings, [], {})
 
 
 def _default(
     unit: Unit, settings: Default, image: FloatArray | None, seed: int, correct: bool, ensemble: bool
 ) -> Built:
-    members, facts = build_members(unit, settings, image, seed, correct, first_only=not ensemble)
+    members, fitted, facts = build_members(unit, settings, image, seed, correct, first_only=not ensemble)
     first = members[0]
     if image is not None:
         unit.messages.append(info(_told(first.facts["image"])))
     listed = [{"name": member.name, **member.facts} for member in members]
-    return Built(None, facts | first.facts | {"members": listed}, settings, members)
+    return Built(None, facts | first.facts | {"members": listed}, settings, members, fitted)
 
 
 def _told(image: dict[str, Any]) -> str:
