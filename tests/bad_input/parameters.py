@@ -34,6 +34,7 @@ CASES = (
     Case("a command in a parameter", _given(tile_um="100; rm -rf /")),
     Case("a space in a folder that is passed on", _given(image_cache="/my cache")),
     Case("a root of another form", _given(root="L1")),
+    Case("a control of another form", _given(control="low dose")),
     Case("parameters that are no JSON", _not_json),
     Case("a step of zero", _given(learning_rate=0)),
     Case("settings of another preset", _given(hidden_dim=100, consistency_loss="contrastive")),

@@ -10,13 +10,19 @@ from bad_input.case import Case, check
 GOOD = "sample,spaceranger_dir\na,/x\n"
 
 
-def _sheet(content: str | bytes, name: str = "sheet.csv") -> Callable[[Path], list[str]]:
+def _sheet(content: str | bytes, name: str = "sheet.csv", **parameters: object) -> Callable[[Path], list[str]]:
     def make(folder: Path) -> list[str]:
         path = folder / name
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
-        return check(path, "--no-check-files")
+        return check(path, "--no-check-files", **parameters)
 
     return make
+
+
+def _study(columns: str, *rows: str, **parameters: object) -> Callable[[Path], list[str]]:
+    """Return what checks a samplesheet of sections ``s1``, ``s2`` and so on with these further columns."""
+    lines = [f"s{number},/x,{row}\n" for number, row in enumerate(rows, start=1)]
+    return _sheet(f"sample,spaceranger_dir,{columns}\n{''.join(lines)}", **parameters)
 
 
 def _folder(folder: Path) -> list[str]:
@@ -74,6 +80,35 @@ CASES = (
     Case(
         "two numbers of domains in a group",
         _sheet("sample,spaceranger_dir,group,n_domains\na,/x,g,7\nb,/x,g,\nc,/x,g,5\n"),
+    ),
+    Case("condition misspelt", _study("conditon", "ctrl", "treated")),
+    Case("a covariate without its prefix", _study("sex", "f", "m")),
+    Case("a space in a condition", _study("condition", "ctrl", "low dose")),
+    Case("a control character in a covariate", _study("covariate_diet", "fat\x07", "lean")),
+    Case("a section without condition", _study("condition", "ctrl", "ctrl", "treated", "treated", "")),
+    Case("a section without donor", _study("condition,donor", "ctrl,d1", "ctrl,d2", "treated,d3", "treated,")),
+    Case("a section without a covariate", _study("covariate_sex", "f", "", "")),
+    Case("one condition alone", _study("condition", "ctrl", "ctrl", "ctrl")),
+    Case("one section of a condition", _study("condition", "ctrl", "ctrl", "treated")),
+    Case("one donor of a condition", _study("condition,donor", "ctrl,d1", "ctrl,d2", "treated,d3", "treated,d3")),
+    Case("a control that no row has", _study("condition", *["ctrl"] * 2, *["treated"] * 2, control="contrl")),
+    Case("a control without conditions", _study("group", "g", "g", control="ctrl")),
+    Case(
+        "a covariate that tells the condition",
+        _study("condition,covariate_batch", "ctrl,1", "ctrl,1", "treated,2", "treated,2"),
+    ),
+    Case(
+        "covariates that tell each other",
+        _study("condition,covariate_batch,covariate_sex", "a,1,f", "a,2,m", "b,1,f", "b,2,m", "b,2,m"),
+    ),
+    Case(
+        "covariates that tell the condition together",
+        _study("condition,covariate_batch,covariate_sex", *["a,1,f"] * 3, "b,2,f", *["b,1,m"] * 2),
+    ),
+    Case("conditions in groups of their own", _study("condition,group", *["ctrl,g1"] * 2, *["treated,g2"] * 2)),
+    Case(
+        "too few sections for the covariates",
+        _study("condition,covariate_batch", "ctrl,1", "ctrl,2", "treated,1", "treated,3"),
     ),
     Case("a row that is too short", _sheet("sample,spaceranger_dir,group\na,/x\n")),
     Case("a row that is too long", _sheet(GOOD + "b,/x,y\n")),

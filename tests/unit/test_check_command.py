@@ -55,6 +55,7 @@ def test_plan_has_samples_units_parameters_and_code(here):
     plan = plan_of(here)
     empty = {"h5ad": None, "spatialdata": None, "image": None, "alignment": None, "bin_size": None, "truth": None}
     empty |= {"platform": None, "pitch_um": None, "um_per_px": None, "data_dir": None, "expression": None}
+    empty |= {"condition": None, "donor": None, "covariates": {}}
     assert plan["samples"] == [
         {"id": "a", "unit": "both", "spaceranger_dir": str(here / "a"), "n_domains": 2, "group": "both"} | empty,
         {"id": "b", "unit": "both", "spaceranger_dir": str(here / "b"), "n_domains": 2, "group": "both"} | empty,

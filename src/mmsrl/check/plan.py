@@ -9,6 +9,7 @@ from typing import Any
 
 from mmsrl._errors import InputError
 from mmsrl._gene_sets import read_gmt
+from mmsrl.check.design import control_problems, covariates_of, default_control, design_problems
 from mmsrl.check.files import PATH_COLUMNS, absolute, check_files
 from mmsrl.check.fingerprint import fingerprints
 from mmsrl.check.params import backbone_problems, check_params, preset_problems, seed_problems
@@ -37,8 +38,9 @@ def make_plan(sheet: Path, given: Mapping[str, Any], schema_dir: Path, *, look_a
     Returns
     -------
     dict
-        ``samples`` (rows with ``id`` and ``unit``; ``None`` for what is not given), ``units`` (what is trained
-        together), ``params`` (typed) and ``code`` (stage → fingerprint).
+        ``samples`` (rows with ``id``, ``unit`` and ``covariates``; ``None`` for what is not given), ``units`` (what is
+        trained together), ``control`` (condition that others are compared with; ``None`` without conditions),
+        ``params`` (typed) and ``code`` (stage → fingerprint).
 
     Raises
     ------
@@ -58,6 +60,11 @@ def make_plan(sheet: Path, given: Mapping[str, Any], schema_dir: Path, *, look_a
     try:
         table = read_table(sheet)
         sections, problems = check_rows(table, row_schema)
+        # What rows say together is known once each of them is right.
+        if not problems:
+            problems = design_problems(sections, table.unit, params["control"])
+            if not any(complaint.startswith("--control ") for complaint in complaints):
+                messages += control_problems(sections, params["control"], sheet.name)
         if look_at_files:
             wrong = {s["row"]: {p.column for p in problems if p.row == s["row"] and p.column} for s in sections}
             problems += [p for s in sections for p in check_files(s, sheet.parent, wrong[s["row"]])]
@@ -79,6 +86,7 @@ def make_plan(sheet: Path, given: Mapping[str, Any], schema_dir: Path, *, look_a
     samples = []
     for section in sections:
         sample = {"id": section["sample"], "unit": section["sample"]} | {name: section.get(name) for name in columns}
+        sample["covariates"] = covariates_of(section)
         for column in PATH_COLUMNS:
             if look_at_files and sample[column] is not None:
                 sample[column] = absolute(sample[column], sheet.parent)
@@ -86,6 +94,7 @@ def make_plan(sheet: Path, given: Mapping[str, Any], schema_dir: Path, *, look_a
     return {
         "samples": samples,
         "units": _units(samples),
+        "control": params["control"] or default_control(sections),
         "params": params,
         "code": fingerprints(PACKAGE_FOLDER),
     }

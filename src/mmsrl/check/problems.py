@@ -39,14 +39,14 @@ def listed(names: Iterable[str]) -> str:
     return ", ".join(names)
 
 
-def _plain(name: str) -> str:
+def plain(name: str) -> str:
     """Spell ``camelCase``, ``kebab-case`` and ``Spaced Case`` in the way of our own names."""
     return re.sub(r"[\s\-.]+", "_", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name.strip())).lower()
 
 
 def nearest(name: str, names: Collection[str], likeness: float = 0.6) -> str | None:
     """Return the one of ``names`` that ``name`` is most likely a misspelling of, if any is as like it (0 to 1)."""
-    matches = difflib.get_close_matches(_plain(name), names, n=1, cutoff=likeness)
+    matches = difflib.get_close_matches(plain(name), names, n=1, cutoff=likeness)
     return matches[0] if matches else None
 
 

@@ -10,11 +10,19 @@ from typing import Any
 import jsonschema
 from jsonschema.exceptions import ValidationError
 
-from mmsrl.check.problems import Problem, listed, nearest, shown
+from mmsrl.check.design import COVARIATE
+from mmsrl.check.problems import Problem, listed, nearest, plain, shown
 from mmsrl.check.table import Row, Table
 
 Section = dict[str, Any]
 """Values of one row by column, typed as the schema says; ``row`` is its number."""
+
+_OTHER_WORDS = {
+    **dict.fromkeys(("arm", "treatment"), "condition"),
+    **dict.fromkeys(("animal", "individual", "patient", "subject"), "donor"),
+    **{name: f"{COVARIATE}{name}" for name in ("age", "batch", "sex", "slide")},
+}
+"""What others call our columns, by their name for it."""
 
 _WHOLE_NUMBER = re.compile(r"[+-]?[0-9]{1,18}")
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3})?")
@@ -37,20 +45,19 @@ def check_rows(table: Table, schema: Mapping[str, Any]) -> tuple[list[Section], 
     problems
         All that is wrong, the problems of ``table`` included.
     """
-    properties: Mapping[str, Any] = schema["items"]["properties"]
+    rules = {column: rule for _, column in _columns(table) if (rule := _rule(column, schema["items"])) is not None}
     problems = list(table.problems)
     suspected: set[str] = set()
     for place, column in _columns(table):
-        if column not in properties:
-            guess = nearest(column, properties)
+        if column not in rules:
+            guess = _guess(column, schema["items"])
             suspected |= {guess} if guess else set()
-            hint = f"did you mean {guess}?" if guess else f"there are {listed(properties)}"
-            problems.append(Problem(place, f"unknown column; {hint}", column=column))
+            problems.append(Problem(place, f"unknown column; {_hint(column, guess, schema['items'])}", column=column))
 
     validator = jsonschema.Draft202012Validator(schema["items"])
     sections: list[Section] = []
     for row in table.rows:
-        values = {c: _cast(v, properties[c]["type"]) for c, v in row.values.items() if c in properties}
+        values = {c: _cast(v, rules[c]["type"]) for c, v in row.values.items() if c in rules}
         for error in list(validator.iter_errors(values)):
             problem = _problem(error, row, table, suspected)
             if problem is not None:
@@ -72,6 +79,39 @@ def _columns(table: Table) -> Iterator[tuple[int, str]]:
         yield from ((table.header, column) for column in table.columns if column)
     else:
         yield from ((row.number, column) for row in table.rows for column in row.named)
+
+
+def _rule(column: str, rules: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Return what the schema of a row says of a column, by its name or by its pattern."""
+    named: Mapping[str, Any] | None = rules["properties"].get(column)
+    return named or next((rule for form, rule in rules["patternProperties"].items() if re.search(form, column)), None)
+
+
+def _guess(column: str, rules: Mapping[str, Any]) -> str | None:
+    """Return the column that is most likely meant by one that is not known."""
+    spelt = plain(column)
+    if spelt in _OTHER_WORDS:
+        return _OTHER_WORDS[spelt]
+    name = _covariate(column)
+    if spelt == name.removeprefix(COVARIATE):
+        return nearest(column, rules["properties"])
+    own = name.removeprefix(COVARIATE)
+    return own if own in rules["properties"] else name if _rule(name, rules) else None
+
+
+def _covariate(column: str) -> str:
+    """Return the column of a covariate that is called so, with another prefix or none."""
+    return COVARIATE + re.sub(r"[^a-z0-9]+", "_", re.sub(r"^cov[a-z]*_", "", plain(column)))
+
+
+def _hint(column: str, guess: str | None, rules: Mapping[str, Any]) -> str:
+    if guess is not None and guess.startswith(COVARIATE):
+        return f"columns of covariates begin with {COVARIATE}: name it {guess}"
+    if guess is not None:
+        return f"did you mean {guess}?"
+    own = _covariate(column)
+    covariate = f", or {own} if it is a covariate of a comparison" if _rule(own, rules) else ""
+    return f"there are {listed(rules['properties'])}{covariate}"
 
 
 def _cast(value: str, kind: str) -> str | int | float:
