@@ -98,10 +98,6 @@ CASES = (
         _study("condition,covariate_batch", "ctrl,1", "ctrl,1", "treated,2", "treated,2"),
     ),
     Case(
-        "covariates that tell each other",
-        _study("condition,covariate_batch,covariate_sex", "a,1,f", "a,2,m", "b,1,f", "b,2,m", "b,2,m"),
-    ),
-    Case(
         "covariates that tell the condition together",
         _study("condition,covariate_batch,covariate_sex", *["a,1,f"] * 3, "b,2,f", *["b,1,m"] * 2),
     ),

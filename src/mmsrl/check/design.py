@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
+from mmsrl._design import Assignment, compare, replicates_of
 from mmsrl.check.problems import Problem, listed, nearest, shown
 
 Section = Mapping[str, Any]
@@ -178,95 +177,40 @@ def _donors_of_conditions(sections: Sequence[Section], said: _Wording) -> list[P
 
 
 def _model(sections: Sequence[Section], said: _Wording, control: str) -> list[Problem]:
-    """Covariates that tell the condition or each other, and replicates too few for the model."""
-    kept, blocks = _blocks(sections, control)
-    replicates, varying = _replicates(kept)
-    covariates = [name for name in covariates_of(sections[0]) if name not in varying]
-    arms = _by_condition(kept)
-    constant = np.ones((len(replicates), 1))
-    conditions = _dummies([replicate["condition"] for replicate in replicates])
-    by_covariate = {name: _dummies([replicate[COVARIATE + name] for replicate in replicates]) for name in covariates}
-
+    """Conditions that covariates leave no way to compare with the control."""
+    assignments = [Assignment(s["sample"], s["condition"], s.get("donor"), covariates_of(s)) for s in sections]
+    replicates = replicates_of(assignments)
+    arms = _by_condition(sections)
     problems = []
-    for name, columns in by_covariate.items():
-        if _rank(constant, columns, conditions) < _rank(constant, columns) + conditions.shape[1]:
-            problems.append(_confounded(arms, name, said))
-    if problems:
-        return problems
-    donors = [_dummies([replicate["donor"] for replicate in replicates])] if blocks else []
-    others = [constant, *donors, *by_covariate.values()]
-    names = listed([*(["donor"] if blocks else []), *(COVARIATE + name for name in covariates)])
-    everywhere = said.rows(kept)
-    rank = _rank(*others, conditions)
-    if rank < _rank(*others) + conditions.shape[1]:
-        text = f"{everywhere}: {names} together tell the condition of every section; leave one of them out"
-        return [Problem(kept[0]["row"], text, column="condition")]
-    # What is the same of all sections of a donor is in the donors' own columns, and no fault.
-    if not blocks and by_covariate and _rank(*others) < sum(columns.shape[1] for columns in others):
-        text = f"{everywhere}: of {names} one follows from the others; leave one of them out"
-        return [Problem(kept[0]["row"], text, column=COVARIATE + covariates[-1])]
-    if len(replicates) - rank < 1:
-        what = "donors within conditions" if "donor" in sections[0] else "sections"
-        text = (
-            f"{everywhere}: {len(replicates)} replicates ({what}) are too few for a comparison that accounts for "
-            f"{names}: nothing is left to estimate variation from; add sections, or leave out a covariate"
-        )
-        return [Problem(kept[0]["row"], text, column="condition")]
-    return []
+    for condition in arms:
+        if condition == control:
+            continue
+        found = compare(replicates, [True] * len(replicates), condition, control)
+        if not isinstance(found, str):
+            continue
+        telling = [
+            name
+            for name in covariates_of(sections[0])
+            if not {s[COVARIATE + name] for s in arms[condition]} & {s[COVARIATE + name] for s in arms[control]}
+        ]
+        if telling:
+            problems.append(_confounded(condition, control, arms, telling, said))
+            continue
+        both = sorted([*arms[control], *arms[condition]], key=lambda section: section["row"])
+        text = f"{said.rows(both)}: {found}; leave out a covariate, or add sections"
+        problems.append(Problem(both[0]["row"], text, column="condition", value=condition))
+    return problems
 
 
-def _blocks(sections: Sequence[Section], control: str) -> tuple[list[Section], bool]:
-    """Return the sections that are compared, and whether donors are blocks of the design.
-
-    They are where at least two have sections of the control and of another condition; those of one condition then say
-    nothing.
-    """
-    conditions: dict[str, set[str]] = {}
-    for section in sections:
-        if "donor" in section:
-            conditions.setdefault(section["donor"], set()).add(section["condition"])
-    paired = {donor for donor, of_donor in conditions.items() if len(of_donor) > 1}
-    if sum(control in conditions[donor] for donor in paired) < 2:
-        return list(sections), False
-    return [section for section in sections if section["donor"] in paired], True
-
-
-def _replicates(sections: Sequence[Section]) -> tuple[list[Section], set[str]]:
-    """Return one section of each replicate, and the covariates that differ within one."""
-    first: dict[object, Section] = {}
-    varying: set[str] = set()
-    for section in sections:
-        key = (section["condition"], section["donor"]) if "donor" in section else section["row"]
-        replicate = first.setdefault(key, section)
-        own = covariates_of(section)
-        varying |= {name for name, value in covariates_of(replicate).items() if value != own[name]}
-    return list(first.values()), varying
-
-
-def _dummies(values: Sequence[str]) -> np.ndarray:
-    """Return a column of 0 and 1 for each value but the first: (n, levels - 1)."""
-    levels = list(dict.fromkeys(values))[1:]
-    return np.array([[value == level for level in levels] for value in values], dtype=float).reshape(len(values), -1)
-
-
-def _rank(*blocks: np.ndarray) -> int:
-    return int(np.linalg.matrix_rank(np.column_stack(blocks)))
-
-
-def _confounded(arms: Mapping[str, Sequence[Section]], name: str, said: _Wording) -> Problem:
-    """Say which condition has values of a covariate that no other condition has."""
-    column = COVARIATE + name
-    values = {condition: {member[column] for member in members} for condition, members in arms.items()}
-    # Conditions that share no value with the first, not even by way of a third, cannot be told from the covariate.
-    reached, found = set(), {next(iter(arms))}
-    while found:
-        condition = found.pop()
-        reached.add(condition)
-        found |= {other for other in arms if values[other] & values[condition]} - reached
-    apart = next(condition for condition in arms if condition not in reached)
+def _confounded(
+    condition: str, control: str, arms: Mapping[str, Sequence[Section]], telling: Sequence[str], said: _Wording
+) -> Problem:
+    """Say which covariate has no value in common for a condition and the control."""
+    column = COVARIATE + telling[0]
+    values = listed(shown(value) for value in sorted({section[column] for section in arms[condition]}))
     text = (
-        f"condition {shown(apart)} cannot be told from {column}: {said.rows(arms[apart])} have "
-        f"{listed(map(shown, sorted(values[apart])))}, which no section of {listed(map(shown, sorted(reached)))} has; "
-        "leave the covariate out, or add sections of both that share a value"
+        f"condition {shown(condition)} cannot be told from {listed(COVARIATE + name for name in telling)}: "
+        f"{said.rows(arms[condition])} have {values}, which no section of {shown(control)} has; leave the covariate "
+        "out, or add sections of both that share a value"
     )
-    return Problem(arms[apart][0]["row"], text, column=column)
+    return Problem(arms[condition][0]["row"], text, column=column)
