@@ -1,8 +1,9 @@
-"""What markers, trajectory and enhancement leave behind, planted: for tests of the report."""
+"""What markers, trajectory, enhancement and comparison leave behind, planted: for tests of the report."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,9 @@ import anndata as ad
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
+from scipy import stats
+
+from mmsrl._palette import domain_colors
 
 DOMAINS = ("1", "2", "10")
 GAINING, LOSING, SPARSE, UNHEARD = "G3", "G5", "G9", "G7"
@@ -169,7 +173,9 @@ def _enhancement() -> dict[str, Any]:
     }
 
 
-def write_cohort(folder: Path, *, sections: int = 12, side: int = 50) -> list[str]:
+def write_cohort(
+    folder: Path, *, sections: int = 12, side: int = 50, together: int = 2, domains: Sequence[str] = DOMAINS
+) -> list[str]:
     """Write so many assembled sections with image, findings and training log; two by two they are groups.
 
     Returns
@@ -178,11 +184,11 @@ def write_cohort(folder: Path, *, sections: int = 12, side: int = 50) -> list[st
     """
     generator = np.random.default_rng(0)
     row, column = (index.ravel() for index in np.indices((side, side)))
-    domain = np.array(DOMAINS)[column * len(DOMAINS) // side]
+    domain = np.array(domains)[column * len(domains) // side]
     arguments = ["--output-dir", str(folder)]
     units: dict[str, list[str]] = {}
     for number in range(sections):
-        sample, unit = f"section-{number + 1}", f"donor-{number // 2 + 1}"
+        sample, unit = f"section-{number + 1}", f"donor-{number // together + 1}"
         units.setdefault(unit, []).append(sample)
         counts = generator.poisson(0.4, (side * side, 40)).astype(np.float32)
         smooth = np.add.outer(np.linspace(90, 220, 500), np.linspace(0, 30, 500))[..., None]
@@ -193,14 +199,14 @@ def write_cohort(folder: Path, *, sections: int = 12, side: int = 50) -> list[st
                 {
                     "total_counts": counts.sum(axis=1),
                     "n_genes_by_counts": (counts > 0).sum(axis=1),
-                    "domain": pd.Categorical(domain, DOMAINS),
+                    "domain": pd.Categorical(domain, domains),
                 },
                 index=["".join(letters) + "-1" for letters in generator.choice(list("ACGT"), (side * side, 16))],
             ),
             var=pd.DataFrame(index=[f"G{index}" for index in range(40)]),
             obsm={"spatial": np.column_stack([column, row]) * 20.0 + 10},
             uns={
-                "domain_colors": ["#0072B2", "#E69F00", "#009E73"],
+                "domain_colors": list(domain_colors(domains).values()),
                 "spatial": {sample: {"images": {"hires": image}, "scalefactors": {"tissue_hires_scalef": 0.5}}},
                 "mmsrl": {
                     "sample": sample,
@@ -232,3 +238,209 @@ def write_cohort(folder: Path, *, sections: int = 12, side: int = 50) -> list[st
         for path in sorted(folder.glob(pattern)):
             arguments += [f"--{option}", str(path)]
     return arguments
+
+
+SEVEN = ("1", "2", "3", "4", "5", "6", "10")
+GROWN, DIFFERENT, UNTESTED = "3", "5", "10"
+"""Domains of a study: of which one condition has more, in which its genes differ, and that is too small for tests."""
+
+RESPONDING = ("Gfap", "C4b", "Serpina3n", "Vim", "Cd74", "Lyz2", "H2-Aa", "Apoe", "Plp1", "Mbp", "Pcp4", "Nrgn")
+
+Study = dict[str, dict[str, Any]]
+"""``unit``, ``condition``, ``donor`` and ``covariates`` by section."""
+
+
+def sections_of_study(
+    samples: Sequence[str], conditions: Sequence[str], *, unit: str = "mice", donors: int = 0, sexes: bool = True
+) -> Study:
+    """Give sections to conditions in equal parts; with donors, each has a section in every condition."""
+    each = len(samples) // len(conditions)
+    return {
+        sample: {
+            "unit": unit,
+            "condition": conditions[min(index // each, len(conditions) - 1)],
+            "donor": f"mouse-{index % donors + 1}" if donors else None,
+            "covariates": {"sex": "fm"[index % 2]} if sexes else {},
+        }
+        for index, sample in enumerate(samples)
+    }
+
+
+def write_study(
+    folder: Path, sections: Study, *, domains: Sequence[str] = SEVEN, genes: int = 300, seed: int = 0
+) -> list[str]:
+    """Write what ``mmsrl-compare`` leaves of a study, with planted differences in the last condition.
+
+    The last section has few counts. The last domain is not tested, and one gene has no p-value.
+
+    Returns
+    -------
+    Arguments of mmsrl-report.
+    """
+    generator = np.random.default_rng(seed)
+    conditions = list(dict.fromkeys(section["condition"] for section in sections.values()))
+    donors = any(section["donor"] for section in sections.values())
+    shares = _shares(sections, domains, conditions[-1], generator)
+    pairs = [(domain, condition) for condition in conditions[1:] for domain in domains]
+    composition = [_share_test(shares, sections, *pair, conditions[0]) for pair in pairs]
+    for condition in conditions[1:]:
+        own = [row for row in composition if row["condition"] == condition and row["p_value"] is not None]
+        adjusted = stats.false_discovery_control([row["p_value"] for row in own])
+        for row, value in zip(own, adjusted, strict=True):
+            row["p_adjusted"] = float(value)
+    tables = {pair: _gene_test(*pair, conditions, genes, generator) for pair in pairs if pair[0] != UNTESTED}
+    spots = {sample: int(generator.integers(2600, 3900)) for sample in sections}
+    outlier = list(sections)[-1]
+    covariates = sorted({name for section in sections.values() for name in section["covariates"]})
+    result = {
+        "conditions": conditions,
+        "control": conditions[0],
+        "replicate": "donor" if donors else "section",
+        "paired": donors,
+        "covariates": covariates,
+        "model": "~ " + " + ".join([*(["donor"] if donors else []), *covariates, "condition"]),
+        "domains": list(domains),
+        "domains_of": next(iter(sections.values()))["unit"],
+        "sections": [
+            {
+                "sample": sample,
+                **section,
+                "n_spots": spots[sample],
+                "shares": shares.loc[sample].to_dict(),
+                "outlier": ["Median counts", "Median genes"] if sample == outlier else [],
+            }
+            for sample, section in sections.items()
+        ],
+        "quality": _quality_of_study(spots, outlier, generator),
+        "composition": composition,
+        "expression": [_genes_found(*pair, composition, tables.get(pair)) for pair in pairs],
+        "matches": _matches_of_study(sections, domains, generator),
+    }
+    text = f"domain {UNTESTED} is left out of tests: <2 sections of {conditions[-1]} have 20 spots in it"
+    messages = [{"level": "warning", "text": text}, {"level": "info", "text": "no gene sets were tested in domain 10"}]
+    parameters = {"control": conditions[0], "gene_sets": None}
+    content = {"stage": "compare", "id": "study", "parameters": parameters, "messages": messages, "result": result}
+    (folder / "study.compare.json").write_text(json.dumps(content))
+    written = {"composition": pd.DataFrame(composition), "expression": pd.concat(tables.values())}
+    written["gene_sets"] = _sets_of_study(tables)
+    arguments = ["--summaries", str(folder / "study.compare.json")]
+    for name, table in written.items():
+        path = folder / f"study.{name}.tsv"
+        table.to_csv(path, sep="\t", index=False)
+        arguments += ["--comparison", str(path)]
+    return arguments
+
+
+def _shares(sections: Study, domains: Sequence[str], grown: str, generator: np.random.Generator) -> pd.DataFrame:
+    """Draw shares (sections, domains) around 0.3, 0.2, ... with noise; twice as much of one domain in a condition."""
+    usual = np.append(0.75 ** np.arange(len(domains) - 1), 0.01)
+    weights = usual * generator.lognormal(0, 0.12, (len(sections), len(domains)))
+    shares = pd.DataFrame(weights, index=list(sections), columns=list(domains))
+    shares.loc[[name for name, section in sections.items() if section["condition"] == grown], GROWN] *= 2
+    return shares.div(shares.sum(axis=1), axis=0)
+
+
+def _share_test(shares: pd.DataFrame, sections: Study, domain: str, condition: str, control: str) -> dict[str, Any]:
+    """Compare logits of shares by a t-test; numbers of the untested domain are missing."""
+    one, other = (
+        shares.loc[[name for name, section in sections.items() if section["condition"] == arm], domain]
+        for arm in (condition, control)
+    )
+    row: dict[str, Any] = {"domain": domain, "condition": condition, "control": control}
+    row |= {"n_condition": len(one), "n_control": len(other)}
+    row |= {"share_condition": float(one.mean()), "share_control": float(other.mean())}
+    if domain == UNTESTED:
+        return row | dict.fromkeys(("odds_ratio", "low", "high", "p_value", "p_adjusted"))
+    test = stats.ttest_ind(np.log(one / (1 - one)), np.log(other / (1 - other)))
+    interval = test.confidence_interval()
+    middle = (interval.low + interval.high) / 2
+    ratios = (float(np.exp(value)) for value in (middle, interval.low, interval.high))
+    return row | dict(zip(("odds_ratio", "low", "high"), ratios, strict=True)) | {"p_value": float(test.pvalue)}
+
+
+def _gene_test(
+    domain: str, condition: str, conditions: Sequence[str], n_genes: int, generator: np.random.Generator
+) -> pd.DataFrame:
+    """Draw fold changes around none; those of a dozen genes of one domain are large in the last condition."""
+    names = [*RESPONDING, *(f"Gm{10000 + index}" for index in range(n_genes - len(RESPONDING)))]
+    mean = np.round(generator.lognormal(4, 1.3, n_genes), 2)
+    error = 0.12 + 1.5 / np.sqrt(mean)
+    change = generator.normal(0, error)
+    if (domain, condition) == (DIFFERENT, conditions[-1]):
+        change[: len(RESPONDING)] = np.repeat([1.0, -1.0], [8, 4]) * np.linspace(5.5, 9, len(RESPONDING)) * error[:12]
+    p = 2 * stats.norm.sf(np.abs(change) / error)
+    table = pd.DataFrame({"domain": domain, "condition": condition, "control": conditions[0], "gene": names})
+    table = table.assign(mean=mean, log2_fold_change=change, low=change - 1.96 * error, high=change + 1.96 * error)
+    table = table.assign(p_value=p, p_adjusted=stats.false_discovery_control(p)).sort_values("p_value")
+    table.iloc[-1, [table.columns.get_loc("p_value"), table.columns.get_loc("p_adjusted")]] = np.nan
+    return table
+
+
+def _genes_found(
+    domain: str, condition: str, composition: Sequence[Mapping[str, Any]], table: pd.DataFrame | None
+) -> dict[str, Any]:
+    of_pair = next(row for row in composition if (row["domain"], row["condition"]) == (domain, condition))
+    row = {name: of_pair[name] for name in ("domain", "condition", "n_condition", "n_control")}
+    if table is None:
+        why = f"1 section of {condition} has 20 spots or more in it, 2 are needed"
+        return row | {"n_condition": 1, "n_tested": 0, "n_up": 0, "n_down": 0, "top": [], "why": why}
+    found = table[table["p_adjusted"] < 0.05]
+    up = int((found["log2_fold_change"] > 0).sum())
+    counts = {"n_tested": int(table["p_value"].notna().sum()), "n_up": up, "n_down": len(found) - up}
+    return row | counts | {"top": found["gene"].tolist()[:10], "why": None}
+
+
+def _quality_of_study(
+    spots: Mapping[str, int], outlier: str, generator: np.random.Generator
+) -> dict[str, dict[str, float | None]]:
+    def around(middle: float, least: float) -> dict[str, float | None]:
+        return {
+            name: least if name == outlier else round(float(middle * generator.normal(1, 0.07)), 1) for name in spots
+        }
+
+    return {
+        "Spots": dict(spots),
+        "Median counts": around(6200, 1310.0),
+        "Median genes": around(2700, 905.0),
+        "Median mitochondrial %": around(8, 9.5) | {next(iter(spots)): None},
+    }
+
+
+def _matches_of_study(sections: Study, domains: Sequence[str], generator: np.random.Generator) -> list[dict[str, Any]]:
+    """Pair domains of all units but the first in another order; the last one has no counterpart."""
+    units = list(dict.fromkeys(section["unit"] for section in sections.values()))[1:]
+    return [
+        {
+            "unit": unit,
+            "domain": str(number),
+            "matched": None if number == len(domains) else matched,
+            "similarity": round(float(generator.uniform(0.8, 0.99)), 3),
+            "certainty": None if number == len(domains) else round(float(generator.uniform(0.6, 1)), 3),
+        }
+        for unit in units
+        for number, matched in enumerate(generator.permutation(list(domains)), start=1)
+    ]
+
+
+def _sets_of_study(tables: Mapping[tuple[str, str], pd.DataFrame]) -> pd.DataFrame:
+    rows = [
+        {
+            "domain": domain,
+            "condition": condition,
+            "direction": direction,
+            "gene_set": gene_set,
+            "n_set": 40,
+            "n_genes": 8,
+            "n_both": both,
+            "expected": 0.4,
+            "p_value": p,
+            "p_adjusted": min(2 * p, 1.0),
+            "genes": ",".join(RESPONDING[:both]),
+        }
+        for domain, condition in tables
+        for direction, gene_set, both, p in (
+            ("up", "HALLMARK_INTERFERON_GAMMA_RESPONSE", 5, 1e-4),
+            ("down", "<myelination>", 0, 0.8),
+        )
+    ]
+    return pd.DataFrame(rows)

@@ -15,6 +15,7 @@ from mmsrl._click import INPUT_FILE, stage_command
 @click.option("--training", type=INPUT_FILE, multiple=True, help="<unit>.training.tsv; repeatable.")
 @click.option("--evidence", type=INPUT_FILE, multiple=True, help="<unit>.enhanced_genes.tsv; repeatable.")
 @click.option("--enhanced", type=INPUT_FILE, multiple=True, help="<unit>.enhanced.h5ad; repeatable.")
+@click.option("--comparison", type=INPUT_FILE, multiple=True, help="study.*.tsv of mmsrl-compare; repeatable.")
 @click.option("--scores", type=INPUT_FILE, multiple=True, help="<unit>.scores.csv; repeatable.")
 @click.option("--versions", type=INPUT_FILE, multiple=True, help="versions.yml: process, tool, version; repeatable.")
 @click.option("--tiles", type=INPUT_FILE, multiple=True, help="<sample>.tiles.tif; repeatable.")
@@ -27,6 +28,7 @@ def main(
     training: tuple[Path, ...],
     evidence: tuple[Path, ...],
     enhanced: tuple[Path, ...],
+    comparison: tuple[Path, ...],
     scores: tuple[Path, ...],
     versions: tuple[Path, ...],
     tiles: tuple[Path, ...],
@@ -55,7 +57,13 @@ def main(
 
     log = logging.getLogger("mmsrl.report")
     outputs = read_outputs(
-        summaries=summaries, training=training, evidence=evidence, scores=scores, versions=versions, params=params
+        summaries=summaries,
+        training=training,
+        evidence=evidence,
+        scores=scores,
+        versions=versions,
+        params=params,
+        comparison=comparison,
     )
     named = [gene.strip() for gene in (report_genes or "").split(",") if gene.strip()]
     genes: dict[str, dict[str, list[str]]] = {}

@@ -18,7 +18,7 @@ from mmsrl._tables import read_table
 from mmsrl.parameters import STAGES
 from mmsrl.report.series import judged_genes
 
-SAMPLE_STAGES = ("ingest", "qc", "features")
+SAMPLE_STAGES = ("ingest", "qc", "features", "map")
 """Stages that run once a sample; the others run once a unit."""
 
 EVIDENCE = (
@@ -26,6 +26,21 @@ EVIDENCE = (
     *("gain", "gain_se", "judged", "verdict", "written"),
 )
 """Columns of ``<unit>.enhanced_genes.tsv`` that are shown."""
+
+STUDY = "study"
+"""Id of the comparison of conditions: there is one a run."""
+
+COMPARISON: dict[str, tuple[str, ...]] = {
+    "expression": ("domain", "condition", "gene", "mean", "log2_fold_change", "low", "high", "p_value", "p_adjusted"),
+    "gene_sets": ("domain", "condition", "direction", "gene_set", "n_set", "n_both", "expected", "p_adjusted", "genes"),
+}
+"""Tables of ``compare`` that are read, by the name before ``.tsv``, with the columns that are shown."""
+
+TEXT = ("domain", "condition", "gene", "direction", "gene_set", "genes")
+"""Columns of these that are words, whatever they look like."""
+
+SUMMARISED = ("composition", "shares", "matches")
+"""Tables of ``compare`` that its summary holds as well."""
 
 
 class Message(TypedDict):
@@ -46,6 +61,8 @@ class Outputs:
     """Training log by unit."""
     judged: dict[str, pd.DataFrame] = field(default_factory=dict)
     """What held-out molecules say of de-noised genes (:func:`mmsrl.report.series.judged_genes`), by unit."""
+    comparison: dict[str, pd.DataFrame] = field(default_factory=dict)
+    """Tables of the comparison of conditions, by the names in :data:`COMPARISON`."""
     scores: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=["sample", "metric", "value", "n_spots"]))
     versions: dict[str, dict[str, str]] = field(default_factory=dict)
     """Package versions by process."""
@@ -110,6 +127,7 @@ def read_outputs(
     scores: Iterable[Path],
     versions: Iterable[Path],
     params: Path | None,
+    comparison: Iterable[Path] = (),
 ) -> Outputs:
     """Read the small files of all stages.
 
@@ -127,6 +145,15 @@ def read_outputs(
     for path in evidence:
         table = read_table(path, "enhance", EVIDENCE, text=("gene",))
         outputs.judged[path.name.removesuffix(".enhanced_genes.tsv")] = judged_genes(table)
+    for path in comparison:
+        name = path.name.removesuffix(".tsv").rpartition(".")[2]
+        if name in COMPARISON:
+            columns = COMPARISON[name]
+            text = [column for column in columns if column in TEXT]
+            outputs.comparison[name] = read_table(path, "compare", columns, text=text)
+        elif name not in SUMMARISED:
+            known = ", ".join(f"{STUDY}.{known}.tsv" for known in (*COMPARISON, *SUMMARISED))
+            raise InputError(f"--comparison: {path.name} is no table of mmsrl-compare; give {known}")
     tables = [
         read_table(path, "evaluate", ("sample", "metric", "value", "n_spots"), text=("sample",)) for path in scores
     ]
@@ -219,3 +246,10 @@ def brief(value: float | None) -> str:
     if abs(value) >= 100 or value == round(value):
         return f"{value:,.0f}"
     return f"{value:#.{2 if abs(value) < 1 else 3}g}".removesuffix(".")
+
+
+def probability(value: float | None) -> str:
+    """Write a p-value as the tables that are searched write it: ``0.012``, ``3.4e−7``."""
+    if value is None or not math.isfinite(value):
+        return "–"
+    return f"{value:.3f}" if value >= 0.001 else f"{value:.1e}".replace("e-0", "e-").replace("-", "−")

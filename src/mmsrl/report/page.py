@@ -40,10 +40,12 @@ from mmsrl.report.stages import (
     image_facts,
     qc_filters,
     qc_quantiles,
+    reference_shares,
     section_rows,
     train_facts,
 )
 from mmsrl.report.store import Store
+from mmsrl.report.study import design_facts
 from mmsrl.report.tables import gene_set_table, judged_table, marker_table
 from mmsrl.report.tissue import (
     MAX_FIGURE_SIDE,
@@ -203,7 +205,7 @@ def sample_content(
         "unit": unit,
         "mates": [other.name for other in samples if other.name != name],
         "platform": PLATFORMS.get(str(sample.facts.get(_keys.PLATFORM)), "other"),
-        "facts": _facts(sample),
+        "facts": _facts(sample) | design_facts(outputs, name),
         "noun": sample.noun,
         "n_spots": len(section.barcodes),
         "n_drawn": len(drawn_spots(len(section.barcodes), n_sections)),
@@ -243,6 +245,7 @@ def sample_content(
         "neighbours": store.figure(f"{key}-neighbours", charts.neighbourhood_map(adjoining) if adjoining else None),
         "pseudotime": _pseudotime_picture(sample),
         "layouts": _layout_pictures(sample, samples),
+        "reference": reference_shares(outputs.result("map", name, sample.unit)),
         "scores": outputs.scores_of(name),
         "score_titles": SCORES,
         "labels": (compared or {}).get("labels", []),

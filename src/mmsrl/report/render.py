@@ -12,12 +12,13 @@ from plotly.offline import get_plotlyjs
 
 from mmsrl import __version__
 from mmsrl.parameters import PARAMETERS, STAGES
-from mmsrl.report.content import SAMPLE_STAGES, Outputs, brief, package_versions, show
+from mmsrl.report.content import SAMPLE_STAGES, STUDY, Outputs, brief, package_versions, probability, show
 from mmsrl.report.methods import REFERENCES, paragraphs
 from mmsrl.report.missing import Missing
 from mmsrl.report.page import sample_content, unit_content
 from mmsrl.report.sample import Sample
 from mmsrl.report.store import Store
+from mmsrl.report.study import study_content
 
 HEADLINE_SCORES = ("ARI", "NMI")
 """Scores shown on the overview, by the name of the metric in ``scores.csv``."""
@@ -64,7 +65,7 @@ def render(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(show=show, brief=brief, code=code)
+    environment.filters.update(show=show, brief=brief, code=code, probability=probability)
     store = Store()
     of_unit: dict[str, list[Sample]] = {}
     for sample in samples:
@@ -75,6 +76,7 @@ def render(
         | {"pictures": pictures.get(sample.name)}
         for index, sample in enumerate(samples)
     ]
+    study = study_content(outputs, units, pages, store)
     steps = paragraphs(list(outputs.summaries.values()))
     cited = dict.fromkeys(name for step in steps for name in step.cites)
     return environment.get_template("report.html").render(
@@ -82,6 +84,7 @@ def render(
         version=__version__,
         plotly=Markup(get_plotlyjs()),
         pages=pages,
+        study=study,
         missing=missing,
         groups=_groups(pages),
         metrics=[metric for metric in HEADLINE_SCORES if any(metric in page["scores"] for page in pages)],
@@ -121,7 +124,7 @@ def _warnings(pages: Sequence[Mapping[str, Any]], outputs: Outputs) -> list[dict
     return [
         {
             "id": id_,
-            "page": (own if stage in SAMPLE_STAGES else home).get(id_, "overview"),
+            "page": STUDY if stage == "compare" else (own if stage in SAMPLE_STAGES else home).get(id_, "overview"),
             "stage": STAGES.get(stage, stage),
             "text": message["text"],
         }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from mmsrl._palette import natural_order
 from mmsrl.report.content import brief, show
 from mmsrl.report.sample import METRICS
 
@@ -166,6 +167,25 @@ def covariate_facts(result: Mapping[str, Any], train: Mapping[str, Any]) -> dict
         "Cramér’s V of domain and section": brief(result.get("section_association")),
     }
     return {title: show(value) for title, value in shown.items() if value not in (None, "–")}
+
+
+def reference_shares(result: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return the shares of a section's spots in the domains of a reference, and of those like none of them.
+
+    Parameters
+    ----------
+    result
+        Of ``<sample>.map.json``; ``None`` is returned where it is empty.
+    """
+    if not result:
+        return None
+    n_spots = max(sum(result["domains"].values()) + result["unlike"], 1)
+    rows = [(name, result["domains"][name]) for name in natural_order(result["domains"])]
+    return {
+        **{name: result[name] for name in ("reference", "n_genes", "genes_of_model", "median_confidence")},
+        "rows": [{"label": name, "n": n, "share": n / n_spots} for name, n in rows],
+        "unlike": {"n": result["unlike"], "share": result["unlike"] / n_spots},
+    }
 
 
 def section_rows(result: Mapping[str, Any]) -> list[dict[str, Any]]:

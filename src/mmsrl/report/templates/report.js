@@ -7,8 +7,7 @@
   };
   const GRID = { gridcolor: "#e3e7ec", zeroline: false, automargin: true, ticks: "outside", ticklen: 5, tickcolor: "rgba(0,0,0,0)" };
 
-  function drawFigure(element) {
-    const figure = JSON.parse(document.getElementById(element.dataset.figure).textContent);
+  function drawFigure(element, figure = JSON.parse(document.getElementById(element.dataset.figure).textContent)) {
     const axes = { xaxis: { ...GRID, ...figure.layout.xaxis }, yaxis: { ...GRID, ...figure.layout.yaxis } };
     const legend = { ...LOOK.legend, ...figure.layout.legend };
     const margin = { ...LOOK.margin, ...figure.layout.margin };
@@ -41,6 +40,17 @@
   for (const element of makings.keys()) watcher.observe(element);
   for (const box of document.querySelectorAll('[data-role="log"]'))
     box.addEventListener("change", () => drawFigure(box.closest(".page").querySelector(`[data-figure="${box.dataset.of}"]`)));
+
+  // One figure of several, which the reader chooses.
+  for (const choice of document.querySelectorAll('[data-role="choose"]')) {
+    const of = (kind) => choice.closest(".page").querySelector(`[data-${kind}="${choice.dataset.of}"]`);
+    choice.addEventListener("change", async () => {
+      const { figure, words } = (await unpack(document.getElementById(choice.dataset.packed)))[choice.value];
+      of("said").textContent = words;
+      of("figure").setAttribute("aria-label", words);
+      drawFigure(of("figure"), figure);
+    });
+  }
 
   const pages = [...document.querySelectorAll(".page")];
   let current = null;

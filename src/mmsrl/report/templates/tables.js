@@ -1,6 +1,7 @@
   // A table that is searched and sorted.
   const FIRST = 12;
   const MORE = 100;
+  const LONG = 24; // letters that a column is not made narrow for
   const signed = (value, digits) => (value > 0 ? "+" : value < 0 ? "−" : "") + Math.abs(value).toFixed(digits);
   const WRITE = {
     domain: (value) => value,
@@ -100,7 +101,7 @@
     cell({ kind, cells }, row) {
       const value = cells[row];
       const words = value === null ? "–" : WRITE[kind](value);
-      const cell = element("td", { class: WORDS.has(kind) ? "" : "number" });
+      const cell = element("td", { class: !WORDS.has(kind) ? "number" : words.length > LONG ? "long" : "" });
       if (kind === "domain" && this.colours[value]) cell.append(element("i", { style: `background:${this.colours[value]}` }));
       if (kind === "gene" && this.tissue?.has(value)) {
         const button = element("button", { type: "button", class: "link", title: `Show ${value} on the tissue` }, words);

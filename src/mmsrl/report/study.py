@@ -1,0 +1,296 @@
+"""The study page: sections of several conditions, and how the conditions differ."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from mmsrl._palette import domain_colors, natural_order
+from mmsrl.markers.table import FDR
+from mmsrl.report.content import STUDY, Outputs, brief, probability, show
+from mmsrl.report.store import Choice, Store
+from mmsrl.report.study_charts import (
+    MOST_POINTS,
+    composition_bars,
+    condition_strip,
+    drawn_points,
+    forest,
+    volcano,
+)
+from mmsrl.report.tables import study_gene_table, study_set_table
+
+VOLCANO = 420
+"""Height of a volcano."""
+
+MOST_GENES, ALL_GENES = 500, 20_000
+"""Genes listed of a domain and condition, and of all together, the most significant first."""
+
+MOST_SETS = 25
+"""Gene sets listed of a domain, condition and direction."""
+
+MOST_SENTENCES = 6
+
+
+def study_content(
+    outputs: Outputs, units: Mapping[str, Mapping[str, Any]], pages: Sequence[Mapping[str, Any]], store: Store
+) -> dict[str, Any] | None:
+    """Return all that the study page shows; ``None`` where no conditions were compared.
+
+    Parameters
+    ----------
+    outputs
+        What the stages wrote.
+    units
+        By id, as :func:`mmsrl.report.page.unit_content` returns them: the shared domains have the colours of one.
+    pages
+        Of the samples, as :func:`mmsrl.report.page.sample_content` returns them.
+    store
+        Takes the figures and tables.
+    """
+    summary = outputs.summaries.get(("compare", STUDY))
+    if summary is None:
+        return None
+    result = summary["result"]
+    own = units.get(result["domains_of"], {}).get("colors", {})
+    colors = domain_colors(result["domains"]) | {name: own[name] for name in result["domains"] if name in own}
+    sections = sections_of(result)
+    messages = [{"stage": "compare", **message} for message in summary["messages"]]
+    return {
+        "id": STUDY,
+        "colors": colors,
+        "conditions": result["conditions"],
+        "control": result["control"],
+        "several": len(result["conditions"]) > 2,
+        "lead": _lead(result),
+        "facts": _facts(result),
+        "replicate": result["replicate"],
+        "meaning": _meaning(result),
+        "covariates": result["covariates"],
+        "has_donors": any(section["donor"] is not None for section in sections),
+        "sections": sections,
+        "links": {page["name"]: page["id"] for page in pages},
+        **_quality(result, sections, store),
+        **_composition(result, sections, colors, store),
+        **_expression(result, outputs.comparison.get("expression"), store),
+        "set_table": store.table(
+            f"{STUDY}-gene-sets",
+            study_set_table(outputs.comparison.get("gene_sets"), len(result["conditions"]) > 2, MOST_SETS),
+        ),
+        "most_sets": MOST_SETS,
+        "matches": _matches(result),
+        "domains_of": result["domains_of"],
+        "messages": messages,
+        "warnings": sum(message["level"] == "warning" for message in messages),
+    }
+
+
+def design_facts(outputs: Outputs, sample: str) -> dict[str, Any]:
+    """Return condition, donor and covariates of a sample; empty where no conditions were compared."""
+    result = outputs.summaries.get(("compare", STUDY), {}).get("result", {})
+    for section in result.get("sections", []):
+        if section["sample"] == sample:
+            donor = {} if section["donor"] is None else {"Donor": section["donor"]}
+            covariates = {name.capitalize(): value for name, value in section["covariates"].items()}
+            return {"Condition": section["condition"], **donor, **covariates}
+    return {}
+
+
+def sections_of(result: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the sections, those of the control first, of each condition in the order of their names."""
+    by_name = {section["sample"]: section for section in result["sections"]}
+    ordered = [by_name[name] for name in natural_order(by_name)]
+    return sorted(ordered, key=lambda section: result["conditions"].index(section["condition"]))
+
+
+def _lead(result: Mapping[str, Any]) -> str:
+    control, *others = result["conditions"]
+    compared = " and ".join([", ".join(others[:-1]), others[-1]] if len(others) > 1 else others)
+    return f"{show(len(result['sections']))} sections: {compared} compared with {control}, the control."
+
+
+def _facts(result: Mapping[str, Any]) -> dict[str, str]:
+    """Return the model in words: the formula, and how many replicates are compared with how many."""
+    tested = [row for row in result["composition"] if row["n_condition"] is not None]
+    sizes = []
+    for condition in result["conditions"][1:]:
+        pairs = [(row["n_condition"], row["n_control"]) for row in tested if row["condition"] == condition]
+        if pairs:
+            one, other = max(pairs)
+            sizes.append(f"{one} {condition} against {other} {result['control']}")
+    return {
+        "Model": result["model"],
+        "Replicates": f"{result['replicate']}s, {'paired by donor' if result['paired'] else 'not paired'}",
+        "Compared": "; ".join(sizes) or "–",
+        "Domains": f"{len(result['domains'])}, numbered as in {result['domains_of']}",
+    }
+
+
+def _meaning(result: Mapping[str, Any]) -> list[str]:
+    """Say what p-values and intervals are of, and what they are not."""
+    if result["replicate"] == "donor":
+        said = [
+            "Donors are the replicates: sections of one donor and condition were added up. Intervals and p-values "
+            "are of differences over donors, and speak of other donors like these."
+        ]
+        if result["paired"]:
+            said.append(
+                "Donors with sections in the control and in another condition are compared with themselves; "
+                "donors with one condition only are left out of the tests."
+            )
+    else:
+        said = ["Sections are the replicates. Intervals and p-values are of differences over sections, not over spots."]
+        if all(section["donor"] is None for section in result["sections"]):
+            said.append(
+                "They speak of other animals or patients only where each section is of another one: "
+                "no donors were given."
+            )
+    said.append(
+        "Domains were found from the counts that are compared here. What moves with the condition and is not in the model, such as "
+        "the day of an experiment, cannot be told from it."
+    )
+    return said
+
+
+def _quality(result: Mapping[str, Any], sections: Sequence[Mapping[str, Any]], store: Store) -> dict[str, Any]:
+    """Return a strip a metric, the table of all of them, and in words which sections are flagged."""
+    quality = {
+        title: {name: value for name, value in values.items() if value is not None}
+        for title, values in result["quality"].items()
+    }
+    quality = {title: values for title, values in quality.items() if values}
+    groups = {
+        condition: [section["sample"] for section in sections if section["condition"] == condition]
+        for condition in result["conditions"]
+    }
+    strips: list[dict[str, Any]] = []
+    said: dict[str, list[str]] = {}
+    for index, (title, values) in enumerate(quality.items()):
+        flagged = {section["sample"] for section in sections if title in section["outlier"]}
+        figure = condition_strip(values, groups, flagged)
+        named = f"; flagged: {', '.join(sorted(flagged))}" if flagged else ""
+        shown = store.figure(f"{STUDY}-quality-{index + 1}", figure)
+        strips.append({"title": title, "figure": shown, "label": f"{title} by condition{named}"})
+        others = [value for name, value in values.items() if name not in flagged]
+        for name in natural_order(flagged & set(values)):
+            within = f" (others: {show(min(others))} to {show(max(others))})" if others else ""
+            said.setdefault(name, []).append(f"{title.lower()} {show(values[name])}{within}")
+    return {
+        "quality": quality,
+        "strips": strips,
+        "flagged": {name: "; ".join(said[name]) for name in natural_order(said)},
+    }
+
+
+def _composition(
+    result: Mapping[str, Any], sections: Sequence[Mapping[str, Any]], colors: Mapping[str, str], store: Store
+) -> dict[str, Any]:
+    """Return the bars of all sections, and the tests of every domain with places of their odds ratios."""
+    rows = result["composition"]
+    headings = {
+        name: f"<b>{name}</b>{' (control)' if name == result['control'] else ''}" for name in result["conditions"]
+    }
+    bars = composition_bars(sections, headings, result["domains"], colors)
+    placed = forest([(row["low"], row["odds_ratio"], row["high"]) for row in rows])
+    found = [row for row in rows if _significant(row)]
+    return {
+        "bars": store.figure(f"{STUDY}-composition", bars),
+        "composition": [
+            {**row, "mark": mark, "significant": _significant(row)}
+            for row, mark in zip(rows, placed.marks, strict=True)
+        ],
+        "limit": placed.limit,
+        "composition_said": [_changed(row) for row in found[:MOST_SENTENCES]],
+        "composition_more": max(len(found) - MOST_SENTENCES, 0),
+        "tested": any(row["p_value"] is not None for row in rows),
+        "fdr": FDR,
+    }
+
+
+def _significant(row: Mapping[str, Any]) -> bool:
+    return row["p_adjusted"] is not None and row["p_adjusted"] < FDR
+
+
+def _changed(row: Mapping[str, Any]) -> dict[str, str]:
+    shares = [f"{100 * row[name]:.1f} %" for name in ("share_control", "share_condition")]
+    return {
+        "domain": row["domain"],
+        "text": f"{'larger' if row['odds_ratio'] > 1 else 'smaller'} in {row['condition']}, {' → '.join(shares)} "
+        f"(odds ratio {brief(row['odds_ratio'])}, adjusted p {probability(row['p_adjusted'])}).",
+    }
+
+
+def _expression(result: Mapping[str, Any], table: pd.DataFrame | None, store: Store) -> dict[str, Any]:
+    """Return what was found in every domain and condition, a volcano of each, and the genes to search."""
+    rows = result["expression"]
+    parts: list[tuple[Mapping[str, Any], pd.DataFrame]] = []
+    if table is not None and len(table):
+        by_pair = dict(iter(table.dropna(subset=["p_value"]).groupby(["domain", "condition"], sort=False)))
+        for row in rows:
+            part = by_pair.get((row["domain"], row["condition"]))
+            if part is not None:
+                parts.append((row, part.sort_values("p_value", kind="stable")))
+    most = min(MOST_GENES, ALL_GENES // max(len(parts), 1))
+    several = len(result["conditions"]) > 2
+    listed = pd.concat([part.head(most) for _, part in parts]).sort_values("p_value", kind="stable") if parts else None
+    return {
+        "expression": rows,
+        "volcano": _volcanoes(parts, result["control"], store) if parts else None,
+        "volcano_choices": {
+            condition: [
+                (index, f"Domain {row['domain']}{', ' + condition if several else ''}: {_found(row)}")
+                for index, (row, _) in enumerate(parts)
+                if row["condition"] == condition
+            ]
+            for condition in dict.fromkeys(row["condition"] for row, _ in parts)
+        },
+        "most_points": MOST_POINTS,
+        "gene_table": store.table(f"{STUDY}-genes", None if listed is None else study_gene_table(listed, several)),
+        "most_genes": most,
+        "cut": any(len(part) > most for _, part in parts),
+    }
+
+
+def _found(row: Mapping[str, Any]) -> str:
+    n = (row["n_up"] or 0) + (row["n_down"] or 0)
+    return f"{show(n)} significant" if n else "none significant"
+
+
+def _volcanoes(parts: Sequence[tuple[Mapping[str, Any], pd.DataFrame]], control: str, store: Store) -> dict[str, Any]:
+    """Draw a volcano of every domain and condition; first shown is the one with the most significant genes."""
+    figures = []
+    for row, part in parts:
+        drawn = drawn_points(part)
+        fewer = f" {show(len(drawn))} of {show(len(part))} are drawn." if len(drawn) < len(part) else ""
+        words = (
+            f"Domain {row['domain']}, {row['condition']} over {control}: of {show(row['n_tested'])} genes tested, "
+            f"{show(row['n_up'])} are higher and {show(row['n_down'])} lower.{fewer}"
+        )
+        figures.append((volcano(drawn, control), words))
+    first = max(range(len(parts)), key=lambda index: (parts[index][0]["n_up"] or 0) + (parts[index][0]["n_down"] or 0))
+    choice: Choice = store.choice(f"{STUDY}-volcano", figures, first, VOLCANO)
+    return {"shown": choice.shown, "packed": choice.packed, "first": first, "words": figures[first][1]}
+
+
+def _matches(result: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return a row a unit: which of its domains is paired with each shared one and how surely, and which with none."""
+    of_unit: dict[str, dict[str, Any]] = {}
+    for match in result.get("matches", []):
+        unit = of_unit.setdefault(match["unit"], {"unit": match["unit"], "paired": {}, "alone": []})
+        if match["matched"] is None:
+            unit["alone"].append(match["domain"])
+        else:
+            unit["paired"].setdefault(match["matched"], []).append(
+                {name: match[name] for name in ("domain", "similarity", "certainty")}
+            )
+    rows = [of_unit[name] for name in natural_order(of_unit)]
+    for row in rows:
+        for name, pairs in row["paired"].items():
+            known = [pair["certainty"] for pair in pairs if pair["certainty"] is not None]
+            row["paired"][name] = {
+                "text": ", ".join(f"{pair['domain']} ({brief(pair['certainty'])})" for pair in pairs),
+                "certainty": min(known) if known and math.isfinite(min(known)) else 0.0,
+            }
+    return rows
