@@ -136,6 +136,26 @@ def read_summary(path: Path) -> dict[str, Any]:
     return summary
 
 
+def read_design(path: Path) -> list[dict[str, Any]]:
+    """Read ``design.json``, what the samplesheet says of the part that samples have in a study.
+
+    Returns
+    -------
+    A map a sample: ``sample``, ``condition`` and ``donor`` (``None`` where not given) and ``covariates``, by name.
+
+    Raises
+    ------
+    InputError
+        The file is something else.
+    """
+    content = read_json(path)
+    keys = {"sample", "condition", "donor", "covariates"}
+    entries = content.get("samples") if isinstance(content, dict) else None
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) and keys <= set(entry) for entry in entries):
+        raise InputError(f"{path.name}: not a design, which has samples, each with {', '.join(sorted(keys))}")
+    return entries
+
+
 def sha256(path: Path | str) -> str:
     """Return the hex SHA-256 of a file, read in blocks."""
     with Path(path).open("rb") as handle:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import anndata as ad
@@ -100,6 +101,47 @@ def test_group_is_one_file_that_knows_its_sections(small_run: SmallRun) -> None:
     assert "gene_ids" in joint.var
     # Components of the image are each section's own: side by side they would be compared.
     assert set(joint.obsm) == {"spatial", "X_spatial", "X_mmsrl"}
+
+
+def test_condition_donor_and_covariates_go_to_the_spots_of_every_file(small_run: SmallRun) -> None:
+    said = {
+        "S1": {"condition": "ctrl", "donor": "7", "covariates": {"batch": "b 1"}},
+        "S2": {"condition": "treated", "donor": "08", "covariates": {"batch": "b 2"}},
+        "other": {"condition": "ctrl", "donor": "9", "covariates": {}},
+    }
+    design = small_run.folder / "design.json"
+    design.write_text(json.dumps({"samples": [{"sample": sample, **own} for sample, own in said.items()]}))
+    arguments = [*small_run.assemble_arguments("pair"), "--design", str(design), "--spatialdata", "true"]
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 0, result.output
+
+    names = ["condition", "donor", "covariate_batch"]
+    joint = ad.read_h5ad(small_run.folder / "pair.mmsrl.h5ad")
+    table = ad.read_zarr(small_run.folder / "pair.spatialdata.zarr/tables/table")
+    for sample, expected in (("S1", ["ctrl", "7", "b 1"]), ("S2", ["treated", "08", "b 2"])):
+        own = ad.read_h5ad(small_run.folder / f"{sample}.mmsrl.h5ad")
+        for obs in (own.obs, joint.obs[joint.obs["sample"] == sample], table.obs[table.obs["sample"] == sample]):
+            assert obs[names].drop_duplicates().astype(str).to_numpy().tolist() == [expected]
+            assert all(isinstance(obs[name].dtype, pd.CategoricalDtype) for name in names)
+
+
+def test_a_sample_without_a_part_in_a_study_has_no_columns_of_it(small_run: SmallRun) -> None:
+    entry = {"sample": "S1", "condition": None, "donor": "7", "covariates": {}}
+    (small_run.folder / "design.json").write_text(json.dumps({"samples": [entry]}))
+    arguments = [*small_run.assemble_arguments("pair"), "--design", str(small_run.folder / "design.json")]
+    assert CliRunner().invoke(main, arguments).exit_code == 0
+    assert "condition" not in ad.read_h5ad(small_run.folder / "S1.mmsrl.h5ad").obs
+    assert "donor" in ad.read_h5ad(small_run.folder / "S1.mmsrl.h5ad").obs
+    assert "donor" not in ad.read_h5ad(small_run.folder / "S2.mmsrl.h5ad").obs
+
+
+@pytest.mark.parametrize("content", ["[]", '{"samples": {}}', '{"samples": [{"sample": "S1"}]}'])
+def test_a_design_of_another_form_is_an_error(small_run: SmallRun, content: str) -> None:
+    (small_run.folder / "design.json").write_text(content)
+    arguments = [*small_run.assemble_arguments("pair"), "--design", str(small_run.folder / "design.json")]
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 2
+    assert "design.json: not a design, which has samples, each with condition, covariates" in result.output
 
 
 def test_a_gene_has_one_name_in_all_files_of_a_group(tmp_path: Path, template_run: SmallRun) -> None:

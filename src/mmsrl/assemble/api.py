@@ -49,6 +49,7 @@ def assemble_sample(
     target_sum: float,
     parameters: Mapping[str, Mapping[str, Any]],
     trajectory: ad.AnnData | None = None,
+    design: Mapping[str, str] | None = None,
 ) -> ad.AnnData:
     """Put together what the stages added to one sample.
 
@@ -66,6 +67,8 @@ def assemble_sample(
         Parameters by stage, for ``uns``.
     trajectory
         Of the whole unit, where it was made; rows are found by sample and barcode.
+    design
+        Condition, donor and covariates of the sample, by column of ``obs``, where it has any.
 
     Returns
     -------
@@ -106,7 +109,8 @@ def assemble_sample(
     add_domains(adata, own[_keys.DOMAIN].tolist(), colors)
     if _keys.CONFIDENCE in own.columns:
         adata.obs[_keys.CONFIDENCE] = own[_keys.CONFIDENCE].to_numpy(np.float32)
-    adata.obs[_keys.SAMPLE] = pd.Categorical([sample] * adata.n_obs)
+    for name, value in {_keys.SAMPLE: sample, **(design or {})}.items():
+        adata.obs[name] = pd.Categorical([value] * adata.n_obs)
 
     if trajectory is not None:
         rows = rows_of(sample, barcodes, trajectory.obs, "trajectory")
@@ -121,6 +125,19 @@ def assemble_sample(
         "parameters": storable(parameters),
     }
     return adata
+
+
+def design_columns(entry: Mapping[str, Any]) -> dict[str, str]:
+    """Return what a sample's part in a study is, by column of ``obs``, without what is not given.
+
+    Parameters
+    ----------
+    entry
+        ``condition`` and ``donor``, possibly ``None``, and ``covariates`` by name.
+    """
+    given = {_keys.CONDITION: entry[_keys.CONDITION], _keys.DONOR: entry[_keys.DONOR]}
+    given |= {_keys.COVARIATE + name: value for name, value in entry["covariates"].items()}
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def add_domains(adata: ad.AnnData, labels: Sequence[str], colors: Mapping[str, str]) -> None:

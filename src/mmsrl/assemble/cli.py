@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     "--outlines", type=INPUT_FILE, multiple=True, help="<sample>.outlines.parquet, of cells; once a sample that has it."
 )
 @click.option(
+    "--design", type=INPUT_FILE, help="JSON: `samples`, each with `sample`, `condition`, `donor` and `covariates`."
+)
+@click.option(
     "--summaries", type=INPUT_FILE, multiple=True, help="Stage JSON whose parameters go into uns; repeatable."
 )
 @click.option("--output-dir", type=click.Path(file_okay=False, path_type=Path), default=".", show_default=True)
@@ -41,6 +44,7 @@ def main(
     trajectory: Path | None,
     enhanced: Path | None,
     outlines: tuple[Path, ...],
+    design: Path | None,
     summaries: tuple[Path, ...],
     output_dir: Path,
     spatialdata: bool,
@@ -53,11 +57,11 @@ def main(
     import logging
 
     from mmsrl._errors import InputError
-    from mmsrl._files import atomic_folder, atomic_path, read_summary, write_summary
+    from mmsrl._files import atomic_folder, atomic_path, read_design, read_summary, write_summary
     from mmsrl._hdf5 import read_stage_file, write_compact
     from mmsrl._sections import all_counted, common_target, gene_names, sample_of
     from mmsrl._tables import read_domains
-    from mmsrl.assemble.api import assemble_group, assemble_sample
+    from mmsrl.assemble.api import assemble_group, assemble_sample, design_columns
     from mmsrl.assemble.elements import to_spatialdata
     from mmsrl.assemble.outlines import lacking_outlines, outlines_by_sample
 
@@ -94,6 +98,7 @@ def main(
     # Values that were normalised before are not scaled.
     target_sum = common_target(list(counted.values())) if all_counted(list(counted.values())) else 1.0
     segmented = outlines_by_sample(outlines, {sample: adata.obs_names.tolist() for sample, adata in counted.items()})
+    designed = {entry["sample"]: design_columns(entry) for entry in read_design(design)} if design else {}
     assembled: dict[str, ad.AnnData] = {}
     for sample, adata in counted.items():
         assembled[sample] = assemble_sample(
@@ -105,6 +110,7 @@ def main(
             target_sum=target_sum,
             parameters=parameters,
             trajectory=ordered,
+            design=designed.get(sample),
         )
         write(assembled[sample], sample)
         _write_tables(assembled[sample], segmented.get(sample), sample, output_dir)

@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from mmsrl import _keys
 from mmsrl._design import Assignment, compare, replicates_of
 from mmsrl.check.problems import Problem, listed, nearest, shown
 
 Section = Mapping[str, Any]
 """Values of one row by column; ``row`` is its number."""
-
-COVARIATE = "covariate_"
-"""What the names of columns of covariates begin with."""
 
 _MOST_NAMED = 12
 """Rows that a message names at most."""
@@ -20,7 +18,11 @@ _MOST_NAMED = 12
 
 def covariates_of(section: Section) -> dict[str, str]:
     """Return the covariates of a row by name, without the prefix of their columns."""
-    return {column.removeprefix(COVARIATE): value for column, value in section.items() if column.startswith(COVARIATE)}
+    return {
+        column.removeprefix(_keys.COVARIATE): value
+        for column, value in section.items()
+        if column.startswith(_keys.COVARIATE)
+    }
 
 
 def default_control(sections: Iterable[Section]) -> str | None:
@@ -108,7 +110,9 @@ def _by_condition(sections: Sequence[Section]) -> dict[str, list[Section]]:
 
 def _gaps(sections: Sequence[Section], said: _Wording) -> list[Problem]:
     """Columns of the design that some rows have and others lack."""
-    columns = dict.fromkeys(c for s in sections for c in s if c in ("condition", "donor") or c.startswith(COVARIATE))
+    columns = dict.fromkeys(
+        c for s in sections for c in s if c in ("condition", "donor") or c.startswith(_keys.COVARIATE)
+    )
     problems = []
     for column in columns:
         lacking = [section for section in sections if column not in section]
@@ -191,7 +195,8 @@ def _model(sections: Sequence[Section], said: _Wording, control: str) -> list[Pr
         telling = [
             name
             for name in covariates_of(sections[0])
-            if not {s[COVARIATE + name] for s in arms[condition]} & {s[COVARIATE + name] for s in arms[control]}
+            if not {s[_keys.COVARIATE + name] for s in arms[condition]}
+            & {s[_keys.COVARIATE + name] for s in arms[control]}
         ]
         if telling:
             problems.append(_confounded(condition, control, arms, telling, said))
@@ -206,10 +211,10 @@ def _confounded(
     condition: str, control: str, arms: Mapping[str, Sequence[Section]], telling: Sequence[str], said: _Wording
 ) -> Problem:
     """Say which covariate has no value in common for a condition and the control."""
-    column = COVARIATE + telling[0]
+    column = _keys.COVARIATE + telling[0]
     values = listed(shown(value) for value in sorted({section[column] for section in arms[condition]}))
     text = (
-        f"condition {shown(condition)} cannot be told from {listed(COVARIATE + name for name in telling)}: "
+        f"condition {shown(condition)} cannot be told from {listed(_keys.COVARIATE + name for name in telling)}: "
         f"{said.rows(arms[condition])} have {values}, which no section of {shown(control)} has; leave the covariate "
         "out, or add sections of both that share a value"
     )

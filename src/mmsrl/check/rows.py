@@ -10,7 +10,7 @@ from typing import Any
 import jsonschema
 from jsonschema.exceptions import ValidationError
 
-from mmsrl.check.design import COVARIATE
+from mmsrl._keys import COVARIATE
 from mmsrl.check.problems import Problem, listed, nearest, plain, shown
 from mmsrl.check.table import Row, Table
 
