@@ -1,0 +1,52 @@
+"""Genes that differ between conditions within a domain: pseudobulk counts of the replicates. Arrays only."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mmsrl._design import Comparison
+from mmsrl.linear_models import library_sizes, moderated_effect, voom
+
+Float = NDArray[np.float64]
+
+LEAST_MOLECULES = 10.0
+"""Of a gene, in all replicates together, below which it is not tested."""
+
+LEAST_GENES = 50
+"""Genes with so many molecules below which none is tested: variances are estimated from all of them together."""
+
+
+class GeneTests(NamedTuple):
+    """Every tested gene of one domain; all (T,)."""
+
+    gene: NDArray[np.int64]
+    """Position."""
+    mean: Float
+    """Molecules in 10,000 of the domain, mean of the replicates."""
+    log2_fold_change: Float
+    low: Float
+    high: Float
+    """95 % confidence interval."""
+    p_value: Float
+    """Two-sided."""
+
+
+def gene_differences(molecules: Float, comparison: Comparison) -> GeneTests | str:
+    """Test each gene with limma's moderated t test on voom-weighted log counts, or say why none can be tested.
+
+    Parameters
+    ----------
+    molecules
+        (n, G): of every gene in the domain, in every replicate of the comparison.
+    """
+    genes = np.flatnonzero(molecules.sum(axis=0) >= LEAST_MOLECULES)
+    if len(genes) < LEAST_GENES:
+        return f"{len(genes)} genes have {LEAST_MOLECULES:.0f} molecules or more, {LEAST_GENES} are needed"
+    counts = molecules[:, genes]
+    values, weights = voom(counts, library_sizes(counts), comparison.matrix)
+    found = moderated_effect(values, comparison.matrix, comparison.contrast, weights)
+    mean = 1e4 * (counts / molecules.sum(axis=1, keepdims=True)).mean(axis=0)
+    return GeneTests(genes, mean, found.estimate, found.low, found.high, found.p_value)
