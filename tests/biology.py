@@ -289,8 +289,8 @@ def write_study(
         for row, value in zip(own, adjusted, strict=True):
             row["p_adjusted"] = float(value)
     tables = {pair: _gene_test(*pair, conditions, genes, generator) for pair in pairs if pair[0] != UNTESTED}
-    spots = {sample: int(generator.integers(2600, 3900)) for sample in sections}
     outlier = list(sections)[-1]
+    spots = {sample: int(generator.integers(2600, 3900)) for sample in sections}
     covariates = sorted({name for section in sections.values() for name in section["covariates"]})
     result = {
         "conditions": conditions,
@@ -316,7 +316,7 @@ def write_study(
         "expression": [_genes_found(*pair, composition, tables.get(pair)) for pair in pairs],
         "matches": _matches_of_study(sections, domains, generator),
     }
-    text = f"domain {UNTESTED} is left out of tests: <2 sections of {conditions[-1]} have 20 spots in it"
+    text = f"section {outlier} is an outlier: median counts 1.31e+03, median of all <6.2e+03>"
     messages = [{"level": "warning", "text": text}, {"level": "info", "text": "no gene sets were tested in domain 10"}]
     parameters = {"control": conditions[0], "gene_sets": None}
     content = {"stage": "compare", "id": "study", "parameters": parameters, "messages": messages, "result": result}
@@ -382,8 +382,8 @@ def _genes_found(
     of_pair = next(row for row in composition if (row["domain"], row["condition"]) == (domain, condition))
     row = {name: of_pair[name] for name in ("domain", "condition", "n_condition", "n_control")}
     if table is None:
-        why = f"1 section of {condition} has 20 spots or more in it, 2 are needed"
-        return row | {"n_condition": 1, "n_tested": 0, "n_up": 0, "n_down": 0, "top": [], "why": why}
+        why = f"1 of the replicates of {condition} has enough, 2 are needed (<10 spots)"
+        return row | {"n_condition": 0, "n_control": 0, "n_tested": 0, "n_up": 0, "n_down": 0, "top": [], "why": why}
     found = table[table["p_adjusted"] < 0.05]
     up = int((found["log2_fold_change"] > 0).sum())
     counts = {"n_tested": int(table["p_value"].notna().sum()), "n_up": up, "n_down": len(found) - up}

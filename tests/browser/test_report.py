@@ -7,7 +7,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from biology import GAINING, LOSING, add_to_assembled, write_cohort, write_findings
+from biology import (
+    DIFFERENT,
+    GAINING,
+    LOSING,
+    RESPONDING,
+    SEVEN,
+    add_to_assembled,
+    sections_of_study,
+    write_cohort,
+    write_findings,
+    write_study,
+)
 from click.testing import CliRunner
 
 from mmsrl.assemble.cli import main as assemble
@@ -96,6 +107,25 @@ def cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "mmsrl_report.html"
 
 
+@pytest.fixture(scope="module", params=["two conditions", "three conditions, donors and units"])
+def study(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A report with a study: 4 against 4 sections of one unit, or 3 against 3 and 3 sections of three units."""
+    folder = tmp_path_factory.mktemp("study")
+    paired = request.param != "two conditions"
+    number, together = (9, 3) if paired else (8, 8)
+    arguments = write_cohort(folder, sections=number, side=12, together=together, domains=SEVEN)
+    names = [f"section-{index + 1}" for index in range(number)]
+    if paired:
+        sections = sections_of_study(names, ("ctrl", "treated_6h", "treated_for_48h_high"), donors=3)
+        for index, section in enumerate(sections.values()):
+            section["unit"] = f"donor-{index // 3 + 1}"
+    else:
+        sections = sections_of_study(names, ("ctrl", "treated"), unit="donor-1")
+    result = CliRunner().invoke(main, [*arguments, *write_study(folder, sections, genes=2500)])
+    assert result.exit_code == 0, result.output
+    return folder / "mmsrl_report.html"
+
+
 @pytest.fixture(scope="module")
 def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A report of one section of 100,000 cells."""
@@ -130,6 +160,21 @@ def choose(browser: Browser, value: str) -> None:
     )
 
 
+CHOICE = "document.querySelector('.page.current [data-role=choose]')"
+
+
+def pick(browser: Browser, option: int) -> None:
+    """Choose a volcano and wait until what is said of it has changed."""
+    words = browser.evaluate(
+        f"(() => {{ const choice = {CHOICE}; choice.selectedIndex = {option};"
+        " choice.dispatchEvent(new Event('change'));"
+        " return [choice.selectedOptions[0].textContent, choice.selectedOptions[0].parentElement.label]; })()"
+    )
+    domain = words[0].split(":")[0].split(",")[0]
+    said = "document.querySelector('.page.current [data-said]').textContent"
+    browser.until(f"{said}.startsWith('{domain}, {words[1]}: ')")
+
+
 def click(browser: Browser, role: str) -> None:
     browser.evaluate(f"document.querySelector('.page.current [data-role={role}]').click()")
 
@@ -155,6 +200,77 @@ def test_every_page_is_clean(browser: Browser, html: Path, width: int) -> None:
         assert browser.evaluate("document.querySelectorAll('.page.current').length") == 1
     assert browser.complaints() == []
     assert browser.requests() == [html.as_uri()]
+
+
+# Names of genes and sections count as words of figures too.
+COVERED = CROWDED.replace(".xtitle,", ".textpoint text, .annotation-text, .xtitle,")
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_study_is_clean(browser: Browser, study: Path, width: int) -> None:
+    browser.open(study, width=width)
+    go(browser, "study")
+    scroll_through(browser)
+    for option in range(browser.evaluate(f"{CHOICE}.options.length")):
+        pick(browser, option)
+        found = [fault for check in (OVERFLOWING, OVERLAPPING, COVERED) for fault in browser.evaluate(check)]
+        assert found == [], option
+    assert browser.evaluate("document.documentElement.scrollWidth") <= width
+    assert browser.complaints() == []
+    assert browser.requests() == [study.as_uri()]
+
+
+def test_volcano_follows_the_choice(browser: Browser, study: Path) -> None:
+    browser.open(study, width=1280)
+    go(browser, "study")
+    scroll_through(browser)
+    volcano = "document.querySelector('.page.current [data-figure=study-volcano]')"
+    shown = browser.evaluate(f"{CHOICE}.selectedOptions[0].textContent")
+    assert shown.startswith(f"Domain {DIFFERENT}") and not shown.endswith("none significant")
+    drawn = f"{volcano}._fullData.slice(1, 3).flatMap((trace) => trace.text)"
+    assert set(browser.evaluate(drawn)) >= set(RESPONDING)
+    pick(browser, 0)
+    browser.until(f"!{drawn}.includes('{RESPONDING[0]}')")
+    assert browser.evaluate(f"{volcano}.ariaLabel").startswith("Domain 1, ")
+    assert browser.evaluate(f"{volcano}._fullData.slice(0, 3).reduce((sum, {{ x }}) => sum + x.length, 0)") == 2000
+    assert browser.complaints() == []
+
+
+def test_genes_of_a_study_are_searched(browser: Browser, study: Path) -> None:
+    browser.open(study, width=1280)
+    go(browser, "study")
+    scroll_through(browser)
+    table = f"{TABLES}[0]"
+    browser.evaluate(
+        f"(() => {{ const box = {table}.querySelector('input'); box.value = '{RESPONDING[0]}';"
+        " box.dispatchEvent(new Event('input')); })()"
+    )
+    found = browser.evaluate(f"[...{table}.querySelectorAll('tbody tr')].map((row) => row.innerText)")
+    assert found and all(RESPONDING[0] in row for row in found)
+    assert found[0].split()[0] == DIFFERENT and found[0].split()[-1] == "yes"
+    swatch = f"getComputedStyle({table}.querySelector('tbody i')).backgroundColor"
+    assert browser.evaluate(swatch) == "rgb(86, 180, 233)"  # of domain 5 in the rest of the report
+
+
+def test_study_is_usable_by_screen_reader_and_prints(browser: Browser, study: Path) -> None:
+    browser.open(study, width=740)  # A4 within a browser's usual margins
+    go(browser, "study")
+    scroll_through(browser)
+    unlabelled = "[...document.querySelectorAll('#study :is(input, select)')].filter((c) => !c.labels.length).length"
+    assert browser.evaluate(unlabelled) == 0
+    unnamed = "[...document.querySelectorAll('#study :is(button, [role=region], [role=img])')]"
+    assert browser.evaluate(f"{unnamed}.filter((part) => !part.ariaLabel && !part.textContent.trim()).length") == 0
+    levels = browser.evaluate(
+        "[...document.querySelectorAll('#study :is(h1, h2, h3)')].map((heading) => Number(heading.tagName[1]))"
+    )
+    assert levels[0] == 1 and all(after - before <= 1 for before, after in zip(levels, levels[1:], strict=False))
+    browser.call("Emulation.setEmulatedMedia", media="print")
+    try:
+        assert browser.evaluate("document.documentElement.scrollWidth") <= 740
+        drawn = "[...document.querySelectorAll('#study svg.forest')].filter((mark) => mark.getClientRects().length)"
+        assert browser.evaluate(f"{drawn}.length") >= len(SEVEN) - 1
+    finally:
+        browser.call("Emulation.setEmulatedMedia", media="")
 
 
 def test_100_000_cells_are_drawn_at_once_and_are_no_elements_of_the_page(browser: Browser, many: Path) -> None:

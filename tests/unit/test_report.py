@@ -1,11 +1,8 @@
 from __future__ import annotations
 
-import base64
-import gzip
 import json
 import math
 import re
-from html.parser import HTMLParser
 from typing import TYPE_CHECKING, Any
 
 import anndata as ad
@@ -14,6 +11,7 @@ import pandas as pd
 import pytest
 from biology import GAINING, LOSING, SPARSE, add_to_assembled, write_findings
 from click.testing import CliRunner
+from report_page import Page
 
 from mmsrl.assemble.cli import main as assemble
 from mmsrl.features.gallery import Gallery, write_gallery
@@ -28,34 +26,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from conftest import SmallRun
-
-
-class Page(HTMLParser):
-    """Text that a reader sees, attributes that could load something, and the payloads, of a report."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.text, self.links, self.payloads = "", [], {}
-        self._inside: tuple[str, str | None] = ("", None)
-        self.feed(html)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        attributes = dict(attrs)
-        self._inside = (tag, attributes.get("id"))
-        self.links += [
-            value for name, value in attributes.items() if name in ("src", "href", "srcset", "data", "action")
-        ]
-
-    def handle_endtag(self, tag: str) -> None:
-        self._inside = ("", None)
-
-    def handle_data(self, data: str) -> None:
-        tag, id = self._inside
-        if tag == "script" and id and id != "plotly":
-            packed = not data.startswith("{")
-            self.payloads[id] = json.loads(gzip.decompress(base64.b64decode(data)) if packed else data)
-        elif tag not in ("script", "style"):
-            self.text += re.sub(r"\s+", " ", data)
 
 
 def make_report(run: SmallRun) -> tuple[str, dict[str, Any]]:
@@ -309,9 +279,9 @@ def test_methods_tell_the_model_and_cite_only_what_was_used(preset: str, words: 
 def test_methods_tell_of_a_test_only_where_there_was_one() -> None:
     tested, untested = ({"stage": "markers", "id": "a", "result": {"found_anew": anew}} for anew in (True, False))
     assert "not tested" not in paragraphs([tested])[0].text and "score test" in paragraphs([tested])[0].text
-    assert "PyDESeq2" not in paragraphs([tested])[0].text
+    assert "limma" not in paragraphs([tested])[0].text
     over = paragraphs([tested | {"result": {"found_anew": True, "pseudobulk": {"sections": 4, "domains": ["1"]}}}])[0]
-    assert "enough sections (4 or more)" in over.text and "PyDESeq2" in over.cites
+    assert "enough sections (4 or more)" in over.text and "limma" in over.cites
     assert "not tested" in paragraphs([untested])[0].text and "score test" not in paragraphs([untested])[0].text
 
 

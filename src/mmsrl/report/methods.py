@@ -31,10 +31,16 @@ REFERENCES = {
     "Scientific Reports 9, 5233 (2019).",
     "count splitting": "Neufeld A. et al. Inference after latent variable estimation for single-cell RNA sequencing "
     "data. Biostatistics 25, 270–287 (2024).",
-    "DESeq2": "Love M. I., Huber W., Anders S. Moderated estimation of fold change and dispersion for RNA-seq data "
-    "with DESeq2. Genome Biology 15, 550 (2014).",
-    "PyDESeq2": "Muzellec B. et al. PyDESeq2: a python package for bulk RNA-seq differential expression analysis. "
-    "Bioinformatics 39, btad547 (2023).",
+    "limma": "Smyth G. K. Linear models and empirical Bayes methods for assessing differential expression in "
+    "microarray experiments. Statistical Applications in Genetics and Molecular Biology 3, 3 (2004).",
+    "voom": "Law C. W., Chen Y., Shi W., Smyth G. K. voom: precision weights unlock linear model analysis tools for "
+    "RNA-seq read counts. Genome Biology 15, R29 (2014).",
+    "median of ratios": "Anders S., Huber W. Differential expression analysis for sequence count data. Genome Biology "
+    "11, R106 (2010).",
+    "propeller": "Phipson B. et al. propeller: testing for differences in cell type proportions in single cell data. "
+    "Bioinformatics 38, 4720–4726 (2022).",
+    "statsmodels": "Seabold S., Perktold J. Statsmodels: econometric and statistical modeling with Python. SciPy, "
+    "92–96 (2010).",
     "DPT": "Haghverdi L. et al. Diffusion pseudotime robustly reconstructs lineage branching. Nature Methods 13, "
     "845–848 (2016).",
     "PAGA": "Wolf F. A. et al. PAGA: graph abstraction reconciles clustering with trajectory inference through a "
@@ -89,6 +95,7 @@ def paragraphs(summaries: Sequence[Mapping[str, Any]]) -> list[Paragraph]:
         _trajectory(by_stage["trajectory"]) if "trajectory" in by_stage else None,
         _ENHANCEMENT if any("skipped" not in s["result"] for s in by_stage.get("enhance", [])) else None,
         _evaluate() if "evaluate" in by_stage else None,
+        _compare(by_stage["compare"][0]) if "compare" in by_stage else None,
         Paragraph(
             "Workflow and figures",
             "All steps ran as a Nextflow pipeline. Figures of this report were drawn with Plotly, those in files "
@@ -240,8 +247,9 @@ def _markers(summaries: Sequence[Mapping[str, Any]]) -> Paragraph:
     least = [number for summary in summaries if (number := summary["result"].get("pseudobulk", {}).get("sections"))]
     over = (
         f"Of domains in enough sections ({min(least)} or more) molecules of the same half "
-        "were summed by section, in the domain and in all others, and tested by a negative binomial regression on "
-        "section and domain (PyDESeq2, one-sided Wald test; Benjamini-Hochberg); its markers are significant in both. "
+        "were summed by section, in the domain and in all others, and tested by a linear model of log counts on "
+        "section and domain (limma with voom weights, one-sided moderated t test; Benjamini-Hochberg); its markers are "
+        "significant in both. "
         if least
         else ""
     )
@@ -253,7 +261,7 @@ def _markers(summaries: Sequence[Mapping[str, Any]]) -> Paragraph:
         "expected molecules, with the moments that it has under the same model. "
         f"{effects}"
     ).strip()
-    cites = (*(("count splitting",) if any(anew) else ()), *(("DESeq2", "PyDESeq2") if least else ()))
+    cites = (*(("count splitting",) if any(anew) else ()), *(("limma", "voom") if least else ()))
     return Paragraph("Markers", text, cites)
 
 
@@ -283,3 +291,34 @@ def _evaluate() -> Paragraph:
         "label were left out. No other step read the labels.",
         ("ARI", "scikit-learn"),
     )
+
+
+def _compare(summary: Mapping[str, Any]) -> Paragraph:
+    result = summary["result"]
+    tested = any(row["n_tested"] for row in result["expression"])
+    replicates = "sections" if result["replicate"] == "section" else "donors, whose sections of a condition were summed"
+    paired = ", with donors as blocks" if result["paired"] else ""
+    shared = (
+        f" Domains of units trained apart were paired with those of {result['domains_of']} where each was the other's "
+        "most similar by its expression profile, in most draws of a bootstrap over regions of tissue."
+        if result["matches"]
+        else ""
+    )
+    expression = (
+        " For expression, molecules were summed by replicate and domain and every gene was tested by limma's moderated "
+        "t-test on log counts with the weights of voom and library sizes by the median of ratios (Benjamini-Hochberg "
+        "over the genes of a domain and condition)."
+        if tested
+        else ""
+    )
+    over_represented = " Gene sets were tested for the genes that changed (hypergeometric test, mid-p)."
+    sets = over_represented if tested and summary["parameters"].get("gene_sets") else ""
+    text = (
+        f"Sections of {', '.join(result['conditions'][1:])} were compared with those of {result['control']}, each "
+        f"condition on its own, by a linear model ({result['model']}){paired}; replicates were {replicates}.{shared} "
+        "Shares of domains were "
+        "compared as logits, with half a spot added to a domain and to all others, by least squares and two-sided "
+        f"t-tests (Benjamini-Hochberg over domains).{expression}{sets}"
+    )
+    cites = ("propeller", "statsmodels", *(("limma", "voom", "median of ratios") if tested else ()))
+    return Paragraph("Comparison of conditions", text, cites)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from mmsrl._palette import PALETTE
-from mmsrl.report.content import Outputs, package_versions
+from mmsrl.report.content import STUDY, Outputs, package_versions
 from mmsrl.report.sample import METRICS, Sample
 
 PARENT = {
@@ -84,6 +84,7 @@ def multiqc_files(outputs: Outputs, samples: Sequence[Sample]) -> dict[str, dict
         "mmsrl_spots": _spots(outputs, samples),
         "mmsrl_domains": _domains(samples),
         "mmsrl_scores": _scores(outputs, samples),
+        "mmsrl_composition": _composition(outputs),
     }
     return {f"{name}_mqc.json": {"id": name, **content} for name, content in found.items() if content["data"]}
 
@@ -156,6 +157,35 @@ def _scores(outputs: Outputs, samples: Sequence[Sample]) -> dict[str, Any]:
         "pconfig": {"id": "mmsrl_scores_table", "title": "mmsrl: scores"},
         "headers": {metric: {"title": metric, "format": "{:,.3f}", "scale": False} for metric in metrics},
         "data": {name: scores for name, scores in data.items() if scores},
+    }
+
+
+def _composition(outputs: Outputs) -> dict[str, Any]:
+    result = outputs.summaries.get(("compare", STUDY), {}).get("result", {})
+    control = result.get("control")
+    shown = {
+        "share_condition": {"title": "Share", "description": "Mean over the replicates of the condition"},
+        "share_control": {"title": "Share in control", "description": f"Mean over the replicates of {control}"},
+        "odds_ratio": {"title": "Odds ratio"},
+        "low": {"title": "at least", "description": "95 % interval of the odds ratio"},
+        "high": {"title": "at most", "description": "95 % interval of the odds ratio"},
+        "p_adjusted": {"title": "Adjusted p", "format": "{:,.2g}"},
+    }
+    return {
+        **PARENT,
+        "section_name": "Composition by condition",
+        "description": f"Shares of domains compared with {control}; replicates are {result.get('replicate')}s.",
+        "plot_type": "table",
+        "pconfig": {
+            "id": "mmsrl_composition_table",
+            "title": "mmsrl: composition by condition",
+            "col1_header": "Domain",
+        },
+        "headers": {name: {"format": "{:,.3f}", "scale": False, **words} for name, words in shown.items()},
+        "data": {
+            f"Domain {row['domain']}, {row['condition']}": {name: row[name] for name in shown if row[name] is not None}
+            for row in result.get("composition", [])
+        },
     }
 
 

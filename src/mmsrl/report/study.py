@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from mmsrl._palette import domain_colors, natural_order
+from mmsrl.compare.quality import DEVIATIONS, FACTOR, FEWEST
 from mmsrl.markers.table import FDR
 from mmsrl.report.content import STUDY, Outputs, brief, probability, show
 from mmsrl.report.store import Choice, Store
@@ -68,7 +69,7 @@ def study_content(
         "facts": _facts(result),
         "replicate": result["replicate"],
         "meaning": _meaning(result),
-        "covariates": result["covariates"],
+        "covariates": natural_order({name for section in sections for name in section["covariates"]}),
         "has_donors": any(section["donor"] is not None for section in sections),
         "sections": sections,
         "links": {page["name"]: page["id"] for page in pages},
@@ -111,7 +112,7 @@ def _lead(result: Mapping[str, Any]) -> str:
     return f"{show(len(result['sections']))} sections: {compared} compared with {control}, the control."
 
 
-def _facts(result: Mapping[str, Any]) -> dict[str, str]:
+def _facts(result: Mapping[str, Any]) -> dict[str, str | None]:
     """Return the model in words: the formula, and how many replicates are compared with how many."""
     tested = [row for row in result["composition"] if row["n_condition"] is not None]
     sizes = []
@@ -121,9 +122,9 @@ def _facts(result: Mapping[str, Any]) -> dict[str, str]:
             one, other = max(pairs)
             sizes.append(f"{one} {condition} against {other} {result['control']}")
     return {
-        "Model": result["model"],
+        "Model": result["model"] or None,
         "Replicates": f"{result['replicate']}s, {'paired by donor' if result['paired'] else 'not paired'}",
-        "Compared": "; ".join(sizes) or "–",
+        "Compared": "; ".join(sizes) or None,
         "Domains": f"{len(result['domains'])}, numbered as in {result['domains_of']}",
     }
 
@@ -148,8 +149,8 @@ def _meaning(result: Mapping[str, Any]) -> list[str]:
                 "no donors were given."
             )
     said.append(
-        "Domains were found from the counts that are compared here. What moves with the condition and is not in the model, such as "
-        "the day of an experiment, cannot be told from it."
+        "Domains were found from the counts that are compared here. What moves with the condition and is not in the "
+        "model, such as the day of an experiment, cannot be told from it."
     )
     return said
 
@@ -178,6 +179,7 @@ def _quality(result: Mapping[str, Any], sections: Sequence[Mapping[str, Any]], s
             within = f" (others: {show(min(others))} to {show(max(others))})" if others else ""
             said.setdefault(name, []).append(f"{title.lower()} {show(values[name])}{within}")
     return {
+        "rule": {"deviations": DEVIATIONS, "factor": FACTOR, "fewest": FEWEST},
         "quality": quality,
         "strips": strips,
         "flagged": {name: "; ".join(said[name]) for name in natural_order(said)},
