@@ -45,6 +45,7 @@ workflow MMSRL {
         filesOf(found.scores),
         found.versions.toSortedList { file -> file.toString() },
         filesOf(found.tiles),
+        filesOf(found.comparison),
         params_json,
         asked
             .map { samples -> [samples] }
@@ -63,8 +64,15 @@ workflow MMSRL {
         .map { folder, file -> [path: "${folder}/${file.name}".toString(), bytes: sizeOf(file)] }
         .toSortedList { file -> file.path }
     units = found.units.toSortedList { unit -> unit.id }
+    samples = sections
+        .map { meta, _source, _image, _alignment, _truth -> [id: meta.id] + [condition: null, donor: null, covariates: [:]] + (meta.design ?: [:]) }
+        .toSortedList { sample -> sample.id }
     INDEX(
-        files.map { listed -> [listed] }.combine(units.map { listed -> [listed] }).map { listed -> groovy.json.JsonOutput.toJson([files: listed[0], units: listed[1]]) },
+        files
+            .map { listed -> [listed] }
+            .combine(units.map { listed -> [listed] })
+            .combine(samples.map { listed -> [listed] })
+            .map { listed -> groovy.json.JsonOutput.toJson([files: listed[0], units: listed[1], samples: listed[2]]) },
         code.map { c -> c.index ?: '' },
     )
 

@@ -25,6 +25,7 @@ STAGES = (
     "trajectory",
     "enhance",
     "evaluate",
+    "compare",
     "assemble",
     "figures",
     "report",

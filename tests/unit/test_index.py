@@ -64,6 +64,7 @@ def test_entry_says_what_a_file_is_and_of_what() -> None:
     assert described("assemble/a.domains.csv", 1)["kind"] == "spots"
     assert described("markers/a.markers.tsv", 1)["kind"] == "markers"
     assert described("qc/a.qc.json", 1) == {**described("qc/b.qc.json", 1), "id": "a", "path": "qc/a.qc.json"}
+    assert described("compare/study.expression.tsv", 1)["id"] == "study"
     assert described("report/mmsrl_report.html", 1)["id"] is None
     assert described("multiqc/mmsrl_general_mqc.json", 1)["id"] is None
 
@@ -72,19 +73,29 @@ def test_unknown_and_doubled_files_are_errors() -> None:
     with pytest.raises(InputError, match=r"qc/a\.odd: no stage writes such a file"):
         described("qc/a.odd", 1)
     with pytest.raises(InputError, match=r"qc/a\.qc\.png: two files of this name"):
-        index([{"path": "qc/a.qc.png", "bytes": 1}] * 2, [])
+        index([{"path": "qc/a.qc.png", "bytes": 1}] * 2, [], [])
 
 
 def test_index_has_the_form_that_its_schema_promises_in_a_stable_order(tmp_path: Path) -> None:
     files = [{"path": f"qc/s{i}.qc.h5ad", "bytes": i} for i in (2, 10, 1)]
     units = [{"id": "u10", "samples": ["s10", "s2"]}, {"id": "u2", "samples": ["s1"]}]
+    samples = [
+        {"id": f"s{i}", "condition": c, "donor": None, "covariates": {"sex": "f"}, "group": "u"}
+        for i, c in ((10, "a"), (2, None), (3, "of a section that failed"), (1, "b"))
+    ]
     for order in (1, -1):
-        (tmp_path / "files.json").write_text(json.dumps({"files": files[::order], "units": units[::order]}))
+        (tmp_path / "files.json").write_text(
+            json.dumps({"files": files[::order], "units": units[::order], "samples": samples[::order]})
+        )
         result = CliRunner().invoke(main, ["--files", str(tmp_path / "files.json"), "--output-dir", str(tmp_path)])
         assert result.exit_code == 0, result.output
         content = json.loads((tmp_path / "index.json").read_text())
         assert [entry["path"] for entry in content["files"]] == ["qc/s1.qc.h5ad", "qc/s10.qc.h5ad", "qc/s2.qc.h5ad"]
         assert content["units"] == [{"id": "u2", "samples": ["s1"]}, {"id": "u10", "samples": ["s2", "s10"]}]
+        assert content["samples"] == [
+            {"id": f"s{i}", "condition": c, "donor": None, "covariates": {"sex": "f"}}
+            for i, c in ((1, "b"), (2, None), (10, "a"))
+        ]
     schema = json.loads((PROJECT / "assets/schema_index.json").read_text())
     jsonschema.Draft202012Validator.check_schema(schema)
     jsonschema.validate(content, schema)
@@ -94,4 +105,4 @@ def test_foreign_list_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "files.json").write_text("[]")
     result = CliRunner().invoke(main, ["--files", str(tmp_path / "files.json"), "--output-dir", str(tmp_path)])
     assert result.exit_code == 2
-    assert "files.json: expected a map with files and units" in result.output
+    assert "files.json: expected a map with files, units and samples" in result.output

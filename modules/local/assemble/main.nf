@@ -6,8 +6,8 @@ process ASSEMBLE {
     input:
     // of every section of the unit: <sample>.qc.h5ad and <sample>.features.h5ad; of the unit: embedding, domains, and
     // trajectory and enhanced expression or []; <sample>.outlines.parquet of the sections that have it, or []; and the
-    // JSON of all stages so far
-    tuple val(meta), path(counts), path(features), path(embedding, stageAs: 'unit/*'), path(domains, stageAs: 'unit/*'), path(trajectory), path(enhanced), path(outlines), path(summaries)
+    // JSON of all stages so far; text: condition, donor and covariates of the sections as JSON, or ''
+    tuple val(meta), path(counts), path(features), path(embedding, stageAs: 'unit/*'), path(domains, stageAs: 'unit/*'), path(trajectory), path(enhanced), path(outlines), path(summaries), val(design_json)
     val code // fingerprint of the stage's code; it only has to be part of the task's hash
 
     output:
@@ -26,9 +26,13 @@ process ASSEMBLE {
     def found = [trajectory: trajectory, enhanced: enhanced].findAll { _option, file -> file }.collect { option, file -> "--${option} ${file}" }
     def sections = [counts: counts, features: features, outlines: outlines, summaries: summaries]
         .collectMany { option, files -> [files].flatten().collect { file -> "--${option} ${file}" } }
+    def designed = design_json ? '--design design.json' : ''
     """
     export NUMBA_NUM_THREADS=${task.cpus}
-    mmsrl-assemble --id ${meta.id} ${sections.join(' ')} --embedding ${embedding} --domains ${domains} ${found.join(' ')} ${args}
+    cat > design.json <<'END_DESIGN'
+    ${design_json}
+    END_DESIGN
+    mmsrl-assemble --id ${meta.id} ${sections.join(' ')} --embedding ${embedding} --domains ${domains} ${found.join(' ')} ${designed} ${args}
 
     mmsrl-versions --process "${task.process}" anndata > versions.yml
     """

@@ -3,7 +3,7 @@ process INDEX {
     container 'mmsrl/mmsrl:0.1.0-cpu'
 
     input:
-    val files_json // text: files (path in the results, bytes) and units (id, samples); the files themselves are not needed
+    val files_json // text: files (path in the results, bytes), units (id, samples) and samples (id, design); the files themselves are not needed
     val code // fingerprint of the stage's code; it only has to be part of the task's hash
 
     output:

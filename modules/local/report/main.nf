@@ -11,6 +11,7 @@ process REPORT {
     path scores // <unit>.scores.csv of the units that have labels, or []
     path versions, stageAs: 'versions/?.yml'
     path tiles // <sample>.tiles.tif of the sections that have pictures, or []
+    path comparison // study.*.tsv of the conditions that were compared, or []
     val params_json // text: all parameters of the run
     val asked_json // text: samples asked for, and tasks that failed; the report names those that are missing
     val code // fingerprint of the stage's code; it only has to be part of the task's hash
@@ -26,7 +27,7 @@ process REPORT {
 
     script:
     def args = task.ext.args ?: ''
-    def inputs = [assembled: assembled, summaries: summaries, training: training, evidence: evidence, enhanced: enhanced, scores: scores, versions: versions, tiles: tiles]
+    def inputs = [assembled: assembled, summaries: summaries, training: training, evidence: evidence, enhanced: enhanced, scores: scores, versions: versions, tiles: tiles, comparison: comparison]
         .collectMany { option, files -> [files].flatten().collect { file -> "--${option} ${file}" } }
     """
     cat > params.json <<'END_PARAMS'

@@ -44,7 +44,9 @@ def main(
     assigned = _read_design(design)
     sets = read_gmt(gene_sets) if gene_sets else None
     sections = _sections(counts, domains, assigned)
-    found = compare(sections, control=control, gene_sets=sets, several_units=len(domains) > 1)
+    found = compare(
+        sections, control=control or _first_condition(assigned), gene_sets=sets, several_units=len(domains) > 1
+    )
     missing = sorted({*assigned} - {section["sample"] for section in found.facts["sections"]})
     if missing:
         text = f"sections {', '.join(missing)} could not be analysed: the comparison is without them"
@@ -82,6 +84,11 @@ def _read_design(path: Path) -> dict[str, Mapping[str, Any]]:
     if not isinstance(samples, list) or not all(isinstance(own, dict) and needed <= own.keys() for own in samples):
         raise InputError(f"{path.name}: has no list samples, each with {' and '.join(sorted(needed))}")
     return {str(own["sample"]): own for own in samples}
+
+
+def _first_condition(assigned: Mapping[str, Mapping[str, Any]]) -> str | None:
+    """Return the condition of the first sample of the design: sections come in the order of their files' names."""
+    return next((str(own["condition"]) for own in assigned.values()), None)
 
 
 def _sections(

@@ -14,7 +14,8 @@ from mmsrl._click import INPUT_FILE, output_dir_option, stage_command
     "--files",
     type=INPUT_FILE,
     required=True,
-    help="JSON: `files` (`path` in the results, `bytes`) and `units` (`id`, `samples`).",
+    help="JSON: `files` (`path` in the results, `bytes`), `units` (`id`, `samples`) and `samples` (`id`, `condition`, "
+    "`donor`, `covariates`).",
 )
 @output_dir_option("index.json")
 def main(files: Path, output_dir: Path) -> None:
@@ -27,8 +28,8 @@ def main(files: Path, output_dir: Path) -> None:
     from mmsrl.index.kinds import index
 
     listed = read_json(files)
-    if not isinstance(listed, dict) or not {"files", "units"} <= set(listed):
-        raise InputError(f"{files.name}: expected a map with files and units")
-    content = index(listed["files"], listed["units"])
+    if not isinstance(listed, dict) or not {"files", "units", "samples"} <= set(listed):
+        raise InputError(f"{files.name}: expected a map with files, units and samples")
+    content = index(listed["files"], listed["units"], listed["samples"])
     write_json(output_dir / "index.json", {"pipeline": {"name": "mmsrl", "version": __version__}, **content})
     logging.getLogger(__name__).info("index.json: %d files", len(content["files"]))

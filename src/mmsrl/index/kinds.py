@@ -39,6 +39,11 @@ KINDS = (
     Kind("enhance", "enhanced.h5ad", "enhanced", "De-noised expression of the genes that have it."),
     Kind("enhance", "enhanced_genes.tsv", "enhanced_genes", "Whether de-noising is better, gene by gene."),
     Kind("evaluate", "scores.csv", "scores", "Agreement of the domains with labels."),
+    Kind("compare", "composition.tsv", "composition", "Differences of the share of each domain between conditions."),
+    Kind("compare", "expression.tsv", "expression", "Genes of each domain compared between conditions."),
+    Kind("compare", "gene_sets.tsv", "changed_gene_sets", "Gene sets over-represented among the genes that differ."),
+    Kind("compare", "shares.tsv", "shares", "Share of each domain in every section of the study."),
+    Kind("compare", "matches.tsv", "matches", "Which domains of different units correspond."),
     Kind(
         "assemble", "mmsrl.h5ad", "assembled", "Everything about a section, or the sections of a group, in one AnnData."
     ),
@@ -69,6 +74,10 @@ KINDS = (
     Kind("multiqc", "mqc_versions.yml", "multiqc", "Versions of packages for MultiQC."),
     Kind("pipeline_info", "manifest.json", "manifest", "All that is needed to repeat the run."),
 )
+
+
+DESIGN = ("condition", "donor", "covariates")
+"""What the samplesheet says of the part that a sample has in a study."""
 
 
 def described(path: str, n_bytes: int) -> dict[str, Any]:
@@ -104,8 +113,10 @@ def _format(name: str) -> str:
     return ".".join(parts[-2:]) if parts[-1] in ("gz", "zip") else parts[-1]
 
 
-def index(files: Iterable[Mapping[str, Any]], units: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return the index of a run: files by path, and which samples a unit has.
+def index(
+    files: Iterable[Mapping[str, Any]], units: Iterable[Mapping[str, Any]], samples: Iterable[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """Return the index of a run: files by path, which samples a unit has, and their part in a study.
 
     Parameters
     ----------
@@ -113,6 +124,8 @@ def index(files: Iterable[Mapping[str, Any]], units: Iterable[Mapping[str, Any]]
         ``path`` and ``bytes`` of each.
     units
         ``id`` and ``samples`` of each.
+    samples
+        ``id``, ``condition``, ``donor`` and ``covariates`` of each row; those of no unit are left out.
 
     Raises
     ------
@@ -125,7 +138,10 @@ def index(files: Iterable[Mapping[str, Any]], units: Iterable[Mapping[str, Any]]
         if file["path"] in entries:
             raise InputError(f"{file['path']}: two files of this name; one of them overwrites the other")
         entries[file["path"]] = described(file["path"], file["bytes"])
+    about = {str(sample["id"]): sample for sample in samples}
+    told = natural_order(sample for unit in members.values() for sample in unit if sample in about)
     return {
         "units": [{"id": unit, "samples": natural_order(members[unit])} for unit in natural_order(members)],
+        "samples": [{key: about[sample][key] for key in ("id", *DESIGN)} for sample in told],
         "files": [entries[path] for path in sorted(entries)],
     }

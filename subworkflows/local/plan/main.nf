@@ -42,7 +42,7 @@ def readPlan(String text, java.nio.file.Path samplesheet) {
         def size = plan.samples.count { other -> row.group && other.group == row.group }
         def column = ['spaceranger_dir', 'data_dir', 'h5ad', 'spatialdata'].find { name -> row[name] }
         def stated = [column: column] + row.subMap(['bin_size', 'platform', 'pitch_um', 'um_per_px', 'expression']).findAll { _name, value -> value != null }
-        def meta = [id: row.id, group: row.group, group_size: row.group ? size : null, n_domains: row.n_domains, stated: stated]
+        def meta = [id: row.id, group: row.group, group_size: row.group ? size : null, n_domains: row.n_domains, stated: stated, design: row.subMap(['condition', 'donor', 'covariates'])]
         [meta] + [row[column], row.image, row.alignment, row.truth].collect { path -> locate(samplesheet, path) }
     }
     def missing = sections.collectMany { section -> section.tail().findAll { path -> path && !path.exists() }.collect { path -> "sample ${section.head().id}: ${path} does not exist" } }

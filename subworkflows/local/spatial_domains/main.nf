@@ -7,6 +7,7 @@ include { MARKERS } from '../../../modules/local/markers/main'
 include { TRAJECTORY } from '../../../modules/local/trajectory/main'
 include { ENHANCE } from '../../../modules/local/enhance/main'
 include { EVALUATE } from '../../../modules/local/evaluate/main'
+include { COMPARE } from '../../../modules/local/compare/main'
 include { ASSEMBLE } from '../../../modules/local/assemble/main'
 include { FIGURES } from '../../../modules/local/figures/main'
 
@@ -55,6 +56,13 @@ def withOptional(channel, made) {
         .map { row -> row.collect { value -> value == null ? [] : value } }
 }
 
+// What the samplesheet says of the part that sections have in a study, as commands read it; '' where it says nothing.
+def designOf(metas) {
+    def known = metas.findAll { meta -> meta.design && (meta.design.condition || meta.design.donor || meta.design.covariates) }
+    def samples = known.collect { meta -> [sample: meta.id, condition: meta.design.condition ?: null, donor: meta.design.donor ?: null, covariates: meta.design.covariates ?: [:]] }
+    return samples ? groovy.json.JsonOutput.toJson([samples: samples]) : ''
+}
+
 // Every file of a channel of [ meta, file or files ] with the folder that it belongs to.
 def under(String folder, channel) {
     return channel.flatMap { _meta, files -> [files].flatten().collect { file -> [folder, file] } }
@@ -65,8 +73,9 @@ def under(String folder, channel) {
 workflow SPATIAL_DOMAINS {
     take:
     // [ meta, source, image, alignment, truth ] for each section. meta: id; optional: group (sections with the same group are
-    // trained together), group_size (lets a group start as soon as it is complete), n_domains and stated
-    // (map with column, bin_size, platform, pitch_um, um_per_px and expression, as the samplesheet has them). source: a folder of
+    // trained together), group_size (lets a group start as soon as it is complete), n_domains, stated (map with column,
+    // bin_size, platform, pitch_um, um_per_px and expression, as the samplesheet has them) and design (map with condition, donor
+    // and covariates, a map of name to value; sections with conditions are compared). source: a folder of
     // Space Ranger or another instrument, all files in it, an archive of it, .h5ad or .zarr; image, alignment and truth: file or [].
     sections
     weights // file: of the network that describes images, or []
@@ -136,6 +145,20 @@ workflow SPATIAL_DOMAINS {
         .map { unit, members -> [unit, members.collect { member -> member.meta.id }, members.collect { member -> member.truth }] }
     EVALUATE(withOptional(DOMAINS.out.csv.join(embeddings), TRAJECTORY.out.h5ad).join(labelled), code.map { c -> c.evaluate ?: '' })
 
+    // Conditions are compared once, over all sections that have one. Of the design only this and the final files know.
+    compared = units
+        .join(DOMAINS.out.csv)
+        .map { _unit, members, domains -> [members.findAll { member -> member.meta.design?.condition }.collect { member -> member.counts }, domains] }
+        .filter { counts, _domains -> counts }
+    study = sections.map { meta, _source, _image, _alignment, _truth -> meta }.filter { meta -> meta.design?.condition }.toList()
+    COMPARE(
+        compared.flatMap { counts, _domains -> counts }.toSortedList { file -> file.name }.filter { files -> files },
+        compared.map { _counts, domains -> domains }.toSortedList { file -> file.name }.filter { files -> files },
+        study.filter { metas -> metas }.map { metas -> designOf(metas) },
+        gene_sets,
+        code.map { c -> c.compare ?: '' },
+    )
+
     // No optional stage costs a unit its domains.
     results = withOptional(withOptional(embeddings.join(DOMAINS.out.csv), TRAJECTORY.out.h5ad), ENHANCE.out.h5ad)
     told = units
@@ -145,9 +168,13 @@ workflow SPATIAL_DOMAINS {
     so_far = withOptional(withOptional(withOptional(told, MARKERS.out.summary), TRAJECTORY.out.summary), ENHANCE.out.summary)
         .map { row -> [row[0], row[1..-1].flatten()] }
     outlines = units.map { unit, members -> [unit, members.collectMany { member -> member.outlines }] }
-    ASSEMBLE(sources.join(results).join(outlines).join(so_far), code.map { c -> c.assemble ?: '' })
+    designs = units.map { unit, members -> [unit, designOf(members.collect { member -> member.meta })] }
+    ASSEMBLE(sources.join(results).join(outlines).join(so_far).join(designs), code.map { c -> c.assemble ?: '' })
 
     FIGURES(withOptional(ASSEMBLE.out.h5ad, TRAJECTORY.out.summary), code.map { c -> c.figures ?: '' })
+
+    comparison = COMPARE.out.tables.map { files -> [[id: 'study'], files] }
+    compared_as = COMPARE.out.summary.map { file -> [[id: 'study'], file] }
 
     versions = INGEST.out.versions.mix(
         QC.out.versions,
@@ -158,6 +185,7 @@ workflow SPATIAL_DOMAINS {
         TRAJECTORY.out.versions,
         ENHANCE.out.versions,
         EVALUATE.out.versions,
+        COMPARE.out.versions,
         ASSEMBLE.out.versions,
         FIGURES.out.versions,
     )
@@ -170,6 +198,7 @@ workflow SPATIAL_DOMAINS {
         TRAJECTORY.out.summary,
         ENHANCE.out.summary,
         EVALUATE.out.summary,
+        compared_as,
         ASSEMBLE.out.summary,
     )
     files = under('qc', QC.out.h5ad.mix(QC.out.plot, QC.out.summary)).mix(
@@ -180,6 +209,7 @@ workflow SPATIAL_DOMAINS {
         under('trajectory', TRAJECTORY.out.h5ad.mix(TRAJECTORY.out.trends, TRAJECTORY.out.summary)),
         under('enhance', ENHANCE.out.h5ad.mix(ENHANCE.out.genes, ENHANCE.out.summary)),
         under('evaluate', EVALUATE.out.scores.mix(EVALUATE.out.summary)),
+        under('compare', comparison.mix(compared_as)),
         under('assemble', ASSEMBLE.out.h5ad.mix(ASSEMBLE.out.zarr, ASSEMBLE.out.csv, ASSEMBLE.out.geojson, ASSEMBLE.out.summary)),
         under('figures', FIGURES.out.figures.mix(FIGURES.out.summary)),
     )
@@ -196,9 +226,10 @@ workflow SPATIAL_DOMAINS {
     trajectory = TRAJECTORY.out.h5ad // [ unit, file ]
     markers = MARKERS.out.tables // [ unit, files ]
     scores = EVALUATE.out.scores // [ unit, file ]
+    comparison = comparison // [ id: study, files ]
     training = firstOf(TRAIN.out.log) // [ unit, file ]
     tiles = FEATURES.out.tiles // [ section, file ]
-    summaries = summaries // [ section or unit, file ]
+    summaries = summaries // [ section, unit or study, file ]
     figures = FIGURES.out.figures // [ unit, files ]
     units = units.map { unit, _members -> unit } // map: id, samples; a section: id
     files = files // [ folder, file ]: all that is worth keeping
