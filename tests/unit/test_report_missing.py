@@ -77,6 +77,14 @@ def test_an_optional_stage_that_failed_leaves_the_section_in(stage: str) -> None
     assert [tuple(m) for m in found] == [(sample, stage, WITHOUT[stage], "disk full") for sample in "BC"]
 
 
+def test_a_comparison_that_failed_is_told_once_and_of_no_sample() -> None:
+    failures = [{"stage": "compare", "id": "study", "exit": "2", "message": "two replicates are needed"}]
+    found = missing_samples(Asked(SAMPLES, failures), {"A", "B", "C"}, summaries())
+    assert [tuple(m) for m in found] == [
+        (None, "compare", "without a comparison of the conditions: it failed", "two replicates are needed")
+    ]
+
+
 @pytest.mark.parametrize("content", ["[]", '{"samples": []}', '{"samples": [{"sample": "A"}], "failures": []}', "{"])
 def test_other_files_are_refused(tmp_path: Path, content: str) -> None:
     (tmp_path / "asked.json").write_text(content)
@@ -87,7 +95,10 @@ def test_other_files_are_refused(tmp_path: Path, content: str) -> None:
 def test_report_and_manifest_name_what_is_missing(assembled_run: SmallRun) -> None:
     asked = {
         "samples": [{"sample": "lost", "unit": "lost", "labelled": False}],
-        "failures": [{"stage": "ingest", "id": "lost", "exit": "2", "message": "sample lost: <truncated>"}],
+        "failures": [
+            {"stage": "ingest", "id": "lost", "exit": "2", "message": "sample lost: <truncated>"},
+            {"stage": "compare", "id": "study", "exit": "2", "message": "too few"},
+        ],
     }
     path = assembled_run.folder / "asked.json"
     path.write_text(json.dumps(asked))
@@ -97,5 +108,6 @@ def test_report_and_manifest_name_what_is_missing(assembled_run: SmallRun) -> No
     text = html.read_text()
     assert "What is missing" in text
     assert "<strong>lost</strong> not analysed: ingest failed: <q>sample lost: &lt;truncated&gt;</q>" in text
+    assert "<strong>Study</strong> without a comparison of the conditions: it failed: <q>too few</q>" in text
     manifest = json.loads(html.with_name("manifest.json").read_text())
-    assert [entry["sample"] for entry in manifest["missing"]] == ["lost"]
+    assert [entry["sample"] for entry in manifest["missing"]] == ["lost", None]

@@ -20,10 +20,17 @@ WITHOUT = {
 """Stages that cost no sample its domains, and what is said where they fail."""
 
 
-class Missing(NamedTuple):
-    """A sample whose results are missing, or a part of them."""
+STUDY = "study"
+"""Id of the task that compares conditions."""
 
-    sample: str
+WITHOUT_COMPARISON = "without a comparison of the conditions: it failed"
+
+
+class Missing(NamedTuple):
+    """A sample whose results are missing, or a part of them; or what all samples together lack."""
+
+    sample: str | None
+    """``None``: all of them."""
     stage: str
     """The stage that did not end well."""
     text: str
@@ -34,6 +41,8 @@ class Missing(NamedTuple):
 
 def missing_samples(asked: Asked, found: Collection[str], summaries: Mapping[tuple[str, str], Any]) -> list[Missing]:
     """Tell which samples are missing, or a part of their results, and at which stage they ended.
+
+    A comparison of conditions that failed comes last, and costs no sample anything.
 
     Parameters
     ----------
@@ -69,6 +78,8 @@ def missing_samples(asked: Asked, found: Collection[str], summaries: Mapping[tup
             for stage, text in WITHOUT.items()
             if asked.failed(stage, unit)
         ]
+    if asked.failed("compare", STUDY):
+        missing.append(Missing(None, "compare", WITHOUT_COMPARISON, asked.message("compare", STUDY)))
     return missing
 
 
