@@ -440,7 +440,8 @@ def _sets_of_study(tables: Mapping[tuple[str, str], pd.DataFrame]) -> pd.DataFra
         for domain, condition in tables
         for direction, gene_set, both, p in (
             ("up", "HALLMARK_INTERFERON_GAMMA_RESPONSE", 5, 1e-4),
-            ("down", "<myelination>", 0, 0.8),
+            ("down", "<myelination>", 2, 0.01),
+            ("down", "HALLMARK_HYPOXIA", 0, 0.8),
         )
     ]
     return pd.DataFrame(rows)

@@ -206,8 +206,9 @@ def test_paired_domains_stand_beside_those_of_the_reference_unit(three: Made) ->
 
 def test_gene_sets_are_packed_with_their_direction(made: Made) -> None:
     cells = {column["title"]: column["cells"] for column in made[2].payloads["study-gene-sets"]}
-    assert set(cells["Direction"]) == {"up", "down"} and "<myelination>" in cells["Gene set"]
-    assert cells["Genes"][0] == ", ".join(RESPONDING[:5]) and cells["Genes"][-1] == ""
+    assert set(cells["Direction"]) == {"up", "down"}
+    assert set(cells["Gene set"]) == {"HALLMARK_INTERFERON_GAMMA_RESPONSE", "<myelination>"}  # none of the third
+    assert cells["Genes"][0] == ", ".join(RESPONDING[:5])
 
 
 def test_messages_are_shown_and_lead_from_the_overview(made: Made) -> None:
@@ -331,6 +332,7 @@ def test_names_of_genes_are_few_and_apart() -> None:
     assert crowd.text[0] == "gene0"
     assert np.diff(sorted(crowd.y)).min() > 0.04 * max(crowd.y)
     assert len(volcano(genes_of(40, 0), "ctrl").data[3].text) == 0
+    assert "bottom center" not in volcano(genes_of(9, 1), "ctrl").data[3].textposition
 
 
 def test_a_p_value_of_zero_can_be_drawn() -> None:

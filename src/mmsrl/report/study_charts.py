@@ -252,7 +252,9 @@ def volcano(table: pd.DataFrame, control: str) -> go.Figure:
             hovertemplate="%{text}: log2 fold change %{x:.2f}, adjusted p %{customdata}<extra></extra>",
         )
     labels = [short(gene, 14) for gene in table["gene"]]
-    named, sides = _named(x / (2 * reach), y / top, significant, labels)
+    # Halfway between the last significant gene and the first that is not.
+    threshold = (y[significant].min(initial=top) + y[~significant].max(initial=0)) / 2
+    named, sides = _named(x / (2 * reach), y / top, significant, labels, threshold / top)
     figure.add_scatter(
         x=x[named].round(3).tolist(),
         y=y[named].round(3).tolist(),
@@ -266,8 +268,7 @@ def volcano(table: pd.DataFrame, control: str) -> go.Figure:
         cliponaxis=False,
     )
     if significant.any():
-        least, next_to_it = y[significant].min(), y[~significant].max(initial=0)
-        figure.add_hline(y=round(float(least + next_to_it) / 2, 3), line={"color": INK, "width": 1, "dash": "dash"})
+        figure.add_hline(y=round(float(threshold), 3), line={"color": INK, "width": 1, "dash": "dash"})
     figure.update_layout(legend={"y": 1.02, "yanchor": "bottom", "x": 0, "itemsizing": "constant"}, margin={"t": 34})
     figure.update_layout(hovermode="closest")
     figure.update_xaxes(title=f"log2 fold change over {short(control)}", range=[-reach, reach])
@@ -280,6 +281,7 @@ def _named(
     y: npt.NDArray[np.float64],
     significant: npt.NDArray[np.bool_],
     labels: Sequence[str],
+    threshold: float,
 ) -> tuple[list[int], list[str]]:
     """Choose significant genes to name, most significant first, above or below their point; none on another's name.
 
@@ -289,6 +291,8 @@ def _named(
         Places, (n,), as shares of the axes.
     significant, labels
         (n,).
+    threshold
+        Share of the axis below which there are no names.
 
     Returns
     -------
@@ -304,7 +308,7 @@ def _named(
             beside = np.abs(boxes[:, 0] - box[0]) >= (boxes[:, 2] + box[2]) / 2
             clear = (beside | (np.abs(boxes[:, 1] - box[1]) >= LABEL_HEIGHT)).all()
             covered = (np.abs(points - box[:2]) < (box[2] / 2, LABEL_HEIGHT / 2)).all(axis=1).any()
-            if clear and not covered:
+            if clear and not covered and box[1] - LABEL_HEIGHT / 2 >= threshold:
                 boxes = np.vstack([boxes, box])
                 named.append(index)
                 sides.append(side)

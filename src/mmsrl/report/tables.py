@@ -144,6 +144,8 @@ def study_gene_table(genes: pd.DataFrame, several: bool) -> str:
 def study_set_table(sets: pd.DataFrame | None, several: bool, most: int) -> str | None:
     """Pack the gene sets that are the most significant in each domain, condition and direction; ``None`` if none are.
 
+    Sets with none of the genes are left out.
+
     Parameters
     ----------
     sets
@@ -153,9 +155,10 @@ def study_set_table(sets: pd.DataFrame | None, several: bool, most: int) -> str 
     most
         Gene sets of a domain, condition and direction.
     """
-    if sets is None or not len(sets):
+    found = None if sets is None else sets[sets["n_both"] > 0]
+    if found is None or not len(found):
         return None
-    first = sets.sort_values("p_adjusted", kind="stable").groupby(["domain", "condition", "direction"]).head(most)
+    first = found.sort_values("p_adjusted", kind="stable").groupby(["domain", "condition", "direction"]).head(most)
     columns = [column for column in STUDY_SET_COLUMNS if several or column.name != "condition"]
     first = first.assign(genes=first["genes"].fillna("").str.replace(",", ", "))
     return table_payload(first, tuple(columns))
