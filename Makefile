@@ -10,7 +10,7 @@ SHEET    ?=
 LABELLED ?=
 ACCURACY := results/bench_accuracy
 
-.PHONY: help setup demo test test-unit test-modules test-pipeline lint lint-nf-core picture release-check test-containers tutorials lock bench-accuracy bench-count-model bench-peers bench-calibration bench-normalised bench-pooling bench-smoothing bench-train bench-joint bench-features bench-load bench-report bench-faults errors generate clean
+.PHONY: help setup demo test test-unit test-modules test-pipeline lint lint-nf-core picture release-check test-containers tutorials lock bench-accuracy bench-count-model bench-peers bench-calibration bench-normalised bench-pooling bench-smoothing bench-study bench-train bench-joint bench-features bench-load bench-report bench-faults errors generate clean
 
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -t -s "$$(printf '\t')"
@@ -105,6 +105,9 @@ bench-peers: setup $(PEERS)/banksy/.installed $(PEERS)/torch/.installed ## score
 
 bench-calibration: setup ## whether p-values are what they say (ARGS: --quick, --only, --real)
 	OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 $(BIN)/python benchmarks/bench_calibration.py $(ARGS)
+
+bench-study: setup ## conditions compared where nothing differs and where something was planted (ARGS: --quick)
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/bench_study.py $(ARGS)
 
 bench-normalised: setup ## what domains lose where the labelled sections in INPUT were normalised before (ARGS: --only --seed)
 	$(BIN)/python benchmarks/bench_normalised.py $(INPUT) $(ARGS)

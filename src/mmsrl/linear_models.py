@@ -30,6 +30,11 @@ LEAST_GENES = 20
 """Genes with so many below which depth is told by the totals."""
 
 
+PRIOR_COUNT = 0.5
+"""Molecules added to a gene in a replicate of average library, and to others in proportion: the same number for all, as
+in limma, would raise rare genes where libraries are small."""
+
+
 class Effect(NamedTuple):
     """One coefficient of each feature's model; all (G,) float64."""
 
@@ -77,15 +82,17 @@ def voom(counts: Float, library: Float, design: Float) -> tuple[Float, Float]:
     design
         (n, P), of full rank, P < n.
     """
-    from statsmodels.nonparametric.smoothers_lowess import lowess  # type: ignore[import-untyped]
+    from statsmodels.nonparametric.smoothers_lowess import lowess
 
-    values = np.log2((counts + 0.5) / (library[:, None] + 1.0) * 1e6)
+    scaled = PRIOR_COUNT * (library / library.mean())[:, None]
+    size = library[:, None] + 2.0 * scaled
+    values = np.log2((counts + scaled) / size * 1e6)
     fitted = design @ np.linalg.lstsq(design, values, rcond=None)[0]
     deviation = np.sqrt(((values - fitted) ** 2).sum(axis=0) / (len(design) - design.shape[1]))
-    log_count = values.mean(axis=0) + np.log2(library + 1.0).mean() - np.log2(1e6)
+    log_count = values.mean(axis=0) + np.log2(size).mean() - np.log2(1e6)
     trend = lowess(np.sqrt(deviation), log_count, frac=TREND_SHARE, delta=0.01 * np.ptp(log_count))
     at, first = np.unique(trend[:, 0], return_index=True)
-    fitted_count = fitted + np.log2(library[:, None] + 1.0) - np.log2(1e6)
+    fitted_count = fitted + np.log2(size) - np.log2(1e6)
     smoothest = np.maximum(np.interp(fitted_count, at, trend[first, 1]), 1e-3)
     return values, smoothest**-4.0
 

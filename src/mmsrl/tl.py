@@ -16,6 +16,8 @@ _WHERE = {
     "markers": "mmsrl.markers.api",
     "trajectory": "mmsrl.trajectory.api",
     "enhance": "mmsrl.enhance.api",
+    "compare": "mmsrl.compare.api",
+    "match": "mmsrl.compare.api",
 }
 
 

@@ -5,17 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 import scipy.sparse as sp
 from planted import BANDS, MARKERS, section
-from pydeseq2.default_inference import DefaultInference
-from pydeseq2.utils import fit_moments_dispersions, fit_rough_dispersions, nb_nll
 
 from mmsrl.markers.api import markers
-from mmsrl.markers.batched import BatchedInference
 from mmsrl.markers.offset import Sums, enrichment, sums
-from mmsrl.markers.pseudobulk import over_sections, paired_wald
+from mmsrl.markers.pseudobulk import over_sections, paired_test
 
 
 def pseudobulks(n_sections: int, deviation: float, fold: Any = 1.0, genes: int = 1_000, seed: int = 0) -> Any:
@@ -34,65 +30,27 @@ def pseudobulks(n_sections: int, deviation: float, fold: Any = 1.0, genes: int =
 
 @pytest.mark.parametrize(("n_sections", "deviation"), [(3, 0.0), (3, 0.3), (4, 0.3), (6, 0.3)])
 def test_p_values_are_not_below_a_level_more_often_than_it_says(n_sections: int, deviation: float) -> None:
-    p = np.concatenate([paired_wald(*pseudobulks(n_sections, deviation, seed=seed))[1] for seed in range(3)])
+    p = np.concatenate([paired_test(*pseudobulks(n_sections, deviation, seed=seed))[1] for seed in range(3)])
     assert (p <= 0.05).mean() <= 0.05 * 1.25
     assert (p <= 0.001).mean() <= 0.001 * 2.5
-    # Without any difference between sections the test is careful; with one it is not far from what it says.
-    assert deviation == 0.0 or (p <= 0.05).mean() >= 0.05 * 0.5
+    assert (p <= 0.05).mean() >= 0.05 * 0.75
+
+
+def test_a_small_domain_makes_no_marker_of_genes_of_few_molecules() -> None:
+    """One molecule in forty is of the domain: the log of a count near 0 is no unbiased estimate."""
+    random = np.random.default_rng(0)
+    library = np.tile([0.975, 0.025], (4, 1))
+    level = np.exp(random.uniform(np.log(10.0), np.log(3_000.0), 3_000))
+    p = paired_test(random.poisson(library[:, :, None] * level).astype(float), library * 1e6)[1]
+    assert (p <= 0.05).mean() <= 0.05 * 1.5 and (p <= 0.001).mean() <= 0.001 * 2.5
 
 
 def test_genes_that_one_domain_has_more_of_in_all_sections_are_found() -> None:
     planted = np.arange(1_000) < 100
     counts, library = pseudobulks(4, 0.3, np.where(planted, 4.0, 1.0))
-    log2, p = paired_wald(counts, library)
+    log2, p = paired_test(counts, library)
     assert np.median(log2[planted]) == pytest.approx(2.0, abs=0.15)
     assert (p[planted] <= 0.001).mean() > 0.9
-
-
-def test_batched_coefficients_are_those_of_pydeseq2() -> None:
-    counts, library = pseudobulks(3, 0.3, genes=60)
-    x, design, size = flat(counts, library)
-    x[1::2, 0] = 0.0  # a gene that the domain lacks
-    alpha = np.geomspace(1e-3, 1.0, 60)
-    own = BatchedInference(n_cpus=1).irls(x, size, design, alpha, 0.5, 1e-8)
-    theirs = DefaultInference(n_cpus=1).irls(x, size, design, alpha, 0.5, 1e-8)
-    np.testing.assert_allclose(own[0], theirs[0], rtol=1e-4, atol=1e-3)
-    for one, other in zip(own[1:], theirs[1:], strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-6)
-
-
-@pytest.mark.parametrize("prior", [None, 0.5])
-def test_batched_dispersions_are_the_likeliest(prior: float | None) -> None:
-    """PyDESeq2's own are the same, but without a prior stop at 0 for genes that are likelier with some."""
-    x, design, size = flat(*pseudobulks(4, 0.3, genes=400))
-    normed = x / size[:, None]
-    moments = np.minimum(fit_rough_dispersions(normed, pd.DataFrame(design)), fit_moments_dispersions(normed, size))
-    start = np.clip(moments, 1e-8, 10.0) if prior is None else np.full(400, 0.1)
-    mu = BatchedInference(n_cpus=1).irls(x, size, design, start, 0.5, 1e-8)[1]
-
-    def loss(g: int, alpha: float) -> Any:
-        weight = mu[:, g] / (1.0 + mu[:, g] * alpha)
-        adjusted = nb_nll(x[:, g], mu[:, g], alpha) + 0.5 * np.linalg.slogdet((design.T * weight) @ design)[1]
-        return adjusted + (0.0 if prior is None else np.log(alpha / start[g]) ** 2 / (2.0 * prior))
-
-    own, theirs = (
-        inference(n_cpus=1).alpha_mle(x, design, mu, start, 1e-8, 10.0, prior, True, prior is not None)[0]
-        for inference in (BatchedInference, DefaultInference)
-    )
-    better = np.array([loss(g, theirs[g]) - loss(g, own[g]) for g in range(400)])
-    assert better.min() > -1e-4
-    stopped = better > 1e-3
-    assert (theirs[stopped] < 1e-6).all()
-    assert 0.05 < stopped.mean() < 0.15 if prior is None else not stopped.any()
-    found = ~stopped & (own > 1e-3)
-    assert found.sum() > 150
-    np.testing.assert_allclose(own[found], theirs[found], rtol=0.03)
-
-
-def flat(counts: Any, library: Any) -> Any:
-    n = len(counts)
-    design = np.column_stack([np.repeat(np.eye(n), 2, axis=0), np.tile([0.0, 1.0], n)])
-    return counts.reshape(2 * n, -1).copy(), design, library.ravel() / library.mean()
 
 
 def summed(counts: Any, library: Any) -> Sums:

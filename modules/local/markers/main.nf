@@ -28,7 +28,7 @@ process MARKERS {
     export OMP_NUM_THREADS=${task.cpus} NUMBA_NUM_THREADS=${task.cpus}
     mmsrl-markers --id ${meta.id} ${sections.join(' ')} ${found} ${sets} --threads ${task.cpus} ${args}
 
-    mmsrl-versions --process "${task.process}" anndata pydeseq2 scikit-learn scipy torch > versions.yml
+    mmsrl-versions --process "${task.process}" anndata scikit-learn scipy statsmodels torch > versions.yml
     """
 
     stub:

@@ -3,67 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
 
 import anndata as ad
 import numpy as np
 import pandas as pd
+import scipy.sparse as sp
 from numpy.typing import NDArray
-from scipy.stats import false_discovery_control
 
-from mmsrl import _design
+from mmsrl import _keys
+from mmsrl._design import Assignment
 from mmsrl._errors import InputError
 from mmsrl._palette import natural_order
-from mmsrl.compare.composition import share_difference
-from mmsrl.compare.expression import gene_differences
-from mmsrl.compare.quality import outliers
-from mmsrl.compare.shared import SharedDomains, shared_domains
-from mmsrl.compare.sums import SectionSums, common_genes, sum_section
-from mmsrl.markers.gene_sets import over_represented
+from mmsrl._sections import counts_of, in_pitches, is_counted, sample_of
+from mmsrl.compare.shared import matched_domains
+from mmsrl.compare.study import Study, compare_sections
+from mmsrl.compare.sums import SectionSums, common_genes
+from mmsrl.heldout import regions
 
-Float = NDArray[np.float64]
-Message = dict[str, str]
-
-LEVEL = 0.05
-"""Adjusted p-value below which a gene counts as changed."""
-
-MIN_SPOTS = 10
-"""Spots of a domain in a replicate below which its genes are not compared there."""
-
-TOP = 10
-"""Changed genes that the summary names, most significant first."""
-
-COMPOSITION = (
-    *("domain", "condition", "control", "n_condition", "n_control", "share_condition", "share_control"),
-    *("odds_ratio", "low", "high", "p_value", "p_adjusted"),
-)
-EXPRESSION = (
-    *("domain", "condition", "control", "gene", "mean", "log2_fold_change", "low", "high", "p_value", "p_adjusted"),
-)
-GENE_SETS = (
-    *("domain", "condition", "direction", "gene_set", "n_set", "n_genes", "n_both", "expected"),
-    *("p_value", "p_adjusted", "genes"),
-)
-
-
-class Study(NamedTuple):
-    """Conditions compared."""
-
-    composition: pd.DataFrame
-    """A row for every condition and domain, see :data:`COMPOSITION`: shares are means over the replicates, the odds
-    ratio with its 95 % interval is of the linear model."""
-    expression: pd.DataFrame
-    """A row for every condition, domain and tested gene, most significant first, see :data:`EXPRESSION`. ``mean`` is in
-    molecules per 10,000 of the domain; ``low`` and ``high`` are the 95 % interval of the log2 fold change."""
-    gene_sets: pd.DataFrame
-    """Gene sets over-represented among the genes that are up or down, see :data:`GENE_SETS`."""
-    shares: pd.DataFrame
-    """A row for every section and domain: ``sample``, ``unit``, ``condition``, ``donor``, ``domain``, ``n_spots``,
-    ``share``."""
-    matches: pd.DataFrame
-    """See :class:`mmsrl.compare.shared.SharedDomains`; empty where all sections are of one unit."""
-    facts: dict[str, Any]
-    messages: list[Message]
+QUALITY = {
+    "total_counts": "Median counts",
+    "n_genes_by_counts": "Median genes",
+    "pct_counts_mt": "Median mitochondrial %",
+}
+"""Medians over the spots of a section, by column of `obs`."""
 
 
 def compare(
@@ -100,230 +62,109 @@ def compare(
     InputError
         If there are not two conditions, no section has ``control``, or sections lack what is needed.
     """
-    summed = [sum_section(adata, by_region=several_units) for adata in sections]
-    conditions = _conditions(summed, control)
-    genes, summed = common_genes(summed)
-    shared = shared_domains(summed)
-    replicates = _design.replicates_of([own.assigned for own in summed])
-    messages: list[Message] = []
-    quality = _quality(summed, messages)
-    _tell_of_matches(shared, messages)
-    of_replicates = _Replicates.of(replicates, [own.assigned.sample for own in summed], shared)
-    composition, models = _composition(of_replicates, conditions, shared.names)
-    expression, tested = _expression(of_replicates, conditions, shared.names, genes)
-    _tell_of_designs(replicates, models, messages)
-    facts = {
-        "conditions": conditions,
-        "control": conditions[0],
-        "replicate": "donor" if any(own.donor for own in replicates) else "section",
-        "paired": any("donor" in model.terms for model in models.values()),
-        "covariates": natural_order({term for model in models.values() for term in model.terms} - _NO_COVARIATES),
-        "model": "; ".join(dict.fromkeys(model.formula for model in models.values())),
-        "domains": shared.names,
-        "domains_of": shared.unit,
-        "sections": _section_facts(summed, shared, quality),
-        "quality": quality,
-        "composition": composition.drop(columns="control").to_dict("records"),
-        "expression": tested,
-        "matches": shared.matches.to_dict("records"),
-    }
-    sets = _gene_sets(expression, gene_sets or {})
-    return Study(composition, expression, sets, _shares(summed, shared), shared.matches, facts, messages)
+    summed = [sum_section(adata, assigned_to(adata), by_region=several_units) for adata in sections]
+    return compare_sections(summed, control, gene_sets or {})
 
 
-_NO_COVARIATES = {"donor", "condition"}
+def match(one: ad.AnnData | Sequence[ad.AnnData], other: ad.AnnData | Sequence[ad.AnnData]) -> pd.DataFrame:
+    """Pair the domains of two units, of one run or two, that are each other's most similar by expression.
+
+    Parameters
+    ----------
+    one, other
+        The sections of each unit, with counts in ``X`` and ``obs['domain']``.
+
+    Returns
+    -------
+    A row for every domain of ``one``: ``domain``; ``matched``, its counterpart in ``other``, or ``None``;
+    ``similarity``, the correlation of their profiles; ``certainty``, the share of bootstrap draws of tissue in which
+    they are each other's most similar. See :mod:`mmsrl.compare.matching`.
+
+    Raises
+    ------
+    InputError
+        If domains or counts are missing, or the units have no gene in common.
+    """
+    units = [[unit] if isinstance(unit, ad.AnnData) else list(unit) for unit in (one, other)]
+    summed = []
+    for name, sections in zip(("one", "other"), units, strict=True):
+        for adata in sections:
+            if not is_counted(adata):
+                raise InputError(f"sample {sample_of(adata)}: domains are matched by counts, not by normalised values")
+            own = sum_section(adata, Assignment(sample_of(adata), ""), by_region=True)
+            summed.append(own._replace(unit=name))
+    _, summed = common_genes(summed)
+    return matched_domains(summed, "one", "other").drop(columns="unit")
 
 
-class _Replicates(NamedTuple):
-    """Sums over the sections of R replicates."""
+def sum_section(adata: ad.AnnData, assigned: Assignment, *, by_region: bool) -> SectionSums:
+    """Sum a section over its domains.
 
-    replicates: list[_design.Replicate]
-    spots: Float
-    """(R, D): NaN where the domain has no counterpart."""
-    total: Float
-    molecules: Float | None
-    """(R, D, G)."""
+    Parameters
+    ----------
+    adata
+        Counts in ``X``; ``obs['domain']`` (categorical, with all domains of the unit as categories),
+        ``uns['mmsrl']`` with ``sample`` and, where there are several, ``unit``.
+    assigned
+        Its condition, see :func:`assigned_to`.
+    by_region
+        Also by region of tissue, which matching domains of several units needs.
 
-    @classmethod
-    def of(cls, replicates: list[_design.Replicate], samples: Sequence[str], shared: SharedDomains) -> _Replicates:
-        member = np.array([[sample in own.samples for sample in samples] for own in replicates], dtype=np.float64)
-
-        def summed(values: Float) -> Float:
-            known = np.isfinite(values)
-            sums = np.tensordot(member, np.where(known, values, 0.0), axes=1)
-            # A replicate whose sections do not all have the domain would seem to have less of it.
-            return np.where(np.tensordot(member, ~known, axes=1) > 0, np.nan, sums)
-
-        molecules = None if shared.molecules is None else summed(shared.molecules)
-        return cls(replicates, summed(shared.spots), member @ shared.total, molecules)
-
-
-def _conditions(sections: Sequence[SectionSums], control: str | None) -> list[str]:
-    """Return the conditions, the control first."""
-    found = list(dict.fromkeys(own.assigned.condition for own in sections))
-    first = found[0] if control is None else control
-    if first not in found:
-        raise InputError(f"no section is of the condition {first}; there are {', '.join(found)}")
-    if len(found) < 2:
-        raise InputError(f"all sections are of the condition {first}: there is nothing to compare it with")
-    return [first, *natural_order(name for name in found if name != first)]
-
-
-def _quality(sections: Sequence[SectionSums], messages: list[Message]) -> dict[str, dict[str, float]]:
-    """Return metrics by section, and tell of outliers."""
-    titles = [title for title in sections[0].quality if all(title in own.quality for own in sections)]
-    result = {title: {own.assigned.sample: own.quality[title] for own in sections} for title in titles}
-    for title, values in result.items():
-        middle = np.median(list(values.values()))
-        for sample in outliers(values):
-            text = f"section {sample} is an outlier: {title.lower()} {values[sample]:.3g}, median of all {middle:.3g}"
-            messages.append({"level": "warning", "text": text})
-    return result
+    Raises
+    ------
+    InputError
+        If domains are missing.
+    """
+    sample = sample_of(adata)
+    if _keys.DOMAIN not in adata.obs or adata.obs[_keys.DOMAIN].isna().any():
+        raise InputError(f"sample {sample}: every spot must have a domain in obs['{_keys.DOMAIN}']")
+    domain = adata.obs[_keys.DOMAIN].astype("category").cat
+    names = natural_order(domain.categories)
+    position = domain.set_categories(names).cat.codes.to_numpy(np.int64)
+    quality = {"Spots": float(adata.n_obs)}
+    quality |= {title: float(adata.obs[key].median()) for key, title in QUALITY.items() if key in adata.obs}
+    return SectionSums(
+        assigned,
+        str(adata.uns.get(_keys.UNS, {}).get(_keys.UNIT, "")),
+        names,
+        np.bincount(position, minlength=len(names)).astype(np.float64),
+        _regional(adata, position, len(names), by_region) if is_counted(adata) else None,
+        adata.var[[name for name in (_keys.GENE_IDS,) if name in adata.var]],
+        quality,
+    )
 
 
-def _composition(
-    found: _Replicates, conditions: Sequence[str], domains: Sequence[str]
-) -> tuple[pd.DataFrame, dict[str, _design.Comparison]]:
-    """Compare the shares of every domain; also return the model of each condition, that of all its replicates."""
-    rows, models = [], {}
-    share = found.spots / found.total[:, None]
-    for condition in conditions[1:]:
-        whole = _design.compare(found.replicates, [True] * len(found.replicates), condition, conditions[0])
-        if isinstance(whole, _design.Comparison):
-            models[condition] = whole
-        own = []
-        for d, domain in enumerate(domains):
-            known = np.isfinite(found.spots[:, d]).tolist()
-            arms = _design.compare(found.replicates, known, condition, conditions[0])
-            row: dict[str, Any] = dict.fromkeys(COMPOSITION, np.nan)
-            row |= {"domain": domain, "condition": condition, "control": conditions[0]}
-            for side, name in (("condition", condition), ("control", conditions[0])):
-                of_side = np.array([r.condition == name for r in found.replicates]) & known
-                row |= {f"n_{side}": int(of_side.sum()), f"share_{side}": _mean(share[of_side, d])}
-            if isinstance(arms, _design.Comparison):
-                tested = share_difference(found.spots[arms.rows, d], found.total[arms.rows], arms)
-                row |= tested._asdict() | {"n_condition": arms.n_condition, "n_control": arms.n_control}
-            own.append(row)
-        rows += own
-    table = pd.DataFrame(rows, columns=list(COMPOSITION))
-    table["p_adjusted"] = table.groupby("condition", sort=False)["p_value"].transform(_adjusted)
-    return table, models
+def assigned_to(adata: ad.AnnData) -> Assignment:
+    """Return condition, donor and covariates of a section, given in ``obs``, one value for all spots.
+
+    Raises
+    ------
+    InputError
+        If there is no condition, or a column has several values.
+    """
+    sample = sample_of(adata)
+    columns = [_keys.CONDITION, _keys.DONOR, *(name for name in adata.obs if str(name).startswith(_keys.COVARIATE))]
+    values: dict[str, str] = {}
+    for name in columns:
+        found = adata.obs[name].dropna().astype(str).unique() if name in adata.obs else []
+        if len(found) > 1:
+            raise InputError(f"sample {sample}: obs['{name}'] must be the same for all spots, not {', '.join(found)}")
+        if len(found):
+            values[name] = str(found[0])
+    if _keys.CONDITION not in values:
+        raise InputError(f"sample {sample}: obs['{_keys.CONDITION}'] is missing; give every section its condition")
+    covariates = {k.removeprefix(_keys.COVARIATE): v for k, v in values.items() if k.startswith(_keys.COVARIATE)}
+    return Assignment(sample, values[_keys.CONDITION], values.get(_keys.DONOR), covariates)
 
 
-def _expression(
-    found: _Replicates, conditions: Sequence[str], domains: Sequence[str], genes: Sequence[str]
-) -> tuple[pd.DataFrame, list[dict[str, Any]]]:
-    """Compare the genes of every domain; also return what came of each, or why nothing was tested."""
-    tables, facts = [pd.DataFrame(columns=list(EXPRESSION))], []
-    for condition in conditions[1:]:
-        for d, domain in enumerate(domains):
-            fact: dict[str, Any] = {"domain": domain, "condition": condition, "n_condition": 0, "n_control": 0}
-            fact |= {"n_tested": 0, "n_up": 0, "n_down": 0, "top": [], "why": None}
-            facts.append(fact)
-            if found.molecules is None:
-                fact["why"] = "values were normalised before: there are no counts"
-                continue
-            enough = found.spots[:, d] >= MIN_SPOTS
-            arms = _design.compare(found.replicates, enough.tolist(), condition, conditions[0])
-            if isinstance(arms, str):
-                fact["why"] = f"{arms} ({MIN_SPOTS} spots)"
-                continue
-            fact |= {"n_condition": arms.n_condition, "n_control": arms.n_control}
-            tested = gene_differences(found.molecules[arms.rows, d], arms)
-            if isinstance(tested, str):
-                fact["why"] = tested
-                continue
-            table = pd.DataFrame(tested._asdict()).assign(domain=domain, condition=condition, control=conditions[0])
-            table["gene"] = np.asarray(genes, dtype=object)[tested.gene]
-            table["p_adjusted"] = _adjusted(table["p_value"])
-            table = table.sort_values(["p_value", "gene"])[list(EXPRESSION)]
-            tables.append(table)
-            changed = table[table["p_adjusted"] < LEVEL]
-            rising = changed["log2_fold_change"] > 0
-            fact |= {"n_tested": len(table), "n_up": int(rising.sum()), "n_down": int((~rising).sum())}
-            fact["top"] = changed["gene"].head(TOP).tolist()
-    filled = [table for table in tables if len(table)] or tables
-    return pd.concat(filled, ignore_index=True), facts
-
-
-def _gene_sets(expression: pd.DataFrame, sets: Mapping[str, Collection[str]]) -> pd.DataFrame:
-    """Compare the genes that are up, and those that are down, with gene sets; those tested are the background."""
-    tables = [pd.DataFrame(columns=list(GENE_SETS))]
-    for key, own in expression.groupby(["domain", "condition"], sort=False) if sets else ():
-        about = dict(zip(("domain", "condition"), map(str, key), strict=True))
-        changed = own["p_adjusted"] < LEVEL
-        for direction, side in (("up", own["log2_fold_change"] > 0), ("down", own["log2_fold_change"] < 0)):
-            chosen = own.loc[changed & side, "gene"]
-            if len(chosen):
-                table = over_represented(chosen.tolist(), own["gene"].tolist(), sets)
-                table = table.rename(columns={"n_markers": "n_genes"})
-                tables.append(table.assign(direction=direction, **about)[list(GENE_SETS)])
-    filled = [table for table in tables if len(table)] or tables
-    return pd.concat(filled, ignore_index=True)
-
-
-def _section_facts(
-    sections: Sequence[SectionSums], shared: SharedDomains, quality: Mapping[str, Mapping[str, float]]
-) -> list[dict[str, Any]]:
-    unlike = {title: outliers(values) for title, values in quality.items()}
-    return [
-        {
-            **own.assigned._asdict(),
-            "unit": own.unit,
-            "n_spots": int(total),
-            "shares": dict(zip(shared.names, spots / total, strict=True)),
-            "outlier": [title for title, samples in unlike.items() if own.assigned.sample in samples],
-        }
-        for own, spots, total in zip(sections, shared.spots, shared.total, strict=True)
-    ]
-
-
-def _shares(sections: Sequence[SectionSums], shared: SharedDomains) -> pd.DataFrame:
-    """Return the table of spots and shares; domains without a counterpart in a section's unit have no row there."""
-    rows = [
-        (a.sample, own.unit, a.condition, a.donor, domain, int(n), n / total)
-        for own, spots, total in zip(sections, shared.spots, shared.total, strict=True)
-        for a in [own.assigned]
-        for domain, n in zip(shared.names, spots, strict=True)
-        if np.isfinite(n)
-    ]
-    return pd.DataFrame(rows, columns=["sample", "unit", "condition", "donor", "domain", "n_spots", "share"])
-
-
-def _tell_of_matches(shared: SharedDomains, messages: list[Message]) -> None:
-    unmatched = shared.matches[shared.matches["matched"].isna()]
-    if len(unmatched):
-        named = ", ".join(f"{unit} {domain}" for unit, domain in unmatched[["unit", "domain"]].to_numpy()[:TOP])
-        more = f" and {len(unmatched) - TOP} more" if len(unmatched) > TOP else ""
-        text = (
-            f"{len(unmatched)} domains have no counterpart in {shared.unit} and are left out of the comparison: "
-            f"{named}{more}. Sections of one group share their domains"
-        )
-        messages.append({"level": "warning", "text": text})
-
-
-def _tell_of_designs(
-    replicates: Sequence[_design.Replicate], models: Mapping[str, _design.Comparison], messages: list[Message]
-) -> None:
-    """Tell which replicates a paired model leaves out."""
-    for condition, model in models.items():
-        arms = {replicates[i].condition for i in model.rows}
-        unused = [own for i, own in enumerate(replicates) if own.condition in arms and i not in model.rows]
-        if unused:
-            names = ", ".join(dict.fromkeys(str(own.donor) for own in unused))
-            text = f"{condition}: donors are blocks, and {names} have one of the two conditions only: they are left out"
-            messages.append({"level": "warning", "text": text})
-
-
-def _adjusted(p_values: pd.Series[float]) -> Float:
-    """Return p-values adjusted by Benjamini and Hochberg; NaN where there is none."""
-    p = p_values.to_numpy(np.float64)
-    known = np.isfinite(p)
-    result = np.full(len(p), np.nan)
-    if known.any():
-        result[known] = false_discovery_control(p[known])
-    return result
-
-
-def _mean(values: Float) -> float:
-    return float(values.mean()) if len(values) else float("nan")
+def _regional(adata: ad.AnnData, position: NDArray[np.int64], n_domains: int, by_region: bool) -> NDArray[np.float32]:
+    """Return molecules by region, domain and gene, (R, D, G)."""
+    found = regions([in_pitches(adata)]) if by_region else None
+    region = np.zeros(adata.n_obs, dtype=np.int64) if found is None else found
+    n_regions = int(region.max()) + 1
+    member = sp.csr_matrix(
+        (np.ones(adata.n_obs, dtype=np.float32), (region * n_domains + position, np.arange(adata.n_obs))),
+        shape=(n_regions * n_domains, adata.n_obs),
+    )
+    counts = counts_of([adata], adata.var_names.tolist())[0]
+    return np.asarray((member @ counts).toarray(), dtype=np.float32).reshape(n_regions, n_domains, -1)

@@ -39,7 +39,7 @@ def share_difference(inside: Float, total: Float, comparison: Comparison) -> Sha
     total
         (n,), all spots.
     """
-    from statsmodels.regression.linear_model import OLS  # type: ignore[import-untyped]  # takes seconds
+    from statsmodels.regression.linear_model import OLS  # takes seconds
 
     logit = np.log((inside + PSEUDOCOUNT) / (total - inside + PSEUDOCOUNT))
     fitted = OLS(logit, comparison.matrix).fit()

@@ -47,32 +47,36 @@ def shared_domains(sections: Sequence[SectionSums]) -> SharedDomains:
         units.setdefault(own.unit, []).append(own)
     reference = max(units, key=lambda unit: (len(units[unit]), sum(own.spots.sum() for own in units[unit])))
     names = units[reference][0].domains
-    position = {reference: np.arange(len(names))}
-    rows: list[tuple[str, str, str | None, float, float]] = []
-    profile = {unit: _by_region(members) for unit, members in units.items()}
-    for unit in units:
-        if unit == reference:
-            continue
-        domains = units[unit][0].domains
-        one, other = profile[unit], profile[reference]
-        if one is None or other is None:
-            position[unit] = np.full(len(domains), -1)
-            continue
-        found = match(one, other)
-        position[unit] = found.matched
-        counterparts = [names[m] if m >= 0 else None for m in found.matched]
-        rows += zip([unit] * len(domains), domains, counterparts, found.similarity, found.certainty, strict=True)
+    matches = [matched_domains(sections, unit, reference) for unit in units if unit != reference]
+    table = pd.concat(matches, ignore_index=True) if matches else pd.DataFrame(columns=MATCH_COLUMNS)
+    counterpart = dict(zip(zip(table["unit"], table["domain"], strict=True), table["matched"], strict=True))
+    counterpart |= {(reference, name): name for name in names}
     counted = all(own.regional is not None for own in sections)
-    n_genes = len(sections[0].var)
     spots = np.full((len(sections), len(names)), np.nan)
-    molecules = np.full((len(sections), len(names), n_genes), np.nan) if counted else None
+    molecules = np.full((len(sections), len(names), len(sections[0].var)), np.nan) if counted else None
     for s, own in enumerate(sections):
-        paired = position[own.unit] >= 0
-        spots[s, position[own.unit][paired]] = own.spots[paired]
-        if molecules is not None and own.regional is not None:
-            molecules[s, position[own.unit][paired]] = own.regional.sum(axis=0)[paired]
+        for d, domain in enumerate(own.domains):
+            if (shared := counterpart[own.unit, domain]) is not None:
+                spots[s, names.index(shared)] = own.spots[d]
+                if molecules is not None and own.regional is not None:
+                    molecules[s, names.index(shared)] = own.regional[:, d].sum(axis=0)
     total = np.array([own.spots.sum() for own in sections])
-    return SharedDomains(reference, names, spots, total, molecules, pd.DataFrame(rows, columns=MATCH_COLUMNS))
+    return SharedDomains(reference, names, spots, total, molecules, table)
+
+
+def matched_domains(sections: Sequence[SectionSums], unit: str, reference: str) -> pd.DataFrame:
+    """Match the domains of one unit with those of another; without counts none has a counterpart."""
+    of_unit, of_reference = ([own for own in sections if own.unit == name] for name in (unit, reference))
+    names, domains = of_reference[0].domains, of_unit[0].domains
+    one, other = _by_region(of_unit), _by_region(of_reference)
+    if one is None or other is None:
+        return pd.DataFrame(
+            {"unit": unit, "domain": domains, "matched": None, "similarity": np.nan, "certainty": np.nan}
+        )
+    found = match(one, other)
+    counterparts = [names[m] if m >= 0 else None for m in found.matched]
+    columns = [[unit] * len(domains), domains, counterparts, found.similarity, found.certainty]
+    return pd.DataFrame(dict(zip(MATCH_COLUMNS, columns, strict=True)))
 
 
 def _by_region(members: Sequence[SectionSums]) -> Float | None:
