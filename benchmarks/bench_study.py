@@ -193,9 +193,7 @@ def studies_without_a_difference(draws: int) -> None:
 
 
 def planted(draws: int) -> None:
-    print(
-        "\n| replicates | deviation of shares, of genes | share x 1.5: found | genes x 2: found | wrong of those called |"
-    )
+    print("\n| replicates | deviation of shares, genes | share x 1.5: found | genes x 2: found | wrong among called |")
     print("|" + "---|" * 5)
     for n in (6, 8, 12):
         for share_deviation, gene_deviation in ((0.05, 0.1), (0.1, 0.2), (0.15, 0.3)):
