@@ -219,9 +219,9 @@ def test_command_writes_tables_and_tells_of_sections_that_are_missing(tmp_path: 
     ]
     for adata in sections[:5]:
         name = adata.uns["mmsrl"]["sample"]
-        ad.AnnData(adata.X, adata.obs[["total_counts"]], adata.var, uns=adata.uns, obsm=adata.obsm).write_h5ad(
-            tmp_path / f"{name}.qc.h5ad"
-        )
+        uns = {**adata.uns, "spatial": {name: {"images": {}, "scalefactors": {}}}}
+        counted = ad.AnnData(adata.X, adata.obs[["total_counts"]], adata.var, uns=uns, obsm=adata.obsm)
+        counted.write_h5ad(tmp_path / f"{name}.qc.h5ad")
         arguments += ["--counts", f"{tmp_path}/{name}.qc.h5ad"]
     (tmp_path / "out").mkdir()
     result = CliRunner().invoke(main, [*arguments, "--output-dir", str(tmp_path / "out")])
