@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import anndata as ad
 import numpy as np
 import pandas as pd
 import pytest
@@ -14,6 +15,7 @@ from biology import DIFFERENT, GROWN, RESPONDING, SEVEN, UNTESTED, sections_of_s
 from click.testing import CliRunner
 from report_page import Page
 
+from mmsrl._palette import domain_colors
 from mmsrl.report.charts import LOSES
 from mmsrl.report.cli import main as report
 from mmsrl.report.content import probability
@@ -136,7 +138,7 @@ def test_composition_is_said_drawn_and_tested(made: Made) -> None:
     run, html, page = made
     text = study_of(html)
     row = next(row for row in summary_of(run.folder)["result"]["composition"] if row["domain"] == GROWN)
-    shares = f"{100 * row['share_control']:.1f} % → {100 * row['share_condition']:.1f} %"
+    shares = " → ".join(f"{100 * row[name]:.1f} %" for name in ("share_control", "share_condition"))
     assert f"Domain {GROWN} is larger in treated, {shares}" in text
     bars = page.payloads["study-composition"]
     assert [trace["name"] for trace in bars["data"]] == list(SEVEN)
@@ -146,10 +148,21 @@ def test_composition_is_said_drawn_and_tested(made: Made) -> None:
     assert re.search(rf"{UNTESTED} [\d.]+ % [\d.]+ % – – – –", " ".join(re.sub("<[^>]+>", " ", table).split()))
 
 
-def test_domains_have_the_colours_of_the_rest_of_the_report(made: Made) -> None:
-    # The unit's domain 10 is its third, and of the study's the seventh.
+def test_domains_have_the_colours_of_the_rest_of_the_report(made: Made, tmp_path: Path) -> None:
+    # The unit in the report has three domains, the study's seven: they are not of this unit.
     colors = {trace["name"]: trace["marker"]["color"] for trace in made[2].payloads["study-composition"]["data"]}
-    assert colors["10"] == "#009E73" and colors["1"] == "#0072B2"
+    assert colors == domain_colors(SEVEN)
+    run = made[0].copy(tmp_path)
+    path = run.folder / "S1.mmsrl.h5ad"
+    adata = ad.read_h5ad(path)
+    adata.uns["domain_colors"] = ["#AA0000", "#00AA00", "#0000AA"]
+    adata.write_h5ad(path)
+    (run.folder / "S2.mmsrl.h5ad").unlink()
+    summary = summary_of(run.folder)
+    summary["result"]["domains"] = ["1", "2", "10"]
+    (run.folder / "study.compare.json").write_text(json.dumps(summary))
+    bars = make(run, [])[1].payloads["study-composition"]["data"]
+    assert [trace["marker"]["color"] for trace in bars[:3]] == ["#AA0000", "#00AA00", "#0000AA"]
 
 
 def test_what_was_not_tested_has_a_reason(made: Made) -> None:

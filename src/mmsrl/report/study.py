@@ -56,7 +56,8 @@ def study_content(
         return None
     result = summary["result"]
     own = units.get(result["domains_of"], {}).get("colors", {})
-    colors = domain_colors(result["domains"]) | {name: own[name] for name in result["domains"] if name in own}
+    known = set(result["domains"]) <= own.keys()
+    colors = {name: own[name] for name in result["domains"]} if known else domain_colors(result["domains"])
     sections = sections_of(result)
     messages = [{"stage": "compare", **message} for message in summary["messages"]]
     return {
@@ -216,7 +217,7 @@ def _significant(row: Mapping[str, Any]) -> bool:
 
 
 def _changed(row: Mapping[str, Any]) -> dict[str, str]:
-    shares = [f"{100 * row[name]:.1f} %" for name in ("share_control", "share_condition")]
+    shares = [f"{100 * row[name]:.1f}\N{NO-BREAK SPACE}%" for name in ("share_control", "share_condition")]
     return {
         "domain": row["domain"],
         "text": f"{'larger' if row['odds_ratio'] > 1 else 'smaller'} in {row['condition']}, {' → '.join(shares)} "
