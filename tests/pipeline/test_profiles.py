@@ -75,6 +75,7 @@ SIZED = {
     "MARKERS": "counts",
     "TRAJECTORY": "counts",
     "ENHANCE": "counts",
+    "COMPARE": "counts",
     "ASSEMBLE": "counts",
     "REPORT": "assembled",
 }
