@@ -57,7 +57,8 @@ workflow {
             if (workflow.stats.ignoredCount > 0) {
                 def failed = failures(inOutdir('pipeline_info/execution_trace.txt'), began, workflow.workDir)
                 def said = failed.collect { task -> "\n  ${task.stage} of ${task.id}, exit status ${task.exit}: ${task.message}" }
-                log.error("Not all sections could be analysed. Mend the cause and start the same command with -resume.${said.join('')}")
+                def lost = failed && failed.every { task -> task.stage == 'compare' } ? 'The conditions could not be compared' : 'Not all sections could be analysed'
+                log.error("${lost}. Mend the cause and start the same command with -resume.${said.join('')}")
             }
             log.info(
                 finished

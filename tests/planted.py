@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import anndata as ad
@@ -16,16 +17,26 @@ BANDS = 4
 MARKERS = 8
 """Genes of each band; then as many that rise from the first band to the last, and NOISE without any pattern."""
 NOISE = 100
+RESPONDING = tuple(f"noise_{i}" for i in range(8))
+"""Genes that a treatment can change in the third band."""
 
 
-def section(name: str = "S", seed: int = 0, depth: float = 1.0) -> ad.AnnData:
+def section(
+    name: str = "S",
+    seed: int = 0,
+    depth: float = 1.0,
+    *,
+    heights: Sequence[int] = (ROWS // BANDS,) * BANDS,
+    response: float = 1.0,
+) -> ad.AnnData:
     """Return raw counts with ``obs['domain']`` (the bands), ``obs['depth']`` (0 to 1) and pixels in ``obsm``.
 
     Genes are ``B<band>_<i>``, ``rising_<i>`` and ``noise_<i>``; libraries differ fourfold from spot to spot.
+    ``heights`` are the rows of each band; ``response`` is what a treatment multiplies :data:`RESPONDING` by.
     """
     rng = np.random.default_rng(seed)
     row, column = (index.ravel() for index in np.indices((ROWS, COLUMNS)))
-    band = row * BANDS // ROWS
+    band = np.repeat(np.arange(BANDS), heights)[row]
     across = row / (ROWS - 1)
     n = len(row)
     genes = [f"B{b + 1}_{i}" for b in range(BANDS) for i in range(MARKERS)]
@@ -34,6 +45,7 @@ def section(name: str = "S", seed: int = 0, depth: float = 1.0) -> ad.AnnData:
     for b in range(BANDS):
         rate[band == b, b * MARKERS : (b + 1) * MARKERS] = 5.0
     rate[:, BANDS * MARKERS : (BANDS + 1) * MARKERS] = 0.5 + 4.0 * across[:, None]
+    rate[np.ix_(band == 2, [genes.index(gene) for gene in RESPONDING])] *= response
     library = depth * 2.0 ** rng.uniform(-1, 1, n)
     counts = rng.poisson(rate * library[:, None]).astype(np.float32)
     obs = pd.DataFrame(
