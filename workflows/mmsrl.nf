@@ -20,6 +20,7 @@ workflow MMSRL {
     sections // [ meta, source, image, alignment, truth ]; see subworkflows/local/spatial_domains/main.nf
     weights // file: of the network that describes images, or []
     gene_sets // value channel: GMT file to compare markers with, or []
+    reference // value channel: [ unit, model, domains, counts ] of a unit to map all sections onto; empty where there is none
     more_seeds // list of integers: of further trainings of each unit
     code // value channel: map of stage to fingerprint of its code; [:] where the container's version tells
     params_json // value channel: text, the parameters for report and manifest
@@ -28,7 +29,7 @@ workflow MMSRL {
     work_dir // folder of the tasks
 
     main:
-    SPATIAL_DOMAINS(sections, weights, gene_sets, more_seeds, code)
+    SPATIAL_DOMAINS(sections, weights, gene_sets, reference, more_seeds, code)
     found = SPATIAL_DOMAINS.out
 
     // What was asked for and what failed, so that the report can name what is missing and why. The trace is read after all

@@ -14,7 +14,8 @@ from typing import Any
 import click
 
 from mmsrl._errors import EXIT_OUT_OF_MEMORY, MmsrlError
-from mmsrl.parameters import PARAMETERS, Parameter
+from mmsrl._parameter import Parameter
+from mmsrl.parameters import PARAMETERS
 
 _TYPES: dict[str, click.ParamType[Any]] = {
     "string": click.STRING,

@@ -26,6 +26,11 @@ COVARIATE = "covariate_"
 """With the name of the covariate: columns of the samplesheet and of `obs`."""
 PSEUDOTIME = "pseudotime"
 PSEUDOTIME_RANK = "pseudotime_rank"
+REFERENCE_DOMAIN = "reference_domain"
+REFERENCE_CONFIDENCE = "reference_confidence"
+REFERENCE_LIKENESS = "reference_likeness"
+UNLIKE = "unlike"
+"""The reference domain of spots that are unlike anything in the reference."""
 
 # obsm
 SPATIAL = "spatial"

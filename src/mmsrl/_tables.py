@@ -71,6 +71,22 @@ def read_domains(path: Path) -> pd.DataFrame:
     return table
 
 
+def read_mapped(path: Path) -> pd.DataFrame:
+    """Read ``<sample>.map.csv``: the labels of a section from a reference.
+
+    Returns
+    -------
+    Columns ``barcode``, ``reference_domain`` (strings), ``reference_confidence`` and ``reference_likeness``.
+
+    Raises
+    ------
+    InputError
+        If it is no such table.
+    """
+    columns = (_keys.BARCODE, _keys.REFERENCE_DOMAIN, _keys.REFERENCE_CONFIDENCE, _keys.REFERENCE_LIKENESS)
+    return read_table(path, "map", columns, text=columns[:2])
+
+
 def rows_of(sample: str, barcodes: Sequence[str], table: pd.DataFrame, source: str) -> npt.NDArray[np.int64]:
     """Find the row of every spot of a sample in a table of several samples.
 

@@ -11,7 +11,8 @@ from typing import Any
 import click
 
 from mmsrl._files import write_text
-from mmsrl.parameters import PARAMETERS, STAGES, WORKFLOW_GROUPS, Parameter
+from mmsrl._parameter import Parameter
+from mmsrl.parameters import PARAMETERS, STAGES, WORKFLOW_GROUPS
 
 PIPELINE = "mmsrl/mmsrl"
 """Name of the pipeline in the manifest of ``nextflow.config``."""

@@ -7,37 +7,9 @@ and ``--n-top-genes`` for a console command.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from mmsrl._parameter import Parameter
 
 PRESETS = ("default", "mmsrl", "stmmr")
-
-
-@dataclass(frozen=True)
-class Parameter:
-    """One parameter: where it belongs, what it may be, and what it means."""
-
-    name: str
-    stage: str
-    """The stage whose command takes it, or one of `WORKFLOW_GROUPS` for what only workflow and configuration read."""
-    type: Literal["string", "integer", "number", "boolean"]
-    default: str | int | float | bool | None
-    help: str
-    choices: tuple[str, ...] = ()
-    minimum: float | None = None
-    above: float | None = None
-    """What a number must be greater than."""
-    maximum: float | None = None
-    format: str | None = None
-    """What a string stands for, in nf-schema's words: ``file-path``, ``directory-path``."""
-    pattern: str | None = None
-    """Regular expression that the whole of a string matches."""
-    pattern_words: str | None = None
-    """The same in words, after "must be"."""
-    schema: str | None = None
-    """JSON Schema of the file that a string names."""
-    required: bool = False
-    hidden: bool = False
 
 
 STAGES: dict[str, str] = {
@@ -51,6 +23,7 @@ STAGES: dict[str, str] = {
     "trajectory": "Trajectory",
     "enhance": "Enhancement",
     "evaluate": "Evaluation",
+    "map": "Reference mapping",
     "compare": "Comparison of conditions",
     "assemble": "Assembly",
     "figures": "Figures",
@@ -113,6 +86,23 @@ PARAMETERS: tuple[Parameter, ...] = (
         None,
         "Gene sets (GMT: name, description, genes, with tabs between) that markers of domains are compared with.",
         format="file-path",
+    ),
+    Parameter(
+        "reference",
+        "pipeline",
+        "string",
+        None,
+        "Results of an earlier run with preset `default`: the spots of every section are also labelled by its domains.",
+        format="directory-path",
+    ),
+    Parameter(
+        "reference_unit",
+        "pipeline",
+        "string",
+        None,
+        "Which unit of `reference`, a sample or a group; needed only where it has several.",
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$",
+        pattern_words="the name of a sample or group",
     ),
     Parameter(
         "on_sample_error",

@@ -16,6 +16,7 @@ _WHERE = {
     "markers": "mmsrl.markers.api",
     "trajectory": "mmsrl.trajectory.api",
     "enhance": "mmsrl.enhance.api",
+    "map": "mmsrl.map.api",
     "compare": "mmsrl.compare.api",
     "match": "mmsrl.compare.api",
 }

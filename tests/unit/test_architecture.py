@@ -25,6 +25,7 @@ STAGES = (
     "trajectory",
     "enhance",
     "evaluate",
+    "map",
     "compare",
     "assemble",
     "figures",
@@ -59,6 +60,7 @@ FORMATS = {
     "ingest/vendor.py",
     "ingest/zarr.py",
     "ingest/zarr_elements.py",
+    "map/reference.py",
     "report/content.py",
     "report/pictures.py",
     "train/checkpoint.py",
@@ -168,6 +170,7 @@ def test_check_knows_no_more_of_the_stages_than_how_files_are_laid_out_and_what_
         "mmsrl.ingest.layout",
         "mmsrl.ingest.look",
         "mmsrl.ingest.zarr",
+        "mmsrl.map.reference",
         "mmsrl.train.presets",
     }
 

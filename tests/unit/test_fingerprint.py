@@ -8,12 +8,13 @@ from textwrap import dedent
 import pytest
 
 import mmsrl
+from mmsrl._parameter import Parameter
 from mmsrl.check.fingerprint import fingerprints, stages
-from mmsrl.parameters import PARAMETERS, Parameter
+from mmsrl.parameters import PARAMETERS
 
 REAL = Path(mmsrl.__file__).parent
 ALL = {"ingest", "qc", "features", "train", "domains", "markers", "trajectory", "enhance"}
-ALL |= {"evaluate", "assemble", "figures", "report", "index"}
+ALL |= {"evaluate", "map", "compare", "assemble", "figures", "report", "index"}
 
 # Two stages that share a module, with every way in which Python code gets at other code.
 SOURCES = {

@@ -6,8 +6,9 @@ process ASSEMBLE {
     input:
     // of every section of the unit: <sample>.qc.h5ad and <sample>.features.h5ad; of the unit: embedding, domains, and
     // trajectory and enhanced expression or []; <sample>.outlines.parquet of the sections that have it, or []; and the
-    // JSON of all stages so far; text: condition, donor and covariates of the sections as JSON, or ''
-    tuple val(meta), path(counts), path(features), path(embedding, stageAs: 'unit/*'), path(domains, stageAs: 'unit/*'), path(trajectory), path(enhanced), path(outlines), path(summaries), val(design_json)
+    // JSON of all stages so far; text: condition, donor and covariates of the sections as JSON, or ''; <sample>.map.csv of the
+    // sections that were mapped onto a reference, or []
+    tuple val(meta), path(counts), path(features), path(embedding, stageAs: 'unit/*'), path(domains, stageAs: 'unit/*'), path(trajectory), path(enhanced), path(outlines), path(summaries), val(design_json), path(mapped)
     val code // fingerprint of the stage's code; it only has to be part of the task's hash
 
     output:
@@ -24,7 +25,7 @@ process ASSEMBLE {
     script:
     def args = task.ext.args ?: ''
     def found = [trajectory: trajectory, enhanced: enhanced].findAll { _option, file -> file }.collect { option, file -> "--${option} ${file}" }
-    def sections = [counts: counts, features: features, outlines: outlines, summaries: summaries]
+    def sections = [counts: counts, features: features, outlines: outlines, mapped: mapped, summaries: summaries]
         .collectMany { option, files -> [files].flatten().collect { file -> "--${option} ${file}" } }
     def designed = design_json ? '--design design.json' : ''
     """

@@ -50,6 +50,7 @@ def assemble_sample(
     parameters: Mapping[str, Mapping[str, Any]],
     trajectory: ad.AnnData | None = None,
     design: Mapping[str, str] | None = None,
+    reference: pd.DataFrame | None = None,
 ) -> ad.AnnData:
     """Put together what the stages added to one sample.
 
@@ -69,6 +70,9 @@ def assemble_sample(
         Of the whole unit, where it was made; rows are found by sample and barcode.
     design
         Condition, donor and covariates of the sample, by column of ``obs``, where it has any.
+
+    reference
+        Labels from a reference, where the section was mapped: of :func:`reference_labels`.
 
     Returns
     -------
@@ -118,6 +122,15 @@ def assemble_sample(
             adata.obs[key] = trajectory.obs[key].to_numpy(np.float32)[rows]
         adata.obsm[_keys.UMAP] = np.asarray(trajectory.obsm[_keys.UMAP], dtype=np.float32)[rows]
 
+    if reference is not None:
+        lacking = pd.Index(barcodes).difference(reference.index)
+        if len(lacking):
+            raise InputError(
+                f"sample {sample}: spot {lacking[0]} has no label from the reference; map the section anew"
+            )
+        for key in (_keys.REFERENCE_DOMAIN, _keys.REFERENCE_CONFIDENCE, _keys.REFERENCE_LIKENESS):
+            adata.obs[key] = reference.loc[barcodes, key].array
+
     adata.uns[_keys.UNS] = {
         **dict(counts.uns[_keys.UNS]),
         _keys.UNIT: unit,
@@ -138,6 +151,19 @@ def design_columns(entry: Mapping[str, Any]) -> dict[str, str]:
     given = {_keys.CONDITION: entry[_keys.CONDITION], _keys.DONOR: entry[_keys.DONOR]}
     given |= {_keys.COVARIATE + name: value for name, value in entry["covariates"].items()}
     return {name: value for name, value in given.items() if value is not None}
+
+
+def reference_labels(tables: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
+    """Return the tables of mapped sections of a unit by barcode, their domains with the same categories in all."""
+    found = {domain for table in tables.values() for domain in table[_keys.REFERENCE_DOMAIN]} - {_keys.UNLIKE}
+    categories = [*natural_order(found), _keys.UNLIKE]
+    floats = dict.fromkeys((_keys.REFERENCE_CONFIDENCE, _keys.REFERENCE_LIKENESS), np.float32)
+    return {
+        sample: table.set_index(_keys.BARCODE).astype(
+            {_keys.REFERENCE_DOMAIN: pd.CategoricalDtype(categories), **floats}
+        )
+        for sample, table in tables.items()
+    }
 
 
 def add_domains(adata: ad.AnnData, labels: Sequence[str], colors: Mapping[str, str]) -> None:

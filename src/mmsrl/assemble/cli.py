@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 @click.option(
     "--design", type=INPUT_FILE, help="JSON: `samples`, each with `sample`, `condition`, `donor` and `covariates`."
 )
+@click.option("--mapped", type=INPUT_FILE, multiple=True, help="<sample>.map.csv; once a sample that has it.")
 @click.option(
     "--summaries", type=INPUT_FILE, multiple=True, help="Stage JSON whose parameters go into uns; repeatable."
 )
@@ -45,6 +46,7 @@ def main(
     enhanced: Path | None,
     outlines: tuple[Path, ...],
     design: Path | None,
+    mapped: tuple[Path, ...],
     summaries: tuple[Path, ...],
     output_dir: Path,
     spatialdata: bool,
@@ -60,8 +62,8 @@ def main(
     from mmsrl._files import atomic_folder, atomic_path, read_design, read_summary, write_summary
     from mmsrl._hdf5 import read_stage_file, write_compact
     from mmsrl._sections import all_counted, common_target, gene_names, sample_of
-    from mmsrl._tables import read_domains
-    from mmsrl.assemble.api import assemble_group, assemble_sample, design_columns
+    from mmsrl._tables import read_domains, read_mapped
+    from mmsrl.assemble.api import assemble_group, assemble_sample, design_columns, reference_labels
     from mmsrl.assemble.elements import to_spatialdata
     from mmsrl.assemble.outlines import lacking_outlines, outlines_by_sample
 
@@ -99,6 +101,7 @@ def main(
     target_sum = common_target(list(counted.values())) if all_counted(list(counted.values())) else 1.0
     segmented = outlines_by_sample(outlines, {sample: adata.obs_names.tolist() for sample, adata in counted.items()})
     designed = {entry["sample"]: design_columns(entry) for entry in read_design(design)} if design else {}
+    labels = reference_labels({path.name.removesuffix(".map.csv"): read_mapped(path) for path in mapped})
     assembled: dict[str, ad.AnnData] = {}
     for sample, adata in counted.items():
         assembled[sample] = assemble_sample(
@@ -111,6 +114,7 @@ def main(
             parameters=parameters,
             trajectory=ordered,
             design=designed.get(sample),
+            reference=labels.get(sample),
         )
         write(assembled[sample], sample)
         _write_tables(assembled[sample], segmented.get(sample), sample, output_dir)

@@ -24,7 +24,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from mmsrl.parameters import PARAMETERS, Parameter
+from mmsrl._parameter import Parameter
+from mmsrl.parameters import PARAMETERS
 
 PACKAGE = "mmsrl"
 TABLE = (f"{PACKAGE}.parameters", "PARAMETERS")

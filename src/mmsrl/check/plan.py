@@ -16,6 +16,7 @@ from mmsrl.check.params import backbone_problems, check_params, preset_problems,
 from mmsrl.check.problems import report
 from mmsrl.check.rows import Section, check_rows
 from mmsrl.check.table import read_table
+from mmsrl.map.reference import check_reference
 
 PACKAGE_FOLDER = Path(__file__).resolve().parents[1]
 
@@ -79,6 +80,12 @@ def make_plan(sheet: Path, given: Mapping[str, Any], schema_dir: Path, *, look_a
             read_gmt(Path(gene_sets))
         except InputError as error:
             messages.append(str(error))
+    reference = params["reference"]
+    if look_at_files and isinstance(reference, str) and "://" not in reference:
+        try:
+            check_reference(Path(reference), params["reference_unit"])
+        except InputError as error:
+            messages.append(f"--reference: {error}")
     if messages:
         raise InputError("\n".join(messages))
 

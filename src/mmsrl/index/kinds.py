@@ -38,6 +38,7 @@ KINDS = (
     Kind("trajectory", "trends.tsv", "trends", "Genes that change along pseudotime."),
     Kind("enhance", "enhanced.h5ad", "enhanced", "De-noised expression of the genes that have it."),
     Kind("enhance", "enhanced_genes.tsv", "enhanced_genes", "Whether de-noising is better, gene by gene."),
+    Kind("map", "map.csv", "mapped", "Domain of the reference, confidence and likeness of every spot of a sample."),
     Kind("evaluate", "scores.csv", "scores", "Agreement of the domains with labels."),
     Kind("compare", "composition.tsv", "composition", "Differences of the share of each domain between conditions."),
     Kind("compare", "expression.tsv", "expression", "Genes of each domain compared between conditions."),

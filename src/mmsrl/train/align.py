@@ -54,6 +54,11 @@ def align_sections(
     return result
 
 
+def shift_between(points: FloatArray, reference: FloatArray, seed: int) -> FloatArray:
+    """Return what moves ``points``, (n, k), as a whole onto ``reference``, (m, k), both smoothed in space: (k,)."""
+    return _shift(points, reference, seed)[0]
+
+
 def _shift(points: FloatArray, reference: FloatArray, seed: int) -> tuple[FloatArray, float]:
     """Return the shift of ``points`` onto ``reference``, (k,), and the share of points that have a pair."""
     random = np.random.default_rng(seed)

@@ -127,7 +127,7 @@ def build_members(
         for width, kind in product(widths, ("bilateral", "gaussian")):
             if first_only and members:
                 break
-            adjacency = _graph(kind, unit.coordinates, found.scores, width)
+            adjacency = member_graph(kind, unit.coordinates, found.scores, width)
             z = graph.smooth(adjacency, found.scores, 1)
             about: dict[str, Any] = {
                 "normalisation": normalisation,
@@ -162,7 +162,7 @@ def _components(
     if correct:
         first = np.searchsorted(unit.section, np.arange(len(unit.samples)))
         before = scores[first]
-        smoothed = graph.smooth(_graph("gaussian", unit.coordinates, scores, width), scores, 1)
+        smoothed = graph.smooth(member_graph("gaussian", unit.coordinates, scores, width), scores, 1)
         scores = align_sections(scores, smoothed, unit.section, seed)
         shifts = scores[first] - before
     facts: dict[str, Any] = {"bandwidth": width, "spatial_components": np.flatnonzero(spatial) + 1}
@@ -174,7 +174,7 @@ def _components(
     return _Components(scores, width, facts, lowest, highest, spatial, shifts)
 
 
-def _graph(kind: str, coordinates: list[FloatArray], scores: FloatArray, width: float) -> graph.Graph:
+def member_graph(kind: str, coordinates: list[FloatArray], scores: FloatArray, width: float) -> graph.Graph:
     """Return a graph of all sections; the bilateral one is guided by the scores."""
     if kind == "bilateral":
         return graph.edge_preserving_graph(coordinates, scores, width)

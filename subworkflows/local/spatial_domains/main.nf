@@ -7,6 +7,7 @@ include { MARKERS } from '../../../modules/local/markers/main'
 include { TRAJECTORY } from '../../../modules/local/trajectory/main'
 include { ENHANCE } from '../../../modules/local/enhance/main'
 include { EVALUATE } from '../../../modules/local/evaluate/main'
+include { MAP } from '../../../modules/local/map/main'
 include { COMPARE } from '../../../modules/local/compare/main'
 include { ASSEMBLE } from '../../../modules/local/assemble/main'
 include { FIGURES } from '../../../modules/local/figures/main'
@@ -80,6 +81,7 @@ workflow SPATIAL_DOMAINS {
     sections
     weights // file: of the network that describes images, or []
     gene_sets // value channel: GMT file to compare markers with, or []
+    reference // value channel: [ unit, model, domains, counts ] of a unit to map all sections onto; empty where there is none
     more_seeds // list of integers: of further trainings of each unit, whose embeddings domains are read from as well; or []
     code // value channel: map of stage to fingerprint of its code; [:] where the container's version tells
 
@@ -92,6 +94,8 @@ workflow SPATIAL_DOMAINS {
     INGEST(given.section, given.hash)
 
     QC(INGEST.out.h5ad, code.map { c -> c.qc ?: '' })
+
+    MAP(QC.out.h5ad.combine(reference), code.map { c -> c.map ?: '' })
 
     images = sections.map { meta, _source, image, alignment, _truth -> [meta.subMap('id'), image, alignment] }
     FEATURES(QC.out.h5ad.join(images), weights, code.map { c -> c.features ?: '' })
@@ -168,8 +172,12 @@ workflow SPATIAL_DOMAINS {
     so_far = withOptional(withOptional(withOptional(told, MARKERS.out.summary), TRAJECTORY.out.summary), ENHANCE.out.summary)
         .map { row -> [row[0], row[1..-1].flatten()] }
     outlines = units.map { unit, members -> [unit, members.collectMany { member -> member.outlines }] }
+    labelled_by_reference = withOptional(units.flatMap { unit, members -> members.collect { member -> [member.meta.subMap('id'), unit] } }, MAP.out.csv)
+        .map { _section, unit, file -> [groupKey(unit, unit.samples.size()), file] }
+        .groupTuple()
+        .map { unit, files -> [unit.target, files.flatten().sort { file -> file.name }] }
     designs = units.map { unit, members -> [unit, designOf(members.collect { member -> member.meta })] }
-    ASSEMBLE(sources.join(results).join(outlines).join(so_far).join(designs), code.map { c -> c.assemble ?: '' })
+    ASSEMBLE(sources.join(results).join(outlines).join(so_far).join(designs).join(labelled_by_reference), code.map { c -> c.assemble ?: '' })
 
     FIGURES(withOptional(ASSEMBLE.out.h5ad, TRAJECTORY.out.summary), code.map { c -> c.figures ?: '' })
 
@@ -185,6 +193,7 @@ workflow SPATIAL_DOMAINS {
         TRAJECTORY.out.versions,
         ENHANCE.out.versions,
         EVALUATE.out.versions,
+        MAP.out.versions,
         COMPARE.out.versions,
         ASSEMBLE.out.versions,
         FIGURES.out.versions,
@@ -198,6 +207,7 @@ workflow SPATIAL_DOMAINS {
         TRAJECTORY.out.summary,
         ENHANCE.out.summary,
         EVALUATE.out.summary,
+        MAP.out.summary,
         compared_as,
         ASSEMBLE.out.summary,
     )
@@ -209,6 +219,7 @@ workflow SPATIAL_DOMAINS {
         under('trajectory', TRAJECTORY.out.h5ad.mix(TRAJECTORY.out.trends, TRAJECTORY.out.summary)),
         under('enhance', ENHANCE.out.h5ad.mix(ENHANCE.out.genes, ENHANCE.out.summary)),
         under('evaluate', EVALUATE.out.scores.mix(EVALUATE.out.summary)),
+        under('map', MAP.out.csv.mix(MAP.out.summary)),
         under('compare', comparison.mix(compared_as)),
         under('assemble', ASSEMBLE.out.h5ad.mix(ASSEMBLE.out.zarr, ASSEMBLE.out.csv, ASSEMBLE.out.geojson, ASSEMBLE.out.summary)),
         under('figures', FIGURES.out.figures.mix(FIGURES.out.summary)),

@@ -1,0 +1,20 @@
+// [ unit, model, domains, counts ] of a trained unit in the folder of a run's results; counts: files of all its sections. The check
+// says the same where it sees the folder (src/mmsrl/map/reference.py); it does not where it is a task.
+def referenceOf(String folder, String name) {
+    def root = file(folder, glob: false)
+    def train = root.resolve('train')
+    def models = train.exists() ? train.listFiles().findAll { file -> file.name.endsWith('.model.pt') } : []
+    def units = models.collect { file -> file.name - '.model.pt' }.sort()
+    if (!units || (!name && units.size() > 1) || (name && !(name in units))) {
+        error("--reference ${folder}: ${units ? "it holds the units ${units.join(', ')}; name one of them: --reference_unit" : 'there is no train/<unit>.model.pt; give the results of an earlier run'}")
+    }
+    def unit = name ?: units.first()
+    def domains = root.resolve("domains/${unit}.domains.csv")
+    def samples = domains.exists() ? domains.splitCsv(header: true).collect { row -> row.sample }.unique().sort() : []
+    def counts = samples.collect { sample -> root.resolve("qc/${sample}.qc.h5ad") }
+    def missing = ([domains] + counts).find { file -> !file.exists() }
+    if (missing) {
+        error("--reference ${folder}: ${missing} is missing; copy the results whole")
+    }
+    return [unit, train.resolve("${unit}.model.pt"), domains, counts]
+}
