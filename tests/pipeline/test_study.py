@@ -23,6 +23,8 @@ HEIGHTS = {
     "t4": (8, 6, 6, 4),
 }
 RESPONSE = 3.0
+SEXES = ("♀, it's `f`", '$HOME \\ "m"')
+"""Free text, with what a shell would read otherwise."""
 # They are of a section or a unit, whatever its condition.
 OTHERS = "process { withName: 'MARKERS|TRAJECTORY|ENHANCE|FIGURES' { ext.when = false } }\n"
 SETS = "responding\tplanted\t{}\nfirst band\tplanted\t{}\n"
@@ -33,12 +35,13 @@ def write_sheet(folder: Path, treated: str = "treated", columns: str = "conditio
     for name in HEIGHTS:
         said = {
             "condition": treated if name.startswith("t") else "ctrl",
-            "covariate_sex": "f" if name[1] in "12" else "m",
+            "covariate_sex": SEXES[name[1] in "34"],
             "covariate_batch": name[0],
         }
-        rows.append(",".join([name, f"{name}.h5ad", "study", "4", *(said[column] for column in columns.split(","))]))
+        row = {"sample": name, "h5ad": f"{name}.h5ad", "group": "study", "n_domains": 4}
+        rows.append(row | {column: said[column] for column in columns.split(",")})
     sheet = folder / f"{treated}.csv"
-    sheet.write_text("\n".join([f"sample,h5ad,group,n_domains,{columns}", *rows, ""]))
+    pd.DataFrame(rows).to_csv(sheet, index=False)
     return sheet
 
 
@@ -111,7 +114,7 @@ def test_what_the_samplesheet_says_is_in_every_result(project: Project, first: R
     for name in HEIGHTS:
         obs = ad.read_h5ad(results / f"assemble/{name}.mmsrl.h5ad").obs
         assert obs["condition"].unique().tolist() == ["treated" if name.startswith("t") else "ctrl"]
-        assert obs["covariate_sex"].unique().tolist() == ["f" if name[1] in "12" else "m"]
+        assert obs["covariate_sex"].unique().tolist() == [SEXES[name[1] in "34"]]
         assert "donor" not in obs
     joint = ad.read_h5ad(results / "assemble/study.mmsrl.h5ad").obs
     assert joint["condition"].value_counts().to_dict() == {"ctrl": 4 * 480, "treated": 4 * 480}
