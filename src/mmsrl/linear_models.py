@@ -82,19 +82,32 @@ def voom(counts: Float, library: Float, design: Float) -> tuple[Float, Float]:
     design
         (n, P), of full rank, P < n.
     """
-    from statsmodels.nonparametric.smoothers_lowess import lowess
-
     scaled = PRIOR_COUNT * (library / library.mean())[:, None]
     size = library[:, None] + 2.0 * scaled
     values = np.log2((counts + scaled) / size * 1e6)
     fitted = design @ np.linalg.lstsq(design, values, rcond=None)[0]
     deviation = np.sqrt(((values - fitted) ** 2).sum(axis=0) / (len(design) - design.shape[1]))
     log_count = values.mean(axis=0) + np.log2(size).mean() - np.log2(1e6)
-    trend = lowess(np.sqrt(deviation), log_count, frac=TREND_SHARE, delta=0.01 * np.ptp(log_count))
-    at, first = np.unique(trend[:, 0], return_index=True)
-    fitted_count = fitted + np.log2(size) - np.log2(1e6)
-    smoothest = np.maximum(np.interp(fitted_count, at, trend[first, 1]), 1e-3)
-    return values, smoothest**-4.0
+    return values, trend_weights(deviation, log_count, fitted + np.log2(size) - np.log2(1e6))
+
+
+def trend_weights(deviation: Float, level: Float, at: Float) -> Float:
+    """Return the inverse of the variance that features of some level have, by a lowess trend of its fourth root.
+
+    Parameters
+    ----------
+    deviation
+        (G,), residual standard deviation of each feature.
+    level
+        (G,), what it depends on, such as the mean log count.
+    at
+        Levels to return the weights of; of any shape.
+    """
+    from statsmodels.nonparametric.smoothers_lowess import lowess
+
+    trend = lowess(np.sqrt(deviation), level, frac=TREND_SHARE, delta=0.01 * np.ptp(level))
+    known, first = np.unique(trend[:, 0], return_index=True)
+    return np.asarray(np.maximum(np.interp(at, known, trend[first, 1]), 1e-3) ** -4.0)
 
 
 def moderated_effect(values: Float, design: Float, contrast: Float, weights: Float | None = None) -> Effect:

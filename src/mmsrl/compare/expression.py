@@ -12,7 +12,7 @@ from mmsrl.linear_models import library_sizes, moderated_effect, voom
 
 Float = NDArray[np.float64]
 
-LEAST_EXPECTED = 3.0
+LEAST_EXPECTED = 5.0
 """Molecules of a gene expected in a replicate of the shallower condition, below which it is not tested. Logs of fewer
 are biased, which would show as a difference where conditions differ in depth (``make bench-study``)."""
 

@@ -144,7 +144,7 @@ def _quality(sections: Sequence[SectionSums], messages: list[Message]) -> dict[s
     for title, values in result.items():
         middle = np.median(list(values.values()))
         for sample in outliers(values):
-            text = f"section {sample} is an outlier: {title.lower()} {values[sample]:.3g}, median of all {middle:.3g}"
+            text = f"section {sample} is an outlier: {title.lower()} {_short(values[sample])}, of all {_short(middle)}"
             messages.append({"level": "warning", "text": text})
     return result
 
@@ -184,32 +184,48 @@ def _expression(
     """Compare the genes of every domain; also return what came of each, or why nothing was tested."""
     tables, facts = [pd.DataFrame(columns=list(EXPRESSION))], []
     for condition in conditions[1:]:
-        for d, domain in enumerate(domains):
-            fact: dict[str, Any] = {"domain": domain, "condition": condition, "n_condition": 0, "n_control": 0}
-            fact |= {"n_tested": 0, "n_up": 0, "n_down": 0, "top": [], "why": None}
-            facts.append(fact)
-            if found.molecules is None:
-                fact["why"] = "values were normalised before: there are no counts"
-                continue
-            enough = found.spots[:, d] >= MIN_SPOTS
-            arms = _design.compare(found.replicates, enough.tolist(), condition, conditions[0])
-            if isinstance(arms, str):
-                fact["why"] = f"{arms} ({MIN_SPOTS} spots)"
-                continue
-            fact |= {"n_condition": arms.n_condition, "n_control": arms.n_control}
-            tested = gene_differences(found.molecules[arms.rows, d], arms)
-            if isinstance(tested, str):
-                fact["why"] = tested
-                continue
-            table = pd.DataFrame(tested._asdict()).assign(domain=domain, condition=condition, control=conditions[0])
-            table["gene"] = np.asarray(genes, dtype=object)[tested.gene]
-            table["p_adjusted"] = _adjusted(table["p_value"])
-            table = table.sort_values(["p_value", "gene"])[list(EXPRESSION)]
-            tables.append(table)
-            changed = table[table["p_adjusted"] < LEVEL]
-            rising = changed["log2_fold_change"] > 0
-            fact |= {"n_tested": len(table), "n_up": int(rising.sum()), "n_down": int((~rising).sum())}
-            fact["top"] = changed["gene"].head(TOP).tolist()
+        tested, of_condition = _tested_domains(found, condition, conditions[0], domains, genes)
+        facts += of_condition
+        if not len(tested):
+            continue
+        # Over all domains: a study of ten domains without any difference would else have a gene four times in ten.
+        tested["p_adjusted"] = _adjusted(tested["p_value"])
+        tables.append(tested)
+        changed = tested[tested["p_adjusted"] < LEVEL]
+        for fact in of_condition:
+            own = changed[changed["domain"] == fact["domain"]]
+            rising = own["log2_fold_change"] > 0
+            fact |= {"n_up": int(rising.sum()), "n_down": int((~rising).sum()), "top": own["gene"].head(TOP).tolist()}
+    filled = [table for table in tables if len(table)] or tables
+    return pd.concat(filled, ignore_index=True), facts
+
+
+def _tested_domains(
+    found: _Replicates, condition: str, control: str, domains: Sequence[str], genes: Sequence[str]
+) -> tuple[pd.DataFrame, list[dict[str, Any]]]:
+    """Test the genes of every domain between two conditions, p-values not adjusted."""
+    tables, facts = [pd.DataFrame(columns=list(EXPRESSION))], []
+    for d, domain in enumerate(domains):
+        fact: dict[str, Any] = {"domain": domain, "condition": condition, "n_condition": 0, "n_control": 0}
+        fact |= {"n_tested": 0, "n_up": 0, "n_down": 0, "top": [], "why": None}
+        facts.append(fact)
+        if found.molecules is None:
+            fact["why"] = "values were normalised before: there are no counts"
+            continue
+        enough = (found.spots[:, d] >= MIN_SPOTS).tolist()
+        arms = _design.compare(found.replicates, enough, condition, control)
+        if isinstance(arms, str):
+            fact["why"] = f"{arms} ({MIN_SPOTS} spots)"
+            continue
+        fact |= {"n_condition": arms.n_condition, "n_control": arms.n_control}
+        tested = gene_differences(found.molecules[arms.rows, d], arms)
+        if isinstance(tested, str):
+            fact["why"] = tested
+            continue
+        table = pd.DataFrame(tested._asdict()).assign(domain=domain, condition=condition, control=control)
+        table["gene"] = np.asarray(genes, dtype=object)[tested.gene]
+        tables.append(table.sort_values(["p_value", "gene"]).reindex(columns=list(EXPRESSION)))
+        fact["n_tested"] = len(table)
     filled = [table for table in tables if len(table)] or tables
     return pd.concat(filled, ignore_index=True), facts
 
@@ -291,6 +307,10 @@ def _adjusted(p_values: pd.Series[float]) -> Float:
     if known.any():
         result[known] = false_discovery_control(p[known])
     return result
+
+
+def _short(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def _mean(values: Float) -> float:

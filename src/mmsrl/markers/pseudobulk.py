@@ -1,4 +1,4 @@
-"""Genes of domains tested over sections: molecules summed by section, in the domain and beside it. Arrays only."""
+"""Genes of domains tested over sections, each of which gives one estimate. Arrays only."""
 
 from __future__ import annotations
 
@@ -7,19 +7,16 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from mmsrl.linear_models import moderated_effect, voom
-from mmsrl.markers.offset import Sums
+from mmsrl.linear_models import moderated_effect, trend_weights
+from mmsrl.markers.offset import LEAST_VARIANCE, Sums
 
 Float = NDArray[np.float64]
 
 LEAST_SECTIONS = 3
 """Sections with the domain and something beside it below which its genes are not tested over them."""
 
-LEAST_MOLECULES = 10.0
-"""Of a gene, in these sections together, below which it is not tested."""
-
 LEAST_GENES = 50
-"""Genes with so many molecules below which none is tested: they tell together how variance goes with the mean."""
+"""Genes that can be tested below which none is: they tell together how variance goes with the number of molecules."""
 
 
 class Pseudobulk(NamedTuple):
@@ -27,8 +24,6 @@ class Pseudobulk(NamedTuple):
 
     n_sections: NDArray[np.int64]
     """(K,): sections with the domain and something beside it."""
-    log2: Float
-    """(K, G): log2 fold change; NaN as below."""
     p_value: Float
     """(K, G): one-sided, as much more or more; NaN where sections, molecules or genes are too few."""
 
@@ -36,44 +31,44 @@ class Pseudobulk(NamedTuple):
 def over_sections(found: Sums, again: NDArray[np.bool_]) -> Pseudobulk:
     """Test whether domains have more molecules of a gene in one section after the other.
 
+    Of each section the test over spots (:func:`mmsrl.markers.offset.enrichment`) has a score and its variance under
+    Poisson counts, their ratio being an estimate of the excess, whose mean over sections is tested by a moderated t
+    test. Like the score it is free of what depth tells of the domain, and of bias where molecules are few.
+
     Parameters
     ----------
-    found
-        Counts by section and domain; all are molecules of spots, whole numbers.
     again
         (K,): the domains to test.
     """
-    shape = found.molecules.shape[1:]
-    log2, p = np.full((2, *shape), np.nan)
     own = found.library[0]
     whole = own.sum(axis=1)
     both = (own > 0) & (own < whole[:, None])
+    p = np.full(found.molecules.shape[1:], np.nan)
     for k in np.flatnonzero(again & (both.sum(axis=0) >= LEAST_SECTIONS)):
         sections = np.flatnonzero(both[:, k])
-        inside = found.molecules[sections, k]
-        counts = np.stack([found.molecules[sections].sum(axis=1) - inside, inside], axis=1)
-        library = np.stack([whole[sections] - own[sections, k], own[sections, k]], axis=1)
-        enough = counts.sum(axis=(0, 1)) >= LEAST_MOLECULES
+        total = found.molecules[sections].sum(axis=1)
+        constant, slope = found.coefficients[:, sections, k, None]
+        excess = found.molecules[sections, k] - constant * total - slope * found.by_depth[sections]
+        precision = total / whole[sections, None] * found.squares[0, sections, k, None]
+        enough = (precision.min(axis=0) > 0) & (precision.sum(axis=0) >= LEAST_VARIANCE)
         if enough.sum() >= LEAST_GENES:
-            log2[k, enough], p[k, enough] = paired_test(counts[:, :, enough], library)
-    return Pseudobulk(both.sum(axis=0), log2, p)
+            p[k, enough] = mean_excess_p(excess[:, enough] / precision[:, enough], precision[:, enough])
+    return Pseudobulk(both.sum(axis=0), p)
 
 
-def paired_test(counts: Float, library: Float) -> tuple[Float, Float]:
-    """Return log2 fold changes and one-sided p-values, (G,), of a moderated t test of the model ~ section + domain.
-
-    Libraries are taken as they are, as in the test over spots: medians of ratios are of the genes that all pseudobulks
-    have, and of a domain of few spots these are the genes that chance gave a molecule.
+def mean_excess_p(excess: Float, precision: Float) -> Float:
+    """Return one-sided p-values, (G,), of a mean excess over sections that is not above 0.
 
     Parameters
     ----------
-    counts
-        (S, 2, G): elsewhere, and in the domain.
-    library
-        (S, 2), molecules of all genes.
+    excess
+        (S, G).
+    precision
+        (S, G): the inverse of its variance under Poisson counts. By how much sections vary more than that is taken
+        from a trend over the genes.
     """
-    n = len(counts)
-    design = np.column_stack([np.repeat(np.eye(n), 2, axis=0), np.tile([0.0, 1.0], n)])
-    values, weights = voom(counts.reshape(2 * n, -1), library.ravel(), design)
-    found = moderated_effect(values, design, np.eye(n + 1)[-1], weights)
-    return found.estimate, found.p_greater
+    n = len(excess)
+    mean = (precision * excess).sum(axis=0) / precision.sum(axis=0)
+    deviation = np.sqrt((precision * (excess - mean) ** 2).sum(axis=0) / (n - 1))
+    weights = precision * trend_weights(deviation, np.log(precision.mean(axis=0)), np.log(precision))
+    return moderated_effect(excess, np.ones((n, 1)), np.ones(1), weights).p_greater

@@ -32,7 +32,6 @@ COLUMNS = [
     "log2_fold_change_low",
     "log2_fold_change_high",
     "log2_fold_change_next",
-    "log2_fold_change_pseudobulk",
     "p_value_pseudobulk",
     "p_adjusted_pseudobulk",
     "rate",
@@ -66,8 +65,7 @@ def gene_table(
 ) -> pd.DataFrame:
     """Return a row a domain and gene of those with enough molecules, the most significant of each domain first.
 
-    Where genes of a domain could be tested over its sections, its markers are significant over sections and spots: the
-    one allows for what differs between sections, the other for genes that grow with depth out of proportion.
+    Where genes of a domain could be tested over its sections, its markers are significant over sections and spots.
 
     Parameters
     ----------
@@ -89,16 +87,14 @@ def gene_table(
         for field, own in zip(folds, tested.folds, strict=True):
             field[again] = own[again]
     log2, low, high, log2_next, up = folds
-    log2_over, p_over = np.full((2, *p.shape), np.nan)
-    if pseudobulk is not None:
-        log2_over, p_over = (np.where(np.isfinite(p), field, np.nan) for field in pseudobulk[1:])
+    p_over = np.full_like(p, np.nan) if pseudobulk is None else np.where(np.isfinite(p), pseudobulk.p_value, np.nan)
     marker = low >= LEAST_FOLD if tested is None else (_adjusted(p) < FDR) & (log2 >= LEAST_FOLD)
     marker &= (_adjusted(p_over) < FDR) | ~np.isfinite(p_over).any(axis=1, keepdims=True)
     listed = np.isfinite((whole if tested is None else tested).test.p_value).any(axis=0)
     k, g = (index.ravel() for index in np.indices((len(names), int(listed.sum()))))
     g = np.flatnonzero(listed)[g]
     values: list[NDArray[Any]] = [score, p, _adjusted(p), log2, low, high, log2_next]
-    values += [log2_over, p_over, _adjusted(p_over), *expression, up, marker, marker & (log2_next >= SPECIFIC_FOLD)]
+    values += [p_over, _adjusted(p_over), *expression, up, marker, marker & (log2_next >= SPECIFIC_FOLD)]
     table = pd.DataFrame({"domain": np.asarray(names, dtype=object)[k], "gene": np.asarray(genes, dtype=object)[g]})
     table = table.assign(**{name: value[k, g] for name, value in zip(COLUMNS[2:], values, strict=True)})
     order = np.lexsort((table["gene"], -table["score"].fillna(table["log2_fold_change_low"]), k))

@@ -247,9 +247,8 @@ def _markers(summaries: Sequence[Mapping[str, Any]]) -> Paragraph:
     least = [number for summary in summaries if (number := summary["result"].get("pseudobulk", {}).get("sections"))]
     over = (
         f"Of domains in enough sections ({min(least)} or more) molecules of the same half "
-        "were summed by section, in the domain and in all others, and tested by a linear model of log counts on "
-        "section and domain (limma with voom weights, one-sided moderated t test; Benjamini-Hochberg); its markers are "
-        "significant in both. "
+        "gave one estimate of the excess a section, whose mean was tested by limma's one-sided moderated t test "
+        "(Benjamini-Hochberg); its markers are significant in both. "
         if least
         else ""
     )
@@ -261,7 +260,7 @@ def _markers(summaries: Sequence[Mapping[str, Any]]) -> Paragraph:
         "expected molecules, with the moments that it has under the same model. "
         f"{effects}"
     ).strip()
-    cites = (*(("count splitting",) if any(anew) else ()), *(("limma", "voom") if least else ()))
+    cites = (*(("count splitting",) if any(anew) else ()), *(("limma",) if least else ()))
     return Paragraph("Markers", text, cites)
 
 
@@ -307,7 +306,7 @@ def _compare(summary: Mapping[str, Any]) -> Paragraph:
     expression = (
         " For expression, molecules were summed by replicate and domain and every gene was tested by limma's moderated "
         "t-test on log counts with the weights of voom and library sizes by the median of ratios (Benjamini-Hochberg "
-        "over the genes of a domain and condition)."
+        "over the genes of all domains of a condition)."
         if tested
         else ""
     )
