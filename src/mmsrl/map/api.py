@@ -152,7 +152,8 @@ def _match(name: str, adata: ad.AnnData, reference: Reference, messages: list[di
     """Find the genes that the section and all sections of the reference have: by id, else by symbol."""
     tables = [section.var for section in reference.sections]
     *known, own = names_in_unit([*tables, adata.var])
-    shared = [gene for gene in known[0] if gene in set.intersection(set(own), *(set(genes) for genes in known[1:]))]
+    everywhere = set(own).intersection(*known)
+    shared = [gene for gene in known[0] if gene in everywhere]
     # The model has the names that genes have in the reference alone.
     model = known[0][names_in_unit(tables)[0].get_indexer(pd.Index(reference.model["genes"]))]
     columns = pd.Index(shared, dtype=object).get_indexer(model)
@@ -221,7 +222,7 @@ def _classify(
         )
         for counts, coordinates, shifted in ((genes.section, [places], False), (known, pitches, True))
     )
-    return np.asarray(mean_posterior(references, domain, members, seed)), depth
+    return np.asarray(mean_posterior(references, domain, members, smoothings, seed)), depth
 
 
 def _library(counts: sp.csr_matrix, share: float) -> NDArray[np.float64]:

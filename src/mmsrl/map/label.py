@@ -12,17 +12,22 @@ from mmsrl.domains.average import Posterior
 from mmsrl.domains.mixture import RIDGE, Mixture
 from mmsrl.domains.readouts import subset
 from mmsrl.train.align import shift_between
+from mmsrl.train.projections import Smoothing
 
 FloatArray = NDArray[np.floating[Any]]
 
 
 def mean_posterior(
-    reference: Sequence[FloatArray], domain: NDArray[np.integer[Any]], members: Sequence[FloatArray], seed: int
+    reference: Sequence[FloatArray],
+    domain: NDArray[np.integer[Any]],
+    members: Sequence[FloatArray],
+    smoothings: Sequence[Smoothing],
+    seed: int,
 ) -> Posterior:
     """Return the probability of each domain at each spot, the mean over members: (n, K).
 
-    Of each member the section is moved onto the reference by the shift of mutual nearest neighbours, as joint training
-    does it, and classified by linear discriminant analysis with equal priors: a new section need not have the
+    The section is moved onto the reference by the shift of mutual nearest neighbours, one a normalisation, as joint
+    training does it, and classified by linear discriminant analysis with equal priors: a new section need not have the
     composition of the reference.
 
     Parameters
@@ -33,15 +38,24 @@ def mean_posterior(
         (r,), from 0 to K - 1.
     members
         The same members of the section, (n, d) each.
+    smoothings
+        How each of them is made.
     seed
         Of the spots that shifts are found on, where there are many.
     """
+    shifts = {}
+    for name in dict.fromkeys(made.normalisation for made in smoothings):
+        # Where spots vary least, pairs are surest.
+        widest = max(
+            (i for i, made in enumerate(smoothings) if made.normalisation == name),
+            key=lambda i: (smoothings[i].graph == "gaussian", smoothings[i].kernel_width),
+        )
+        shifts[name] = shift_between(members[widest].astype(np.float64), reference[widest].astype(np.float64), seed)
     total = np.zeros((len(members[0]), int(domain.max()) + 1))
     fitted = subset(len(domain), seed)
-    for known, new in zip(reference, members, strict=True):
+    for known, new, made in zip(reference, members, smoothings, strict=True):
         classes = discriminant(known[fitted].astype(np.float64), domain[fitted], total.shape[1])
-        moved = new + shift_between(new.astype(np.float64), known.astype(np.float64), seed)
-        total += classes.posterior(moved)
+        total += classes.posterior(new + shifts[made.normalisation])
     return total / len(members)
 
 
