@@ -10,7 +10,7 @@ SHEET    ?=
 LABELLED ?=
 ACCURACY := results/bench_accuracy
 
-.PHONY: help setup demo test test-unit test-modules test-pipeline lint lint-nf-core picture release-check test-containers tutorials lock bench-accuracy bench-count-model bench-peers bench-calibration bench-normalised bench-pooling bench-smoothing bench-study bench-train bench-joint bench-features bench-load bench-report bench-faults errors generate clean
+.PHONY: help setup demo test test-unit test-modules test-pipeline lint lint-nf-core picture release-check test-containers tutorials lock bench-accuracy bench-count-model bench-peers bench-calibration bench-normalised bench-pooling bench-smoothing bench-study bench-train bench-joint bench-map bench-features bench-load bench-report bench-faults errors generate clean
 
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -t -s "$$(printf '\t')"
@@ -121,6 +121,10 @@ bench-smoothing: setup ## domains of simulated sections, smoothed across borders
 bench-train: setup ## what training costs: dense restatement, exact presets and default, as JSON and a table
 	$(BIN)/python benchmarks/bench_train.py --output-dir results/benchmarks
 	$(BIN)/python benchmarks/bench_from_disk.py --output-dir results/benchmarks
+
+bench-map: setup ## map sections onto trained ones, like and unlike: those in the folder SECTIONS
+	$(if $(SECTIONS),,$(error say where the sections are: make bench-map SECTIONS=folder))
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/bench_map.py $(SECTIONS) --output-dir results/benchmarks
 
 bench-joint: setup ## both demo sections trained jointly in every preset: agreement with the layers, mixing (ARGS: --epochs, ...)
 	$(BIN)/python benchmarks/bench_joint.py assets/demo/samplesheet_pair.csv --output-dir results/benchmarks $(ARGS)

@@ -85,6 +85,22 @@ def test_all_faults_are_told_at_once_and_nothing_is_written(here):
     ]
 
 
+def test_a_reference_is_looked_into_before_anything_is_computed(here):
+    given = {"input": "sheet.csv", "outdir": "out", "reference": str(here / "earlier")}
+    (here / "params.json").write_text(json.dumps(given))
+    sheet = "sample,spaceranger_dir\na,a\n"
+    result = check(here, sheet)
+    assert result.exit_code == 2
+    assert "earlier: no such folder; give the results of an earlier run (its --outdir)" in result.output
+    for unit in ("one", "two"):
+        (here / "earlier/train").mkdir(parents=True, exist_ok=True)
+        (here / f"earlier/train/{unit}.model.pt").touch()
+    result = check(here, sheet)
+    assert "it holds 2 units (one, two); name one: reference_unit" in result.output
+    # Where the folder cannot be seen, the workflow says it.
+    assert check(here, sheet, "--no-check-files").exit_code == 0
+
+
 def test_gene_sets_are_looked_into_before_anything_is_computed(here):
     sheet = "sample,spaceranger_dir\na,a\n"
     path = here / "sets.gmt"

@@ -85,7 +85,7 @@ def make_plan(sheet: Path, given: Mapping[str, Any], schema_dir: Path, *, look_a
         try:
             check_reference(Path(reference), params["reference_unit"])
         except InputError as error:
-            messages.append(f"--reference: {error}")
+            messages.append(str(error))
     if messages:
         raise InputError("\n".join(messages))
 
