@@ -82,6 +82,24 @@ def test_another_number_of_domains_trains_nothing_again(project: Project, first:
     assert not ran & {"INGEST", "QC", "FEATURES", "TRAIN", "ENHANCE"}, run.tasks
 
 
+def test_sections_are_mapped_onto_an_earlier_run(project: Project, first: Run, tmp_path: Path) -> None:
+    shutil.copytree(project.launch / "results", tmp_path / "earlier")
+
+    unclear = project.run("-resume", "--reference", tmp_path / "earlier")
+    assert unclear.status != 0 and not unclear.tasks
+    assert "it holds 2 units (tiny, tiny_hd); name one: reference_unit" in unclear.text
+
+    run = project.run("-resume", "--reference", tmp_path / "earlier", "--reference_unit", "tiny")
+    assert run.status == 0, run.text
+    ran = {name.split(" ")[0] for name, status in run.tasks.items() if status == "COMPLETED"}
+    assert {"MAP", "ASSEMBLE"} <= ran and not ran & {"INGEST", "QC", "FEATURES", "TRAIN", "DOMAINS"}, run.tasks
+    final = ad.read_h5ad(project.launch / "results/assemble/tiny.mmsrl.h5ad")
+    alike = final.obs["reference_domain"].astype(str) == final.obs["domain"].astype(str)
+    assert alike.mean() > 0.8
+    index = json.loads((project.launch / "results/index.json").read_text())
+    assert {file["kind"] for file in index["files"] if file["stage"] == "map"} == {"mapped", "summary"}
+
+
 def test_editing_the_core_runs_exactly_the_stages_that_use_it(project: Project, first: Run) -> None:
     source = project.root / "src/mmsrl/domains/api.py"
     source.write_text(source.read_text().replace("def domains(", "def domains(  # edited\n", 1))
