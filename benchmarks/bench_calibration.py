@@ -53,7 +53,7 @@ class Kind(NamedTuple):
     """A panel of so many, which are all there is of the library."""
     sections: int = 1
     interaction: float = 0.0
-    """Deviation over sections of the log of the factor by which a domain has more of a gene; the mean factor is 1."""
+    """Deviation over sections of the log of the factor by which a domain has more of a gene, 0 on average."""
     spread: float = 0.0
     """Of the log of this deviation over genes."""
     shares: tuple[float, float] = (0.8, 0.2)
@@ -93,7 +93,7 @@ OVER_SECTIONS = {
     "N(0, .6)": Kind(sections=4, interaction=0.6),
     "N(0, .3), not in proportion, 16x": Kind(sections=4, interaction=0.3, gradient=16.0, slope=0.1),
 }
-"""Log of the factor by which a domain has more of a gene, section by section; the mean factor is 1. Four sections
+"""Log of the factor by which a domain has more of a gene, section by section: 0 on average. Four sections
 if not said."""
 
 
@@ -127,7 +127,7 @@ def draw(kind: Kind, genes: int, seed: int, fold: Any = None) -> Draw:
     by_section = None
     if kind.interaction:
         deviation = kind.interaction * np.exp(random.normal(0.0, kind.spread, genes))
-        by_section = np.exp(deviation * random.normal(0.0, 1.0, (kind.sections, genes)) - deviation**2 / 2.0)
+        by_section = np.exp(deviation * random.normal(0.0, 1.0, (kind.sections, genes)))
     blocks = []
     for block in np.array_split(np.arange(genes), max(genes // 1000, 1)):
         mean = depth[:, None] ** slope[block] * rate[block] * effect[section][:, block]

@@ -2,8 +2,8 @@
 
 No real study is small enough for this repository. Places, layers and what each layer expresses are those of 151673 and
 151674 (``assets/demo``); counts are Poisson draws. Four donors have a control and a treated section each. In treated
-sections layer 1 is wider, by the spots of layer 2 nearest to it, and 40 genes of layer 5 are up twofold; everything
-else that differs is chance: donors, sections and depth.
+sections white matter is wider, by the spots of layer 6 nearest to it, and 40 genes of layer 5 are up twofold;
+everything else that differs is chance: donors, sections, depth, and where exactly the border of white matter lies.
 """
 
 from __future__ import annotations
@@ -26,8 +26,11 @@ UP = 40
 """Genes, of those with a middling number of molecules, that treatment raises in layer 5."""
 
 FOLD = 2.0
-WIDER = 0.6
-"""Share of layer 2 that is layer 1 in treated sections."""
+WIDER = 0.35
+"""Share of layer 6 that is white matter in treated sections."""
+
+CHANCE = 0.15
+"""The same in any section, at most."""
 
 
 def template(sample: str) -> ad.AnnData:
@@ -51,13 +54,13 @@ def profiles(sections: list[ad.AnnData], genes: list[str]) -> pd.DataFrame:
     return table.div(table.sum(axis=1), axis=0)
 
 
-def widened(adata: ad.AnnData) -> pd.Series:
-    """Return the layers, with the spots of layer 2 that are nearest to layer 1 in layer 1."""
+def widened(adata: ad.AnnData, share: float) -> pd.Series:
+    """Return the layers, with the share of layer 6 that is nearest to white matter in it."""
     layer = adata.obs["layer"].astype(str).copy()
     places = adata.obsm["spatial"]
-    first, second = places[(layer == "L1").to_numpy()], np.flatnonzero((layer == "L2").to_numpy())
-    distance = np.linalg.norm(places[second][:, None] - first[None], axis=2).min(axis=1)
-    layer.iloc[second[np.argsort(distance)[: round(WIDER * len(second))]]] = "L1"
+    white, sixth = places[(layer == "WM").to_numpy()], np.flatnonzero((layer == "L6").to_numpy())
+    distance = np.linalg.norm(places[sixth][:, None] - white[None], axis=2).min(axis=1)
+    layer.iloc[sixth[np.argsort(distance)[: round(share * len(sixth))]]] = "WM"
     return layer
 
 
@@ -76,8 +79,8 @@ def main(folder: Path) -> None:
         of_donor = random.normal(0.0, 0.15, len(genes))
         for treated in (False, True):
             sample = f"d{donor + 1}_{'treated' if treated else 'control'}"
-            real = templates[(donor + treated) % 2]
-            layer = widened(real) if treated else real.obs["layer"].astype(str)
+            real = templates[donor % 2]
+            layer = widened(real, random.uniform(0.0, CHANCE) + WIDER * treated)
             rate = share * np.exp(of_donor + random.normal(0.0, 0.1, share.shape))
             if treated:
                 rate.iloc[rate.index.get_loc("L5"), planted] *= FOLD

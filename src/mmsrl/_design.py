@@ -91,7 +91,7 @@ def compare(replicates: Sequence[Replicate], usable: Sequence[bool], condition: 
     n = {name: sum(own.condition == name for own in used) for name in (condition, control)}
     for name, found in n.items():
         if found < FEWEST:
-            return f"{found} of the replicates of {name} {'has' if found == 1 else 'have'} enough, {FEWEST} are needed"
+            return f"{name} has {found} replicate{'' if found == 1 else 's'}, {FEWEST} are needed"
     matrix = np.ones((len(used), 1))
     terms: list[str] = []
     factors = {"donor": [str(own.donor) for own in used]} if len(both) >= FEWEST else {}

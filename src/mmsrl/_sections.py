@@ -90,6 +90,19 @@ def add_embedding(sections: Sequence[ad.AnnData], embedding: Path) -> None:
             adata.obsm[key] = np.asarray(embedded.obsm[key])[rows]
 
 
+def design_columns(entry: Mapping[str, Any]) -> dict[str, str]:
+    """Return what a sample's part in a study is, by column of ``obs``, without what is not given.
+
+    Parameters
+    ----------
+    entry
+        ``condition`` and ``donor``, possibly ``None``, and ``covariates`` by name.
+    """
+    given = {_keys.CONDITION: entry[_keys.CONDITION], _keys.DONOR: entry[_keys.DONOR]}
+    given |= {_keys.COVARIATE + name: value for name, value in entry["covariates"].items()}
+    return {name: value for name, value in given.items() if value is not None}
+
+
 def member_keys(adata: ad.AnnData) -> list[str]:
     """Return the keys of the members of an ensemble in ``obsm``, in the order of their numbers."""
     keys = [key for key in adata.obsm if key.startswith(_keys.MEMBER)]

@@ -35,8 +35,12 @@ PRIOR_COUNT = 0.5
 in limma, would raise rare genes where libraries are small."""
 
 
+ROUNDING = 1e-9
+"""Standard error below which there is no variation to compare with."""
+
+
 class Effect(NamedTuple):
-    """One coefficient of each feature's model; all (G,) float64."""
+    """One coefficient of each feature's model; all (G,) float64. p-values are NaN where replicates do not differ."""
 
     estimate: Float
     low: Float
@@ -139,7 +143,8 @@ def moderated_effect(values: Float, design: Float, contrast: Float, weights: Flo
     total = min(degrees + prior, float(degrees * values.shape[1]))
     estimate = coefficients @ contrast
     error = np.sqrt(moderated * np.einsum("i,gij,j->g", contrast, inverse, contrast))
-    t = np.divide(estimate, error, out=np.zeros_like(estimate), where=error > 0)
+    # Of replicates that are copies of each other rounding alone would be significant.
+    t = np.divide(estimate, error, out=np.full_like(estimate, np.nan), where=error > ROUNDING)
     margin = student.ppf(0.5 + CONFIDENCE / 2.0, total) * error
     two_sided = 2.0 * student.sf(np.abs(t), total)
     return Effect(estimate, estimate - margin, estimate + margin, t, two_sided, student.sf(t, total))

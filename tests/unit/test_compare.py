@@ -68,7 +68,7 @@ def test_covariates_that_donors_hold_are_left_out_and_others_kept() -> None:
 @pytest.mark.parametrize(
     ("rows", "why"),
     [
-        (("a c -", "b c -", "e t -"), "1 of the replicates of t has enough, 2 are needed"),
+        (("a c -", "b c -", "e t -"), "t has 1 replicate, 2 are needed"),
         (("a c - b=1", "b c - b=1", "e t - b=2", "f t - b=2"), "t cannot be told from b"),
         (("a c d1", "b t d1", "e c d2", "f t d2", "g c d2 ", "h t d2"), None),
         (("a c - p=1", "b c - p=2", "e t - p=2", "f t - p=3"), "4 replicates are too few for ~ p + condition"),
@@ -206,7 +206,8 @@ def test_command_writes_tables_and_tells_of_sections_that_are_missing(tmp_path: 
     ]
     pd.concat(rows).to_csv(tmp_path / "all.domains.csv", index=False)
     design = [
-        {"sample": a.uns["mmsrl"]["sample"], "condition": a.obs["condition"].iloc[0], "donor": None} for a in sections
+        {"sample": a.uns["mmsrl"]["sample"], "condition": a.obs["condition"].iloc[0], "donor": None, "covariates": {}}
+        for a in sections
     ]
     (tmp_path / "design.json").write_text(json.dumps({"samples": design}))
     arguments = [
@@ -233,3 +234,32 @@ def test_command_writes_tables_and_tells_of_sections_that_are_missing(tmp_path: 
     assert tables == {f"study.{name}.tsv" for name in ("composition", "expression", "shares")}
     table = pd.read_csv(tmp_path / "out/study.expression.tsv", sep="\t")
     assert table["p_value"].between(0, 1).all() and set(table["condition"]) == {"treated"}
+
+
+def test_copies_of_one_section_have_nothing_significant() -> None:
+    """Rounding differs between copies, and must not be taken for variation."""
+    one = study(KIND(2), 0)[0]
+    sections = []
+    for s in range(4):
+        adata = one.copy()
+        adata.uns["mmsrl"]["sample"] = f"copy{s}"
+        adata.obs["condition"] = ["control", "treated"][s % 2]
+        sections.append(adata)
+    found = tl.compare(sections, control="control", several_units=False)
+    assert found.composition["p_value"].isna().all() and found.expression.empty
+    assert {row["why"] for row in found.facts["expression"]} == {
+        "replicates of a condition do not differ: there is no variation to compare with"
+    }
+
+
+def test_a_condition_of_which_one_section_is_left_is_told_of_and_not_tested() -> None:
+    sections = study(KIND(6), 2)
+    kept = [a for a in sections if a.obs["condition"].iloc[0] == "control"]
+    kept += [a for a in sections if a.obs["condition"].iloc[0] == "treated"][:1]
+    found = tl.compare(kept, control="control", several_units=False)
+    assert {
+        "level": "warning",
+        "text": "treated is not tested: treated has 1 replicate, 2 are needed",
+    } in found.messages
+    assert found.composition["p_value"].isna().all() and (found.composition["n_condition"] == 1).all()
+    assert all(row["n_condition"] == 1 and row["why"] for row in found.facts["expression"])

@@ -140,19 +140,6 @@ def assemble_sample(
     return adata
 
 
-def design_columns(entry: Mapping[str, Any]) -> dict[str, str]:
-    """Return what a sample's part in a study is, by column of ``obs``, without what is not given.
-
-    Parameters
-    ----------
-    entry
-        ``condition`` and ``donor``, possibly ``None``, and ``covariates`` by name.
-    """
-    given = {_keys.CONDITION: entry[_keys.CONDITION], _keys.DONOR: entry[_keys.DONOR]}
-    given |= {_keys.COVARIATE + name: value for name, value in entry["covariates"].items()}
-    return {name: value for name, value in given.items() if value is not None}
-
-
 def reference_labels(tables: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
     """Return the tables of mapped sections of a unit by barcode, their domains with the same categories in all."""
     found = {domain for table in tables.values() for domain in table[_keys.REFERENCE_DOMAIN]} - {_keys.UNLIKE}

@@ -61,9 +61,9 @@ def main(
     from mmsrl._errors import InputError
     from mmsrl._files import atomic_folder, atomic_path, read_design, read_summary, write_summary
     from mmsrl._hdf5 import read_stage_file, write_compact
-    from mmsrl._sections import all_counted, common_target, gene_names, sample_of
+    from mmsrl._sections import all_counted, common_target, design_columns, gene_names, sample_of
     from mmsrl._tables import read_domains, read_mapped
-    from mmsrl.assemble.api import assemble_group, assemble_sample, design_columns, reference_labels
+    from mmsrl.assemble.api import assemble_group, assemble_sample, reference_labels
     from mmsrl.assemble.elements import to_spatialdata
     from mmsrl.assemble.outlines import lacking_outlines, outlines_by_sample
 

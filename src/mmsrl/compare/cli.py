@@ -37,11 +37,11 @@ def main(
     """Compare conditions: shares of domains and expression within them, over sections or donors."""
     import logging
 
-    from mmsrl._files import write_summary, write_text
+    from mmsrl._files import read_design, write_summary, write_text
     from mmsrl._gene_sets import read_gmt
     from mmsrl.compare.api import compare
 
-    assigned = _read_design(design)
+    assigned = {str(own["sample"]): own for own in read_design(design)}
     sets = read_gmt(gene_sets) if gene_sets else None
     sections = _sections(counts, domains, assigned)
     found = compare(
@@ -73,19 +73,6 @@ def main(
     log.info("%s: %d changed genes in %d domains", found.facts["model"], changed, len(found.facts["domains"]))
 
 
-def _read_design(path: Path) -> dict[str, Mapping[str, Any]]:
-    """Return condition, donor and covariates by sample."""
-    from mmsrl._errors import InputError
-    from mmsrl._files import read_json
-
-    content = read_json(path)
-    samples = content.get("samples") if isinstance(content, dict) else None
-    needed = {"sample", "condition"}
-    if not isinstance(samples, list) or not all(isinstance(own, dict) and needed <= own.keys() for own in samples):
-        raise InputError(f"{path.name}: has no list samples, each with {' and '.join(sorted(needed))}")
-    return {str(own["sample"]): own for own in samples}
-
-
 def _first_condition(assigned: Mapping[str, Mapping[str, Any]]) -> str | None:
     """Return the condition of the first sample of the design: sections come in the order of their files' names."""
     return next((str(own["condition"]) for own in assigned.values()), None)
@@ -98,7 +85,7 @@ def _sections(
     from mmsrl import _keys
     from mmsrl._errors import InputError
     from mmsrl._hdf5 import read_stage_file
-    from mmsrl._sections import add_domains, sample_of
+    from mmsrl._sections import add_domains, design_columns, sample_of
     from mmsrl._tables import read_domains
 
     table_of = {sample: path for path in domains for sample in read_domains(path)[_keys.SAMPLE].unique()}
@@ -109,10 +96,6 @@ def _sections(
             raise InputError(f"{path.name}: sample {sample} has no {'domains' if sample in assigned else 'condition'}")
         add_domains([adata], table_of[sample])
         adata.uns[_keys.UNS][_keys.UNIT] = table_of[sample].name.removesuffix(".domains.csv")
-        own = assigned[sample]
-        adata.obs[_keys.CONDITION] = own["condition"]
-        if own.get("donor") is not None:
-            adata.obs[_keys.DONOR] = own["donor"]
-        for name, value in (own.get("covariates") or {}).items():
-            adata.obs[f"{_keys.COVARIATE}{name}"] = value
+        for column, value in design_columns(assigned[sample]).items():
+            adata.obs[column] = value
         yield adata

@@ -52,5 +52,7 @@ def gene_differences(molecules: Float, comparison: Comparison) -> GeneTests | st
     counts = molecules[:, genes]
     values, weights = voom(counts, library_sizes(counts), comparison.matrix)
     found = moderated_effect(values, comparison.matrix, comparison.contrast, weights)
+    if not np.isfinite(found.p_value).any():
+        return "replicates of a condition do not differ: there is no variation to compare with"
     mean = 1e4 * (counts / molecules.sum(axis=1, keepdims=True)).mean(axis=0)
     return GeneTests(genes, mean, found.estimate, found.low, found.high, found.p_value)

@@ -77,9 +77,9 @@ def compare_sections(
     quality = _quality(summed, messages)
     _tell_of_matches(shared, messages)
     of_replicates = _Replicates.of(replicates, [own.assigned.sample for own in summed], shared)
-    composition, models = _composition(of_replicates, conditions, shared.names)
+    models = _models(replicates, conditions, messages)
+    composition = _composition(of_replicates, conditions, shared.names)
     expression, tested = _expression(of_replicates, conditions, shared.names, genes)
-    _tell_of_designs(replicates, models, messages)
     facts = {
         "conditions": conditions,
         "control": conditions[0],
@@ -144,22 +144,39 @@ def _quality(sections: Sequence[SectionSums], messages: list[Message]) -> dict[s
     for title, values in result.items():
         middle = np.median(list(values.values()))
         for sample in outliers(values):
-            text = f"section {sample} is an outlier: {title.lower()} {_short(values[sample])}, of all {_short(middle)}"
+            text = (
+                f"section {sample} is an outlier: {title.lower()} {_short(values[sample])}, where the median of all "
+                f"sections is {_short(middle)}"
+            )
             messages.append({"level": "warning", "text": text})
     return result
 
 
-def _composition(
-    found: _Replicates, conditions: Sequence[str], domains: Sequence[str]
-) -> tuple[pd.DataFrame, dict[str, _design.Comparison]]:
-    """Compare the shares of every domain; also return the model of each condition, that of all its replicates."""
-    rows, models = [], {}
+def _models(
+    replicates: Sequence[_design.Replicate], conditions: Sequence[str], messages: list[Message]
+) -> dict[str, _design.Comparison]:
+    """Return the model of each condition that can be compared, of all its replicates, and tell of the others."""
+    models = {}
+    for condition in conditions[1:]:
+        model = _design.compare(replicates, [True] * len(replicates), condition, conditions[0])
+        if isinstance(model, str):
+            messages.append({"level": "warning", "text": f"{condition} is not tested: {model}"})
+            continue
+        models[condition] = model
+        unused = [own for i, own in enumerate(replicates) if own.condition in (condition, conditions[0])]
+        unused = [own for own in unused if own not in [replicates[i] for i in model.rows]]
+        if unused:
+            names = ", ".join(dict.fromkeys(str(own.donor) for own in unused))
+            text = f"{condition}: donors are blocks, and {names} have one of the two conditions only: they are left out"
+            messages.append({"level": "warning", "text": text})
+    return models
+
+
+def _composition(found: _Replicates, conditions: Sequence[str], domains: Sequence[str]) -> pd.DataFrame:
+    """Compare the shares of every domain."""
+    rows = []
     share = found.spots / found.total[:, None]
     for condition in conditions[1:]:
-        whole = _design.compare(found.replicates, [True] * len(found.replicates), condition, conditions[0])
-        if isinstance(whole, _design.Comparison):
-            models[condition] = whole
-        own = []
         for d, domain in enumerate(domains):
             known = np.isfinite(found.spots[:, d]).tolist()
             arms = _design.compare(found.replicates, known, condition, conditions[0])
@@ -171,11 +188,10 @@ def _composition(
             if isinstance(arms, _design.Comparison):
                 tested = share_difference(found.spots[arms.rows, d], found.total[arms.rows], arms)
                 row |= tested._asdict() | {"n_condition": arms.n_condition, "n_control": arms.n_control}
-            own.append(row)
-        rows += own
+            rows.append(row)
     table = pd.DataFrame(rows, columns=list(COMPOSITION))
     table["p_adjusted"] = table.groupby("condition", sort=False)["p_value"].transform(_adjusted)
-    return table, models
+    return table
 
 
 def _expression(
@@ -212,10 +228,12 @@ def _tested_domains(
         if found.molecules is None:
             fact["why"] = "values were normalised before: there are no counts"
             continue
-        enough = (found.spots[:, d] >= MIN_SPOTS).tolist()
-        arms = _design.compare(found.replicates, enough, condition, control)
+        enough = found.spots[:, d] >= MIN_SPOTS
+        for side, name in (("condition", condition), ("control", control)):
+            fact[f"n_{side}"] = int(sum(found.replicates[i].condition == name for i in np.flatnonzero(enough)))
+        arms = _design.compare(found.replicates, enough.tolist(), condition, control)
         if isinstance(arms, str):
-            fact["why"] = f"{arms} ({MIN_SPOTS} spots)"
+            fact["why"] = f"of replicates with {MIN_SPOTS} spots or more: {arms}"
             continue
         fact |= {"n_condition": arms.n_condition, "n_control": arms.n_control}
         tested = gene_differences(found.molecules[arms.rows, d], arms)
@@ -284,19 +302,6 @@ def _tell_of_matches(shared: SharedDomains, messages: list[Message]) -> None:
             f"{named}{more}. Sections of one group share their domains"
         )
         messages.append({"level": "warning", "text": text})
-
-
-def _tell_of_designs(
-    replicates: Sequence[_design.Replicate], models: Mapping[str, _design.Comparison], messages: list[Message]
-) -> None:
-    """Tell which replicates a paired model leaves out."""
-    for condition, model in models.items():
-        arms = {replicates[i].condition for i in model.rows}
-        unused = [own for i, own in enumerate(replicates) if own.condition in arms and i not in model.rows]
-        if unused:
-            names = ", ".join(dict.fromkeys(str(own.donor) for own in unused))
-            text = f"{condition}: donors are blocks, and {names} have one of the two conditions only: they are left out"
-            messages.append({"level": "warning", "text": text})
 
 
 def _adjusted(p_values: pd.Series[float]) -> Float:
