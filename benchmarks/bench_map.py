@@ -22,6 +22,7 @@ import scipy.sparse as sp
 from sklearn.metrics import adjusted_rand_score
 
 from mmsrl import pp, tl
+from mmsrl._errors import InputError
 from mmsrl._thinning import split_counts
 from mmsrl.domains.api import domains
 from mmsrl.evaluate.truth import read_truth
@@ -54,6 +55,8 @@ class Pair(NamedTuple):
     """Whether it is of the tissue of the reference; ``None`` where that is a matter of degree."""
     how: str = ""
     change: Change | None = None
+    lacking: tuple[str, ...] = ()
+    """Labels whose spots are taken from the reference; likeness is then of the section's spots with these labels."""
 
 
 def read(folder: Path, name: str) -> ad.AnnData:
@@ -126,6 +129,8 @@ PAIRS = [
     Pair("151673", "151674", True, "half of its genes", fewer_genes(0.5)),
     Pair("151673", "151674", True, "a quarter of its genes", fewer_genes(0.25)),
     Pair("151673", "151674", True, "two fifths of the tissue", part),
+    Pair("151673", "151674", None, "white matter, not in the reference", lacking=("WM",)),
+    Pair("151673", "151674", None, "white matter and layer 6, not in the reference", lacking=("WM", "L6")),
     Pair("A1", "H1", True),
     Pair("H1", "A1", True),
     Pair("A1", "C2", True),
@@ -158,6 +163,15 @@ def trained(folder: Path, name: str) -> tuple[Reference, pd.DataFrame]:
     return Reference(name, result.model, [adata]), table
 
 
+def without(folder: Path, reference: Reference, lacking: tuple[str, ...]) -> Reference:
+    """Return a reference of one section without the spots of some labels."""
+    if not lacking:
+        return reference
+    (section,) = reference.sections
+    kept = ~np.isin(np.asarray(labels_of(folder, reference.unit, section)), lacking)
+    return reference._replace(sections=[section[kept].copy()])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
@@ -177,26 +191,28 @@ def main() -> None:
         row["alike"] = {True: "yes", False: "no", None: "?"}[pair.alike]
         began = time.perf_counter()
         try:
-            found = tl.map(adata, references[pair.reference][0])
-        except ValueError as error:
-            print(pair, error)
+            reference = without(arguments.folder, references[pair.reference][0], pair.lacking)
+            found = tl.map(adata, reference)
+        except InputError as error:
+            print(row, error, flush=True)
+            rows.append(row | {"unlike": "refused"})
             continue
         row["seconds"] = round(time.perf_counter() - began, 1)
         facts = found.facts
+        labels = labels_of(arguments.folder, pair.section, adata)
+        looked_at = np.isin(labels, pair.lacking) if pair.lacking else np.ones(adata.n_obs, bool)  # type: ignore[arg-type]
         row |= {
             "genes": facts["n_genes"],
             "depth": round(facts["depth"], 2),
-            "likeness": round(facts["median_likeness"], 3),
-            "unlike": round(facts["unlike"] / adata.n_obs, 3),
+            "likeness": round(float(found.table["reference_likeness"][looked_at].median()), 3),
+            "unlike": round(float((found.table["reference_domain"] == "unlike")[looked_at].mean()), 3),
         }
-        labels = labels_of(arguments.folder, pair.section, adata)
-        if pair.section in references and labels is not None:
+        if pair.alike and pair.section in references and labels is not None:
             known = labels != ""
             own = references[pair.section][1].set_index("barcode")["domain"].reindex(adata.obs_names)
             row["own"] = round(adjusted_rand_score(labels[known], own[known]), 3)
-            if pair.alike:
-                row["mapped"] = round(adjusted_rand_score(labels[known], found.table["reference_domain"][known]), 3)
-                row["confidence"] = round(facts["median_confidence"] or np.nan, 2)
+            row["mapped"] = round(adjusted_rand_score(labels[known], found.table["reference_domain"][known]), 3)
+            row["confidence"] = round(facts["median_confidence"] or np.nan, 2)
         rows.append(row)
         print(row, flush=True)
     table = pd.DataFrame(rows)
