@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 ROOT = Path(__file__).parents[1]
 TUTORIALS = ROOT / "docs/tutorials"
-ORDER = ("domains", "pseudotime", "enhancement", "sections")
+ORDER = ("domains", "pseudotime", "enhancement", "sections", "study")
 """Later tutorials read what the first one leaves in `results`."""
 
 TOLERANCE = 0.1
