@@ -390,3 +390,9 @@ def test_spots_without_a_counterpart_are_drawn_in_grey() -> None:
 )
 def test_p_values_are_written_as_in_the_tables(value: float | None, text: str) -> None:
     assert probability(value) == text
+
+
+def test_methods_name_the_reference_that_sections_were_mapped_onto() -> None:
+    mapped = {"stage": "map", "id": "S1", "parameters": {}, "messages": [], "result": {"reference": "atlas"}}
+    steps = {step.title: step.text for step in paragraphs([mapped, mapped | {"id": "S2"}])}
+    assert "labelled by the domains of atlas, without training" in steps["Mapping onto a reference"]

@@ -96,6 +96,7 @@ def paragraphs(summaries: Sequence[Mapping[str, Any]]) -> list[Paragraph]:
         _ENHANCEMENT if any("skipped" not in s["result"] for s in by_stage.get("enhance", [])) else None,
         _evaluate() if "evaluate" in by_stage else None,
         _compare(by_stage["compare"][0]) if "compare" in by_stage else None,
+        _map(by_stage["map"]) if "map" in by_stage else None,
         Paragraph(
             "Workflow and figures",
             "All steps ran as a Nextflow pipeline. Figures of this report were drawn with Plotly, those in files "
@@ -321,3 +322,16 @@ def _compare(summary: Mapping[str, Any]) -> Paragraph:
     )
     cites = ("propeller", "statsmodels", *(("limma", "voom", "median of ratios") if tested else ()))
     return Paragraph("Comparison of conditions", text, cites)
+
+
+def _map(summaries: Sequence[Mapping[str, Any]]) -> Paragraph:
+    units = ", ".join(dict.fromkeys(str(summary["result"]["reference"]) for summary in summaries))
+    return Paragraph(
+        "Mapping onto a reference",
+        f"Sections were also labelled by the domains of {units}, without training. Counts were normalised by the "
+        "constants of the reference, projected on its components, smoothed over the same length of tissue and moved "
+        "onto it by mutual nearest neighbours; domains were told by linear discriminant analysis with equal priors, "
+        "the mean over the members of the ensemble. Spots whose neighbourhood correlates with no domain as well as the "
+        "reference's own spots do at that depth are called unlike it.",
+        ("scikit-learn",),
+    )
