@@ -96,6 +96,26 @@ def test_sections_all_alike_have_no_p_value() -> None:
     assert np.isnan(found.p_value) and found.odds_ratio > 2
 
 
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_a_domain_in_no_section_or_all_over_them_does_not_differ_with_their_size(share: float) -> None:
+    total = np.array([3000.0, 3100, 2900, 1500, 1600, 1450])
+    arms = model("a c -", "b c -", "d c -", "e t -", "f t -", "g t -")
+    found = share_difference(share * total, total, arms)  # type: ignore[arg-type]
+    assert found.odds_ratio == pytest.approx(1.0) and np.isnan(found.p_value)
+
+
+def test_a_rare_domain_does_not_differ_with_the_size_of_sections() -> None:
+    """Sections of one condition are a quarter as large; one spot in 1,000, in clumps, is of the domain."""
+    random = np.random.default_rng(0)
+    arms = model(*(f"c{i} c -" for i in range(4)), *(f"t{i} t -" for i in range(4)))
+    p = []
+    for _ in range(300):
+        total = np.round(4000.0 * np.repeat([1.0, 0.25], 4) * random.lognormal(0.0, 0.15, 8))
+        inside = random.poisson(random.gamma(total / 20_000.0, 20.0)).astype(float)
+        p.append(share_difference(inside, total, arms).p_value)  # type: ignore[arg-type]
+    assert np.mean(np.array(p) <= 0.05) <= 0.1 and np.mean(np.array(p) <= 0.001) <= 0.01
+
+
 def test_a_section_far_from_the_others_is_an_outlier() -> None:
     values = {"a": 2_000.0, "b": 2_300.0, "c": 1_900.0, "d": 2_100.0, "e": 150.0}
     assert outliers(values) == ["e"]

@@ -12,7 +12,9 @@ from mmsrl._design import Comparison
 Float = NDArray[np.float64]
 
 PSEUDOCOUNT = 0.5
-"""Spots added to a domain and to all others, so that a domain that a section lacks has a logit."""
+"""Spots of the smallest replicate added to a domain and to all others, so that a domain that is missing has a logit.
+Larger replicates get more in proportion: the same number for all would give a domain that no replicate has, or that
+fills all of them, a share that differs with the size of the sections."""
 
 
 class ShareTest(NamedTuple):
@@ -41,7 +43,8 @@ def share_difference(inside: Float, total: Float, comparison: Comparison) -> Sha
     """
     from statsmodels.regression.linear_model import OLS  # takes seconds
 
-    logit = np.log((inside + PSEUDOCOUNT) / (total - inside + PSEUDOCOUNT))
+    added = PSEUDOCOUNT * total / total.min()
+    logit = np.log((inside + added) / (total - inside + added))
     fitted = OLS(logit, comparison.matrix).fit()
     if not fitted.ssr > 1e-12:  # all replicates of a condition are the same: there is no spread to compare with
         return ShareTest(float(np.exp(fitted.params[-1])), np.nan, np.nan, np.nan)

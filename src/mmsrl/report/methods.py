@@ -317,7 +317,8 @@ def _compare(summary: Mapping[str, Any]) -> Paragraph:
         f"Sections of {', '.join(result['conditions'][1:])} were compared with those of {result['control']}, each "
         f"condition on its own, by a linear model ({result['model']}){paired}; replicates were {replicates}.{shared} "
         "Shares of domains were "
-        "compared as logits, with half a spot added to a domain and to all others, by least squares and two-sided "
+        "compared as logits, with half a spot of the smallest replicate, and of others in proportion, added to a "
+        "domain and to all others, by least squares and two-sided "
         f"t-tests (Benjamini-Hochberg over domains).{expression}{sets}"
     )
     cites = ("propeller", "statsmodels", *(("limma", "voom", "median of ratios") if tested else ()))
