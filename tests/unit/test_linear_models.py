@@ -80,3 +80,18 @@ def test_genes_without_a_difference_are_called_as_often_as_they_should_be(noise,
     shares = [(np.concatenate(p) <= level).mean() / level for level in (0.05, 0.001)]
     assert 0.75 <= shares[0] <= 1.25
     assert shares[1] <= 2.5
+
+
+def test_two_shallow_replicates_of_one_condition_make_no_difference() -> None:
+    """The mean depth of a condition would let genes in whose logs are biased in these two."""
+    p, median = [], []
+    for seed in range(4):
+        random = np.random.default_rng(seed)
+        depth = np.array([1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 0.02, 0.02])
+        mean = 10.0 ** random.uniform(0.0, 3.0, 2_000) * depth[:, None]
+        found = gene_differences(random.poisson(random.gamma(20.0, mean / 20.0)).astype(float), BENCH["arms_of"](8))
+        assert not isinstance(found, str)
+        p.append(found.p_value)
+        median.append(np.median(found.log2_fold_change))
+    assert (np.concatenate(p) <= 0.05).mean() <= 0.05 * 1.75
+    assert np.abs(median).max() < 0.1

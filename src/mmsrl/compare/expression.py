@@ -14,7 +14,8 @@ Float = NDArray[np.float64]
 
 LEAST_EXPECTED = 5.0
 """Molecules of a gene expected in a replicate of the shallower condition, below which it is not tested. Logs of fewer
-are biased, which would show as a difference where conditions differ in depth (``make bench-study``)."""
+are biased, which would show as a difference where conditions differ in depth (``make bench-study``). The bias goes with
+the inverse of the expected number, so that the depth of a condition is the harmonic mean of its replicates."""
 
 LEAST_GENES = 50
 """Genes with so many below which none is tested: variances are estimated from all of them together."""
@@ -44,8 +45,8 @@ def gene_differences(molecules: Float, comparison: Comparison) -> GeneTests | st
         (n, G): of every gene in the domain, in every replicate of the comparison.
     """
     condition = comparison.matrix[:, -1] > 0
-    share = molecules.sum(axis=1) / molecules.sum()
-    shallower = min(share[condition].mean(), share[~condition].mean())
+    share = np.maximum(molecules.sum(axis=1), 1.0) / molecules.sum()
+    shallower = min(1.0 / np.mean(1.0 / share[arm]) for arm in (condition, ~condition))
     genes = np.flatnonzero(shallower * molecules.sum(axis=0) >= LEAST_EXPECTED)
     if len(genes) < LEAST_GENES:
         return f"{len(genes)} genes have {LEAST_EXPECTED:.0f} molecules or more a replicate, {LEAST_GENES} are needed"
