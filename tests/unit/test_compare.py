@@ -172,6 +172,13 @@ def test_domains_found_apart_are_matched_and_what_one_lacks_is_left_out() -> Non
     assert row["n_condition"] + row["n_control"] == 3 and np.isnan(row["p_value"])
 
 
+def test_a_section_too_small_to_be_cut_has_no_certainty() -> None:
+    one, other = study(KIND(2), 5)
+    places = other.obsm["spatial"] / 100.0
+    table = tl.match(one, other[(places < 6.0).all(axis=1)].copy())
+    assert table["certainty"].isna().all() and table["matched"].notna().any()
+
+
 def test_match_in_a_notebook() -> None:
     one, other = study(KIND(2), 5)
     table = tl.match(one, [other[other.obs["domain"] != "4"].copy()])
@@ -254,6 +261,50 @@ def test_command_writes_tables_and_tells_of_sections_that_are_missing(tmp_path: 
     assert tables == {f"study.{name}.tsv" for name in ("composition", "expression", "shares")}
     table = pd.read_csv(tmp_path / "out/study.expression.tsv", sep="\t")
     assert table["p_value"].between(0, 1).all() and set(table["condition"]) == {"treated"}
+
+
+def test_shares_are_those_of_the_replicates_that_are_tested() -> None:
+    """Of four donors three have both conditions; the fourth is left out of the test, and of the means with it."""
+    sections = study(KIND(8, donors=True), 4)
+    donors = sorted({a.obs["donor"].iloc[0] for a in sections})
+    kept = [a for a in sections if (a.obs["donor"].iloc[0], a.obs["condition"].iloc[0]) != (donors[3], "treated")]
+    found = tl.compare(kept, control="control", several_units=False)
+    whole = tl.compare(
+        [a for a in sections if a.obs["donor"].iloc[0] != donors[3]], control="control", several_units=False
+    )
+    pd.testing.assert_frame_equal(found.composition, whole.composition)
+
+
+def test_covariates_that_are_not_in_the_model_are_told() -> None:
+    """Each donor has two sections of one condition, on two slides."""
+    sections = study(KIND(8), 4)
+    for condition in ("control", "treated"):
+        for s, adata in enumerate(a for a in sections if a.obs["condition"].iloc[0] == condition):
+            adata.obs["donor"] = f"{condition}{s // 2}"
+            adata.obs["covariate_slide"] = str(s)
+    found = tl.compare(sections, control="control", several_units=False)
+    assert found.facts["model"] == "~ condition"
+    text = "treated: slide is not in the model, as not every replicate has one value of it"
+    assert {"level": "warning", "text": text} in found.messages
+
+
+def test_domains_that_another_model_compares_are_told() -> None:
+    """One of four pairs of donors is left in domain 2, and two treated donors against three."""
+    sections = study(KIND(8, donors=True), 4)
+    without = {("donor1", "control"), ("donor2", "treated"), ("donor3", "treated")}
+    for s, adata in enumerate(sections):
+        if (adata.obs["donor"].iloc[0], adata.obs["condition"].iloc[0]) in without:
+            sections[s] = adata[adata.obs["domain"] != "2"].copy()
+            sections[s].obs["domain"] = sections[s].obs["domain"].cat.set_categories(list("12345"))
+    found = tl.compare(sections, control="control", several_units=False)
+    assert found.facts["model"] == "~ donor + condition"
+    text = (
+        "treated: genes of domain 2 are compared by ~ condition, not ~ donor + condition, as some replicates have too "
+        "little of it"
+    )
+    assert [row["text"] for row in found.messages if "compared by" in row["text"]] == [text]
+    fact = next(row for row in found.facts["expression"] if row["domain"] == "2")
+    assert (fact["n_condition"], fact["n_control"]) == (2, 3)
 
 
 def test_copies_of_one_section_have_nothing_significant() -> None:

@@ -78,7 +78,8 @@ def match(one: ad.AnnData | Sequence[ad.AnnData], other: ad.AnnData | Sequence[a
     -------
     A row for every domain of ``one``: ``domain``; ``matched``, its counterpart in ``other``, or ``None``;
     ``similarity``, the correlation of their profiles; ``certainty``, the share of bootstrap draws of tissue in which
-    they are each other's most similar. See :mod:`mmsrl.compare.matching`.
+    they are each other's most similar, NaN where there is too little tissue to draw from. See
+    :mod:`mmsrl.compare.matching`.
 
     Raises
     ------

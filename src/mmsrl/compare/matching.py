@@ -27,7 +27,8 @@ class Matches(NamedTuple):
     similarity: Float
     """Correlation of the profiles, with the counterpart or, where there is none, with the most similar domain."""
     certainty: Float
-    """Share of bootstrap draws in which the two are each other's most similar domain."""
+    """Share of bootstrap draws in which the two are each other's most similar domain; NaN where a unit is too small to
+    be cut into regions: drawing one again and again would make everything certain."""
 
 
 def match(one: Float, other: Float, seed: int = 0, certain: float = 0.5) -> Matches:
@@ -55,7 +56,9 @@ def match(one: Float, other: Float, seed: int = 0, certain: float = 0.5) -> Matc
         drawn = [_redrawn(unit, random) for unit in (one, other)]
         mutual += _mutual(_similarity(*drawn))
     certainty = (mutual / DRAWS)[np.arange(len(best)), best]
-    paired = _mutual(similarity)[np.arange(len(best)), best] & (certainty >= certain)
+    if min(len(one), len(other)) < 2:
+        certainty = np.full(len(best), np.nan)
+    paired = _mutual(similarity)[np.arange(len(best)), best] & ~(certainty < certain)
     return Matches(np.where(paired, best, -1), similarity.max(axis=1), certainty)
 
 

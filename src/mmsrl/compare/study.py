@@ -78,6 +78,8 @@ def compare_sections(
     _tell_of_matches(shared, messages)
     of_replicates = _Replicates.of(replicates, [own.assigned.sample for own in summed], shared)
     models = _models(replicates, conditions, messages)
+    _tell_of_covariates([own.assigned for own in summed], replicates, models, messages)
+    _tell_of_other_models(of_replicates, models, conditions[0], shared.names, messages)
     composition = _composition(of_replicates, conditions, shared.names)
     expression, tested = _expression(of_replicates, conditions, shared.names, genes)
     facts = {
@@ -172,6 +174,40 @@ def _models(
     return models
 
 
+def _tell_of_covariates(
+    assigned: Sequence[_design.Assignment],
+    replicates: Sequence[_design.Replicate],
+    models: Mapping[str, _design.Comparison],
+    messages: list[Message],
+) -> None:
+    """Tell of covariates that a model is without because a replicate has no one value of them."""
+    for name in natural_order({name for own in assigned for name in own.covariates}):
+        for condition, model in models.items():
+            if any(name not in replicates[i].covariates for i in model.rows):
+                text = f"{condition}: {name} is not in the model, as not every replicate has one value of it"
+                messages.append({"level": "warning", "text": text})
+
+
+def _tell_of_other_models(
+    found: _Replicates,
+    models: Mapping[str, _design.Comparison],
+    control: str,
+    domains: Sequence[str],
+    messages: list[Message],
+) -> None:
+    """Tell of domains that too few replicates have for the model of all of them, and that another one compares."""
+    for condition, model in models.items():
+        for what, usable in (("shares", np.isfinite(found.spots)), ("genes", found.spots >= MIN_SPOTS)):
+            for d, domain in enumerate(domains):
+                arms = _design.compare(found.replicates, usable[:, d].tolist(), condition, control)
+                if isinstance(arms, _design.Comparison) and arms.terms != model.terms:
+                    text = (
+                        f"{condition}: {what} of domain {domain} are compared by {arms.formula}, not {model.formula}, "
+                        "as some replicates have too little of it"
+                    )
+                    messages.append({"level": "warning", "text": text})
+
+
 def _composition(found: _Replicates, conditions: Sequence[str], domains: Sequence[str]) -> pd.DataFrame:
     """Compare the shares of every domain."""
     rows = []
@@ -188,6 +224,8 @@ def _composition(found: _Replicates, conditions: Sequence[str], domains: Sequenc
             if isinstance(arms, _design.Comparison):
                 tested = share_difference(found.spots[arms.rows, d], found.total[arms.rows], arms)
                 row |= tested._asdict() | {"n_condition": arms.n_condition, "n_control": arms.n_control}
+                treated, tested_share = arms.matrix[:, -1] > 0, share[arms.rows, d]
+                row |= {"share_condition": _mean(tested_share[treated]), "share_control": _mean(tested_share[~treated])}
             rows.append(row)
     table = pd.DataFrame(rows, columns=list(COMPOSITION))
     table["p_adjusted"] = table.groupby("condition", sort=False)["p_value"].transform(_adjusted)
