@@ -1,9 +1,10 @@
 """Linear models of many features on few replicates, with moderated variances. Arrays only.
 
 limma's moderated t test, and its voom weights for counts (Smyth, Stat. Appl. Genet. Mol. Biol. 3, 2004; Law et al.,
-Genome Biology 15, R29, 2014), with less weight on the prior where that is not known well (:func:`squeezed_variances`). The one library on PyPI that has limma, inmoose, lacks voom. PyDESeq2's Wald test refers
-its statistic to a normal distribution: with 3 replicates against 3 it has 2 to 5 times as many p-values below .001 as
-it should, and takes 30 times as long (``make bench-study``).
+Genome Biology 15, R29, 2014), with less weight on the prior where little tells of it (:func:`squeezed_variances`). The
+one library on PyPI that has limma, inmoose, lacks voom. PyDESeq2's Wald test refers its statistic to a normal
+distribution: with 3 replicates against 3 it has 2 to 5 times as many p-values below .001 as it should, and takes 30
+times as long (``make bench-study``).
 """
 
 from __future__ import annotations
@@ -153,8 +154,8 @@ def moderated_effect(values: Float, design: Float, contrast: Float, weights: Flo
 def squeezed_variances(variance: Float, degrees: int) -> tuple[Float, float]:
     """Return variances drawn to their common value, (G,), and the degrees of freedom of that value, inf at most.
 
-    Prior and degrees of freedom by the moments of the logarithm (Smyth, 2004), except that variances are taken to differ
-    by a standard error more than they seem to. With the estimate itself, as in limma, 10 to 25 % of studies without a
+    Prior and degrees of freedom by the moments of the logarithm (Smyth, 2004), but variances are taken to differ by a
+    standard error more than they seem to. With the estimate itself, as in limma, 10 to 25 % of studies without a
     difference have a gene at a false discovery rate of 5 %, where genes are 80 or degrees of freedom one.
 
     Parameters
