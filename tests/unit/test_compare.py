@@ -179,6 +179,19 @@ def test_a_section_too_small_to_be_cut_has_no_certainty() -> None:
     assert table["certainty"].isna().all() and table["matched"].notna().any()
 
 
+def test_a_domain_that_some_sections_of_a_unit_lack_has_no_spots_there() -> None:
+    sections = study(KIND(4), 0)
+    whole = tl.compare(sections, control="control", several_units=False)
+    for s in (1, 2):
+        sections[s] = sections[s][sections[s].obs["domain"] != "1"].copy()
+        sections[s].obs["domain"] = sections[s].obs["domain"].cat.remove_unused_categories()
+    found = tl.compare(sections, control="control", several_units=False)
+    assert found.facts["domains"] == whole.facts["domains"]
+    without = found.shares[found.shares["sample"].isin(["s1", "s2"]) & (found.shares["domain"] == "1")]
+    assert without["n_spots"].tolist() == [0, 0]
+    assert found.composition.set_index("domain").loc["1", "p_value"] > 0
+
+
 def test_match_in_a_notebook() -> None:
     one, other = study(KIND(2), 5)
     table = tl.match(one, [other[other.obs["domain"] != "4"].copy()])

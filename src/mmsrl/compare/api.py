@@ -17,7 +17,7 @@ from mmsrl._palette import natural_order
 from mmsrl._sections import counts_of, in_pitches, is_counted, sample_of
 from mmsrl.compare.shared import matched_domains
 from mmsrl.compare.study import Study, compare_sections
-from mmsrl.compare.sums import SectionSums, common_genes
+from mmsrl.compare.sums import SectionSums, common_genes, with_domains_of_unit
 from mmsrl.heldout import regions
 
 QUALITY = {
@@ -94,7 +94,7 @@ def match(one: ad.AnnData | Sequence[ad.AnnData], other: ad.AnnData | Sequence[a
                 raise InputError(f"sample {sample_of(adata)}: domains are matched by counts, not by normalised values")
             own = sum_section(adata, Assignment(sample_of(adata), ""), by_region=True)
             summed.append(own._replace(unit=name))
-    _, summed = common_genes(summed)
+    _, summed = common_genes(with_domains_of_unit(summed))
     return matched_domains(summed, "one", "other").drop(columns="unit")
 
 
@@ -104,7 +104,7 @@ def sum_section(adata: ad.AnnData, assigned: Assignment, *, by_region: bool) -> 
     Parameters
     ----------
     adata
-        Counts in ``X``; ``obs['domain']`` (categorical, with all domains of the unit as categories),
+        Counts in ``X``; ``obs['domain']``,
         ``uns['mmsrl']`` with ``sample`` and, where there are several, ``unit``.
     assigned
         Its condition, see :func:`assigned_to`.

@@ -17,7 +17,7 @@ from mmsrl.compare.composition import share_difference
 from mmsrl.compare.expression import gene_differences
 from mmsrl.compare.quality import outliers
 from mmsrl.compare.shared import SharedDomains, shared_domains
-from mmsrl.compare.sums import SectionSums, common_genes
+from mmsrl.compare.sums import SectionSums, common_genes, with_domains_of_unit
 from mmsrl.markers.gene_sets import over_represented
 
 Float = NDArray[np.float64]
@@ -70,7 +70,7 @@ def compare_sections(
 ) -> Study:
     """Compare each condition with the control, see :func:`mmsrl.compare.api.compare`."""
     conditions = _conditions(summed, control)
-    genes, summed = common_genes(summed)
+    genes, summed = common_genes(with_domains_of_unit(summed))
     shared = shared_domains(summed)
     replicates = _design.replicates_of([own.assigned for own in summed])
     messages: list[Message] = []

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from mmsrl._design import Assignment
 from mmsrl._errors import InputError
 from mmsrl._genes import names_in_unit
+from mmsrl._palette import natural_order
 
 Float = NDArray[np.float64]
 
@@ -22,7 +23,7 @@ class SectionSums(NamedTuple):
     assigned: Assignment
     unit: str
     domains: list[str]
-    """Of the unit, so that all its sections have the same."""
+    """Those that its own file names; of the unit after :func:`with_domains_of_unit`."""
     spots: Float
     """(D,)."""
     regional: NDArray[np.float32] | None
@@ -52,3 +53,22 @@ def common_genes(sections: Sequence[SectionSums]) -> tuple[list[str], list[Secti
         regional = None if own.regional is None else own.regional[..., columns]
         cut.append(own._replace(regional=regional, var=own.var.iloc[columns]))
     return genes, cut
+
+
+def with_domains_of_unit(sections: Sequence[SectionSums]) -> list[SectionSums]:
+    """Return the sections with all domains of their unit, also those that a section has no spot of."""
+    names: dict[str, list[str]] = {}
+    for own in sections:
+        names[own.unit] = natural_order([*names.get(own.unit, []), *own.domains])
+    result = []
+    for own in sections:
+        whole = names[own.unit]
+        place = [whole.index(domain) for domain in own.domains]
+        spots = np.zeros(len(whole))
+        spots[place] = own.spots
+        regional = None
+        if own.regional is not None:
+            regional = np.zeros((len(own.regional), len(whole), own.regional.shape[2]), dtype=np.float32)
+            regional[:, place] = own.regional
+        result.append(own._replace(domains=whole, spots=spots, regional=regional))
+    return result
