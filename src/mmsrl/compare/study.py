@@ -143,6 +143,8 @@ def _quality(sections: Sequence[SectionSums], messages: list[Message]) -> dict[s
     """Return metrics by section, and tell of outliers."""
     titles = [title for title in sections[0].quality if all(title in own.quality for own in sections)]
     result = {title: {own.assigned.sample: own.quality[title] for own in sections} for title in titles}
+    # Where the genes of a metric are not in the data it is 0 everywhere.
+    result = {title: values for title, values in result.items() if any(values.values())}
     for title, values in result.items():
         middle = np.median(list(values.values()))
         for sample in outliers(values):
