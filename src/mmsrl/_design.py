@@ -74,9 +74,10 @@ def replicates_of(assignments: Sequence[Assignment]) -> list[Replicate]:
 def compare(replicates: Sequence[Replicate], usable: Sequence[bool], condition: str, control: str) -> Comparison | str:
     """Return the model that compares a condition with the control, or why there is none.
 
-    Where at least two donors have both conditions, donors are blocks, and those that have one condition only are left
-    out, as they say nothing of the difference. Covariates are left out that the donors hold already, or that not all
-    replicates have.
+    Where at least two donors, and half of all, have both conditions, donors are blocks. Those with one condition only
+    are left out then, as they say nothing of the difference. Where fewer have both, leaving the others out would cost
+    more than blocks gain: replicates of one donor are taken to be independent, which errs on the side of large
+    p-values. Covariates are left out that the donors hold already, or that not all replicates have.
 
     Parameters
     ----------
@@ -84,8 +85,10 @@ def compare(replicates: Sequence[Replicate], usable: Sequence[bool], condition: 
         Which replicates have something to compare.
     """
     rows = [i for i, own in enumerate(replicates) if usable[i] and own.condition in (condition, control)]
+    donors = {replicates[i].donor for i in rows}
     both = _donors_of_both([replicates[i] for i in rows])
-    if len(both) >= FEWEST:
+    paired = len(both) >= FEWEST and 2 * len(both) >= len(donors)
+    if paired:
         rows = [i for i in rows if replicates[i].donor in both]
     used = [replicates[i] for i in rows]
     n = {name: sum(own.condition == name for own in used) for name in (condition, control)}
@@ -94,7 +97,7 @@ def compare(replicates: Sequence[Replicate], usable: Sequence[bool], condition: 
             return f"{name} has {found} replicate{'' if found == 1 else 's'}, {FEWEST} are needed"
     matrix = np.ones((len(used), 1))
     terms: list[str] = []
-    factors = {"donor": [str(own.donor) for own in used]} if len(both) >= FEWEST else {}
+    factors = {"donor": [str(own.donor) for own in used]} if paired else {}
     factors |= {
         name: [own.covariates[name] for own in used]
         for name in used[0].covariates

@@ -41,7 +41,10 @@ ROUNDING = 1e-9
 
 
 class Effect(NamedTuple):
-    """One coefficient of each feature's model; all (G,) float64. p-values are NaN where replicates do not differ."""
+    """One coefficient of each feature's model; all (G,) float64 if not said.
+
+    p-values are NaN where replicates do not differ.
+    """
 
     estimate: Float
     low: Float
@@ -52,6 +55,8 @@ class Effect(NamedTuple):
     """Two-sided."""
     p_greater: Float
     """One-sided: as large as this, or larger."""
+    residual: Float
+    """(n - P, G): residuals in the directions that the design leaves, with a mean square of 1."""
 
 
 def library_sizes(counts: Float) -> Float:
@@ -138,7 +143,8 @@ def moderated_effect(values: Float, design: Float, contrast: Float, weights: Flo
     inverse = np.linalg.inv(crossed)
     coefficients = np.einsum("gij,nj,ng->gi", inverse, design, w * values, optimize=True)
     degrees = n - n_coefficients
-    variance = (w * (values - design @ coefficients.T) ** 2).sum(axis=0) / degrees
+    residual = np.sqrt(w) * (values - design @ coefficients.T)
+    variance = (residual**2).sum(axis=0) / degrees
     moderated, prior = squeezed_variances(variance, degrees)
     # No feature can lean on more than all of them have together.
     total = min(degrees + prior, float(degrees * values.shape[1]))
@@ -148,7 +154,9 @@ def moderated_effect(values: Float, design: Float, contrast: Float, weights: Flo
     t = np.divide(estimate, error, out=np.full_like(estimate, np.nan), where=error > ROUNDING)
     margin = student.ppf(0.5 + CONFIDENCE / 2.0, total) * error
     two_sided = 2.0 * student.sf(np.abs(t), total)
-    return Effect(estimate, estimate - margin, estimate + margin, t, two_sided, student.sf(t, total))
+    left = np.linalg.qr(design, mode="complete")[0][:, n_coefficients:].T @ residual
+    left /= np.maximum(np.sqrt((left**2).mean(axis=0)), 1e-300)
+    return Effect(estimate, estimate - margin, estimate + margin, t, two_sided, student.sf(t, total), left)
 
 
 def squeezed_variances(variance: Float, degrees: int) -> tuple[Float, float]:

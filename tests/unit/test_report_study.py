@@ -220,8 +220,8 @@ def test_paired_domains_stand_beside_those_of_the_reference_unit(three: Made) ->
 def test_gene_sets_are_packed_with_their_direction(made: Made) -> None:
     cells = {column["title"]: column["cells"] for column in made[2].payloads["study-gene-sets"]}
     assert set(cells["Direction"]) == {"up", "down"}
-    assert set(cells["Gene set"]) == {"HALLMARK_INTERFERON_GAMMA_RESPONSE", "<myelination>"}  # none of the third
-    assert cells["Genes"][0] == ", ".join(RESPONDING[:5])
+    assert set(cells["Gene set"]) == {"HALLMARK_INTERFERON_GAMMA_RESPONSE", "<myelination>", "HALLMARK_HYPOXIA"}
+    assert cells["These genes"][0] == ", ".join(RESPONDING[:5])
 
 
 def test_messages_are_shown_and_lead_from_the_overview(made: Made) -> None:

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import norm
 
 from mmsrl._design import Comparison
 from mmsrl.linear_models import library_sizes, moderated_effect, voom
@@ -22,7 +23,7 @@ LEAST_GENES = 50
 
 
 class GeneTests(NamedTuple):
-    """Every tested gene of one domain; all (T,)."""
+    """Every tested gene of one domain; all (T,) if not said."""
 
     gene: NDArray[np.int64]
     """Position."""
@@ -34,6 +35,10 @@ class GeneTests(NamedTuple):
     """95 % confidence interval."""
     p_value: Float
     """Two-sided."""
+    score: Float
+    """The difference in standard normal deviations."""
+    residual: Float
+    """(d, T): see :class:`mmsrl.linear_models.Effect`."""
 
 
 def gene_differences(molecules: Float, comparison: Comparison) -> GeneTests | str:
@@ -56,4 +61,5 @@ def gene_differences(molecules: Float, comparison: Comparison) -> GeneTests | st
     if not np.isfinite(found.p_value).any():
         return "replicates of a condition do not differ: there is no variation to compare with"
     mean = 1e4 * (counts / molecules.sum(axis=1, keepdims=True)).mean(axis=0)
-    return GeneTests(genes, mean, found.estimate, found.low, found.high, found.p_value)
+    score = np.sign(found.t) * norm.isf(np.maximum(found.p_value, 1e-300) / 2.0)
+    return GeneTests(genes, mean, found.estimate, found.low, found.high, found.p_value, score, found.residual)

@@ -8,40 +8,26 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.stats import false_discovery_control
 
 from mmsrl import _design
 from mmsrl._errors import InputError
 from mmsrl._palette import natural_order
 from mmsrl.compare.composition import share_difference
-from mmsrl.compare.expression import gene_differences
+from mmsrl.compare.genes import MIN_SPOTS, TOP, adjusted, compare_genes
 from mmsrl.compare.quality import outliers
+from mmsrl.compare.replicates import ReplicateSums
 from mmsrl.compare.shared import SharedDomains, shared_domains
 from mmsrl.compare.sums import SectionSums, common_genes, with_domains_of_unit
-from mmsrl.markers.gene_sets import over_represented
 
 Float = NDArray[np.float64]
 Message = dict[str, str]
 
-LEVEL = 0.05
-"""Adjusted p-value below which a gene counts as changed."""
-
-MIN_SPOTS = 10
-"""Spots of a domain in a replicate below which its genes are not compared there."""
-
-TOP = 10
-"""Changed genes that the summary names, most significant first."""
+UNEQUAL = 2
+"""Ratio of the numbers of replicates from which it is warned that variances are pooled."""
 
 COMPOSITION = (
     *("domain", "condition", "control", "n_condition", "n_control", "share_condition", "share_control"),
     *("odds_ratio", "low", "high", "p_value", "p_adjusted"),
-)
-EXPRESSION = (
-    *("domain", "condition", "control", "gene", "mean", "log2_fold_change", "low", "high", "p_value", "p_adjusted"),
-)
-GENE_SETS = (
-    *("domain", "condition", "direction", "gene_set", "n_set", "n_genes", "n_both", "expected"),
-    *("p_value", "p_adjusted", "genes"),
 )
 
 
@@ -52,10 +38,12 @@ class Study(NamedTuple):
     """A row for every condition and domain, see :data:`COMPOSITION`: shares are means over the replicates, the odds
     ratio with its 95 % interval is of the linear model."""
     expression: pd.DataFrame
-    """A row for every condition, domain and tested gene, most significant first, see :data:`EXPRESSION`. ``mean`` is in
-    molecules per 10,000 of the domain; ``low`` and ``high`` are the 95 % interval of the log2 fold change."""
+    """A row for every condition, domain and tested gene, most significant first, see
+    :data:`~mmsrl.compare.genes.EXPRESSION`. ``mean`` is in molecules per 10,000 of the domain; ``low`` and ``high`` are
+    the 95 % interval of the log2 fold change."""
     gene_sets: pd.DataFrame
-    """Gene sets over-represented among the genes that are up or down, see :data:`GENE_SETS`."""
+    """A row for every condition, domain and gene set, see :data:`~mmsrl.compare.genes.GENE_SETS`: ``n_set`` genes were
+    tested, of which ``n_both`` (``genes``) changed in the ``direction`` of the set."""
     shares: pd.DataFrame
     """A row for every section and domain: ``sample``, ``unit``, ``condition``, ``donor``, ``domain``, ``n_spots``,
     ``share``."""
@@ -76,12 +64,12 @@ def compare_sections(
     messages: list[Message] = []
     quality = _quality(summed, messages)
     _tell_of_matches(shared, messages)
-    of_replicates = _Replicates.of(replicates, [own.assigned.sample for own in summed], shared)
+    of_replicates = ReplicateSums.of(replicates, [own.assigned.sample for own in summed], shared)
     models = _models(replicates, conditions, messages)
     _tell_of_covariates([own.assigned for own in summed], replicates, models, messages)
     _tell_of_other_models(of_replicates, models, conditions[0], shared.names, messages)
     composition = _composition(of_replicates, conditions, shared.names)
-    expression, tested = _expression(of_replicates, conditions, shared.names, genes)
+    expression, sets, tested = compare_genes(of_replicates, conditions, shared.names, genes, gene_sets)
     facts = {
         "conditions": conditions,
         "control": conditions[0],
@@ -97,35 +85,10 @@ def compare_sections(
         "expression": tested,
         "matches": shared.matches.to_dict("records"),
     }
-    sets = _gene_sets(expression, gene_sets)
     return Study(composition, expression, sets, _shares(summed, shared), shared.matches, facts, messages)
 
 
 _NO_COVARIATES = {"donor", "condition"}
-
-
-class _Replicates(NamedTuple):
-    """Sums over the sections of R replicates."""
-
-    replicates: list[_design.Replicate]
-    spots: Float
-    """(R, D): NaN where the domain has no counterpart."""
-    total: Float
-    molecules: Float | None
-    """(R, D, G)."""
-
-    @classmethod
-    def of(cls, replicates: list[_design.Replicate], samples: Sequence[str], shared: SharedDomains) -> _Replicates:
-        member = np.array([[sample in own.samples for sample in samples] for own in replicates], dtype=np.float64)
-
-        def summed(values: Float) -> Float:
-            known = np.isfinite(values)
-            sums = np.tensordot(member, np.where(known, values, 0.0), axes=1)
-            # A replicate whose sections do not all have the domain would seem to have less of it.
-            return np.where(np.tensordot(member, ~known, axes=1) > 0, np.nan, sums)
-
-        molecules = None if shared.molecules is None else summed(shared.molecules)
-        return cls(replicates, summed(shared.spots), member @ shared.total, molecules)
 
 
 def _conditions(sections: Sequence[SectionSums], control: str | None) -> list[str]:
@@ -167,6 +130,13 @@ def _models(
             messages.append({"level": "warning", "text": f"{condition} is not tested: {model}"})
             continue
         models[condition] = model
+        few, many = sorted([model.n_condition, model.n_control])
+        if many >= UNEQUAL * few:
+            text = (
+                f"{condition}: {many} replicates against {few}. Both are taken to vary alike: where the smaller side "
+                "varies more, p-values are too small"
+            )
+            messages.append({"level": "warning", "text": text})
         unused = [own for i, own in enumerate(replicates) if own.condition in (condition, conditions[0])]
         unused = [own for own in unused if own not in [replicates[i] for i in model.rows]]
         if unused:
@@ -191,7 +161,7 @@ def _tell_of_covariates(
 
 
 def _tell_of_other_models(
-    found: _Replicates,
+    found: ReplicateSums,
     models: Mapping[str, _design.Comparison],
     control: str,
     domains: Sequence[str],
@@ -210,7 +180,7 @@ def _tell_of_other_models(
                     messages.append({"level": "warning", "text": text})
 
 
-def _composition(found: _Replicates, conditions: Sequence[str], domains: Sequence[str]) -> pd.DataFrame:
+def _composition(found: ReplicateSums, conditions: Sequence[str], domains: Sequence[str]) -> pd.DataFrame:
     """Compare the shares of every domain."""
     rows = []
     share = found.spots / found.total[:, None]
@@ -230,78 +200,8 @@ def _composition(found: _Replicates, conditions: Sequence[str], domains: Sequenc
                 row |= {"share_condition": _mean(tested_share[treated]), "share_control": _mean(tested_share[~treated])}
             rows.append(row)
     table = pd.DataFrame(rows, columns=list(COMPOSITION))
-    table["p_adjusted"] = table.groupby("condition", sort=False)["p_value"].transform(_adjusted)
+    table["p_adjusted"] = table.groupby("condition", sort=False)["p_value"].transform(adjusted)
     return table
-
-
-def _expression(
-    found: _Replicates, conditions: Sequence[str], domains: Sequence[str], genes: Sequence[str]
-) -> tuple[pd.DataFrame, list[dict[str, Any]]]:
-    """Compare the genes of every domain; also return what came of each, or why nothing was tested."""
-    tables, facts = [pd.DataFrame(columns=list(EXPRESSION))], []
-    for condition in conditions[1:]:
-        tested, of_condition = _tested_domains(found, condition, conditions[0], domains, genes)
-        facts += of_condition
-        if not len(tested):
-            continue
-        # Over all domains: a study of ten domains without any difference would else have a gene four times in ten.
-        tested["p_adjusted"] = _adjusted(tested["p_value"])
-        tables.append(tested)
-        changed = tested[tested["p_adjusted"] < LEVEL]
-        for fact in of_condition:
-            own = changed[changed["domain"] == fact["domain"]]
-            rising = own["log2_fold_change"] > 0
-            fact |= {"n_up": int(rising.sum()), "n_down": int((~rising).sum()), "top": own["gene"].head(TOP).tolist()}
-    filled = [table for table in tables if len(table)] or tables
-    return pd.concat(filled, ignore_index=True), facts
-
-
-def _tested_domains(
-    found: _Replicates, condition: str, control: str, domains: Sequence[str], genes: Sequence[str]
-) -> tuple[pd.DataFrame, list[dict[str, Any]]]:
-    """Test the genes of every domain between two conditions, p-values not adjusted."""
-    tables, facts = [pd.DataFrame(columns=list(EXPRESSION))], []
-    for d, domain in enumerate(domains):
-        fact: dict[str, Any] = {"domain": domain, "condition": condition, "n_condition": 0, "n_control": 0}
-        fact |= {"n_tested": 0, "n_up": 0, "n_down": 0, "top": [], "why": None}
-        facts.append(fact)
-        if found.molecules is None:
-            fact["why"] = "values were normalised before: there are no counts"
-            continue
-        enough = found.spots[:, d] >= MIN_SPOTS
-        for side, name in (("condition", condition), ("control", control)):
-            fact[f"n_{side}"] = int(sum(found.replicates[i].condition == name for i in np.flatnonzero(enough)))
-        arms = _design.compare(found.replicates, enough.tolist(), condition, control)
-        if isinstance(arms, str):
-            fact["why"] = f"of replicates with {MIN_SPOTS} spots or more: {arms}"
-            continue
-        fact |= {"n_condition": arms.n_condition, "n_control": arms.n_control}
-        tested = gene_differences(found.molecules[arms.rows, d], arms)
-        if isinstance(tested, str):
-            fact["why"] = tested
-            continue
-        table = pd.DataFrame(tested._asdict()).assign(domain=domain, condition=condition, control=control)
-        table["gene"] = np.asarray(genes, dtype=object)[tested.gene]
-        tables.append(table.sort_values(["p_value", "gene"]).reindex(columns=list(EXPRESSION)))
-        fact["n_tested"] = len(table)
-    filled = [table for table in tables if len(table)] or tables
-    return pd.concat(filled, ignore_index=True), facts
-
-
-def _gene_sets(expression: pd.DataFrame, sets: Mapping[str, Collection[str]]) -> pd.DataFrame:
-    """Compare the genes that are up, and those that are down, with gene sets; those tested are the background."""
-    tables = [pd.DataFrame(columns=list(GENE_SETS))]
-    for key, own in expression.groupby(["domain", "condition"], sort=False) if sets else ():
-        about = dict(zip(("domain", "condition"), map(str, key), strict=True))
-        changed = own["p_adjusted"] < LEVEL
-        for direction, side in (("up", own["log2_fold_change"] > 0), ("down", own["log2_fold_change"] < 0)):
-            chosen = own.loc[changed & side, "gene"]
-            if len(chosen):
-                table = over_represented(chosen.tolist(), own["gene"].tolist(), sets)
-                table = table.rename(columns={"n_markers": "n_genes"})
-                tables.append(table.assign(direction=direction, **about)[list(GENE_SETS)])
-    filled = [table for table in tables if len(table)] or tables
-    return pd.concat(filled, ignore_index=True)
 
 
 def _section_facts(
@@ -342,16 +242,6 @@ def _tell_of_matches(shared: SharedDomains, messages: list[Message]) -> None:
             f"{named}{more}. Sections of one group share their domains"
         )
         messages.append({"level": "warning", "text": text})
-
-
-def _adjusted(p_values: pd.Series[float]) -> Float:
-    """Return p-values adjusted by Benjamini and Hochberg; NaN where there is none."""
-    p = p_values.to_numpy(np.float64)
-    known = np.isfinite(p)
-    result = np.full(len(p), np.nan)
-    if known.any():
-        result[known] = false_discovery_control(p[known])
-    return result
 
 
 def _short(value: float) -> str:

@@ -31,6 +31,10 @@ FEWEST_GENES = 0.1
 FAR = 0.75
 """Median likeness below which a section that is like the reference is said to be far from it."""
 
+TELLING = 0.7
+"""Correlation of the reference's own spots with its domains below which noise hides what is unlike: of 60 genes at a
+hundredth of the depth a quarter to a half of another tissue is found."""
+
 SAME_PITCH = 0.05
 """Relative difference of the reference's own pitches up to which they are one."""
 
@@ -232,6 +236,12 @@ def _library(counts: sp.csr_matrix, share: float) -> NDArray[np.float64]:
 
 def _tell(facts: dict[str, Any], n_spots: int, messages: list[dict[str, str]]) -> None:
     """Add what should be known before the labels are used."""
+    if min(facts["own_correlation"]) < TELLING:
+        text = (
+            f"at this depth and with these genes spots of reference {facts['reference']} correlate with its own "
+            f"domains by {min(facts['own_correlation']):.2f} only: other tissue may not be told to be unlike"
+        )
+        messages.append({"level": "warning", "text": text})
     if facts["unlike"] > n_spots / 2:
         text = (
             f"{facts['unlike']} of {n_spots} spots are unlike anything in reference {facts['reference']}: it is of "

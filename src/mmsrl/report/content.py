@@ -32,7 +32,17 @@ STUDY = "study"
 
 COMPARISON: dict[str, tuple[str, ...]] = {
     "expression": ("domain", "condition", "gene", "mean", "log2_fold_change", "low", "high", "p_value", "p_adjusted"),
-    "gene_sets": ("domain", "condition", "direction", "gene_set", "n_set", "n_both", "expected", "p_adjusted", "genes"),
+    "gene_sets": (
+        "domain",
+        "condition",
+        "direction",
+        "gene_set",
+        "n_set",
+        "n_both",
+        "correlation",
+        "p_adjusted",
+        "genes",
+    ),
 }
 """Tables of ``compare`` that are read, by the name before ``.tsv``, with the columns that are shown."""
 

@@ -35,6 +35,8 @@ REFERENCES = {
     "microarray experiments. Statistical Applications in Genetics and Molecular Biology 3, 3 (2004).",
     "voom": "Law C. W., Chen Y., Shi W., Smyth G. K. voom: precision weights unlock linear model analysis tools for "
     "RNA-seq read counts. Genome Biology 15, R29 (2014).",
+    "camera": "Wu D., Smyth G. K. Camera: a competitive gene set test accounting for inter-gene correlation. Nucleic "
+    "Acids Research 40, e133 (2012).",
     "median of ratios": "Anders S., Huber W. Differential expression analysis for sequence count data. Genome Biology "
     "11, R106 (2010).",
     "propeller": "Phipson B. et al. propeller: testing for differences in cell type proportions in single cell data. "
@@ -311,17 +313,23 @@ def _compare(summary: Mapping[str, Any]) -> Paragraph:
         if tested
         else ""
     )
-    over_represented = " Gene sets were tested for the genes that changed (hypergeometric test, mid-p)."
-    sets = over_represented if tested and summary["parameters"].get("gene_sets") else ""
+    model = f" ({result['model']})" if result["model"] else ""
+    of_sets = " Gene sets were tested by camera, which estimates the correlation of their genes from the residuals."
+    sets = of_sets if tested and summary["parameters"].get("gene_sets") else ""
     text = (
         f"Sections of {', '.join(result['conditions'][1:])} were compared with those of {result['control']}, each "
-        f"condition on its own, by a linear model ({result['model']}){paired}; replicates were {replicates}.{shared} "
+        f"condition on its own, by a linear model{model}{paired}; replicates were {replicates}.{shared} "
         "Shares of domains were "
         "compared as logits, with half a spot of the smallest replicate, and of others in proportion, added to a "
         "domain and to all others, by least squares and two-sided "
         f"t-tests (Benjamini-Hochberg over domains).{expression}{sets}"
     )
-    cites = ("propeller", "statsmodels", *(("limma", "voom", "median of ratios") if tested else ()))
+    cites = (
+        "propeller",
+        "statsmodels",
+        *(("limma", "voom", "median of ratios") if tested else ()),
+        *(("camera",) if sets else ()),
+    )
     return Paragraph("Comparison of conditions", text, cites)
 
 

@@ -70,11 +70,11 @@ STUDY_SET_COLUMNS = (
     Column("condition", "Condition", "text", choose=True),
     Column("direction", "Direction", "text", choose=True),
     Column("gene_set", "Gene set", "text"),
-    Column("n_both", "Genes in it", "number"),
-    Column("expected", "Expected", "number"),
-    Column("n_set", "Genes of it tested", "number"),
+    Column("n_set", "Genes tested", "number"),
+    Column("correlation", "Their correlation", "number"),
     Column("p_adjusted", "Adjusted p", "p"),
-    Column("genes", "Genes", "text"),
+    Column("n_both", "Of them changed", "number"),
+    Column("genes", "These genes", "text"),
 )
 JUDGED_COLUMNS = (
     Column("gene", "Gene", "gene"),
@@ -144,8 +144,6 @@ def study_gene_table(genes: pd.DataFrame, several: bool) -> str:
 def study_set_table(sets: pd.DataFrame | None, several: bool, most: int) -> str | None:
     """Pack the gene sets that are the most significant in each domain, condition and direction; ``None`` if none are.
 
-    Sets with none of the genes are left out.
-
     Parameters
     ----------
     sets
@@ -155,10 +153,9 @@ def study_set_table(sets: pd.DataFrame | None, several: bool, most: int) -> str 
     most
         Gene sets of a domain, condition and direction.
     """
-    found = None if sets is None else sets[sets["n_both"] > 0]
-    if found is None or not len(found):
+    if sets is None or not len(sets):
         return None
-    first = found.sort_values("p_adjusted", kind="stable").groupby(["domain", "condition", "direction"]).head(most)
+    first = sets.sort_values("p_adjusted", kind="stable").groupby(["domain", "condition", "direction"]).head(most)
     columns = [column for column in STUDY_SET_COLUMNS if several or column.name != "condition"]
     first = first.assign(genes=first["genes"].fillna("").str.replace(",", ", "))
     return table_payload(first, tuple(columns))

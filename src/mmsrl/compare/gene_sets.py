@@ -1,0 +1,62 @@
+"""Gene sets that differ between conditions: limma's camera. Arrays and tables only.
+
+A competitive test: do the genes of a set differ more, in one direction, than the other genes of the domain? Genes of a
+set go up and down together from replicate to replicate, whatever the condition. A test that takes them for
+independent, such as the hypergeometric one, calls such sets. Camera (Wu and Smyth, Nucleic Acids Research 40, e133,
+2012) estimates their correlation from the residuals.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.stats import t as student
+
+from mmsrl.markers.gene_sets import LARGEST, SMALLEST
+
+Float = NDArray[np.float64]
+
+COLUMNS = ["gene_set", "direction", "n_set", "correlation", "p_value"]
+
+
+def camera(
+    score: Float, residual: Float, genes: Collection[str], sets: Mapping[str, Collection[str]]
+) -> tuple[pd.DataFrame, dict[str, NDArray[np.int64]]]:
+    """Test every set of enough tested genes, and not too many (:mod:`mmsrl.markers.gene_sets`).
+
+    Parameters
+    ----------
+    score
+        (T,): how far each gene differs, in standard normal deviations.
+    residual
+        (d, T): its residuals in the d directions that the design leaves, with a mean square of 1.
+    genes
+        (T,) names of the genes that were tested.
+    sets
+        Genes by name of the set; names are compared without regard to case.
+
+    Returns
+    -------
+    A row a set, :data:`COLUMNS`: ``direction`` is ``up`` or ``down``, ``correlation`` the mean correlation of its
+    genes, the p-value two-sided; and the positions of the genes of every set.
+    """
+    position = {gene.upper(): g for g, gene in enumerate(genes)}
+    degrees, n_genes = residual.shape
+    rows, members = [], {}
+    for name, own in sets.items():
+        inside = np.array(sorted({position[gene.upper()] for gene in own if gene.upper() in position}), dtype=np.int64)
+        size, rest = len(inside), n_genes - len(inside)
+        if not SMALLEST <= size <= LARGEST or rest < 2:
+            continue
+        # By how much the genes' correlation raises the variance of their mean; a negative one is not counted on.
+        inflation = size * float((residual[:, inside].mean(axis=1) ** 2).mean())
+        delta = n_genes / rest * (score[inside].mean() - score.mean())
+        pooled = ((n_genes - 1) * score.var(ddof=1) - delta**2 * size * rest / n_genes) / (n_genes - 2)
+        t = delta / np.sqrt(max(pooled, 1e-12) * (max(inflation, 1.0) / size + 1.0 / rest))
+        p = 2.0 * student.sf(abs(t), min(degrees, n_genes - 2))
+        rows.append((name, "up" if delta > 0 else "down", size, (inflation - 1.0) / (size - 1), float(p)))
+        members[name] = inside
+    return pd.DataFrame(rows, columns=COLUMNS), members

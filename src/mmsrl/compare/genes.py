@@ -1,0 +1,137 @@
+"""Genes and gene sets of every domain, between conditions. Arrays and tables only."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.stats import false_discovery_control
+
+from mmsrl import _design
+from mmsrl.compare.expression import GeneTests, gene_differences
+from mmsrl.compare.gene_sets import camera
+from mmsrl.compare.replicates import ReplicateSums
+
+Float = NDArray[np.float64]
+Sets = Mapping[str, Collection[str]]
+
+LEVEL = 0.05
+"""Adjusted p-value below which a gene counts as changed."""
+
+MIN_SPOTS = 10
+"""Spots of a domain in a replicate below which its genes are not compared there."""
+
+TOP = 10
+"""Changed genes that the summary names, most significant first."""
+
+EXPRESSION = (
+    *("domain", "condition", "control", "gene", "mean", "log2_fold_change", "low", "high", "p_value", "p_adjusted"),
+)
+GENE_SETS = (
+    *("domain", "condition", "direction", "gene_set", "n_set", "n_both", "correlation", "p_value", "p_adjusted"),
+    "genes",
+)
+
+
+def compare_genes(
+    found: ReplicateSums, conditions: Sequence[str], domains: Sequence[str], genes: Sequence[str], sets: Sets
+) -> tuple[pd.DataFrame, pd.DataFrame, list[dict[str, Any]]]:
+    """Compare the genes and gene sets of every domain between each condition and the control, which comes first.
+
+    Returns
+    -------
+    The tables :data:`EXPRESSION` and :data:`GENE_SETS`, and what came of every condition and domain, or why nothing was
+    tested.
+    """
+    tables, set_tables = [pd.DataFrame(columns=list(EXPRESSION))], [pd.DataFrame(columns=list(GENE_SETS))]
+    facts = []
+    for condition in conditions[1:]:
+        tests, of_condition = _tested_domains(found, condition, conditions[0], domains)
+        facts += of_condition
+        if not tests:
+            continue
+        table = pd.concat([_gene_table(own, genes).assign(domain=domain) for domain, own in tests.items()])
+        table = table.assign(condition=condition, control=conditions[0])
+        # Over all domains: a study of ten domains without any difference would else have a gene four times in ten.
+        table["p_adjusted"] = adjusted(table["p_value"])
+        tables.append(table[list(EXPRESSION)])
+        for fact in of_condition:
+            own = table[(table["domain"] == fact["domain"]) & (table["p_adjusted"] < LEVEL)]
+            rising = own["log2_fold_change"] > 0
+            fact |= {"n_up": int(rising.sum()), "n_down": int((~rising).sum()), "top": own["gene"].head(TOP).tolist()}
+        if sets:
+            set_tables.append(_set_table(tests, table, genes, sets).assign(condition=condition)[list(GENE_SETS)])
+    return _stacked(tables), _stacked(set_tables), facts
+
+
+def _tested_domains(
+    found: ReplicateSums, condition: str, control: str, domains: Sequence[str]
+) -> tuple[dict[str, GeneTests], list[dict[str, Any]]]:
+    """Test the genes of every domain between two conditions, p-values not adjusted."""
+    tests, facts = {}, []
+    for d, domain in enumerate(domains):
+        fact: dict[str, Any] = {"domain": domain, "condition": condition, "n_condition": 0, "n_control": 0}
+        fact |= {"n_tested": 0, "n_up": 0, "n_down": 0, "top": [], "why": None}
+        facts.append(fact)
+        if found.molecules is None:
+            fact["why"] = "values were normalised before: there are no counts"
+            continue
+        enough = found.spots[:, d] >= MIN_SPOTS
+        for side, name in (("condition", condition), ("control", control)):
+            fact[f"n_{side}"] = int(sum(found.replicates[i].condition == name for i in np.flatnonzero(enough)))
+        arms = _design.compare(found.replicates, enough.tolist(), condition, control)
+        if isinstance(arms, str):
+            fact["why"] = f"of replicates with {MIN_SPOTS} spots or more: {arms}"
+            continue
+        fact |= {"n_condition": arms.n_condition, "n_control": arms.n_control}
+        tested = gene_differences(found.molecules[arms.rows, d], arms)
+        if isinstance(tested, str):
+            fact["why"] = tested
+            continue
+        tests[domain] = tested
+        fact["n_tested"] = len(tested.gene)
+    return tests, facts
+
+
+def _gene_table(tested: GeneTests, genes: Sequence[str]) -> pd.DataFrame:
+    """Return the genes of one domain, most significant first."""
+    columns = ("mean", "log2_fold_change", "low", "high", "p_value")
+    table = pd.DataFrame({"gene": np.asarray(genes, dtype=object)[tested.gene]})
+    table = table.assign(**{name: getattr(tested, name) for name in columns})
+    return table.sort_values(["p_value", "gene"])
+
+
+def _set_table(tests: Mapping[str, GeneTests], table: pd.DataFrame, genes: Sequence[str], sets: Sets) -> pd.DataFrame:
+    """Return the gene sets of every domain, most significant first, with the genes of each that changed its way."""
+    parts = []
+    for domain, tested in tests.items():
+        names = np.asarray(genes, dtype=object)[tested.gene]
+        found, members = camera(tested.score, tested.residual, names.tolist(), sets)
+        own = table[(table["domain"] == domain) & (table["p_adjusted"] < LEVEL)]
+        changed = dict(zip(own["gene"], np.where(own["log2_fold_change"] > 0, "up", "down"), strict=True))
+        both = [
+            [gene for gene in names[members[name]] if changed.get(gene) == direction]
+            for name, direction in zip(found["gene_set"], found["direction"], strict=True)
+        ]
+        found = found.assign(domain=domain, n_both=[len(own) for own in both], genes=[",".join(own) for own in both])
+        parts.append(found.sort_values(["p_value", "gene_set"]))
+    whole = pd.concat(parts, ignore_index=True)
+    return whole.assign(p_adjusted=adjusted(whole["p_value"]))
+
+
+def adjusted(p_values: pd.Series[float]) -> Float:
+    """Return p-values adjusted by Benjamini and Hochberg; NaN where there is none."""
+    p = p_values.to_numpy(np.float64)
+    known = np.isfinite(p)
+    result = np.full(len(p), np.nan)
+    if known.any():
+        result[known] = false_discovery_control(p[known])
+    return result
+
+
+def _stacked(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Stack tables; the first, which is empty, stands for none."""
+    return pd.concat([table for table in tables if len(table)] or tables, ignore_index=True)
