@@ -3,7 +3,7 @@
 limma's moderated t test, and its voom weights for counts (Smyth, Stat. Appl. Genet. Mol. Biol. 3, 2004; Law et al.,
 Genome Biology 15, R29, 2014), with less weight on the prior where little tells of it (:func:`squeezed_variances`). The
 one library on PyPI that has limma, inmoose, lacks voom. PyDESeq2's Wald test refers its statistic to a normal
-distribution: with 3 replicates against 3 it has 2 to 5 times as many p-values below .001 as it should, and takes 30
+distribution: with 3 replicates against 3 it has 2 to 5 times as many p-values below .001 as it should, and takes 200
 times as long (``make bench-study``).
 """
 
