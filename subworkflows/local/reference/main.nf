@@ -6,7 +6,8 @@ def referenceOf(String folder, String name) {
     def models = train.exists() ? train.listFiles().findAll { file -> file.name.endsWith('.model.pt') } : []
     def units = models.collect { file -> file.name - '.model.pt' }.sort()
     if (!units || (!name && units.size() > 1) || (name && !(name in units))) {
-        error("--reference ${folder}: ${units ? "it holds the units ${units.join(', ')}; name one of them: --reference_unit" : 'there is no train/<unit>.model.pt; give the results of an earlier run'}")
+        def told = units ? "holds the units ${units.join(', ')}; name one of them: --reference_unit" : 'has no train/<unit>.model.pt; give the results of an earlier run'
+        error("--reference ${folder} ${told}")
     }
     def unit = name ?: units.first()
     def domains = root.resolve("domains/${unit}.domains.csv")
