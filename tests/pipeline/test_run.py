@@ -8,6 +8,7 @@ from pathlib import Path
 
 import anndata as ad
 import jsonschema
+import pandas as pd
 import pytest
 from pipeline.runs import Project, Run
 
@@ -93,9 +94,10 @@ def test_sections_are_mapped_onto_an_earlier_run(project: Project, first: Run, t
     assert run.status == 0, run.text
     ran = {name.split(" ")[0] for name, status in run.tasks.items() if status == "COMPLETED"}
     assert {"MAP", "ASSEMBLE"} <= ran and not ran & {"INGEST", "QC", "FEATURES", "TRAIN", "DOMAINS"}, run.tasks
+    # Of the run before, which another test may have given another number of domains than this one has.
+    domains = pd.read_csv(tmp_path / "earlier/domains/tiny.domains.csv", index_col="barcode", dtype=str)["domain"]
     final = ad.read_h5ad(project.launch / "results/assemble/tiny.mmsrl.h5ad")
-    alike = final.obs["reference_domain"].astype(str) == final.obs["domain"].astype(str)
-    assert alike.mean() > 0.8
+    assert (final.obs["reference_domain"].astype(str) == domains.reindex(final.obs_names)).mean() > 0.8
     index = json.loads((project.launch / "results/index.json").read_text())
     assert {file["kind"] for file in index["files"] if file["stage"] == "map"} == {"mapped", "summary"}
 
