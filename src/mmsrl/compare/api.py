@@ -7,7 +7,6 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 import anndata as ad
 import numpy as np
 import pandas as pd
-import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from mmsrl import _keys
@@ -19,6 +18,7 @@ from mmsrl.compare.shared import matched_domains
 from mmsrl.compare.study import Study, compare_sections
 from mmsrl.compare.sums import SectionSums, common_genes, with_domains_of_unit
 from mmsrl.heldout import regions
+from mmsrl.markers.expression import membership
 
 QUALITY = {
     "total_counts": "Median counts",
@@ -49,7 +49,7 @@ def compare(
     control
         The condition that others are compared with; that of the first section if not given.
     gene_sets
-        Genes by name of the set, to compare changed genes with.
+        Genes by name of the set, to test for a difference (:func:`mmsrl.compare.gene_sets.camera`).
     several_units
         Whether domains may have been found apart, so that they have to be matched.
 
@@ -104,8 +104,7 @@ def sum_section(adata: ad.AnnData, assigned: Assignment, *, by_region: bool) -> 
     Parameters
     ----------
     adata
-        Counts in ``X``; ``obs['domain']``,
-        ``uns['mmsrl']`` with ``sample`` and, where there are several, ``unit``.
+        Counts in ``X``; ``obs['domain']``; ``uns['mmsrl']`` with ``sample`` and, where there are several, ``unit``.
     assigned
         Its condition, see :func:`assigned_to`.
     by_region
@@ -163,9 +162,6 @@ def _regional(adata: ad.AnnData, position: NDArray[np.int64], n_domains: int, by
     found = regions([in_pitches(adata)]) if by_region else None
     region = np.zeros(adata.n_obs, dtype=np.int64) if found is None else found
     n_regions = int(region.max()) + 1
-    member = sp.csr_matrix(
-        (np.ones(adata.n_obs, dtype=np.float32), (region * n_domains + position, np.arange(adata.n_obs))),
-        shape=(n_regions * n_domains, adata.n_obs),
-    )
+    member = membership(region * n_domains + position, n_regions * n_domains)
     counts = counts_of([adata], adata.var_names.tolist())[0]
     return np.asarray((member @ counts).toarray(), dtype=np.float32).reshape(n_regions, n_domains, -1)

@@ -7,15 +7,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
-from scipy.stats import false_discovery_control
 
 from mmsrl import _design
 from mmsrl.compare.expression import GeneTests, gene_differences
 from mmsrl.compare.gene_sets import camera
 from mmsrl.compare.replicates import ReplicateSums
+from mmsrl.markers.table import adjusted
 
-Float = NDArray[np.float64]
 Sets = Mapping[str, Collection[str]]
 
 LEVEL = 0.05
@@ -56,7 +54,7 @@ def compare_genes(
         table = pd.concat([_gene_table(own, genes).assign(domain=domain) for domain, own in tests.items()])
         table = table.assign(condition=condition, control=conditions[0])
         # Over all domains: a study of ten domains without any difference would else have a gene four times in ten.
-        table["p_adjusted"] = adjusted(table["p_value"])
+        table["p_adjusted"] = adjusted(table["p_value"].to_numpy())
         tables.append(table[list(EXPRESSION)])
         for fact in of_condition:
             own = table[(table["domain"] == fact["domain"]) & (table["p_adjusted"] < LEVEL)]
@@ -119,17 +117,7 @@ def _set_table(tests: Mapping[str, GeneTests], table: pd.DataFrame, genes: Seque
         found = found.assign(domain=domain, n_both=[len(own) for own in both], genes=[",".join(own) for own in both])
         parts.append(found.sort_values(["p_value", "gene_set"]))
     whole = pd.concat(parts, ignore_index=True)
-    return whole.assign(p_adjusted=adjusted(whole["p_value"]))
-
-
-def adjusted(p_values: pd.Series[float]) -> Float:
-    """Return p-values adjusted by Benjamini and Hochberg; NaN where there is none."""
-    p = p_values.to_numpy(np.float64)
-    known = np.isfinite(p)
-    result = np.full(len(p), np.nan)
-    if known.any():
-        result[known] = false_discovery_control(p[known])
-    return result
+    return whole.assign(p_adjusted=adjusted(whole["p_value"].to_numpy(np.float64)))
 
 
 def _stacked(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:

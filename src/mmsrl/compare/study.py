@@ -13,11 +13,12 @@ from mmsrl import _design
 from mmsrl._errors import InputError
 from mmsrl._palette import natural_order
 from mmsrl.compare.composition import share_difference
-from mmsrl.compare.genes import MIN_SPOTS, TOP, adjusted, compare_genes
+from mmsrl.compare.genes import MIN_SPOTS, TOP, compare_genes
 from mmsrl.compare.quality import outliers
 from mmsrl.compare.replicates import ReplicateSums
 from mmsrl.compare.shared import SharedDomains, shared_domains
 from mmsrl.compare.sums import SectionSums, common_genes, with_domains_of_unit
+from mmsrl.markers.table import adjusted
 
 Float = NDArray[np.float64]
 Message = dict[str, str]
@@ -200,7 +201,7 @@ def _composition(found: ReplicateSums, conditions: Sequence[str], domains: Seque
                 row |= {"share_condition": _mean(tested_share[treated]), "share_control": _mean(tested_share[~treated])}
             rows.append(row)
     table = pd.DataFrame(rows, columns=list(COMPOSITION))
-    table["p_adjusted"] = table.groupby("condition", sort=False)["p_value"].transform(adjusted)
+    table["p_adjusted"] = table.groupby("condition", sort=False)["p_value"].transform(lambda p: adjusted(p.to_numpy()))
     return table
 
 

@@ -9,6 +9,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from mmsrl._thinning import split_counts
+from mmsrl.markers.expression import membership
 
 FloatArray = NDArray[np.floating[Any]]
 
@@ -58,7 +59,7 @@ def likeness(
     domain
         (r,), from 0, of the reference's spots.
     """
-    profiles = _profiles(_summed(domain, reference))
+    profiles = _profiles(sp.csr_matrix(membership(domain, int(domain.max()) + 1) @ reference))
     random = np.random.default_rng(seed)
     rows = np.sort(random.choice(len(domain), min(len(domain), REFERENCE_SPOTS), replace=False))
     own = _members(reference_around[rows])
@@ -73,12 +74,6 @@ def likeness(
     expected = np.interp(np.log(depth), np.log(nodes), np.maximum(typical, 1e-6))
     values = np.clip(_best(members, counts, share, profiles, seed) / expected, 0.0, 1.0)
     return Likeness(values.astype(np.float32), typical[[0, -1]])
-
-
-def _summed(domain: NDArray[np.integer[Any]], counts: sp.csr_matrix) -> sp.csr_matrix:
-    """Return the sum of counts, (n, m), over each domain, (K, m)."""
-    n = len(domain)
-    return sp.csr_matrix(sp.csr_matrix((np.ones(n), (domain, np.arange(n))), shape=(int(domain.max()) + 1, n)) @ counts)
 
 
 def _members(around: sp.csr_matrix) -> sp.csr_matrix:

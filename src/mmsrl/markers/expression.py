@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
@@ -55,7 +55,7 @@ def shares(values: sp.csr_matrix, member: sp.csr_matrix) -> tuple[Float, Float]:
     return seen / np.maximum(spots, 1.0), (seen.sum(axis=0) - seen) / np.maximum(spots.sum() - spots, 1.0)
 
 
-def membership(domain: NDArray[np.int64], n_domains: int) -> sp.csr_matrix:
+def membership(domain: NDArray[np.integer[Any]], n_domains: int) -> sp.csr_matrix:
     """Return which spot, (n,), is in which domain, (K, n) float64: times values by spot, it sums them by domain."""
     n = len(domain)
     return sp.csr_matrix((np.ones(n), (domain, np.arange(n))), shape=(n_domains, n))

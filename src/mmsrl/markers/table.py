@@ -103,11 +103,15 @@ def gene_table(
 
 def _adjusted(p: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return p-values, (K, G), after Benjamini and Hochberg over the genes of each domain that have one."""
+    return np.stack([adjusted(own) for own in p])
+
+
+def adjusted(p: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return p-values, (G,), after Benjamini and Hochberg over those that there are; NaN where there is none."""
+    told = np.isfinite(p)
     result = np.full_like(p, np.nan)
-    for row, own in zip(result, p, strict=True):
-        told = np.isfinite(own)
-        if told.any():
-            row[told] = false_discovery_control(own[told])
+    if told.any():
+        result[told] = false_discovery_control(p[told])
     return result
 
 
