@@ -84,7 +84,8 @@ PARAMETERS: tuple[Parameter, ...] = (
         "pipeline",
         "string",
         None,
-        "Gene sets (GMT: name, description, genes, with tabs between) that markers of domains are compared with.",
+        "Gene sets (GMT: name, description, genes, with tabs between) to compare markers of domains, and conditions, "
+        "with.",
         format="file-path",
     ),
     Parameter(

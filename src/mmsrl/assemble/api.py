@@ -70,7 +70,6 @@ def assemble_sample(
         Of the whole unit, where it was made; rows are found by sample and barcode.
     design
         Condition, donor and covariates of the sample, by column of ``obs``, where it has any.
-
     reference
         Labels from a reference, where the section was mapped: of :func:`reference_labels`.
 

@@ -42,7 +42,7 @@ KINDS = (
     Kind("evaluate", "scores.csv", "scores", "Agreement of the domains with labels."),
     Kind("compare", "composition.tsv", "composition", "Differences of the share of each domain between conditions."),
     Kind("compare", "expression.tsv", "expression", "Genes of each domain compared between conditions."),
-    Kind("compare", "gene_sets.tsv", "changed_gene_sets", "Gene sets over-represented among the genes that differ."),
+    Kind("compare", "gene_sets.tsv", "changed_gene_sets", "Gene sets of each domain compared between conditions."),
     Kind("compare", "shares.tsv", "shares", "Share of each domain in every section of the study."),
     Kind("compare", "matches.tsv", "matches", "Which domains of different units correspond."),
     Kind(
