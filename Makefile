@@ -74,7 +74,7 @@ test-containers: setup ## build the images and run the test profile in them, non
 COMPILE := uv --quiet pip compile --universal --python-version 3.11 --upgrade --generate-hashes --no-annotate --no-strip-extras --custom-compile-command 'make lock'
 lock: setup ## lock the versions in the images anew, with hashes
 	$(RETRIED) $(BIN)/python $(PIP_INSTALL) uv
-	$(COMPILE) pyproject.toml --extra spatialdata -o containers/requirements-cpu.txt
+	$(COMPILE) pyproject.toml --extra image --extra spatialdata -o containers/requirements-cpu.txt
 	$(COMPILE) pyproject.toml --extra torch --extra timm --extra spatialdata -c containers/requirements-cpu.txt -o containers/requirements-cuda.txt
 	echo awscli | $(COMPILE) - -o containers/requirements-aws.txt
 	echo cyclonedx-bom | $(COMPILE) - -o containers/requirements-sbom.txt

@@ -10,6 +10,12 @@ from mmsrl._errors import InputError
 CPUINFO = Path("/proc/cpuinfo")
 
 
+def check_device(name: str) -> None:
+    """Raise InputError where ``name`` is not ``auto``, ``cpu`` or ``cuda``."""
+    if name not in ("auto", "cpu", "cuda"):
+        raise InputError(f"device {name!r} is not one of auto, cpu, cuda")
+
+
 def choose_device(name: str) -> str:
     """Return ``cpu`` or ``cuda`` for ``auto``, ``cpu`` or ``cuda``.
 
@@ -20,8 +26,7 @@ def choose_device(name: str) -> str:
     """
     import torch
 
-    if name not in ("auto", "cpu", "cuda"):
-        raise InputError(f"device {name!r} is not one of auto, cpu, cuda")
+    check_device(name)
     if name == "cuda" and not torch.cuda.is_available():
         raise InputError("--device cuda: no CUDA device is available here; use --device auto or cpu")
     return "cuda" if name != "cpu" and torch.cuda.is_available() else "cpu"

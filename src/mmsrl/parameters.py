@@ -26,6 +26,7 @@ STAGES: dict[str, str] = {
     "map": "Reference mapping",
     "compare": "Comparison of conditions",
     "assemble": "Assembly",
+    "page": "Section pages",
     "figures": "Figures",
     "report": "Report",
     "index": "Index",
@@ -290,7 +291,6 @@ PARAMETERS: tuple[Parameter, ...] = (
         minimum=1,
         hidden=True,
     ),
-    Parameter("checkpoint_every", "train", "integer", 10, "Epochs between two checkpoints.", minimum=1, hidden=True),
     Parameter(
         "seed",
         "train",
@@ -305,7 +305,7 @@ PARAMETERS: tuple[Parameter, ...] = (
         "train",
         "string",
         "auto",
-        "Where to train; `auto` takes a GPU if there is one.",
+        "Where networks run, of image features and of the published presets; `auto` takes a GPU if there is one.",
         choices=("auto", "cpu", "cuda"),
     ),
     Parameter(
@@ -369,21 +369,22 @@ PARAMETERS: tuple[Parameter, ...] = (
         False,
         "Also write each section, and each group, as SpatialData (`.zarr`).",
     ),
-    Parameter("report_title", "report", "string", "Spatial domains", "Title of the report."),
     Parameter(
         "report_genes",
-        "report",
+        "page",
         "string",
         None,
         "Genes to look at on the tissue in the report, with commas between, raw and de-noised side by side; besides "
         "them the first markers of each domain and the genes that gain most. What no sample has is said there.",
     ),
+    Parameter("report_title", "report", "string", "Spatial domains", "Title of the report."),
     Parameter(
         "use_gpu",
         "execution",
         "boolean",
         False,
-        "Ask the scheduler for a GPU for training and image features; profile `gpu` sets it.",
+        "Ask the scheduler for a GPU for image features by a network and for training of a published preset; profile "
+        "`gpu` sets it.",
     ),
     Parameter(
         "gpu_type",

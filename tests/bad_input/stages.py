@@ -138,7 +138,7 @@ def _evaluate(truth: str) -> Callable[[Path], list[str]]:
 def _model_that_runs(folder: Path) -> list[str]:
     counts, _ = _labelled(folder)
     names = list(ad.read_h5ad(counts).obs_names)
-    model = folder / "S1.model.pt"
+    model = folder / "S1.model.npz"
     model.write_bytes(pickle.dumps(_Trap()))
     features = ad.AnnData(np.zeros((len(names), 0), np.float32), obs=pd.DataFrame(index=names))
     features.obsm["X_image"], features.uns["mmsrl"] = np.zeros((len(names), 0)), {"sample": "S1"}

@@ -94,7 +94,7 @@ def test_a_reference_is_looked_into_before_anything_is_computed(here):
     assert "earlier: no such folder; give the results of an earlier run (its --outdir)" in result.output
     for unit in ("one", "two"):
         (here / "earlier/train").mkdir(parents=True, exist_ok=True)
-        (here / f"earlier/train/{unit}.model.pt").touch()
+        (here / f"earlier/train/{unit}.model.npz").touch()
     result = check(here, sheet)
     assert "it holds 2 units (one, two); name one: reference_unit" in result.output
     # Where the folder cannot be seen, the workflow says it.

@@ -52,7 +52,7 @@ def test_defaults_are_those_of_the_table():
         ("max_pct_mt", "null", None),
         ("max_pct_mt", "", None),
         ("epochs", None, None),
-        ("checkpoint_every", "null", 10),
+        ("min_spots", "null", 3),
         ("report_title", 2024, "2024"),
         ("report_title", "false", "false"),
     ],

@@ -7,7 +7,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse as sp
-import torch
 from click.testing import CliRunner
 from planted import section
 
@@ -17,6 +16,7 @@ from mmsrl.enhance.api import enhance
 from mmsrl.enhance.cli import main
 from mmsrl.enhance.estimators import Decoder, correlation, deviance, mixed, mixing_weights
 from mmsrl.train.api import as_anndata, train
+from mmsrl.train.files import write_model
 
 
 @pytest.fixture(scope="module")
@@ -178,10 +178,10 @@ def test_command_writes_tables_and_refuses_other_files(tmp_path):
     adata.write_h5ad(tmp_path / "S.qc.h5ad")
     result = train(adata, show_progress=False)
     as_anndata(result)[::-1].write_h5ad(tmp_path / "S.embedding.h5ad")
-    torch.save(result.model, tmp_path / "S.model.pt")
+    write_model(tmp_path / "S.model.npz", result.model)
     arguments = ["--id", "S", "--counts", f"{tmp_path}/S.qc.h5ad", "--embedding", f"{tmp_path}/S.embedding.h5ad"]
     arguments += ["--output-dir", str(tmp_path), "--model"]
-    run = CliRunner().invoke(main, [*arguments, f"{tmp_path}/S.model.pt"])
+    run = CliRunner().invoke(main, [*arguments, f"{tmp_path}/S.model.npz"])
     assert run.exit_code == 0, run.output
     summary = json.loads((tmp_path / "S.enhance.json").read_text())
     table = pd.read_csv(tmp_path / "S.enhanced_genes.tsv", sep="\t")
@@ -189,7 +189,7 @@ def test_command_writes_tables_and_refuses_other_files(tmp_path):
     spots = ad.read_h5ad(tmp_path / "S.enhanced.h5ad")
     assert spots.X.dtype == np.float32 and spots.shape == (adata.n_obs, summary["result"]["n_written"])
     np.testing.assert_array_equal(spots.obsm["spatial"], adata.obsm["spatial"])
-    for content in (b"nothing", (tmp_path / "S.model.pt").read_bytes()[:500]):
+    for content in (b"nothing", (tmp_path / "S.model.npz").read_bytes()[:500]):
         (tmp_path / "odd.pt").write_bytes(content)
         run = CliRunner().invoke(main, [*arguments, f"{tmp_path}/odd.pt"])
         assert run.exit_code == 2

@@ -82,7 +82,7 @@ def test_config_has_the_defaults_as_groovy():
     assert values["input"] == "null"
     assert values["use_image"] == "true"
     assert values["n_top_genes"] == "null"
-    assert values["checkpoint_every"] == "10"
+    assert values["min_spots"] == "3"
     assert values["preset"] == "'default'"
 
 

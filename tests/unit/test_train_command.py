@@ -12,11 +12,11 @@ import anndata as ad
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 from click.testing import CliRunner
 from halves import section
 
 from mmsrl.train.cli import main
+from mmsrl.train.files import read_model
 
 
 def write_unit(folder: Path, names: list[str]) -> list[str]:
@@ -52,14 +52,17 @@ def test_command_writes_embedding_losses_model_and_summary(tmp_path: Path) -> No
         "epoch", "seconds", "total", "zinb", "regularisation", "consistency", "masked"
     ]  # fmt: skip
     assert losses["epoch"].tolist() == [1, 2]
-    model = torch.load(tmp_path / "pair.model.pt", weights_only=True)
+    model = read_model(tmp_path / "pair.model.npz")
     assert model["preset"] == "mmsrl"
     assert len(model["genes"]) == 60
     summary = json.loads((tmp_path / "pair.train.json").read_text())
     assert summary["parameters"]["preset"] == "mmsrl"
     assert summary["result"]["n_image_features"] == 8
     assert "section_mixing" in summary["result"]
-    assert not list(tmp_path.glob("*checkpoint*"))
+    assert model["state"]["pi.weight"].shape[0] == 60
+    assert {path.name for path in tmp_path.glob("pair.*")} == {
+        f"pair.{name}" for name in ("embedding.h5ad", "training.tsv", "model.npz", "train.json")
+    }
 
 
 def test_command_keeps_to_its_threads_when_numba_starts_with_others(tmp_path: Path) -> None:

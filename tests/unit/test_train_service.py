@@ -1,17 +1,10 @@
-"""Training as a service: killed and resumed, diverged, out of memory, watched."""
+"""Training as a service: diverged, out of memory, watched."""
 
 from __future__ import annotations
 
-import dataclasses
 import logging
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
-from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -19,12 +12,7 @@ from torch import Tensor
 from mmsrl._device import choose_device
 from mmsrl._errors import EXIT_OUT_OF_MEMORY, InputError, NonFiniteLossError, OutOfMemoryError
 from mmsrl.train import progress
-from mmsrl.train.checkpoint import Checkpoint, fingerprint
 from mmsrl.train.fit import Row, Trainable, fit, memory_errors
-from mmsrl.train.presets import PUBLISHED
-
-PROGRAM = Path(__file__).parents[1] / "train_once.py"
-EPOCHS = 40
 
 
 class Line(Trainable):
@@ -49,76 +37,9 @@ class Line(Trainable):
     def embedding(self) -> Tensor:
         return self.weight.detach()
 
-    def fixed(self) -> list[np.ndarray]:
-        return []
-
 
 def run(model: Trainable, epochs: int = 6, **options: object) -> list[Row]:
     return fit(model, epochs=epochs, learning_rate=0.1, weight_decay=0.0, seed=1, show_progress=False, **options)
-
-
-def start(folder: Path) -> subprocess.Popen[bytes]:
-    folder.mkdir(exist_ok=True)
-    return subprocess.Popen([sys.executable, str(PROGRAM), str(folder), str(EPOCHS)])
-
-
-def test_killed_and_started_again_training_ends_in_the_same_weights(tmp_path: Path) -> None:
-    undisturbed, victim = start(tmp_path / "whole"), start(tmp_path / "killed")
-    checkpoint = tmp_path / "killed" / "checkpoint.pt"
-    while victim.poll() is None and not checkpoint.exists():
-        time.sleep(0.002)
-    victim.kill()
-    assert victim.wait() == -signal.SIGKILL
-    assert not (tmp_path / "killed" / "weights.pt").exists()
-    assert start(tmp_path / "killed").wait() == 0
-    assert undisturbed.wait() == 0
-    whole, resumed = (torch.load(tmp_path / name / "weights.pt", weights_only=True) for name in ("whole", "killed"))
-    assert len(whole["losses"]) == EPOCHS
-    assert resumed["losses"] == whole["losses"]
-    for name, value in whole["state"].items():
-        assert torch.equal(resumed["state"][name], value), name
-
-
-def test_checkpoint_of_other_data_or_settings_is_not_continued(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    path = tmp_path / "checkpoint.pt"
-    run(Line(), checkpoint=Checkpoint(path, "one", every=2))
-    with caplog.at_level(logging.INFO):
-        history = run(Line(), checkpoint=Checkpoint(path, "another", every=100))
-    assert "other data or settings" in caplog.text
-    assert [row["epoch"] for row in history] == [1, 2, 3, 4, 5, 6]
-
-
-def test_unreadable_checkpoint_is_not_continued(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    path = tmp_path / "checkpoint.pt"
-    path.write_bytes(b"not a checkpoint")
-    assert len(run(Line(), checkpoint=Checkpoint(path, "one", every=100))) == 6
-    assert "cannot be read" in caplog.text
-
-
-def test_checkpoint_is_continued_where_it_stands(tmp_path: Path) -> None:
-    path, whole = tmp_path / "checkpoint.pt", Line()
-    run(whole)
-    run(Line(), epochs=4, checkpoint=Checkpoint(path, "one", every=4))
-    resumed = Line()
-    history = run(resumed, checkpoint=Checkpoint(path, "one", every=4))
-    assert resumed.epoch == 2
-    assert len(history) == 6
-    assert torch.equal(resumed.weight, whole.weight)
-
-
-def test_fingerprint_tells_data_settings_and_seed_apart() -> None:
-    settings, data = PUBLISHED["mmsrl"], [np.arange(6.0)]
-    same = fingerprint(settings, [np.arange(6.0)], seed=1)
-    assert fingerprint(settings, data, seed=1) == same
-    others = [
-        fingerprint(dataclasses.replace(settings, ridge=2.0), data, seed=1),
-        fingerprint(settings, [np.arange(6.0).reshape(2, 3)], seed=1),
-        fingerprint(settings, [np.arange(6.0) + 1e-15], seed=1),
-        fingerprint(settings, data, seed=2),
-    ]
-    assert len({same, *others}) == 5
 
 
 def test_infinite_loss_stops_with_epoch_term_and_advice_before_it_reaches_the_weights() -> None:

@@ -1,10 +1,10 @@
 process ENHANCE {
     tag "${meta.id}"
     label 'process_medium'
-    container 'mmsrl/mmsrl:0.1.0-cuda'
+    container 'mmsrl/mmsrl:0.1.0-cpu'
 
     input:
-    // of every section of the unit: <sample>.qc.h5ad, <sample>.features.h5ad; of the unit: <unit>.embedding.h5ad, <unit>.model.pt
+    // of every section of the unit: <sample>.qc.h5ad, <sample>.features.h5ad; of the unit: <unit>.embedding.h5ad, <unit>.model.npz
     tuple val(meta), path(counts), path(features), path(embedding), path(model)
     val code // fingerprint of the stage's code; it only has to be part of the task's hash
 
@@ -25,7 +25,7 @@ process ENHANCE {
     export OMP_NUM_THREADS=${task.cpus}
     mmsrl-enhance --id ${meta.id} ${sections.join(' ')} --embedding ${embedding} --model ${model} ${args}
 
-    mmsrl-versions --process "${task.process}" anndata scipy torch > versions.yml
+    mmsrl-versions --process "${task.process}" anndata scipy > versions.yml
     """
 
     stub:

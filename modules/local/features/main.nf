@@ -1,7 +1,8 @@
 process FEATURES {
     tag "${meta.id}"
     label 'process_medium'
-    container 'mmsrl/mmsrl:0.1.0-cuda'
+    // A network needs PyTorch, which the other image lacks; ext.network = false says that none runs.
+    container "mmsrl/mmsrl:0.1.0-${task.ext.network == false ? 'cpu' : 'cuda'}"
 
     input:
     // <id>.qc.h5ad; full-resolution image, or []; where the spots lie on it, or []
@@ -28,7 +29,7 @@ process FEATURES {
     export OMP_NUM_THREADS=${task.cpus}
     mmsrl-features --id ${meta.id} --counts ${counts} ${given} ${args}
 
-    mmsrl-versions --process "${task.process}" anndata torch efficientnet-lite-pytorch tifffile scikit-image openslide-python pyvips > versions.yml
+    mmsrl-versions --process "${task.process}" anndata tifffile scikit-image openslide-python pyvips --optional torch --optional efficientnet-lite-pytorch > versions.yml
     """
 
     stub:

@@ -1,10 +1,10 @@
 process MAP {
     tag "${meta.id}"
     label 'process_medium'
-    container 'mmsrl/mmsrl:0.1.0-cuda'
+    container 'mmsrl/mmsrl:0.1.0-cpu'
 
     input:
-    // <sample>.qc.h5ad; of the reference: its id, <unit>.model.pt, <unit>.domains.csv and <sample>.qc.h5ad of all its sections
+    // <sample>.qc.h5ad; of the reference: its id, <unit>.model.npz, <unit>.domains.csv and <sample>.qc.h5ad of all its sections
     tuple val(meta), path(counts, stageAs: 'section/*'), val(unit), path(model, stageAs: 'reference/train/*'), path(domains, stageAs: 'reference/domains/*'), path(reference_counts, stageAs: 'reference/qc/*')
     val code // fingerprint of the stage's code; it only has to be part of the task's hash
 
@@ -22,7 +22,7 @@ process MAP {
     export OMP_NUM_THREADS=${task.cpus}
     mmsrl-map --id ${meta.id} --counts ${counts} --reference reference --reference-unit '${unit}' ${args}
 
-    mmsrl-versions --process "${task.process}" anndata scipy torch > versions.yml
+    mmsrl-versions --process "${task.process}" anndata scipy > versions.yml
     """
 
     stub:

@@ -1,7 +1,7 @@
 process MARKERS {
     tag "${meta.id}"
     label 'process_medium'
-    container 'mmsrl/mmsrl:0.1.0-cuda'
+    container 'mmsrl/mmsrl:0.1.0-cpu'
 
     input:
     // of every section of the unit: <sample>.qc.h5ad, <sample>.features.h5ad; of the unit: <unit>.domains.csv,
@@ -28,7 +28,7 @@ process MARKERS {
     export OMP_NUM_THREADS=${task.cpus} NUMBA_NUM_THREADS=${task.cpus}
     mmsrl-markers --id ${meta.id} ${sections.join(' ')} ${found} ${sets} --threads ${task.cpus} ${args}
 
-    mmsrl-versions --process "${task.process}" anndata scikit-learn scipy statsmodels torch > versions.yml
+    mmsrl-versions --process "${task.process}" anndata scikit-learn scipy statsmodels > versions.yml
     """
 
     stub:

@@ -1,7 +1,8 @@
 process TRAIN {
     tag "${meta.seed == null ? meta.id : "${meta.id} seed ${meta.seed}"}"
     label 'process_high'
-    container 'mmsrl/mmsrl:0.1.0-cuda'
+    // A network needs PyTorch, which the other image lacks; ext.network = false says that none runs.
+    container "mmsrl/mmsrl:0.1.0-${task.ext.network == false ? 'cpu' : 'cuda'}"
 
     input:
     tuple val(meta), path(counts), path(features) // of every section of the unit: <sample>.qc.h5ad, <sample>.features.h5ad
@@ -10,7 +11,7 @@ process TRAIN {
     output:
     tuple val(meta), path("${meta.id}.embedding.h5ad"), emit: embedding
     tuple val(meta), path("${meta.id}.training.tsv"), emit: log
-    tuple val(meta), path("${meta.id}.model.pt"), emit: model
+    tuple val(meta), path("${meta.id}.model.npz"), emit: model
     tuple val(meta), path("${meta.id}.train.json"), emit: summary
     path 'versions.yml', emit: versions, topic: versions
 
@@ -26,12 +27,12 @@ process TRAIN {
     export OMP_NUM_THREADS=${task.cpus} NUMBA_NUM_THREADS=${task.cpus}
     mmsrl-train --id ${meta.id} ${sections.join(' ')} ${args} ${seed} --attempt ${task.ext.tries ?: task.attempt}
 
-    mmsrl-versions --process "${task.process}" anndata scanpy torch harmonypy > versions.yml
+    mmsrl-versions --process "${task.process}" anndata scanpy harmonypy --optional torch > versions.yml
     """
 
     stub:
     """
-    touch ${meta.id}.embedding.h5ad ${meta.id}.training.tsv ${meta.id}.model.pt ${meta.id}.train.json
+    touch ${meta.id}.embedding.h5ad ${meta.id}.training.tsv ${meta.id}.model.npz ${meta.id}.train.json
     printf '"%s":\\n    mmsrl: stub\\n' '${task.process}' > versions.yml
     """
 }

@@ -23,7 +23,7 @@ NOT_COUNTED = {
 @click.option("--counts", type=INPUT_FILE, multiple=True, required=True, help="<sample>.qc.h5ad; once a sample.")
 @click.option("--features", type=INPUT_FILE, multiple=True, help="<sample>.features.h5ad; once a sample.")
 @click.option("--embedding", type=INPUT_FILE, required=True, help="<unit>.embedding.h5ad.")
-@click.option("--model", type=INPUT_FILE, required=True, help="<unit>.model.pt.")
+@click.option("--model", type=INPUT_FILE, required=True, help="<unit>.model.npz.")
 @parameter_option("n_top_genes")
 @parameter_option("batch_correction")
 @parameter_option("seed")

@@ -14,7 +14,6 @@ import pandas as pd
 
 from mmsrl import _keys
 from mmsrl._alignment import read_alignment
-from mmsrl._device import choose_device
 from mmsrl._errors import InputError
 from mmsrl._files import sha256
 from mmsrl.expression import log_normalised, standard_components
@@ -163,7 +162,7 @@ def image_features(
         else:
             sides = _visible(tile_sides(ruler, tile_um), ruler, finest, messages)
             weights = None if backbone_weights is None else str(backbone_weights)
-            descriptors = make_descriptors(backbone, choose_device(device), weights, backbone_options)
+            descriptors = make_descriptors(backbone, device, weights, backbone_options)
         of_section = slide.Slide(rasters, checksum, placed.centres, off, ruler)
         look = slide.appearance(of_section)
         described = slide.describe(

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from mmsrl._device import check_device, choose_device
 from mmsrl._errors import InputError
 from mmsrl._files import sha256
 from mmsrl._pictures import RGB
@@ -47,7 +48,7 @@ def make_descriptors(
     backbone
         Joined by ``+``: ``efficientnet_lite0``, ``texture``, or ``timm/`` and the name of one of timm's models.
     device
-        ``cpu`` or ``cuda``.
+        Where networks run: ``auto``, ``cpu`` or ``cuda``. Without a network PyTorch is not needed.
     weights, options
         Of the model of timm: see :func:`timm_model`.
 
@@ -56,14 +57,15 @@ def make_descriptors(
     InputError
         If there is no such descriptor, or the model cannot be made.
     """
+    check_device(device)
     made = []
     for part in backbone.split("+"):
         if part == "texture":
             made.append(colour_texture())
         elif part == "efficientnet_lite0":
-            made.append(efficientnet_lite0(device))
+            made.append(efficientnet_lite0(choose_device(device)))
         elif part.startswith("timm/"):
-            made.append(timm_model(part.removeprefix("timm/"), device, weights, options or {}))
+            made.append(timm_model(part.removeprefix("timm/"), choose_device(device), weights, options or {}))
         else:
             raise InputError(
                 f"backbone '{part}' is not known: give efficientnet_lite0, texture, or timm/ and the name of a model "

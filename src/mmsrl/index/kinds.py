@@ -27,7 +27,7 @@ KINDS = (
     Kind("features", "tiles.tif", "pictures", "Pictures of the tissue at spots."),
     Kind("train", "embedding.h5ad", "embedding", "Embedding of every spot of the unit."),
     Kind("train", "training.tsv", "training_log", "Losses by epoch."),
-    Kind("train", "model.pt", "model", "Settings, genes, weights and projections of the model."),
+    Kind("train", "model.npz", "model", "Settings, genes, weights and projections of the model."),
     Kind("domains", "domains.h5ad", "posteriors", "Probability of each domain in every member of the ensemble."),
     Kind("domains", "domains.csv", "domains", "Domain and confidence of every spot of the unit."),
     Kind("markers", "markers.tsv", "markers", "Genes of each domain, tested on counts that the domains did not see."),

@@ -13,7 +13,7 @@ from mmsrl._files import read_summary
 if TYPE_CHECKING:
     from anndata import AnnData
 
-MODEL, DOMAINS, COUNTS = "model.pt", "domains.csv", "qc.h5ad"
+MODEL, DOMAINS, COUNTS = "model.npz", "domains.csv", "qc.h5ad"
 """What the names of the files end with; their folders are those of the stages."""
 
 
@@ -57,6 +57,8 @@ def find_reference(folder: Path, unit: str | None = None) -> ReferenceFiles:
     if not folder.is_dir():
         raise InputError(f"reference {folder}: no such folder; give the results of an earlier run (its --outdir)")
     units = sorted(path.name.removesuffix(f".{MODEL}") for path in folder.glob(f"train/*.{MODEL}"))
+    if not units and list(folder.glob("train/*.model.pt")):
+        raise InputError(f"reference {folder}: it is of an earlier version of mmsrl; run the reference again")
     if not units:
         raise InputError(f"reference {folder}: there is no train/<unit>.{MODEL}; give the results of an earlier run")
     if unit is None and len(units) > 1:
@@ -97,13 +99,10 @@ def check_reference(folder: Path, unit: str | None = None) -> ReferenceFiles:
     try:
         with zipfile.ZipFile(found.model) as archive:
             damaged = archive.testzip()
-            told = b"".join(archive.read(name) for name in archive.namelist() if name.endswith("data.pkl"))
     except (zipfile.BadZipFile, OSError) as error:
         raise InputError(f"{found.model.name}: no model of mmsrl-train, or truncated; copy it anew") from error
     if damaged:
         raise InputError(f"{found.model.name}: damaged; copy it anew")
-    if b"projections" not in told:
-        raise InputError(_too_old(found.unit))
     for path in found.counts:
         with open_stage_file(path, "qc"):
             pass
@@ -127,13 +126,7 @@ def read_reference(folder: Path | str, unit: str | None = None) -> Reference:
     sections = read_unit(found.counts, found.domains)
     expression = {section.uns[_keys.UNS].get(_keys.EXPRESSION, _keys.COUNTS) for section in sections}
     _must_be_mappable(found.unit, model["preset"], *expression)
-    if not model.get("projections"):
-        raise InputError(_too_old(found.unit))
     return Reference(found.unit, model, sections)
-
-
-def _too_old(unit: str) -> str:
-    return f"reference {unit}: its model was written before sections could be mapped onto it; run the reference again"
 
 
 def _must_be_mappable(unit: str, preset: str | None, *expression: str | None) -> None:

@@ -6,18 +6,17 @@ import dataclasses
 import difflib
 import time
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any, NamedTuple, get_args
+from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
 import anndata as ad
 import numpy as np
 import pandas as pd
-import torch
 from numpy.typing import NDArray
 from sklearn.utils.sparsefuncs import mean_variance_axis
+from threadpoolctl import threadpool_info
 
 from mmsrl import _keys
-from mmsrl._device import choose_device
+from mmsrl._device import check_device
 from mmsrl._errors import InputError
 from mmsrl._sections import (
     all_counted,
@@ -34,13 +33,14 @@ from mmsrl.expression import MIN_SPOTS, SPANS, log_normalised, most_varying, sta
 from mmsrl.features.components import between_sections
 from mmsrl.features.components import principal_components as image_components
 from mmsrl.graph import plain_graph
-from mmsrl.train.checkpoint import Checkpoint, fingerprint
-from mmsrl.train.fit import Row, Trainable, fit, memory_errors
 from mmsrl.train.members import Member
 from mmsrl.train.presets import PRESETS, ConsistencyLoss, Published, Settings
 from mmsrl.train.projections import projection_state
-from mmsrl.train.sections import principal_components, section_mixing
+from mmsrl.train.sections import section_mixing
 from mmsrl.train.unit import FloatArray, Message, Unit, build, info, warning
+
+if TYPE_CHECKING:
+    from mmsrl.train.fit import Row
 
 VARIABLE_SPOTS = 50_000
 """Spots that variable genes are found on; of more, so many are drawn."""
@@ -56,7 +56,7 @@ class Training(NamedTuple):
     history: list[Row]
     """Losses by epoch."""
     model: dict[str, Any]
-    """Weights and all that is needed to rebuild the model; plain types and tensors."""
+    """Weights and all that is needed to rebuild the model; plain types and arrays."""
     facts: dict[str, Any]
     messages: list[Message]
     unit: Unit
@@ -84,8 +84,6 @@ def train(
     batch_correction: bool = True,
     block_size: int | None = None,
     attempt: int = 1,
-    checkpoint: str | Path | None = None,
-    checkpoint_every: int = 10,
     show_progress: bool = True,
     **settings: Any,
 ) -> Training:
@@ -103,18 +101,16 @@ def train(
     seed
         Of everything random; same input and seed give the same embedding on a CPU.
     device
-        ``auto``, ``cpu`` or ``cuda``.
+        ``auto``, ``cpu`` or ``cuda``: where a published preset is trained. ``default`` has no network and is computed
+        on the CPU.
     batch_correction
         Correct expression and image for the section where there are several: expression of ``default`` by mutual
         nearest neighbours, all else by Harmony.
     block_size
         Spots of a block where pairs of spots are visited; bounds memory.
     attempt
-        Which try this is, after others ran out of memory: each takes a quarter of the block size of the one before,
-        and the third, where ``device`` is ``auto``, the CPU.
-    checkpoint
-        File to go on from after an interruption, saved every ``checkpoint_every`` epochs; whoever
-        keeps the result removes it.
+        Which try this is, after others ran out of memory: of a published preset each takes a quarter of the block size
+        of the one before, and the third, where ``device`` is ``auto``, the CPU.
     settings
         Fields of :class:`mmsrl.train.presets.Default` or :class:`~mmsrl.train.presets.Published` that shall differ
         from the preset; ``None`` leaves the preset's.
@@ -136,49 +132,46 @@ def train(
     started = time.perf_counter()
     sections = [data] if isinstance(data, ad.AnnData) else list(data)
     chosen = choose_settings(preset, settings)
-    place = torch.device(choose_device("cpu" if device == "auto" and attempt > 2 else device))
-    block = max((block_size or (4096 if place.type == "cuda" else 512)) // 4 ** (attempt - 1), 1)
+    check_device(device)
     unit = stack(sections, chosen.n_top_genes)
-    if attempt > 1:
-        unit.messages.append(warning(f"attempt {attempt}: on {place.type} in blocks of {block} spots, to save memory"))
-    with memory_errors(block):
-        model, facts, chosen, members, fitted = build(
-            unit, chosen, seed=seed, correct=batch_correction, block=block, device=place
+    history: list[Row] = []
+    weights: dict[str, NDArray[Any]] = {}
+    projections: dict[str, Any] = {}
+    members: list[Member] = []
+    if isinstance(chosen, Published):
+        from mmsrl.train.networks import train_published
+
+        z, history, weights, facts = train_published(
+            unit,
+            chosen,
+            seed=seed,
+            correct=batch_correction,
+            device=device,
+            block_size=block_size,
+            attempt=attempt,
+            show_progress=show_progress,
         )
-        if isinstance(chosen, Published):
-            assert model is not None
-            save = None
-            if checkpoint is not None:
-                identity = fingerprint(chosen, model.fixed(), seed=seed, block=block)
-                save = Checkpoint(Path(checkpoint), identity, checkpoint_every)
-            history = fit(
-                model,
-                epochs=chosen.epochs,
-                learning_rate=chosen.learning_rate,
-                weight_decay=chosen.weight_decay,
-                seed=seed,
-                checkpoint=save,
-                show_progress=show_progress,
-            )
-            z, _, facts["variance_kept"] = principal_components(
-                model.embedding().float().cpu().numpy(), chosen.components, seed
-            )
-        else:
-            history, z = [], np.asarray(members[0].embedding)
+    else:
+        if device == "cuda":
+            unit.messages.append(info(f"preset {preset} has no network to train on a GPU: it is computed on the CPU"))
+        _, facts, chosen, members, fitted = build(unit, chosen, seed=seed, correct=batch_correction)
+        z = np.asarray(members[0].embedding)
+        projections = projection_state(fitted, members)
+        facts |= {"n_weights": 0, "device": "cpu", "threads": _threads(), "gpu_peak_bytes": None}
     for i, adata in enumerate(sections):
         adata.obsm[_keys.EMBEDDING] = z[unit.section == i]
-    facts |= {"block_size": block, **_facts(unit, model, history, place, time.perf_counter() - started)}
+    facts |= _facts(unit, history, time.perf_counter() - started)
     if len(unit.samples) > 1:
         facts["section_mixing"] = section_mixing(z, unit.section)
-    weights = {
+    model = {
         "preset": preset,
         "settings": dataclasses.asdict(chosen),
         "genes": unit.genes,
-        "state": {name: value.cpu() for name, value in model.state_dict().items()} if model else {},
+        "state": weights,
         "samples": unit.samples,
-        **projection_state(fitted, members),
+        **projections,
     }
-    return Training(z, members, history, weights, facts, unit.messages, unit)
+    return Training(z, members, history, model, facts, unit.messages, unit)
 
 
 def as_anndata(result: Training) -> ad.AnnData:
@@ -367,9 +360,12 @@ def _standardise(values: FloatArray) -> FloatArray:
     return standard
 
 
-def _facts(
-    unit: Unit, model: Trainable | None, history: list[Row], device: torch.device, seconds: float
-) -> dict[str, Any]:
+def _threads() -> int:
+    """Return how many threads linear algebra takes."""
+    return max((pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"), default=1)
+
+
+def _facts(unit: Unit, history: list[Row], seconds: float) -> dict[str, Any]:
     last = {name: value for name, value in history[-1].items() if name not in ("epoch", "seconds")} if history else {}
     return {
         "samples": dict(zip(unit.samples, np.bincount(unit.section).tolist(), strict=True)),
@@ -377,12 +373,8 @@ def _facts(
         "expression": _keys.COUNTS if unit.counted else _keys.NORMALISED,
         "n_genes": len(unit.genes),
         "n_image_features": 0 if unit.image is None else unit.image.shape[1],
-        "n_weights": sum(p.numel() for p in model.parameters()) if model else 0,
-        "device": device.type,
-        "threads": torch.get_num_threads(),
         "epochs": len(history),
         "losses": last,
         "seconds": seconds,
         "seconds_per_epoch": float(np.median([row["seconds"] for row in history])) if history else None,
-        "gpu_peak_bytes": torch.cuda.max_memory_allocated() if device.type == "cuda" else None,
     }

@@ -33,7 +33,7 @@ from mmsrl._click import INPUT_FILE, log_messages, output_dir_option, stage_comm
     default=1,
     help="Which try this is after others ran out of memory: each takes smaller blocks, the third the CPU.",
 )
-@output_dir_option("the outputs and the checkpoint")
+@output_dir_option("the outputs")
 def main(
     id: str,
     counts: tuple[Path, ...],
@@ -44,27 +44,30 @@ def main(
     **options: Any,
 ) -> None:
     """Train on one section, or on several jointly, and write one embedding a spot."""
-    import torch
+    from threadpoolctl import threadpool_limits
 
     from mmsrl._errors import InputError
-    from mmsrl._files import atomic_path, write_summary
+    from mmsrl._files import write_summary
     from mmsrl.train.api import train
-    from mmsrl.train.files import read_sections, write_embedding, write_history
+    from mmsrl.train.files import read_sections, write_embedding, write_history, write_model
+    from mmsrl.train.presets import PUBLISHED
 
     log = logging.getLogger(__name__)
     if threads:
-        torch.set_num_threads(threads)
+        threadpool_limits(threads)
+        if options["preset"] in PUBLISHED:
+            import torch
+
+            torch.set_num_threads(threads)
     sections = read_sections(counts, features, backed="r")
-    checkpoint = output_dir / f"{id}.checkpoint.pt"
     try:
-        result = train(sections, attempt=attempt, checkpoint=checkpoint, **options)
+        result = train(sections, attempt=attempt, **options)
     except InputError as error:
         raise InputError(f"unit {id}: {error}") from error
     log_messages(log, result.messages)
     write_embedding(output_dir / f"{id}.embedding.h5ad", result)
     write_history(output_dir / f"{id}.training.tsv", result.history)
-    with atomic_path(output_dir / f"{id}.model.pt") as temporary:
-        torch.save(result.model, temporary)
+    write_model(output_dir / f"{id}.model.npz", result.model)
     write_summary(
         output_dir / f"{id}.train.json",
         stage="train",
@@ -73,7 +76,6 @@ def main(
         result=result.facts,
         messages=result.messages,
     )
-    checkpoint.unlink(missing_ok=True)
     facts = result.facts
     log.info(
         "%d spots, %d genes, %d epochs in %.0f s on %s",

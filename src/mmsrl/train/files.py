@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+import zipfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import anndata as ad
 import numpy as np
@@ -12,11 +14,16 @@ import pandas as pd
 
 from mmsrl import _keys
 from mmsrl._errors import InputError
-from mmsrl._files import atomic_path, write_text
+from mmsrl._files import atomic_path, plain, write_text
 from mmsrl._hdf5 import read_stage_file
 from mmsrl._sections import sample_of
 from mmsrl.train.api import Training, as_anndata
-from mmsrl.train.fit import Row
+
+if TYPE_CHECKING:
+    from mmsrl.train.fit import Row
+
+_DESCRIPTION = "model"
+"""Array of a model's file that holds all but its arrays: JSON, as bytes."""
 
 
 def read_sections(
@@ -53,24 +60,48 @@ def read_sections(
     return [sections[sample] for sample in sorted(sections)]
 
 
+def write_model(path: Path, model: Mapping[str, Any]) -> None:
+    """Write what training left of its model, as :attr:`mmsrl.train.api.Training.model` has it: NumPy's .npz.
+
+    Arrays are named by their place in the model, with slashes between; all else is JSON. Nothing that could run is
+    written, and no more than NumPy is needed to read it.
+    """
+    arrays: dict[str, np.ndarray] = {}
+
+    def described(value: Any, place: str) -> Any:
+        if isinstance(value, Mapping):
+            return {key: described(part, f"{place}/{key}" if place else str(key)) for key, part in value.items()}
+        if isinstance(value, np.ndarray):
+            arrays[place] = value
+            return None
+        return plain(value)
+
+    text = json.dumps(described(model, ""))
+    arrays[_DESCRIPTION] = np.frombuffer(text.encode(), dtype=np.uint8)
+    with atomic_path(path) as temporary, temporary.open("wb") as handle:
+        np.savez(handle, **arrays)  # type: ignore[arg-type]
+
+
 def read_model(path: Path) -> dict[str, Any]:
-    """Read what training left of its model: plain types and tensors, nothing that could run.
+    """Read what :func:`write_model` wrote.
 
     Raises
     ------
     InputError
         The file is damaged or not of mmsrl.
     """
-    import torch
-
     try:
-        model = torch.load(path, map_location="cpu", weights_only=True)
-    # What torch raises for a damaged file depends on where the damage is.
-    except Exception as error:
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+        model: dict[str, Any] = json.loads(arrays.pop(_DESCRIPTION).tobytes())
+    except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile) as error:
         raise InputError(f"{path.name}: no model of mmsrl-train, or truncated; copy it anew") from error
-    keys = {"preset", "settings", "genes", "state"}
-    if not isinstance(model, dict) or not keys <= model.keys():
-        raise InputError(f"{path.name}: not the model of mmsrl-train, which has {', '.join(sorted(keys))}")
+    for place, array in arrays.items():
+        *parents, name = place.split("/")
+        part = model
+        for parent in parents:
+            part = part[parent]
+        part[name] = array
     return model
 
 

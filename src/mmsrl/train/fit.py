@@ -8,14 +8,12 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from typing import Any, Literal
+from typing import Literal
 
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from mmsrl._errors import NonFiniteLossError, OutOfMemoryError
-from mmsrl.train.checkpoint import Checkpoint
 from mmsrl.train.products import fast_products
 from mmsrl.train.progress import Progress
 
@@ -45,10 +43,6 @@ class Trainable(torch.nn.Module, ABC):
     def embedding(self) -> Tensor:
         """Return the embedding, (N, d), in evaluation mode: no dropout, no masks."""
 
-    @abstractmethod
-    def fixed(self) -> list[NDArray[Any]]:
-        """Return the arrays that identify the data."""
-
 
 def fit(
     model: Trainable,
@@ -57,13 +51,11 @@ def fit(
     learning_rate: float,
     weight_decay: float,
     seed: int,
-    checkpoint: Checkpoint | None = None,
     show_progress: bool = True,
 ) -> list[Row]:
     """Train ``model`` in place with Adam and return its history, which is empty where there are no weights to train.
 
-    All random numbers of an epoch follow from (``seed``, epoch), so the number of epochs done is all the random state
-    there is: a run that was killed and goes on from its checkpoint ends, on a CPU, in the same weights bit for bit.
+    All random numbers of an epoch follow from (``seed``, epoch).
 
     Raises
     ------
@@ -76,21 +68,15 @@ def fit(
         return history
     device = weights[0].device
     optimiser = torch.optim.Adam(weights, lr=learning_rate, weight_decay=weight_decay, fused=True)
-    state = checkpoint.load(device) if checkpoint else None
-    if state is not None:
-        model.load_state_dict(state["model"])
-        optimiser.load_state_dict(state["optimiser"])
-        history = state["history"]
-        logger.info("going on after epoch %d of the checkpoint", len(history))
 
     with (
         flushed_denormals(),
         fast_products(device) if model.large_products else nullcontext(),
         stepping_as_gradients_arrive(weights, optimiser),
         matmul_precision(model, device),
-        Progress(epochs, len(history), show=show_progress) as progress,
+        Progress(epochs, show=show_progress) as progress,
     ):
-        for epoch in range(len(history) + 1, epochs + 1):
+        for epoch in range(1, epochs + 1):
             if model.converged(history):
                 logger.info("losses have settled after epoch %d", epoch - 1)
                 break
@@ -98,8 +84,6 @@ def fit(
             terms = _epoch(model, optimiser, epoch, seed)
             history.append({"epoch": epoch, "seconds": time.perf_counter() - started, **terms})
             progress.update(epoch, terms["total"])
-            if checkpoint and epoch % checkpoint.every == 0:
-                checkpoint.save({"model": model.state_dict(), "optimiser": optimiser.state_dict(), "history": history})
     return history
 
 

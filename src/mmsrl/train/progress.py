@@ -17,12 +17,12 @@ SECONDS_BETWEEN_LINES = 30.0
 class Progress:
     """Reports epochs; use as a context manager."""
 
-    def __init__(self, epochs: int, done: int = 0, *, show: bool = True) -> None:
-        self.epochs, self.first = epochs, done
+    def __init__(self, epochs: int, *, show: bool = True) -> None:
+        self.epochs = epochs
         self.started = self.last_line = time.monotonic()
         on_terminal = show and sys.stderr.isatty()
         self.show_lines = show and not on_terminal
-        self.bar = tqdm(total=epochs, initial=done, desc="training", unit="epoch", disable=not on_terminal)
+        self.bar = tqdm(total=epochs, desc="training", unit="epoch", disable=not on_terminal)
 
     def __enter__(self) -> Progress:
         return self
@@ -35,8 +35,8 @@ class Progress:
         self.bar.set_postfix(loss=f"{loss:.4g}", refresh=False)
         self.bar.update(1)
         now = time.monotonic()
-        due = now - self.last_line >= SECONDS_BETWEEN_LINES or done in (self.first + 1, self.epochs)
+        due = now - self.last_line >= SECONDS_BETWEEN_LINES or done in (1, self.epochs)
         if self.show_lines and due:
-            left = (now - self.started) / (done - self.first) * (self.epochs - done)
+            left = (now - self.started) / done * (self.epochs - done)
             logger.info("epoch %d/%d, loss %.4g, about %s left", done, self.epochs, loss, tqdm.format_interval(left))
             self.last_line = now

@@ -1,4 +1,4 @@
-"""The default's projections as they stand in the model's file, and back. Arrays and tensors only."""
+"""The default's projections as they stand in the model's file, and back. Arrays only."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 
 from mmsrl.residuals import Projection
 from mmsrl.train.members import Fitted, Member
@@ -22,7 +21,7 @@ class Smoothing(NamedTuple):
 
 
 def projection_state(fitted: Mapping[str, Fitted], members: Sequence[Member]) -> dict[str, Any]:
-    """Return ``projections`` and ``members`` of a model's file: plain types and tensors."""
+    """Return ``projections`` and ``members`` of a model's file: plain types and arrays."""
     return {
         "projections": {name: _state(found.projection) | _state(found) for name, found in fitted.items()},
         "members": [
@@ -32,9 +31,9 @@ def projection_state(fitted: Mapping[str, Fitted], members: Sequence[Member]) ->
 
 
 def _state(found: Projection | Fitted) -> dict[str, Any]:
-    """Return the fields of a tuple, arrays as tensors."""
+    """Return the fields of a tuple that are no tuples themselves."""
     return {
-        name: torch.as_tensor(np.ascontiguousarray(value)) if isinstance(value, np.ndarray) else value
+        name: np.ascontiguousarray(value) if isinstance(value, np.ndarray) else value
         for name, value in found._asdict().items()
         if not isinstance(value, Projection)
     }
@@ -44,9 +43,7 @@ def read_projections(model: Mapping[str, Any]) -> tuple[dict[str, Fitted], list[
     """Return the projections of a model's file by normalisation, and its members; none of a model without them."""
     fitted: dict[str, Fitted] = {}
     for name, state in model.get("projections", {}).items():
-        values: dict[str, Any] = {
-            key: value.numpy() if isinstance(value, torch.Tensor) else value for key, value in state.items()
-        }
+        values = dict(state)
         projection = Projection(**{field: values.pop(field) for field in Projection._fields})
         fitted[name] = Fitted(projection, **values)
     return fitted, [Smoothing(**member) for member in model.get("members", [])]

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import scipy.sparse as sp
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -105,11 +104,6 @@ class PublishedModel(Trainable):
         self.pairs = PairEntries.of(inputs.graph, block, dtype, device)
         # Twice smoothing the mask is all that masking changes; a sparse product on the host, N numbers to the device.
         self.graph = inputs.graph
-
-    def fixed(self) -> list[NDArray[Any]]:
-        """Return the arrays that identify the data."""
-        tensors = [self.smooth_expression, *([] if self.smooth_image is None else [self.smooth_image])]
-        return [self.expression.data, self.graph.data, *(t.cpu().numpy() for t in tensors)]
 
     def draw_mask(self) -> Tensor | None:
         """Draw a fresh set of masked spots: indices, (⌊mask_fraction·N⌋,), on the host."""

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
-import torch
 from numpy.typing import NDArray
 
-from mmsrl import graph
-from mmsrl._errors import InputError
-from mmsrl.train.fit import Trainable
 from mmsrl.train.members import Fitted, Member, build_members
 from mmsrl.train.presets import Default, Published, Settings
-from mmsrl.train.published import Inputs, PublishedModel
-from mmsrl.train.sections import correct_rows, harmonise, principal_components
+from mmsrl.train.sections import correct_rows
+
+if TYPE_CHECKING:
+    import torch
+
+    from mmsrl.train.published import PublishedModel
 
 FloatArray = NDArray[np.floating[Any]]
 Message = dict[str, str]
@@ -60,7 +60,7 @@ class Unit(NamedTuple):
 class Built(NamedTuple):
     """A model with its data, and what is worth telling of them."""
 
-    model: Trainable | None
+    model: PublishedModel | None
     """``None`` where there is nothing to train: the default's embedding is in closed form."""
     facts: dict[str, Any]
     settings: Settings
@@ -93,49 +93,13 @@ def build(
     image = unit.image
     if image is not None and correct:
         image = correct_rows(image, unit.section, np.any(image != 0, axis=1), seed)
-    torch.manual_seed(seed)
     if isinstance(settings, Published):
-        return _published(unit, settings, image, seed, correct, block, device or torch.device("cpu"))
+        # PyTorch is imported for the published presets alone; the image of the default has none.
+        from mmsrl.train.networks import build_published
+
+        model, facts = build_published(unit, settings, image, seed=seed, correct=correct, block=block, device=device)
+        return Built(model, facts, settings, [], {})
     return _default(unit, settings, image, seed, correct, ensemble)
-
-
-def _published(
-    unit: Unit,
-    settings: Published,
-    image: FloatArray | None,
-    seed: int,
-    correct: bool,
-    block: int,
-    device: torch.device,
-) -> Built:
-    n_genes = len(unit.genes)
-    if not settings.can_mask(n_genes):
-        raise InputError(
-            f"masked reconstruction compares {settings.hidden_dim} hidden values with {n_genes} genes: "
-            "leave hidden_dim empty, or set masked_weight to 0"
-        )
-    if unit.array_coordinates is None:
-        unit.messages.append(info("no array coordinates: the graph is built on positions in spot pitches"))
-    if image is None:
-        unit.messages.append(
-            info("the published models have no path for a missing image: here the image branch contributes nothing")
-        )
-    width = settings.kernel_width or (1.0 if unit.fine_bins else 2.0)
-    adjacency = graph.block_diagonal(
-        [graph.gaussian_graph(places, width) for places in unit.array_coordinates or unit.coordinates]
-    )
-    expression = unit.expression
-    smooth = graph.smooth(adjacency, expression, 2)
-    if correct:
-        # Harmony moves spots along principal axes; moved by as much in gene space, Â²X stays what the encoder takes.
-        scores, axes, _ = principal_components(expression, 50, seed)
-        smooth += graph.smooth(adjacency, harmonise(scores, unit.section, seed) - scores, 2) @ axes
-    smooth_image = None if image is None else torch.as_tensor(graph.smooth(adjacency, image, 2))
-    inputs = Inputs(expression, torch.as_tensor(smooth), smooth_image, adjacency)
-    model = PublishedModel(inputs, settings, block=block, device=device)
-    hidden = settings.hidden_dim or n_genes
-    facts = {"kernel_width": width, "graph_entries_per_spot": graph.entries(adjacency), "hidden_dim": hidden}
-    return Built(model, facts, settings, [], {})
 
 
 def _default(

@@ -3,10 +3,10 @@
 def referenceOf(String folder, String name) {
     def root = file(folder, glob: false)
     def train = root.resolve('train')
-    def models = train.exists() ? train.listFiles().findAll { file -> file.name.endsWith('.model.pt') } : []
-    def units = models.collect { file -> file.name - '.model.pt' }.sort()
+    def models = train.exists() ? train.listFiles().findAll { file -> file.name.endsWith('.model.npz') } : []
+    def units = models.collect { file -> file.name - '.model.npz' }.sort()
     if (!units || (!name && units.size() > 1) || (name && !(name in units))) {
-        def told = units ? "holds the units ${units.join(', ')}; name one of them: --reference_unit" : 'has no train/<unit>.model.pt; give the results of an earlier run'
+        def told = units ? "holds the units ${units.join(', ')}; name one of them: --reference_unit" : 'has no train/<unit>.model.npz; give the results of an earlier run'
         error("--reference ${folder} ${told}")
     }
     def unit = name ?: units.first()
@@ -17,5 +17,5 @@ def referenceOf(String folder, String name) {
     if (missing) {
         error("--reference ${folder}: ${missing} is missing; copy the results whole")
     }
-    return [unit, train.resolve("${unit}.model.pt"), domains, counts]
+    return [unit, train.resolve("${unit}.model.npz"), domains, counts]
 }
