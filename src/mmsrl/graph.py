@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import ArrayLike, NDArray
 from scipy.spatial import cKDTree
+from sklearn.utils.sparsefuncs import inplace_column_scale, inplace_row_scale
 
 FloatArray = NDArray[np.floating[Any]]
 
@@ -97,14 +98,15 @@ def gaussian_graph(
     pairs = cKDTree(points).query_pairs(radius, output_type="ndarray")
     squared = ((points[pairs[:, 0]] - points[pairs[:, 1]]) ** 2).sum(axis=1)
     upper = sp.coo_matrix((np.exp(-squared / (2.0 * width**2)), (pairs[:, 0], pairs[:, 1])), shape=(n, n))
-    kernel = _normalised((upper + upper.T + self_weight * sp.identity(n)).tocsr())
+    kernel = _normalise((upper + upper.T + self_weight * sp.identity(n)).tocsr())
     kernel.sort_indices()
     return kernel
 
 
-def _normalised(weights: sp.csr_matrix) -> sp.csr_matrix:
-    """Return the weights with every row divided by its sum."""
-    return sp.csr_matrix(sp.diags(1.0 / np.asarray(weights.sum(axis=1)).ravel()) @ weights)
+def _normalise(weights: sp.csr_matrix) -> sp.csr_matrix:
+    """Divide every row by its sum, in place, and return the weights."""
+    inplace_row_scale(weights, (1.0 / np.asarray(weights.sum(axis=1)).ravel()).astype(weights.dtype))
+    return weights
 
 
 def plain_graph(coordinates: ArrayLike, width: float) -> sp.csr_matrix:
@@ -136,7 +138,8 @@ def _plain(places: FloatArray, width: float) -> Graph:
 
 def _plain_pooled(places: FloatArray, cells: sp.csr_matrix, width: float) -> Pooled:
     near = _kernel(places, cells, width, PLAIN_CUT)
-    return Pooled(_normalised(near @ sp.diags(np.diff(cells.indptr).astype(np.float32))), cells)
+    inplace_column_scale(near, np.diff(cells.indptr).astype(np.float32))
+    return Pooled(_normalise(near), cells)
 
 
 def _radius(width: float, cut: float) -> float:
@@ -165,11 +168,15 @@ def _kernel(places: FloatArray, cells: sp.csr_matrix | None, width: float, cut: 
         some = places[start : start + SPOTS_AT_A_TIME]
         found = cKDTree(some).sparse_distance_matrix(tree, radius, output_type="ndarray")
         values = np.exp(found["v"] ** 2 / (-2.0 * width**2)).astype(np.float32)
-        parts.append(sp.csr_matrix((values, (found["i"], found["j"])), shape=(len(some), len(sources))))
+        pairs = sp.coo_matrix((values, (found["i"], found["j"])), shape=(len(some), len(sources)))
+        pairs.has_canonical_format = True  # each pair is there once; nothing needs them sorted within a row
+        parts.append(pairs.tocsr())
     return sp.csr_matrix(sp.vstack(parts, format="csr"))
 
 
-def edge_preserving_graph(coordinates: Sequence[FloatArray], values: FloatArray, width: float) -> Graph:
+def edge_preserving_graph(
+    coordinates: Sequence[FloatArray], values: FloatArray, width: float, plain: Graph | None = None
+) -> Graph:
     """Return the default preset's graph: a Gaussian in space that does not reach across borders.
 
     A plain Gaussian mixes what lies on both sides of a border: spots there look like a domain of their own, and what
@@ -186,36 +193,61 @@ def edge_preserving_graph(coordinates: Sequence[FloatArray], values: FloatArray,
         (n, k), of all sections one after the other, not smoothed.
     width
         Of the plain Gaussian that the first guess is smoothed by, > 0.
+    plain
+        That Gaussian, :func:`pooled_graph`, where it is made already.
 
     Returns
     -------
-    (n, n) float32 CSR with sorted indices, rows sum to 1; pooled where it would have too many entries.
+    (n, n) float32 CSR, rows sum to 1; pooled where it would have too many entries.
     """
+    guess = smooth(pooled_graph(coordinates, width) if plain is None else plain, values, 1)
     ends = np.cumsum([len(places) for places in coordinates])[:-1]
-    parts = np.split(values, ends)
-    return block_diagonal([_edge_preserving(*section, width) for section in zip(coordinates, parts, strict=True)])
+    parts = zip(coordinates, np.split(values, ends), np.split(guess, ends), strict=True)
+    return block_diagonal([_edge_preserving(*section, width) for section in parts])
 
 
-def _edge_preserving(coordinates: FloatArray, values: FloatArray, width: float) -> Graph:
+def _edge_preserving(coordinates: FloatArray, values: FloatArray, guess: FloatArray, width: float) -> Graph:
     places = np.asarray(coordinates, dtype=np.float64)
     cells = _cells(places, width, _radius(REACH * width, REACH_CUT))
     near = _kernel(places, cells, REACH * width, REACH_CUT)
-    rows = np.repeat(np.arange(near.shape[0], dtype=near.indices.dtype), np.diff(near.indptr))
-    own = rows if cells is None else sp.csr_matrix(cells.T).indices[rows]
-    typical = (near.indices != own) & (near.data >= np.float32(np.exp(-(SCALE_REACH**2) / 2.0)))
-    size = np.float32(1.0) if cells is None else np.diff(cells.indptr).astype(np.float32)[near.indices]
-    graph: Graph = plain_graph(places, width) if cells is None else _plain_pooled(places, cells, width)
+    graph: Graph | None = None
     for _ in range(PASSES):
-        smoothed = smooth(graph, values, 1)
-        apart = _squared_differences(rows, near.indices, smoothed, smoothed if cells is None else cells @ smoothed)
-        scale = (float(np.median(apart[typical])) if typical.any() else 0.0) or float(apart.mean()) or 1.0
-        # A spot is like itself, but of pooled neighbours none may be: the nearest in value weighs most all the same.
-        apart -= np.repeat(np.minimum.reduceat(apart, near.indptr[:-1]), np.diff(near.indptr))
-        weights = _normalised(
-            sp.csr_matrix((size * near.data * np.exp(apart / (-2.0 * scale)), near.indices, near.indptr), near.shape)
-        )
+        smoothed = guess if graph is None else smooth(graph, values, 1)
+        weights = _normalise(_bilateral(near, cells, smoothed))
         graph = weights if cells is None else Pooled(weights, cells)
+    assert graph is not None
     return graph
+
+
+def _bilateral(near: sp.csr_matrix, cells: sp.csr_matrix | None, smoothed: FloatArray) -> sp.csr_matrix:
+    """Return the weights ``near`` in space, (n, m), times those in range, guided by smoothed values, (n, k)."""
+    others = smoothed if cells is None else cells @ smoothed
+    own = np.arange(near.shape[0]) if cells is None else sp.csr_matrix(cells.T).indices
+    apart = np.empty(near.nnz, dtype=smoothed.dtype)
+    typical = []
+    for rows, entries in _rows(near):
+        columns = near.indices[entries]
+        apart[entries] = _squared_differences(rows, columns, smoothed, others)
+        usual = (columns != own[rows]) & (near.data[entries] >= np.float32(np.exp(-(SCALE_REACH**2) / 2.0)))
+        typical.append(apart[entries][usual])
+    known = np.concatenate(typical)
+    scale = (float(np.median(known)) if known.size else 0.0) or float(apart.mean()) or 1.0
+    size = None if cells is None else np.diff(cells.indptr).astype(np.float32)
+    for rows, entries in _rows(near):
+        # A spot is like itself, but of pooled neighbours none may be: the nearest in value weighs most all the same.
+        starts = near.indptr[rows[0] : rows[-1] + 1] - near.indptr[rows[0]]
+        apart[entries] -= np.minimum.reduceat(apart[entries], starts)[rows - rows[0]]
+        apart[entries] = np.exp(apart[entries] / (-2.0 * scale)) * near.data[entries]
+        if size is not None:
+            apart[entries] *= size[near.indices[entries]]
+    return sp.csr_matrix((apart, near.indices, near.indptr), near.shape)
+
+
+def _rows(near: sp.csr_matrix) -> Iterator[tuple[NDArray[np.int64], slice]]:
+    """Yield the row of each entry and which entries these are, :data:`SPOTS_AT_A_TIME` rows at a time."""
+    for start in range(0, near.shape[0], SPOTS_AT_A_TIME):
+        ends = near.indptr[start : start + SPOTS_AT_A_TIME + 1]
+        yield np.repeat(np.arange(start, start + len(ends) - 1), np.diff(ends)), slice(ends[0], ends[-1])
 
 
 def _squared_differences(
@@ -256,10 +288,10 @@ def joined(graph: Graph, spots: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 
 def entries(graph: Graph) -> float:
-    """Return the entries a spot."""
+    """Return the weights a spot that are not 0."""
     if isinstance(graph, Pooled):
-        return float((graph.near.nnz + graph.cells.nnz) / graph.near.shape[0])
-    return float(graph.nnz / graph.shape[0])
+        return float((graph.near.count_nonzero() + graph.cells.nnz) / graph.near.shape[0])
+    return float(graph.count_nonzero() / graph.shape[0])
 
 
 def noise_left(graph: Graph) -> float:

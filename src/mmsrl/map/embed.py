@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from mmsrl import graph
 from mmsrl.projection import project
-from mmsrl.train.members import Fitted, member_graph
+from mmsrl.train.members import Fitted
 from mmsrl.train.projections import Smoothing
 
 FloatArray = NDArray[np.floating[Any]]
@@ -48,6 +48,10 @@ def embed(
         scores[name] = (cut + found.shifts[section] if shifted else cut).astype(np.float32)
     members = []
     for normalisation, kind, width in smoothings:
-        adjacency = member_graph(kind, list(coordinates), scores[normalisation], width)
-        members.append(graph.smooth(adjacency, scores[normalisation], 1))
+        values = scores[normalisation]
+        if kind == "bilateral":
+            adjacency = graph.edge_preserving_graph(coordinates, values, width)
+        else:
+            adjacency = graph.pooled_graph(coordinates, width)
+        members.append(graph.smooth(adjacency, values, 1))
     return members

@@ -140,8 +140,11 @@ def _permuted(
     """Return :func:`explained_by_neighbours` of permuted spots, (times, k)."""
     random = np.random.default_rng(seed)
     ends = np.cumsum([0, *map(len, coordinates)])
+    # Of many spots most are neither a target nor a neighbour of one.
+    used = np.union1d(targets, weights.indices)
+    weights, targets = weights[:, used], np.searchsorted(used, targets)
     result = []
     for _ in range(times):
         order = np.concatenate([a + random.permutation(b - a) for a, b in zip(ends, ends[1:], strict=False)])
-        result.append(explained_by_neighbours(scores[order], weights, targets))
+        result.append(explained_by_neighbours(scores[order[used]], weights, targets))
     return np.stack(result)

@@ -127,7 +127,11 @@ def build_members(
         for width, kind in product(widths, ("bilateral", "gaussian")):
             if first_only and members:
                 break
-            adjacency = member_graph(kind, unit.coordinates, found.scores, width)
+            if kind == "bilateral":  # first of each width
+                plain = graph.pooled_graph(unit.coordinates, width)
+                adjacency = graph.edge_preserving_graph(unit.coordinates, found.scores, width, plain)
+            else:
+                adjacency = plain
             z = graph.smooth(adjacency, found.scores, 1)
             about: dict[str, Any] = {
                 "normalisation": normalisation,
@@ -162,7 +166,7 @@ def _components(
     if correct:
         first = np.searchsorted(unit.section, np.arange(len(unit.samples)))
         before = scores[first]
-        smoothed = graph.smooth(member_graph("gaussian", unit.coordinates, scores, width), scores, 1)
+        smoothed = graph.smooth(graph.pooled_graph(unit.coordinates, width), scores, 1)
         scores = align_sections(scores, smoothed, unit.section, seed)
         shifts = scores[first] - before
     facts: dict[str, Any] = {"bandwidth": width, "spatial_components": np.flatnonzero(spatial) + 1}
@@ -172,13 +176,6 @@ def _components(
             float(np.corrcoef(column, depth)[0, 1]) if column.std() * depth.std() > 0 else 0.0 for column in scores.T
         ]
     return _Components(scores, width, facts, lowest, highest, spatial, shifts)
-
-
-def member_graph(kind: str, coordinates: list[FloatArray], scores: FloatArray, width: float) -> graph.Graph:
-    """Return a graph of all sections; the bilateral one is guided by the scores."""
-    if kind == "bilateral":
-        return graph.edge_preserving_graph(coordinates, scores, width)
-    return graph.pooled_graph(coordinates, width)
 
 
 def _count_image(
