@@ -67,6 +67,11 @@ def test_an_image_holds_what_nextflow_and_its_stages_need(tool: str, image: str)
     assert text.endswith("sealed\n")
 
 
+def test_the_image_without_pytorch_is_small(tool: str, image: str) -> None:
+    if image.endswith("-cpu"):
+        assert int(inside(tool, image, "du -sxm / 2> /dev/null | cut -f 1 || true")) < 2000
+
+
 def test_only_the_cuda_image_has_a_network_in_it(tool: str, image: str) -> None:
     asked = "import importlib.util as u; print(bool(u.find_spec('torch')))"
     assert inside(tool, image, f'python -c "{asked}"').strip() == str(image.endswith("-cuda"))
