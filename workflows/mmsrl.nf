@@ -33,19 +33,17 @@ workflow MMSRL {
     found = SPATIAL_DOMAINS.out
 
     // What was asked for and what failed, so that the report can name what is missing and why. The trace is read after all
-    // other tasks have ended. Where nothing is left there is no report.
+    // other tasks have ended. Where nothing is left there is no report; a section without a page is in it all the same.
     asked = sections
         .map { meta, _source, _image, _alignment, truth -> [sample: meta.id, unit: meta.group ?: meta.id, labelled: truth as boolean] }
         .toSortedList { sample -> sample.sample }
     REPORT(
-        filesOf(found.h5ad).filter { files -> files },
+        filesOf(found.h5ad)
+            .filter { files -> files }
+            .combine(filesOf(found.cards).map { files -> [files] })
+            .map { row -> row.last() },
         filesOf(found.summaries),
-        filesOf(found.training),
-        filesOf(found.evidence),
-        filesOf(found.enhanced),
-        filesOf(found.scores),
         found.versions.toSortedList { file -> file.toString() },
-        filesOf(found.tiles),
         filesOf(found.comparison),
         params_json,
         asked
@@ -59,6 +57,7 @@ workflow MMSRL {
     files = found.files
         .mix(
             REPORT.out.html.map { file -> ['report', file] },
+            REPORT.out.assets.flatMap { files -> files.collect { file -> ['report/assets', file] } },
             REPORT.out.multiqc.flatMap { files -> files.collect { file -> ['multiqc', file] } },
             REPORT.out.manifest.map { file -> ['pipeline_info', file] },
         )

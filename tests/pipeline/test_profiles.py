@@ -77,7 +77,7 @@ SIZED = {
     "ENHANCE": "counts",
     "COMPARE": "counts",
     "ASSEMBLE": "counts",
-    "REPORT": "assembled",
+    "FIGURES": "assembled",
 }
 """Process to the file that its memory follows."""
 

@@ -15,6 +15,9 @@ PROJECT = Path(__file__).parents[2]
 PACKAGE = Path(mmsrl.__file__).parent
 FILES = sorted(path for path in PACKAGE.rglob("*.py"))
 
+MODULE_OF = {"page": "figures"}
+"""Module of a command that has none of its own: pages are written by the task that draws figures."""
+
 STAGES = (
     "ingest",
     "qc",
@@ -28,6 +31,7 @@ STAGES = (
     "map",
     "compare",
     "assemble",
+    "page",
     "figures",
     "report",
     "index",
@@ -61,8 +65,10 @@ FORMATS = {
     "ingest/zarr.py",
     "ingest/zarr_elements.py",
     "map/reference.py",
+    "page/content.py",
+    "page/pictures.py",
+    "report/cards.py",
     "report/content.py",
-    "report/pictures.py",
     "train/files.py",
 }
 """Files of their own that read or write a format: tables, pictures, archives, SpatialData, weights, HTML."""
@@ -200,7 +206,7 @@ CODE = Code(PACKAGE)
 
 
 def images_of(verb: str) -> set[str]:
-    text = (PROJECT / f"modules/local/{verb}/main.nf").read_text(encoding="utf-8")
+    text = (PROJECT / f"modules/local/{MODULE_OF.get(verb, verb)}/main.nf").read_text(encoding="utf-8")
     return set(re.findall(r"\b(cpu|cuda)\b", re.search(r"^    container (.+)$", text, flags=re.MULTILINE)[1]))
 
 
@@ -248,7 +254,7 @@ def test_bin_scripts_console_commands_and_stages_carry_the_same_verbs():
     assert set(scripts) == {f"mmsrl-{verb}" for verb in verbs}
     assert {path.name for path in (PROJECT / "bin").iterdir()} == set(scripts)
     assert {path.parent.name for path in PACKAGE.glob("*/cli.py")} == {"check", *STAGES}
-    assert {path.name for path in (PROJECT / "modules/local").iterdir()} == {"check", *STAGES}
+    assert {path.name for path in (PROJECT / "modules/local").iterdir()} == {"check", *STAGES} - MODULE_OF.keys()
     for name, target in scripts.items():
         module, function = target.split(":")
         script = PROJECT / "bin" / name
@@ -258,6 +264,7 @@ def test_bin_scripts_console_commands_and_stages_carry_the_same_verbs():
 
 @pytest.mark.parametrize("verb", STAGES)
 def test_module_calls_the_command_of_its_name(verb):
-    text = (PROJECT / f"modules/local/{verb}/main.nf").read_text(encoding="utf-8")
-    assert re.search(rf"^process {verb.upper()} \{{$", text, flags=re.MULTILINE)
+    module = MODULE_OF.get(verb, verb)
+    text = (PROJECT / f"modules/local/{module}/main.nf").read_text(encoding="utf-8")
+    assert re.search(rf"^process {module.upper()} \{{$", text, flags=re.MULTILINE)
     assert re.search(rf"^\s+mmsrl-{verb} ", text, flags=re.MULTILINE)

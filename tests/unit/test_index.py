@@ -18,8 +18,16 @@ from mmsrl.index.cli import main
 from mmsrl.index.kinds import KINDS, described, index
 
 PROJECT = Path(__file__).parents[2]
-ELSEWHERE = {"mmsrl_report.html": "report", "manifest.json": "pipeline_info"}
-"""What `report` leaves, and the folder it goes to; what is for MultiQC goes to `multiqc`."""
+ELSEWHERE = {
+    "mmsrl_report.html": "report",
+    "plotly.min.js": "report/assets",
+    "sections.js": "report/assets",
+    "*.html": "report/sections",
+    "manifest.json": "pipeline_info",
+}
+"""What `figures` and `report` leave, and the folder it goes to; what is for MultiQC goes to `multiqc`."""
+
+UNPUBLISHED = ("versions.yml", "*.card.json")
 
 
 def endings() -> list[tuple[str, str]]:
@@ -34,7 +42,7 @@ def endings() -> list[tuple[str, str]]:
                 part for channel in channels for part in (channel if isinstance(channel, list) else [channel])
             ):
                 found += [(module["name"], about["pattern"]) for about in element.values() if about["type"] == "file"]
-    return [(name, pattern) for name, pattern in found if pattern != "versions.yml"]
+    return [(name, pattern) for name, pattern in found if pattern not in UNPUBLISHED]
 
 
 def alternatives(pattern: str) -> list[str]:
@@ -49,10 +57,9 @@ def alternatives(pattern: str) -> list[str]:
 def test_everything_that_modules_publish_is_known(module: str, pattern: str) -> None:
     for one in alternatives(pattern):
         folder = "multiqc" if "_mqc" in one else ELSEWHERE.get(one, module)
-        known = [
-            kind for kind in KINDS if kind.folder == folder and fnmatch(f"x.{kind.ending}", one.replace("*_", "*."))
-        ]
-        assert known or one in (f"*.{module}.json", *ELSEWHERE), one
+        named = {kind.ending for kind in KINDS if kind.folder == folder}
+        known = one in named or any(fnmatch(f"x.{ending}", one.replace("*_", "*.")) for ending in named)
+        assert known or one == f"*.{module}.json", one
 
 
 def test_entry_says_what_a_file_is_and_of_what() -> None:
@@ -66,6 +73,8 @@ def test_entry_says_what_a_file_is_and_of_what() -> None:
     assert described("qc/a.qc.json", 1) == {**described("qc/b.qc.json", 1), "id": "a", "path": "qc/a.qc.json"}
     assert described("compare/study.expression.tsv", 1)["id"] == "study"
     assert described("report/mmsrl_report.html", 1)["id"] is None
+    assert described("report/assets/plotly.min.js", 1)["id"] is None
+    assert described("report/sections/a.b.html", 1)["id"] == "a.b"
     assert described("multiqc/mmsrl_general_mqc.json", 1)["id"] is None
 
 

@@ -3,14 +3,9 @@ process REPORT {
     container 'mmsrl/mmsrl:0.1.0-cpu'
 
     input:
-    path assembled // <sample>.mmsrl.h5ad of all samples
+    path cards // <sample>.card.json of all sections that have a page, or []
     path summaries // JSON of all stages
-    path training // <unit>.training.tsv of all units
-    path evidence // <unit>.enhanced_genes.tsv of all units
-    path enhanced // <unit>.enhanced.h5ad of all units
-    path scores // <unit>.scores.csv of the units that have labels, or []
     path versions, stageAs: 'versions/?.yml'
-    path tiles // <sample>.tiles.tif of the sections that have pictures, or []
     path comparison // study.*.tsv of the conditions that were compared, or []
     val params_json // text: all parameters of the run
     val asked_json // text: samples asked for, and tasks that failed; the report names those that are missing
@@ -18,6 +13,7 @@ process REPORT {
 
     output:
     path 'mmsrl_report.html', emit: html
+    path 'assets/*.js', emit: assets
     path 'manifest.json', emit: manifest
     path '*_mqc{.json,_versions.yml}', emit: multiqc
     path 'versions.yml', emit: versions, topic: versions
@@ -27,7 +23,7 @@ process REPORT {
 
     script:
     def args = task.ext.args ?: ''
-    def inputs = [assembled: assembled, summaries: summaries, training: training, evidence: evidence, enhanced: enhanced, scores: scores, versions: versions, tiles: tiles, comparison: comparison]
+    def inputs = [card: cards, summaries: summaries, versions: versions, comparison: comparison]
         .collectMany { option, files -> [files].flatten().collect { file -> "--${option} ${file}" } }
     """
     cat > params.json <<'END_PARAMS'
@@ -39,12 +35,13 @@ process REPORT {
 
     mmsrl-report ${inputs.join(' ')} --params params.json --asked asked.json ${args}
 
-    mmsrl-versions --process "${task.process}" anndata jinja2 plotly > versions.yml
+    mmsrl-versions --process "${task.process}" jinja2 plotly > versions.yml
     """
 
     stub:
     """
-    touch mmsrl_report.html manifest.json mmsrl_general_mqc.json mmsrl_mqc_versions.yml
+    mkdir assets
+    touch mmsrl_report.html assets/plotly.min.js assets/sections.js manifest.json mmsrl_general_mqc.json mmsrl_mqc_versions.yml
     printf '"%s":\\n    mmsrl: stub\\n' '${task.process}' > versions.yml
     """
 }

@@ -71,6 +71,9 @@ KINDS = (
         for form in ("png", "pdf", "svg")
     ),
     Kind("report", "mmsrl_report.html", "report", "The report: begin here."),
+    Kind("report/assets", "plotly.min.js", "asset", "Library of the interactive figures of report and pages."),
+    Kind("report/assets", "sections.js", "asset", "List of the pages, which they lead to each other by."),
+    Kind("report/sections", "html", "page", "Everything about a section."),
     Kind("multiqc", "mqc.json", "multiqc", "A section for MultiQC."),
     Kind("multiqc", "mqc_versions.yml", "multiqc", "Versions of packages for MultiQC."),
     Kind("pipeline_info", "manifest.json", "manifest", "All that is needed to repeat the run."),

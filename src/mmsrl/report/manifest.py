@@ -6,12 +6,24 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mmsrl import __version__
-from mmsrl.report.content import Outputs, package_versions, seeds
+from mmsrl._palette import natural_order
+from mmsrl.page.card import Card
+from mmsrl.page.content import Summaries
+from mmsrl.report.content import RunOutputs, package_versions, seeds
 from mmsrl.report.missing import Missing
 
 
+def analysed(cards: Sequence[Card], outputs: Summaries) -> dict[str, str]:
+    """Return the unit of every section that has results, also of those without a page, by its name in natural order."""
+    units = {card.sample: card.unit for card in cards}
+    for (stage, unit), summary in outputs.summaries.items():
+        if stage == "assemble":
+            units |= dict.fromkeys(summary["result"].get("samples", ()), unit)
+    return {sample: units[sample] for sample in natural_order(units)}
+
+
 def build_manifest(
-    outputs: Outputs, samples: Sequence[tuple[str, str]], missing: Sequence[Missing] = ()
+    outputs: RunOutputs, samples: Sequence[tuple[str, str]], missing: Sequence[Missing] = ()
 ) -> dict[str, Any]:
     """Collect parameters, seeds, versions and input checksums.
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
+from mmsrl.page.content import SAMPLE_STAGES
 from mmsrl.parameters import STAGES
-from mmsrl.report.content import SAMPLE_STAGES, Asked
+from mmsrl.report.content import Asked
 
 NEEDED = ("ingest", "qc", "features", "train", "domains", "assemble")
 """Stages without which there are no results of a sample, in the order of the data."""
@@ -15,10 +16,11 @@ WITHOUT = {
     "markers": "without markers: finding them failed",
     "trajectory": "without pseudotime: ordering the spots failed",
     "enhance": "without de-noised expression: making it failed",
-    "figures": "without figures: drawing them failed",
 }
 """Stages that cost no sample its domains, and what is said where they fail."""
 
+WITHOUT_PAGE = "without a page and without figures: making them failed"
+"""What is said where the task that makes both left no page."""
 
 STUDY = "study"
 """Id of the task that compares conditions."""
@@ -39,7 +41,9 @@ class Missing(NamedTuple):
     """What the stage said; empty where that is not known."""
 
 
-def missing_samples(asked: Asked, found: Collection[str], summaries: Mapping[tuple[str, str], Any]) -> list[Missing]:
+def missing_samples(
+    asked: Asked, found: Collection[str], pages: Collection[str], summaries: Mapping[tuple[str, str], Any]
+) -> list[Missing]:
     """Tell which samples are missing, or a part of their results, and at which stage they ended.
 
     A comparison of conditions that failed comes last, and costs no sample anything.
@@ -50,6 +54,8 @@ def missing_samples(asked: Asked, found: Collection[str], summaries: Mapping[tup
         All samples of the samplesheet, and what failed.
     found
         Samples that have results.
+    pages
+        Samples that have a page.
     summaries
         Of the stages that ended well, by stage and id (sample or unit).
     """
@@ -78,6 +84,8 @@ def missing_samples(asked: Asked, found: Collection[str], summaries: Mapping[tup
             for stage, text in WITHOUT.items()
             if asked.failed(stage, unit)
         ]
+        if sample not in pages:
+            missing.append(Missing(sample, "figures", WITHOUT_PAGE, asked.message("figures", unit)))
     if asked.failed("compare", STUDY):
         missing.append(Missing(None, "compare", WITHOUT_COMPARISON, asked.message("compare", STUDY)))
     return missing

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from mmsrl._palette import PALETTE
-from mmsrl.report.content import STUDY, Outputs, package_versions
-from mmsrl.report.sample import METRICS, Sample
+from mmsrl.page.card import Card
+from mmsrl.page.sample import METRICS
+from mmsrl.report.content import STUDY, RunOutputs, package_versions
 
 PARENT = {
     "parent_id": "mmsrl",
@@ -69,55 +67,52 @@ _COLUMNS: dict[str, tuple[str, dict[str, Any], Callable[[Mapping[str, Any]], Any
 """Columns of the general statistics: description, how MultiQC shows them, and where the value is."""
 
 
-def multiqc_files(outputs: Outputs, samples: Sequence[Sample]) -> dict[str, dict[str, Any]]:
+def multiqc_files(outputs: RunOutputs, cards: Sequence[Card]) -> dict[str, dict[str, Any]]:
     """Return the content of ``*_mqc.json`` by name of the file: what there is something to show of.
 
     Parameters
     ----------
     outputs
         What the stages wrote.
-    samples
+    cards
         In the order of the report.
     """
     found = {
-        "mmsrl_general": _general(outputs, samples),
-        "mmsrl_spots": _spots(outputs, samples),
-        "mmsrl_domains": _domains(samples),
-        "mmsrl_scores": _scores(outputs, samples),
+        "mmsrl_general": _general(outputs, cards),
+        "mmsrl_spots": _spots(cards),
+        "mmsrl_domains": _domains(cards),
+        "mmsrl_scores": _scores(cards),
         "mmsrl_composition": _composition(outputs),
     }
     return {f"{name}_mqc.json": {"id": name, **content} for name, content in found.items() if content["data"]}
 
 
-def multiqc_versions(outputs: Outputs) -> dict[str, dict[str, str]]:
+def multiqc_versions(outputs: RunOutputs) -> dict[str, dict[str, str]]:
     """Return the content of ``mmsrl_mqc_versions.yml``: versions of all packages, for MultiQC's table of software."""
     return {"mmsrl": package_versions(outputs.versions)}
 
 
-def _general(outputs: Outputs, samples: Sequence[Sample]) -> dict[str, Any]:
+def _general(outputs: RunOutputs, cards: Sequence[Card]) -> dict[str, Any]:
     data = {}
-    for sample in samples:
-        confidence = sample.section.values.get(METRICS["domain_confidence"])
+    for card in cards:
         facts = {
-            "qc": outputs.result("qc", sample.name, sample.unit),
-            "features": outputs.result("features", sample.name, sample.unit),
-            "domains": len(set(sample.section.domains)),
-            "confidence": None if confidence is None else float(np.nanmedian(confidence)),
-            "scores": outputs.scores_of(sample.name),
+            "qc": outputs.result("qc", card.sample, card.unit),
+            "features": outputs.result("features", card.sample, card.unit),
+            "domains": sum(n > 0 for n in card.domains.values()),
+            "confidence": card.medians.get(METRICS["domain_confidence"]),
+            "scores": card.scores,
         }
         row = {name: value_of(facts) for name, (_, _, value_of) in _COLUMNS.items()}
-        data[sample.name] = {name: value for name, value in row.items() if value is not None}
+        data[card.sample] = {name: value for name, value in row.items() if value is not None}
     headers = [{name: {"description": words, **shown}} for name, (words, shown, _) in _COLUMNS.items()]
     return {"plot_type": "generalstats", "pconfig": headers, "data": data}
 
 
-def _spots(outputs: Outputs, samples: Sequence[Sample]) -> dict[str, Any]:
+def _spots(cards: Sequence[Card]) -> dict[str, Any]:
     data = {}
-    for sample in samples:
-        found = outputs.result("qc", sample.name, sample.unit)
-        if "n_spots_before" in found:
-            data[sample.name] = {"kept": len(sample.section.domains)}
-            data[sample.name]["removed"] = found["n_spots_before"] - data[sample.name]["kept"]
+    for card in cards:
+        if card.n_spots_before is not None:
+            data[card.sample] = {"kept": card.n_spots, "removed": card.n_spots_before - card.n_spots}
     return {
         **PARENT,
         "section_name": "Quality control",
@@ -132,8 +127,8 @@ def _spots(outputs: Outputs, samples: Sequence[Sample]) -> dict[str, Any]:
     }
 
 
-def _domains(samples: Sequence[Sample]) -> dict[str, Any]:
-    colors = {label: color for sample in samples for label, color in sample.section.colors.items()}
+def _domains(cards: Sequence[Card]) -> dict[str, Any]:
+    colors = {label: card.colors[label] for card in cards for label in card.domains}
     return {
         **PARENT,
         "section_name": "Spatial domains",
@@ -142,12 +137,12 @@ def _domains(samples: Sequence[Sample]) -> dict[str, Any]:
         "plot_type": "bargraph",
         "pconfig": {"id": "mmsrl_domains_plot", "title": "mmsrl: spatial domains", "ylab": "Spots"},
         "categories": {label: {"name": f"Domain {label}", "color": color} for label, color in colors.items()},
-        "data": {sample.name: dict(Counter(sample.section.domains)) for sample in samples},
+        "data": {card.sample: {label: n for label, n in card.domains.items() if n} for card in cards},
     }
 
 
-def _scores(outputs: Outputs, samples: Sequence[Sample]) -> dict[str, Any]:
-    data = {sample.name: outputs.scores_of(sample.name) for sample in samples}
+def _scores(cards: Sequence[Card]) -> dict[str, Any]:
+    data = {card.sample: card.scores for card in cards}
     metrics = dict.fromkeys(metric for scores in data.values() for metric in scores)
     return {
         **PARENT,
@@ -160,7 +155,7 @@ def _scores(outputs: Outputs, samples: Sequence[Sample]) -> dict[str, Any]:
     }
 
 
-def _composition(outputs: Outputs) -> dict[str, Any]:
+def _composition(outputs: RunOutputs) -> dict[str, Any]:
     result = outputs.summaries.get(("compare", STUDY), {}).get("result", {})
     control = result.get("control")
     shown = {

@@ -1,56 +1,46 @@
-"""Puts the content into the templates: one HTML page that needs nothing else."""
+"""Puts the content into the templates: the report, and the list of sections that their pages read."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Sequence
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup, escape
-from plotly.offline import get_plotlyjs
-
-from mmsrl import __version__
+from mmsrl._palette import natural_order
+from mmsrl.page.card import Card
+from mmsrl.page.content import SAMPLE_STAGES
+from mmsrl.page.render import environment, stored
+from mmsrl.page.store import Store
 from mmsrl.parameters import PARAMETERS, STAGES
-from mmsrl.report.content import SAMPLE_STAGES, STUDY, Outputs, brief, package_versions, probability, show
+from mmsrl.report.cards import address, colors_by_unit, grouped
+from mmsrl.report.content import STUDY, RunOutputs, package_versions
 from mmsrl.report.methods import REFERENCES, paragraphs
 from mmsrl.report.missing import Missing
-from mmsrl.report.page import sample_content, unit_content
-from mmsrl.report.sample import Sample
-from mmsrl.report.store import Store
 from mmsrl.report.study import study_content
 
 HEADLINE_SCORES = ("ARI", "NMI")
 """Scores shown on the overview, by the name of the metric in ``scores.csv``."""
 
-
-def code(text: str) -> Markup:
-    """Write what stands between backticks as code."""
-    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
+ASSETS = "assets"
+"""Folder of what the report and the pages share, as seen from the report."""
 
 
 def render(
-    samples: Sequence[Sample],
-    outputs: Outputs,
-    pictures: Mapping[str, Mapping[str, Any]],
-    genes: Mapping[str, Mapping[str, Sequence[str]]],
+    cards: Sequence[Card],
+    outputs: RunOutputs,
     notes: Sequence[str] = (),
     *,
     title: str,
     missing: Sequence[Missing] = (),
 ) -> str:
-    """Return the whole report as HTML.
+    """Return the report as HTML: overview, study, methods, parameters and versions.
 
     Parameters
     ----------
-    samples
-        In the order in which they are shown.
+    cards
+        Of the sections, in the order in which they are shown.
     outputs
         What the stages wrote; whatever is missing is left out of the report or said to be missing.
-    pictures
-        By sample, as :func:`mmsrl.report.pictures.domain_pictures` returns them.
-    genes
-        By unit, as :func:`mmsrl.report.genes.listed_genes` returns them.
     notes
         What the report itself leaves out of what was asked for.
     title
@@ -58,79 +48,56 @@ def render(
     missing
         Samples whose results are missing, or a part of them.
     """
-    environment = Environment(
-        loader=PackageLoader("mmsrl.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(show=show, brief=brief, code=code, probability=probability)
     store = Store()
-    of_unit: dict[str, list[Sample]] = {}
-    for sample in samples:
-        of_unit.setdefault(sample.unit, []).append(sample)
-    units = {unit: unit_content(unit, own, outputs, genes.get(unit, {}), store) for unit, own in of_unit.items()}
-    pages = [
-        sample_content(index, len(samples), sample, of_unit[sample.unit], units[sample.unit], outputs, store)
-        | {"pictures": pictures.get(sample.name)}
-        for index, sample in enumerate(samples)
-    ]
-    study = study_content(outputs, units, pages, store)
+    pages = [card.sample for card in cards]
+    study = study_content(outputs, colors_by_unit(cards), pages, store)
     steps = paragraphs(list(outputs.summaries.values()))
     cited = dict.fromkeys(name for step in steps for name in step.cites)
-    return environment.get_template("report.html").render(
+    made = environment("mmsrl.report")
+    made.filters.update(address=address)
+    return made.get_template("report.html").render(
         title=title,
-        version=__version__,
-        plotly=Markup(get_plotlyjs()),
-        pages=pages,
+        assets=ASSETS,
+        cards=cards,
         study=study,
         missing=missing,
-        groups=_groups(pages),
-        metrics=[metric for metric in HEADLINE_SCORES if any(metric in page["scores"] for page in pages)],
-        warnings=_warnings(pages, outputs),
+        groups=grouped(cards),
+        metrics=[metric for metric in HEADLINE_SCORES if any(metric in card.scores for card in cards)],
+        warnings=_warnings(cards, outputs),
         notes=notes,
-        figures={id_: Markup(text) for id_, text in store.figures.items()},
-        tables=store.tables,
         steps=steps,
         references={name: REFERENCES[name] for name in cited},
         numbers={name: number for number, name in enumerate(cited, start=1)},
         params=outputs.params,
         versions=package_versions(outputs.versions),
         descriptions={parameter.name: parameter.help for parameter in PARAMETERS},
-        stages=STAGES,
+        **stored(store),
     )
 
 
-def _groups(pages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return the pages by what was trained together: groups first, then all samples on their own."""
-    by_unit: dict[str, list[Mapping[str, Any]]] = {}
-    for page in pages:
-        by_unit.setdefault(page["unit"]["id"], []).append(page)
-    together = [
-        {"name": unit, "colors": own[0]["unit"]["colors"], "pages": own}
-        for unit, own in by_unit.items()
-        if len(own) > 1
-    ]
-    alone = [own[0] for own in by_unit.values() if len(own) == 1]
-    return [*together, *([{"name": None, "colors": {}, "pages": alone}] if alone else [])]
+def section_list(cards: Sequence[Card], outputs: RunOutputs, title: str) -> str:
+    """Return a script that tells the pages of the sections of each other."""
+    content = {
+        "title": title,
+        "study": ("compare", STUDY) in outputs.summaries,
+        "sections": [{"name": card.sample, "warnings": card.warnings} for card in cards],
+    }
+    return f"window.mmsrlReport = {json.dumps(content)};\n"
 
 
-def _warnings(pages: Sequence[Mapping[str, Any]], outputs: Outputs) -> list[dict[str, str]]:
-    """Return every warning once, also where several samples share a unit, with the page it is explained on."""
+def _warnings(cards: Sequence[Card], outputs: RunOutputs) -> list[dict[str, Any]]:
+    """Return every warning once, with all samples or units that it is of, and the page of each."""
     order = {stage: rank for rank, stage in enumerate(STAGES)}
-    home = {page["unit"]["id"]: page["id"] for page in reversed(pages)}
-    own = {page["name"]: page["id"] for page in pages}
+    own = {card.sample: address(card.sample) for card in cards}
+    home = {card.unit: own[card.sample] for card in reversed(cards)}
+    found: dict[tuple[str, str], dict[str, str | None]] = {}
+    summaries = sorted(outputs.summaries.items(), key=lambda item: order.get(item[0][0], len(order)))
+    for (stage, id_), summary in summaries:
+        page = f"#{STUDY}" if stage == "compare" else (own if stage in SAMPLE_STAGES else home).get(id_)
+        for message in summary["messages"]:
+            if message["level"] == "warning":
+                found.setdefault((stage, message["text"]), {})[id_] = page
     return [
-        {
-            "id": id_,
-            "page": STUDY if stage == "compare" else (own if stage in SAMPLE_STAGES else home).get(id_, "overview"),
-            "stage": STAGES.get(stage, stage),
-            "text": message["text"],
-        }
-        for (stage, id_), summary in sorted(
-            outputs.summaries.items(), key=lambda item: order.get(item[0][0], len(order))
-        )
-        for message in summary["messages"]
-        if message["level"] == "warning"
+        {"pages": {name: pages[name] for name in natural_order(pages)}, "stage": STAGES.get(stage, stage), "text": text}
+        for (stage, text), pages in found.items()
     ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -11,8 +11,10 @@ import pandas as pd
 from mmsrl._palette import domain_colors, natural_order
 from mmsrl.compare.quality import DEVIATIONS, FACTOR, FEWEST
 from mmsrl.markers.table import FDR
-from mmsrl.report.content import STUDY, Outputs, brief, probability, show
-from mmsrl.report.store import Choice, Store
+from mmsrl.page.store import Choice, Store
+from mmsrl.page.words import brief, probability, show
+from mmsrl.report.cards import address
+from mmsrl.report.content import STUDY, RunOutputs
 from mmsrl.report.study_charts import (
     MOST_POINTS,
     composition_bars,
@@ -21,7 +23,7 @@ from mmsrl.report.study_charts import (
     forest,
     volcano,
 )
-from mmsrl.report.tables import study_gene_table, study_set_table
+from mmsrl.report.study_tables import study_gene_table, study_set_table
 
 VOLCANO = 420
 """Height of a volcano."""
@@ -36,7 +38,7 @@ MOST_SENTENCES = 6
 
 
 def study_content(
-    outputs: Outputs, units: Mapping[str, Mapping[str, Any]], pages: Sequence[Mapping[str, Any]], store: Store
+    outputs: RunOutputs, colors_of: Mapping[str, Mapping[str, str]], pages: Collection[str], store: Store
 ) -> dict[str, Any] | None:
     """Return all that the study page shows; ``None`` where no conditions were compared.
 
@@ -44,10 +46,10 @@ def study_content(
     ----------
     outputs
         What the stages wrote.
-    units
-        By id, as :func:`mmsrl.report.page.unit_content` returns them: the shared domains have the colours of one.
+    colors_of
+        Colours of the domains of every unit: the shared domains have those of one.
     pages
-        Of the samples, as :func:`mmsrl.report.page.sample_content` returns them.
+        Sections that have a page.
     store
         Takes the figures and tables.
     """
@@ -55,7 +57,7 @@ def study_content(
     if summary is None:
         return None
     result = summary["result"]
-    own = units.get(result["domains_of"], {}).get("colors", {})
+    own = colors_of.get(result["domains_of"], {})
     known = set(result["domains"]) <= own.keys()
     colors = {name: own[name] for name in result["domains"]} if known else domain_colors(result["domains"])
     sections = sections_of(result)
@@ -73,7 +75,7 @@ def study_content(
         "covariates": natural_order({name for section in sections for name in section["covariates"]}),
         "has_donors": any(section["donor"] is not None for section in sections),
         "sections": sections,
-        "links": {page["name"]: page["id"] for page in pages},
+        "links": {name: address(name) for name in pages},
         **_quality(result, sections, store),
         **_composition(result, sections, colors, store),
         **_expression(result, outputs.comparison.get("expression"), store),
@@ -87,17 +89,6 @@ def study_content(
         "messages": messages,
         "warnings": sum(message["level"] == "warning" for message in messages),
     }
-
-
-def design_facts(outputs: Outputs, sample: str) -> dict[str, Any]:
-    """Return condition, donor and covariates of a sample; empty where no conditions were compared."""
-    result = outputs.summaries.get(("compare", STUDY), {}).get("result", {})
-    for section in result.get("sections", []):
-        if section["sample"] == sample:
-            donor = {} if section["donor"] is None else {"Donor": section["donor"]}
-            covariates = {name.capitalize(): value for name, value in section["covariates"].items()}
-            return {"Condition": section["condition"], **donor, **covariates}
-    return {}
 
 
 def sections_of(result: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -12,7 +12,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from mmsrl.markers.table import FDR
-from mmsrl.report.charts import GAINS, INK, LOSES, UNSURE, ink_on
+from mmsrl.page.charts import GAINS, INK, LOSES, UNSURE, ink_on
 
 MOST_POINTS = 2000
 """Genes drawn in a volcano: the significant ones first, then an even choice of the others."""

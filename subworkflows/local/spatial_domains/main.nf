@@ -57,6 +57,14 @@ def withOptional(channel, made) {
         .map { row -> row.collect { value -> value == null ? [] : value } }
 }
 
+// What a step made of single sections, by unit: [] where it made nothing of any.
+def ofUnits(units, made) {
+    return withOptional(units.flatMap { unit, members -> members.collect { member -> [member.meta.subMap('id'), unit] } }, made)
+        .map { _section, unit, file -> [groupKey(unit, unit.samples.size()), file] }
+        .groupTuple()
+        .map { unit, files -> [unit.target, files.flatten().sort { file -> file.name }] }
+}
+
 // What the samplesheet says of the part that sections have in a study, as commands read it; '' where it says nothing.
 def designOf(metas) {
     def known = metas.findAll { meta -> meta.design && (meta.design.condition || meta.design.donor || meta.design.covariates) }
@@ -172,14 +180,16 @@ workflow SPATIAL_DOMAINS {
     so_far = withOptional(withOptional(withOptional(told, MARKERS.out.summary), TRAJECTORY.out.summary), ENHANCE.out.summary)
         .map { row -> [row[0], row[1..-1].flatten()] }
     outlines = units.map { unit, members -> [unit, members.collectMany { member -> member.outlines }] }
-    labelled_by_reference = withOptional(units.flatMap { unit, members -> members.collect { member -> [member.meta.subMap('id'), unit] } }, MAP.out.csv)
-        .map { _section, unit, file -> [groupKey(unit, unit.samples.size()), file] }
-        .groupTuple()
-        .map { unit, files -> [unit.target, files.flatten().sort { file -> file.name }] }
     designs = units.map { unit, members -> [unit, designOf(members.collect { member -> member.meta })] }
-    ASSEMBLE(sources.join(results).join(outlines).join(so_far).join(designs).join(labelled_by_reference), code.map { c -> c.assemble ?: '' })
+    ASSEMBLE(sources.join(results).join(outlines).join(so_far).join(designs).join(ofUnits(units, MAP.out.csv)), code.map { c -> c.assemble ?: '' })
 
-    FIGURES(withOptional(ASSEMBLE.out.h5ad, TRAJECTORY.out.summary), code.map { c -> c.figures ?: '' })
+    // A page has everything about its section. Units without labels do not wait for the scores of others.
+    unlabelled = units.filter { _unit, members -> !members.any { member -> member.truth } }.map { unit, _members -> [unit, []] }
+    all_told = withOptional(so_far.join(ASSEMBLE.out.summary).join(ofUnits(units, MAP.out.summary)), EVALUATE.out.summary.mix(unlabelled))
+        .map { row -> [row[0], row[1..-1].flatten()] }
+    shown = [firstOf(TRAIN.out.log), ENHANCE.out.genes, ENHANCE.out.h5ad, EVALUATE.out.scores.mix(unlabelled)]
+        .inject(ASSEMBLE.out.h5ad.join(all_told)) { rows, made -> withOptional(rows, made) }
+    FIGURES(shown.join(ofUnits(units, FEATURES.out.tiles)), code.map { c -> "${c.page ?: ''}${c.figures ?: ''}".toString() })
 
     comparison = COMPARE.out.tables.map { files -> [[id: 'study'], files] }
     compared_as = COMPARE.out.summary.map { file -> [[id: 'study'], file] }
@@ -223,6 +233,7 @@ workflow SPATIAL_DOMAINS {
         under('compare', comparison.mix(compared_as)),
         under('assemble', ASSEMBLE.out.h5ad.mix(ASSEMBLE.out.zarr, ASSEMBLE.out.csv, ASSEMBLE.out.geojson, ASSEMBLE.out.summary)),
         under('figures', FIGURES.out.figures.mix(FIGURES.out.summary)),
+        under('report/sections', FIGURES.out.page),
     )
 
     emit:
@@ -242,6 +253,8 @@ workflow SPATIAL_DOMAINS {
     tiles = FEATURES.out.tiles // [ section, file ]
     summaries = summaries // [ section, unit or study, file ]
     figures = FIGURES.out.figures // [ unit, files ]
+    pages = FIGURES.out.page // [ unit, files ]
+    cards = FIGURES.out.card // [ unit, files ]
     units = units.map { unit, _members -> unit } // map: id, samples; a section: id
     files = files // [ folder, file ]: all that is worth keeping
     versions = versions // file

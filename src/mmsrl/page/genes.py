@@ -7,8 +7,8 @@ from typing import Any
 
 from mmsrl import _keys
 from mmsrl.enhance.verdict import BETTER, UNDECIDED, WORSE
-from mmsrl.report.content import brief, show
-from mmsrl.report.series import FEW
+from mmsrl.page.series import FEW
+from mmsrl.page.words import brief, show
 
 SHOWN = 12
 """Genes named in a cell."""
@@ -192,7 +192,7 @@ def gene_words(denoised: Mapping[str, bool], judged: Mapping[str, tuple[float, f
         Whether there is de-noised expression of the gene.
     judged
         What de-noising gains over the better of two simpler estimates, as a share of the deviance of held-out
-        molecules, its standard error, and the verdict (:func:`mmsrl.report.series.judged_genes`), of the genes of which
+        molecules, its standard error, and the verdict (:func:`mmsrl.page.series.judged_genes`), of the genes of which
         any were held out.
     """
     verdicts = {
@@ -216,23 +216,3 @@ def gene_words(denoised: Mapping[str, bool], judged: Mapping[str, tuple[float, f
         if verdict and not written:
             words[gene] += " Its de-noised values were not written."
     return words
-
-
-def not_found(asked: Iterable[str], samples: Mapping[str, Sequence[str]]) -> list[str]:
-    """Say which of the genes asked for which samples lack, a sentence a gene.
-
-    Parameters
-    ----------
-    asked
-        Genes asked for.
-    samples
-        Genes found, by sample.
-    """
-    lacking = {gene: [name for name, found in samples.items() if gene not in found] for gene in dict.fromkeys(asked)}
-    return [
-        f"gene {gene} is in no sample: none has a gene of this name left after quality control"
-        if len(names) == len(samples)
-        else f"gene {gene} is not in {', '.join(names)}"
-        for gene, names in lacking.items()
-        if names
-    ]

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mmsrl._palette import natural_order
-from mmsrl.report.content import brief, show
-from mmsrl.report.sample import METRICS
+from mmsrl.page.sample import METRICS
+from mmsrl.page.words import brief, show
 
 FILTERS = {
     "in_tissue": "outside tissue",

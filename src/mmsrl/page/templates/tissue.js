@@ -1,20 +1,3 @@
-  // What is packed as base64 of gzipped JSON.
-  async function unpack(element) {
-    const bytes = Uint8Array.from(atob(element.textContent), (character) => character.charCodeAt(0));
-    const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
-    return new Response(stream).json();
-  }
-
-  // Plotly is read with the first figure, not with the page: what needs none is there at once.
-  function plotly() {
-    if (!window.Plotly) {
-      const script = document.createElement("script");
-      script.textContent = document.getElementById("plotly").textContent;
-      document.head.append(script);
-    }
-    return window.Plotly;
-  }
-
   let scatter = null;
   const scatterType = () => (scatter ??= document.createElement("canvas").getContext("webgl") ? "scattergl" : "scatter");
 
@@ -43,6 +26,7 @@
   class Tissue {
     constructor(root) {
       this.root = root;
+      root.inert = true; // until it is drawn
       this.panels = [...root.querySelectorAll(".panel")];
       this.plots = this.panels.map((panel) => panel.querySelector(".plot"));
       this.control = (role) => root.querySelector(`[data-role="${role}"]`);
@@ -76,22 +60,17 @@
     }
 
     async open() {
-      this.data ??= await unpack(document.getElementById(this.root.dataset.payload));
-      if (!this.root.closest(".page.current")) return; // left while unpacking
+      if (!(await plotly())) return;
+      this.data = await unpack(document.getElementById(this.root.dataset.payload));
       this.view = this.whole();
       this.isOpen = true;
+      this.root.inert = false;
       await this.draw();
-    }
-
-    // A browser holds few WebGL contexts: a page that is left gives its own back.
-    close() {
-      this.isOpen = false;
-      for (const plot of this.plots) plotly().purge(plot);
     }
 
     // What a gene is looked at by: its name in other parts of the page.
     has(gene) {
-      return [...this.control("colour").options].some((option) => option.value === `gene:${gene}`);
+      return !document.documentElement.classList.contains("bare") && [...this.control("colour").options].some((option) => option.value === `gene:${gene}`);
     }
 
     async choose(gene) {
@@ -183,6 +162,7 @@
     }
 
     async draw() {
+      if (!this.isOpen) return; // what is chosen before is drawn then
       const shown = this.chosen();
       const two = shown.columns.length === 2;
       this.panels[1].hidden = !two;
@@ -190,7 +170,7 @@
       this.root.querySelector(".panels").classList.toggle("two", two);
       this.control("both").hidden = !two;
       this.control("said").textContent = shown.words ?? "";
-      if (!two) plotly().purge(this.plots[1]);
+      if (!two) Plotly.purge(this.plots[1]);
       const { width, height } = this.data;
       const room = (this.room = this.plots[0].clientWidth);
       const tall = Math.max(200, Math.min((room * height) / width, 0.8 * window.innerHeight, 760));
@@ -214,18 +194,18 @@
         };
         plot.style.height = `${tall + below}px`;
         const fresh = !plot.classList.contains("js-plotly-plot");
-        await plotly().react(plot, this.traces(shown, panel), layout, TISSUE_CONFIG);
+        await Plotly.react(plot, this.traces(shown, panel), layout, TISSUE_CONFIG);
         if (fresh) plot.on("plotly_relayout", () => this.follow(plot));
       }
       this.fit();
     }
 
     restyle(change) {
-      for (const plot of this.drawn) plotly().restyle(plot, change);
+      for (const plot of this.drawn) Plotly.restyle(plot, change);
     }
 
     relayout(change) {
-      for (const plot of this.drawn) plotly().relayout(plot, change);
+      for (const plot of this.drawn) Plotly.relayout(plot, change);
     }
 
     // The figure beside the one that was moved moves with it.
@@ -236,7 +216,7 @@
       const moved = ["x", "y"].some((axis) => view[axis].some((edge, end) => Math.abs(edge - this.view[axis][end]) > 0.01));
       if (moved) {
         this.view = view;
-        for (const other of this.drawn) if (other !== plot) plotly().relayout(other, { "xaxis.range": view.x.slice(), "yaxis.range": view.y.slice() });
+        for (const other of this.drawn) if (other !== plot) Plotly.relayout(other, { "xaxis.range": view.x.slice(), "yaxis.range": view.y.slice() });
         this.relayout(this.bar());
       }
       this.fit();

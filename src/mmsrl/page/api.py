@@ -1,9 +1,9 @@
-"""Reads what the report needs of an assembled sample; of the expression, the genes that are shown and no others."""
+"""Reads what a page needs of an assembled sample; of the expression, the genes that are shown and no others."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,30 +17,54 @@ from mmsrl import _keys
 from mmsrl._hdf5 import open_stage_file
 from mmsrl._sections import finest_image, spot_diameter, um_per_px
 from mmsrl._tables import rows_of
-from mmsrl.report.sample import METRICS, OF_COUNTS, Sample
-from mmsrl.report.tissue import Gene, Section
+from mmsrl.page.sample import METRICS, OF_COUNTS, Mate, Sample
+from mmsrl.page.tissue import Gene, Section
 
 ROWS = 20_000
 """Spots of which expression is read at a time."""
 
 
-def read_sample(
-    path: Path, genes_of: Callable[[str], Iterable[str]] = lambda unit: (), enhanced: Mapping[str, Path] | None = None
-) -> Sample | None:
+def read_mate(path: Path) -> Mate | None:
+    """Read of ``<sample>.mmsrl.h5ad`` what the pages of other samples need of it.
+
+    Returns
+    -------
+    That part of the sample, or ``None`` for the file of a group, whose samples have files of their own.
+
+    Raises
+    ------
+    InputError
+        If the file is not the output of ``mmsrl-assemble``.
+    """
+    with open_stage_file(path, "assemble") as file:
+        facts = read_elem(file["uns"][_keys.UNS])
+        if "samples" in facts:
+            return None
+        obs = file["obs"]
+        domains = read_elem(obs[_keys.DOMAIN])
+        named = _keys.PSEUDOTIME_RANK in obs
+        rank = np.asarray(read_elem(obs[_keys.PSEUDOTIME_RANK]), np.float64) if named else np.full(len(domains), np.nan)
+        return Mate(
+            name=str(facts[_keys.SAMPLE]),
+            unit=str(facts[_keys.UNIT]),
+            domains=domains.astype(str).tolist(),
+            colors=_colors(file, domains),
+            rank=rank,
+            umap=_umap(file),
+        )
+
+
+def read_sample(path: Path, genes: Iterable[str] = (), enhanced: Path | None = None) -> Sample:
     """Read ``<sample>.mmsrl.h5ad``.
 
     Parameters
     ----------
     path
         The file.
-    genes_of
-        Genes to show of a sample of this unit; those that the sample lacks are left out.
+    genes
+        Genes to show; those that the sample lacks are left out.
     enhanced
-        ``<unit>.enhanced.h5ad`` by unit.
-
-    Returns
-    -------
-    The sample, or ``None`` for the file of a group, whose samples have files of their own.
+        ``<unit>.enhanced.h5ad``.
 
     Raises
     ------
@@ -49,38 +73,49 @@ def read_sample(
     """
     with open_stage_file(path, "assemble") as file:
         facts = read_elem(file["uns"][_keys.UNS])
-        if "samples" in facts:
-            return None
         obs = read_elem(file["obs"])
         spatial = np.asarray(read_elem(file["obsm"][_keys.SPATIAL]), dtype=np.float64)
-        colors = [str(color) for color in read_elem(file["uns"][_keys.DOMAIN_COLORS])]
+        colors, umap = _colors(file, obs[_keys.DOMAIN].array), _umap(file)
         var = read_elem(file["var"])
         library = read_elem(file["uns"][_keys.UNS_SPATIAL]) if _keys.UNS_SPATIAL in file["uns"] else {}
-        name, unit = str(facts[_keys.SAMPLE]), str(facts[_keys.UNIT])
-        domains = obs[_keys.DOMAIN]
-        umap = np.asarray(read_elem(file["obsm"][_keys.UMAP]), np.float64) if _keys.UMAP in file["obsm"] else None
-        names = [gene for gene in genes_of(unit) if gene in var.index]
+        names = [gene for gene in genes if gene in var.index]
         raw = _columns(file["X"], var.index.get_indexer(pd.Index(names)))
-    given = (enhanced or {}).get(unit)
-    denoised = {} if given is None else _denoised(given, name, obs.index.astype(str).tolist(), names)
-    genes = {gene: Gene(raw[:, i], denoised.get(gene)) for i, gene in enumerate(names)}
+    name, barcodes = str(facts[_keys.SAMPLE]), obs.index.astype(str).tolist()
+    denoised = {} if enhanced is None else _denoised(enhanced, name, barcodes, names)
     image, scale = _image(library.get(name, {}))
     section = Section(
-        barcodes=obs.index.astype(str).tolist(),
+        barcodes=barcodes,
         x=spatial[:, 0],
         y=spatial[:, 1],
         diameter=spot_diameter(facts),
         square=facts.get(_keys.PLATFORM) == "visium_hd",
-        domains=domains.astype(str).tolist(),
-        colors=dict(zip(domains.cat.categories.astype(str), colors, strict=True)),
+        domains=obs[_keys.DOMAIN].astype(str).tolist(),
+        colors=colors,
         values=_values(obs, facts.get(_keys.EXPRESSION) != _keys.NORMALISED),
         image=image,
         scale=scale,
-        genes=genes,
+        genes={gene: Gene(raw[:, i], denoised.get(gene)) for i, gene in enumerate(names)},
         umap=umap,
         um_per_px=um_per_px(facts),
     )
-    return Sample(name, unit, facts, len(var), section)
+    return Sample(name, str(facts[_keys.UNIT]), facts, len(var), section, _design(obs))
+
+
+def _colors(file: h5py.File, domains: pd.Categorical) -> dict[str, str]:
+    """Return the colour of every domain by its name."""
+    colors = [str(color) for color in read_elem(file["uns"][_keys.DOMAIN_COLORS])]
+    return dict(zip(domains.categories.astype(str), colors, strict=True))
+
+
+def _umap(file: h5py.File) -> npt.NDArray[np.float64] | None:
+    return np.asarray(read_elem(file["obsm"][_keys.UMAP]), np.float64) if _keys.UMAP in file["obsm"] else None
+
+
+def _design(obs: pd.DataFrame) -> dict[str, str]:
+    """Return condition, donor and covariates by the title shown: a section has one value of each."""
+    own = [name for name in obs if name in (_keys.CONDITION, _keys.DONOR) or str(name).startswith(_keys.COVARIATE)]
+    titles = {name: str(name).removeprefix(_keys.COVARIATE).capitalize() for name in own}
+    return {titles[name]: str(obs[name].iloc[0]) for name in own if obs[name].notna().iloc[0]}
 
 
 def _denoised(

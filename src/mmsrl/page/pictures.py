@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +14,8 @@ from mmsrl import _keys
 from mmsrl._scale_bar import bar_um, length_name
 from mmsrl.features.gallery import PITCHES, read_gallery
 from mmsrl.features.tiles import Ruler
-from mmsrl.report.sample import METRICS, Sample
-from mmsrl.report.tissue import data_uri, detail
+from mmsrl.page.sample import METRICS, Sample
+from mmsrl.page.tissue import data_uri
 
 SHOWN = 6
 """Pictures of a domain at most."""
@@ -61,15 +60,13 @@ def choose_spots(
     return candidates[chosen]
 
 
-def domain_pictures(sample: Sample, path: Path, n_sections: int = 1) -> dict[str, Any]:
+def domain_pictures(sample: Sample, path: Path) -> dict[str, Any]:
     """Return pictures of every domain, with the size of spot and scale bar as shares of a picture.
 
     Parameters
     ----------
     path
         ``<sample>.tiles.tif``.
-    n_sections
-        Of the report.
 
     Raises
     ------
@@ -94,10 +91,8 @@ def domain_pictures(sample: Sample, path: Path, n_sections: int = 1) -> dict[str
         return [barcode for chosen in of_domain.values() for barcode in chosen]
 
     gallery = read_gallery(path, choose)
-    side = round(gallery.tiles.shape[1] * detail(n_sections)) if len(gallery.tiles) else 0
     uris = {
-        barcode: data_uri(Image.fromarray(tile).resize((side, side), Image.Resampling.LANCZOS))
-        for barcode, tile in zip(gallery.barcodes, gallery.tiles, strict=True)
+        barcode: data_uri(Image.fromarray(tile)) for barcode, tile in zip(gallery.barcodes, gallery.tiles, strict=True)
     }
     ruler = Ruler(*(float(sample.facts.get(key) or math.nan) for key in (_keys.PITCH_PX, _keys.PITCH_UM)))
     # Where ingest did not know the scale and the image file told it, pictures are of another width.
@@ -121,14 +116,4 @@ def domain_pictures(sample: Sample, path: Path, n_sections: int = 1) -> dict[str
             }
             for label, names in of_domain.items()
         ],
-    }
-
-
-def pictures_by_sample(samples: list[Sample], paths: tuple[Path, ...]) -> Mapping[str, dict[str, Any]]:
-    """Return the pictures of every sample that has a file of them among ``paths``."""
-    by_name = {path.name.removesuffix(".tiles.tif"): path for path in paths}
-    return {
-        sample.name: domain_pictures(sample, by_name[sample.name], len(samples))
-        for sample in samples
-        if sample.name in by_name
     }

@@ -1,21 +1,3 @@
-  const CONFIG = { responsive: true, displayModeBar: false };
-  const LOOK = {
-    font: { family: "system-ui, sans-serif", size: 13, color: "#1b2330" },
-    margin: { l: 60, r: 24, t: 12, b: 48 },
-    legend: { orientation: "h", y: -0.22, yanchor: "top" },
-    hoverlabel: { align: "left" },
-  };
-  const GRID = { gridcolor: "#e3e7ec", zeroline: false, automargin: true, ticks: "outside", ticklen: 5, tickcolor: "rgba(0,0,0,0)" };
-
-  function drawFigure(element, figure = JSON.parse(document.getElementById(element.dataset.figure).textContent)) {
-    const axes = { xaxis: { ...GRID, ...figure.layout.xaxis }, yaxis: { ...GRID, ...figure.layout.yaxis } };
-    const legend = { ...LOOK.legend, ...figure.layout.legend };
-    const margin = { ...LOOK.margin, ...figure.layout.margin };
-    const log = element.closest(".page").querySelector(`[data-role="log"][data-of="${element.dataset.figure}"]`);
-    if (log) axes.yaxis.type = log.checked ? "log" : "linear";
-    return plotly().react(element, figure.data, { ...LOOK, ...figure.layout, ...axes, margin, legend }, CONFIG);
-  }
-
   const tissues = new Map();
   for (const root of document.querySelectorAll(".tissue")) tissues.set(root.closest(".page"), new Tissue(root));
 
@@ -59,14 +41,10 @@
     const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
     const page = target?.closest(".page") ?? current ?? pages[0];
     if (page !== current) {
-      if (current) {
-        current.classList.remove("current");
-        tissues.get(current)?.close();
-      }
+      current?.classList.remove("current");
       current = page;
       page.classList.add("current");
-      tissues.get(page)?.open();
-      for (const link of document.querySelectorAll("nav a")) {
+      for (const link of document.querySelectorAll('nav a[href^="#"]')) {
         if (link.hash === `#${page.id}`) link.setAttribute("aria-current", "page");
         else link.removeAttribute("aria-current");
       }
@@ -86,3 +64,9 @@
     for (const details of document.querySelectorAll("details")) details.open = true;
   });
   show(false);
+  for (const tissue of tissues.values()) tissue.open();
+
+  // Printing does not wait for the library: it is there before.
+  if (makings.size) window.requestIdleCallback?.(() => plotly());
+  // The list of sections is open where there is room beside the page.
+  for (const list of document.querySelectorAll("details.sections")) list.open = window.matchMedia("(min-width: 60rem)").matches;

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 import plotly.graph_objects as go
 
-from mmsrl.report.charts import to_json
-from mmsrl.report.payload import packed
+from mmsrl.page.charts import to_json
+from mmsrl.page.payload import packed
 
 HEIGHT = 352
 """Of a figure that does not say, in pixels: there is no shift when it is drawn."""

@@ -1,10 +1,9 @@
-"""All that the page of one sample shows, and what samples of one unit share."""
+"""All that the page of one section shows, and what sections of one unit share."""
 
 from __future__ import annotations
 
 import math
 import re
-import zlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,12 +13,11 @@ import pandas as pd
 
 from mmsrl import _keys
 from mmsrl._palette import natural_order
-from mmsrl._platforms import PLATFORMS
 from mmsrl._scale_bar import bar_um, length_name
 from mmsrl._sections import um_per_px
-from mmsrl.report import charts, series
-from mmsrl.report.content import SAMPLE_STAGES, Outputs, show
-from mmsrl.report.genes import (
+from mmsrl.page import charts, series
+from mmsrl.page.content import Outputs
+from mmsrl.page.genes import (
     ASKED,
     ESTIMATES,
     enhancement_facts,
@@ -30,9 +28,9 @@ from mmsrl.report.genes import (
     spatial_words,
     trajectory_facts,
 )
-from mmsrl.report.payload import drawn_spots, tissue_payload
-from mmsrl.report.sample import METRICS, QUALITY, Sample
-from mmsrl.report.stages import (
+from mmsrl.page.payload import drawn_spots, tissue_payload
+from mmsrl.page.sample import METRICS, QUALITY, Mate, Sample
+from mmsrl.page.stages import (
     SCORES,
     choice_points,
     confusion_rows,
@@ -44,21 +42,19 @@ from mmsrl.report.stages import (
     section_rows,
     train_facts,
 )
-from mmsrl.report.store import Store
-from mmsrl.report.study import design_facts
-from mmsrl.report.tables import gene_set_table, judged_table, marker_table
-from mmsrl.report.tissue import (
+from mmsrl.page.store import Store
+from mmsrl.page.tables import gene_set_table, judged_table, marker_table
+from mmsrl.page.tissue import (
     MAX_FIGURE_SIDE,
-    MAX_THUMBNAIL_SIDE,
     Section,
     data_uri,
-    detail,
     domain_figure,
     layout_figure,
     shades,
     spots_figure,
     window_of,
 )
+from mmsrl.page.words import show
 
 SMALL_SIDE = 440
 """Of pictures that stand beside each other, in pixels."""
@@ -68,16 +64,16 @@ CHART = 260
 
 
 def unit_content(
-    unit: str, samples: Sequence[Sample], outputs: Outputs, genes: Mapping[str, Sequence[str]], store: Store
+    unit: str, mates: Sequence[Mate], outputs: Outputs, genes: Mapping[str, Sequence[str]], store: Store
 ) -> dict[str, Any]:
-    """Return what all samples of a unit show.
+    """Return what the pages of all sections of a unit show.
 
     Parameters
     ----------
     unit
         Its id.
-    samples
-        Those of the unit.
+    mates
+        The sections of the unit.
     outputs
         What the stages wrote.
     genes
@@ -85,21 +81,17 @@ def unit_content(
     store
         Takes the figures and tables.
     """
-    key = f"unit-{slug(unit)}"
-    if slug(unit) != unit:  # as other names may be: P1.1 and P1-1
-        key += f"-{zlib.crc32(unit.encode()):08x}"
-    colors = {name: color for sample in samples for name, color in sample.section.colors.items()}
+    key = "unit"
+    colors = {name: color for mate in mates for name, color in mate.colors.items()}
     colors = {name: colors[name] for name in natural_order(colors)}
-    labels = [label for sample in samples for label in sample.section.domains]
+    labels = [label for mate in mates for label in mate.domains]
     sizes = {name: labels.count(name) for name in colors}
     markers, trajectory, enhancement = (
         outputs.result(stage, unit, unit) for stage in ("markers", "trajectory", "enhance")
     )
     log, judged = outputs.training.get(unit), outputs.judged.get(unit)
     decided = None if judged is None else judged[judged["verdict"] != series.FEW]
-    time = np.concatenate(
-        [s.section.values.get(METRICS[_keys.PSEUDOTIME_RANK], np.full(len(s.section.x), np.nan)) for s in samples]
-    )
+    time = np.concatenate([mate.rank for mate in mates])
     found = outputs.result("domains", unit, unit)
     points, chosen = choice_points(found), found.get("chosen") or {}
     facts = trajectory_facts(trajectory)
@@ -128,7 +120,7 @@ def unit_content(
         "marker_note": marker_note(markers),
         "spatial_words": spatial_words(markers),
         "tested_over_samples": bool(markers.get("pseudobulk", {}).get("domains")),
-        "marker_table": store.table(f"{key}-markers", marker_table(markers, len(samples))),
+        "marker_table": store.table(f"{key}-markers", marker_table(markers, len(mates))),
         "gene_set_table": store.table(f"{key}-gene-sets", gene_set_table(markers)),
         "trajectory": facts,
         "domain_map": store.figure(
@@ -165,22 +157,16 @@ def slug(name: str) -> str:
 
 
 def sample_content(
-    index: int,
-    n_sections: int,
-    sample: Sample,
-    samples: Sequence[Sample],
-    unit: Mapping[str, Any],
-    outputs: Outputs,
-    store: Store,
+    sample: Sample, mates: Sequence[Mate], unit: Mapping[str, Any], outputs: Outputs, store: Store
 ) -> dict[str, Any]:
-    """Return all that the page of one sample shows.
+    """Return all that the page of one section shows.
 
     Parameters
     ----------
-    index, n_sections
-        Of the sample in the report, and how many there are.
-    sample, samples
-        The sample, and all of its unit.
+    sample
+        The section.
+    mates
+        All sections of its unit.
     unit
         What :func:`unit_content` returned.
     outputs
@@ -189,47 +175,36 @@ def sample_content(
         Takes the figures and tables.
     """
     section, name = sample.section, sample.name
-    key = f"sample-{index + 1}-{slug(name)}"
-    messages = outputs.messages(name, sample.unit)
+    key = "section"
     qc = outputs.result("qc", name, sample.unit)
     compared = outputs.result("evaluate", name, sample.unit).get(name)
     markers = outputs.result("markers", name, sample.unit)
     adjoining = series.adjoining_domains(markers.get("neighbours", {}).get(name, []))
     denoised = {gene: values.enhanced is not None for gene, values in section.genes.items()}
-    figure = domain_figure(section, round(MAX_FIGURE_SIDE * detail(n_sections)))
-    thumbnail = figure.copy()
-    thumbnail.thumbnail((MAX_THUMBNAIL_SIDE, MAX_THUMBNAIL_SIDE))
+    figure = domain_figure(section, MAX_FIGURE_SIDE)
     return {
         "id": key,
         "name": name,
         "unit": unit,
-        "mates": [other.name for other in samples if other.name != name],
-        "platform": PLATFORMS.get(str(sample.facts.get(_keys.PLATFORM)), "other"),
-        "facts": _facts(sample) | design_facts(outputs, name),
+        "mates": [mate.name for mate in mates if mate.name != name],
+        "facts": {**_facts(sample), **sample.design},
         "noun": sample.noun,
         "n_spots": len(section.barcodes),
-        "n_drawn": len(drawn_spots(len(section.barcodes), n_sections)),
-        "kept_share": len(section.barcodes) / qc["n_spots_before"] if qc.get("n_spots_before") else None,
+        "n_drawn": len(drawn_spots(len(section.barcodes))),
         "n_genes": sample.n_genes,
         "n_domains": len(section.colors),
-        "medians": {title: float(np.nanmedian(values)) for title, values in section.values.items()},
+        "medians": medians(section),
         "figure": data_uri(figure),
         "figure_size": figure.size,
         "figure_bar": _scale_bar(section),
-        "thumbnail": data_uri(thumbnail),
-        "thumbnail_size": thumbnail.size,
         "has_image": section.image is not None,
         "square": section.square,
         "quality": [title for title in section.values if title in QUALITY],
         "results": [title for title in section.values if title not in QUALITY],
         "genes": {reason: [gene for gene in genes if gene in section.genes] for reason, genes in unit["genes"].items()},
         "lacking": [gene for gene in unit["genes"].get(ASKED, ()) if gene not in section.genes],
-        "payload": tissue_payload(section, gene_words(denoised, unit["judgement"]), n_sections),
-        "messages": messages,
-        "warnings": sum(message["level"] == "warning" for message in messages),
-        "flags": list(
-            dict.fromkeys(m["stage"] for m in messages if m["level"] == "warning" and m["stage"] in SAMPLE_STAGES)
-        ),
+        "payload": tissue_payload(section, gene_words(denoised, unit["judgement"])),
+        "messages": outputs.messages(name, sample.unit),
         "qc_filters": qc_filters(qc),
         "qc_quantiles": qc_quantiles(qc),
         "kept": f"{show(len(section.barcodes))} of {show(qc['n_spots_before'])} {sample.noun}" if qc else "",
@@ -244,7 +219,7 @@ def sample_content(
         "spatial_genes": spatial_genes(markers, name),
         "neighbours": store.figure(f"{key}-neighbours", charts.neighbourhood_map(adjoining) if adjoining else None),
         "pseudotime": _pseudotime_picture(sample),
-        "layouts": _layout_pictures(sample, samples),
+        "layouts": _layout_pictures(sample, mates),
         "reference": reference_shares(outputs.result("map", name, sample.unit)),
         "scores": outputs.scores_of(name),
         "score_titles": SCORES,
@@ -258,11 +233,16 @@ def sample_content(
     }
 
 
+def medians(section: Section) -> dict[str, float]:
+    """Return the median over the spots of every value that is shown, by its title."""
+    return {title: float(np.nanmedian(values)) for title, values in section.values.items()}
+
+
 def _facts(sample: Sample) -> dict[str, str]:
     """Return what is known of the sample before any analysis."""
     facts = sample.facts
     return {
-        "Platform": PLATFORMS.get(str(facts.get(_keys.PLATFORM)), "other"),
+        "Platform": sample.platform,
         "Lattice": show(facts.get(_keys.LATTICE)),
         ("Spot pitch" if facts.get(_keys.LATTICE) != "none" else "Distance to neighbours"): _pitch(facts),
         "Species": show(facts.get(_keys.SPECIES)),
@@ -298,12 +278,12 @@ def _pseudotime_picture(sample: Sample) -> dict[str, Any] | None:
     return {"uri": data_uri(picture), "size": picture.size}
 
 
-def _layout_pictures(sample: Sample, samples: Sequence[Sample]) -> list[dict[str, Any]]:
-    """Return the layout of the embedding by domain and by pseudotime, other samples of the unit in grey."""
+def _layout_pictures(sample: Sample, mates: Sequence[Mate]) -> list[dict[str, Any]]:
+    """Return the layout of the embedding by domain and by pseudotime, other sections of the unit in grey."""
     section = sample.section
     if section.umap is None:
         return []
-    others = [other.section.umap for other in samples if other.name != sample.name and other.section.umap is not None]
+    others = [mate.umap for mate in mates if mate.name != sample.name and mate.umap is not None]
     beneath = np.concatenate([np.zeros((0, 2)), *others])
     colored = {"domain": [section.colors[domain] for domain in section.domains]}
     time = section.values.get(METRICS[_keys.PSEUDOTIME_RANK])

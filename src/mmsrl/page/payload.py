@@ -12,13 +12,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mmsrl.report.tissue import MAX_IMAGE_SIDE, Float, Gene, Section, background, data_uri, detail, window_of
+from mmsrl.page.tissue import MAX_IMAGE_SIDE, Float, Gene, Section, background, data_uri, window_of
 
 MAX_INTERACTIVE_SPOTS = 120_000
-"""Above this a browser no longer turns a section fluently; an even subset is drawn and the report says so."""
-
-MAX_REPORT_SPOTS = 200_000
-"""Spots of all sections together, each of about 60 bytes: a report of many large sections can still be sent."""
+"""Above this a browser no longer turns a section fluently; an even subset is drawn and the page says so."""
 
 LEVELS = 255
 """Expression is kept in so many steps from lowest to highest: more than a scale of colours tells apart."""
@@ -30,20 +27,11 @@ def packed(content: Any) -> str:
     return base64.b64encode(gzip.compress(text.encode(), 9, mtime=0)).decode("ascii")
 
 
-def drawn_spots(n_spots: int, n_sections: int = 1) -> npt.NDArray[np.int64]:
-    """Return which spots the interactive figure draws: all, or evenly many of them where there are too many.
-
-    Parameters
-    ----------
-    n_spots
-        Of the section.
-    n_sections
-        Of the report.
-    """
-    most = min(MAX_INTERACTIVE_SPOTS, MAX_REPORT_SPOTS // n_sections)
-    if n_spots <= most:
+def drawn_spots(n_spots: int) -> npt.NDArray[np.int64]:
+    """Return which spots of a section the interactive figure draws: all, or an even subset where there are too many."""
+    if n_spots <= MAX_INTERACTIVE_SPOTS:
         return np.arange(n_spots)
-    return np.linspace(0, n_spots - 1, most).round().astype(np.int64)
+    return np.linspace(0, n_spots - 1, MAX_INTERACTIVE_SPOTS).round().astype(np.int64)
 
 
 def rounded(values: Float) -> list[float | None]:
@@ -61,7 +49,7 @@ def levels(values: Float) -> dict[str, Any]:
     return {"low": float(f"{low:.5g}"), "high": float(f"{high:.5g}"), "steps": steps.tolist()}
 
 
-def tissue_payload(section: Section, words: Mapping[str, str], n_sections: int = 1) -> str:
+def tissue_payload(section: Section, words: Mapping[str, str]) -> str:
     """Pack what the interactive figure of a section needs.
 
     Coordinates are whole full-resolution pixels counted from the corner of the window, or finer where the spots are
@@ -73,11 +61,9 @@ def tissue_payload(section: Section, words: Mapping[str, str], n_sections: int =
         The section.
     words
         What is said of each gene when it is shown.
-    n_sections
-        Of the report.
     """
     window = window_of(section)
-    rows = drawn_spots(len(section.barcodes), n_sections)
+    rows = drawn_spots(len(section.barcodes))
     decimals = 0 if section.diameter >= 20 else 2
 
     def coordinates(values: Float, origin: float) -> list[float] | list[int]:
@@ -109,5 +95,5 @@ def tissue_payload(section: Section, words: Mapping[str, str], n_sections: int =
         "image": None,
     }
     if section.image is not None:
-        content["image"] = data_uri(background(section, window, round(MAX_IMAGE_SIDE * detail(n_sections))))
+        content["image"] = data_uri(background(section, window, MAX_IMAGE_SIDE))
     return packed(content)

@@ -8,8 +8,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import pandas as pd
 
-from mmsrl.markers.table import FDR
-from mmsrl.report.payload import packed
+from mmsrl.page.payload import packed
 
 Kind = Literal["domain", "gene", "text", "number", "fold", "percent", "share", "p", "yes"]
 """How a column is written: ``fold`` and ``percent`` with their sign, ``share`` in per cent without one."""
@@ -52,29 +51,6 @@ GENE_SET_COLUMNS = (
     Column("n_set", "Genes of it tested", "number"),
     Column("p_adjusted", "Adjusted p", "p"),
     Column("genes", "Genes", "text"),
-)
-STUDY_GENE_COLUMNS = (
-    Column("domain", "Domain", "domain", choose=True),
-    Column("condition", "Condition", "text", choose=True),
-    Column("gene", "Gene", "gene"),
-    Column("mean", "Molecules in 10,000", "number"),
-    Column("log2_fold_change", "log2 fold change", "fold"),
-    Column("low", "at least", "fold"),
-    Column("high", "at most", "fold"),
-    Column("p_value", "p", "p"),
-    Column("p_adjusted", "Adjusted p", "p"),
-    Column("significant", "Significant", "yes", choose=True),
-)
-STUDY_SET_COLUMNS = (
-    Column("domain", "Domain", "domain", choose=True),
-    Column("condition", "Condition", "text", choose=True),
-    Column("direction", "Direction", "text", choose=True),
-    Column("gene_set", "Gene set", "text"),
-    Column("n_set", "Genes tested", "number"),
-    Column("correlation", "Their correlation", "number"),
-    Column("p_adjusted", "Adjusted p", "p"),
-    Column("n_both", "Of them changed", "number"),
-    Column("genes", "These genes", "text"),
 )
 JUDGED_COLUMNS = (
     Column("gene", "Gene", "gene"),
@@ -135,32 +111,6 @@ def gene_set_table(result: Mapping[str, Any]) -> str | None:
     return table_payload(pd.DataFrame(rows), GENE_SET_COLUMNS) if rows else None
 
 
-def study_gene_table(genes: pd.DataFrame, several: bool) -> str:
-    """Pack genes compared between conditions; ``several``: whether more than one is compared with the control."""
-    columns = [column for column in STUDY_GENE_COLUMNS if several or column.name != "condition"]
-    return table_payload(genes.assign(significant=genes["p_adjusted"] < FDR), tuple(columns))
-
-
-def study_set_table(sets: pd.DataFrame | None, several: bool, most: int) -> str | None:
-    """Pack the gene sets that are the most significant in each domain, condition and direction; ``None`` if none are.
-
-    Parameters
-    ----------
-    sets
-        As ``compare`` writes them, or ``None``.
-    several
-        Whether more than one condition is compared with the control.
-    most
-        Gene sets of a domain, condition and direction.
-    """
-    if sets is None or not len(sets):
-        return None
-    first = sets.sort_values("p_adjusted", kind="stable").groupby(["domain", "condition", "direction"]).head(most)
-    columns = [column for column in STUDY_SET_COLUMNS if several or column.name != "condition"]
-    first = first.assign(genes=first["genes"].fillna("").str.replace(",", ", "))
-    return table_payload(first, tuple(columns))
-
-
 def judged_table(judged: pd.DataFrame) -> str:
-    """Pack what held-out molecules say of every gene, as :func:`mmsrl.report.series.judged_genes` returns it."""
+    """Pack what held-out molecules say of every gene, as :func:`mmsrl.page.series.judged_genes` returns it."""
     return table_payload(judged, JUDGED_COLUMNS)

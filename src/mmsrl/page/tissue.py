@@ -24,11 +24,6 @@ MAX_FIGURE_SIDE = 800
 MAX_THUMBNAIL_SIDE = 420
 WEBP_QUALITY = 72
 
-FULL_DETAIL = 4
-"""Sections up to which pictures have their full size; of more they are smaller, so that a report can still be sent."""
-
-LEAST_DETAIL = 0.5
-
 LEAST_PX = 2.0
 """Width of a round spot in a picture at least: cells of a large section are narrower, and would be too pale to see."""
 
@@ -207,11 +202,6 @@ def shades(values: Float) -> list[str]:
     hexes = ["#" + "".join(f"{round(255 * part):02X}" for part in color) for color in scale]
     steps = np.clip(np.nan_to_num(values), 0, 1)
     return [hexes[round(255 * step)] if seen else ELSEWHERE for step, seen in zip(steps, known, strict=True)]
-
-
-def detail(n_sections: int) -> float:
-    """Return the sides of pictures in a report of so many sections, as a share of their full sides."""
-    return max(LEAST_DETAIL, min(1.0, math.sqrt(FULL_DETAIL / n_sections)))
 
 
 def data_uri(image: Image.Image) -> str:

@@ -12,8 +12,8 @@ import plotly.graph_objects as go
 
 from mmsrl._palette import PALETTE
 from mmsrl.enhance.verdict import BETTER, UNDECIDED, WORSE
-from mmsrl.report.series import Adjoining, Order, Trend, domain_graph, drawn_genes
-from mmsrl.report.tissue import SEQUENTIAL
+from mmsrl.page.series import Adjoining, Order, Trend, domain_graph, drawn_genes
+from mmsrl.page.tissue import SEQUENTIAL
 
 MAX_POINTS = 600
 """A curve with more points than a screen has columns is thinned."""

@@ -1,0 +1,28 @@
+  // The way to the other pages, which the report tells; a page that lies alone does without.
+  function link(href, text, attributes = {}) {
+    return element("a", { href, ...attributes }, text);
+  }
+
+  function showSections({ study, sections }, name) {
+    const report = document.querySelector("nav a").getAttribute("href");
+    const at = sections.findIndex((section) => section.name === name);
+    const address = (section) => `${encodeURIComponent(section.name)}.html`;
+    const top = document.querySelector("nav ul");
+    top.replaceChildren(element("li", {}, link(report, "Overview")));
+    if (study) top.append(element("li", {}, link(`${report}#study`, "Study")));
+    const list = element("ul");
+    for (const section of sections) {
+      const own = link(address(section), section.name, section.name === name ? { "aria-current": "page" } : {});
+      if (section.warnings)
+        own.append(" ", element("span", { class: "count", title: `${section.warnings} warnings` }, element("span", { class: "hidden" }, ", warnings: "), String(section.warnings)));
+      list.append(element("li", {}, own));
+    }
+    const others = element("ul", {}, element("li", {}, link(`${report}#methods`, "Methods")), element("li", {}, link(`${report}#provenance`, "Parameters and versions")));
+    top.after(element("details", { class: "sections" }, element("summary", {}, `Sections (${sections.length})`), list), others);
+    const way = document.querySelector("[data-role=way]");
+    for (const [words, rel, other] of [["← ", "prev", sections[at - 1]], ["", "next", sections[at + 1]]])
+      if (at >= 0 && other) way.append(link(address(other), words ? `${words}${other.name}` : `${other.name} →`, { rel }));
+    way.hidden = !way.children.length;
+  }
+
+  if (window.mmsrlReport) showSections(window.mmsrlReport, document.querySelector(".page").dataset.name);

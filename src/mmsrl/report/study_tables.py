@@ -1,0 +1,58 @@
+"""Tables of the study page that a reader searches and sorts."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from mmsrl.markers.table import FDR
+from mmsrl.page.tables import Column, table_payload
+
+STUDY_GENE_COLUMNS = (
+    Column("domain", "Domain", "domain", choose=True),
+    Column("condition", "Condition", "text", choose=True),
+    Column("gene", "Gene", "gene"),
+    Column("mean", "Molecules in 10,000", "number"),
+    Column("log2_fold_change", "log2 fold change", "fold"),
+    Column("low", "at least", "fold"),
+    Column("high", "at most", "fold"),
+    Column("p_value", "p", "p"),
+    Column("p_adjusted", "Adjusted p", "p"),
+    Column("significant", "Significant", "yes", choose=True),
+)
+STUDY_SET_COLUMNS = (
+    Column("domain", "Domain", "domain", choose=True),
+    Column("condition", "Condition", "text", choose=True),
+    Column("direction", "Direction", "text", choose=True),
+    Column("gene_set", "Gene set", "text"),
+    Column("n_set", "Genes tested", "number"),
+    Column("correlation", "Their correlation", "number"),
+    Column("p_adjusted", "Adjusted p", "p"),
+    Column("n_both", "Of them changed", "number"),
+    Column("genes", "These genes", "text"),
+)
+
+
+def study_gene_table(genes: pd.DataFrame, several: bool) -> str:
+    """Pack genes compared between conditions; ``several``: whether more than one is compared with the control."""
+    columns = [column for column in STUDY_GENE_COLUMNS if several or column.name != "condition"]
+    return table_payload(genes.assign(significant=genes["p_adjusted"] < FDR), tuple(columns))
+
+
+def study_set_table(sets: pd.DataFrame | None, several: bool, most: int) -> str | None:
+    """Pack the gene sets that are the most significant in each domain, condition and direction; ``None`` if none are.
+
+    Parameters
+    ----------
+    sets
+        As ``compare`` writes them, or ``None``.
+    several
+        Whether more than one condition is compared with the control.
+    most
+        Gene sets of a domain, condition and direction.
+    """
+    if sets is None or not len(sets):
+        return None
+    first = sets.sort_values("p_adjusted", kind="stable").groupby(["domain", "condition", "direction"]).head(most)
+    columns = [column for column in STUDY_SET_COLUMNS if several or column.name != "condition"]
+    first = first.assign(genes=first["genes"].fillna("").str.replace(",", ", "))
+    return table_payload(first, tuple(columns))
