@@ -21,7 +21,7 @@ _SECTION = ("X", "obs", "var", f"obsm/{_keys.SPATIAL}", f"uns/{_keys.UNS_SPATIAL
 NEEDED: dict[str, tuple[str, ...]] = {
     "ingest": _SECTION,
     "qc": _SECTION,
-    "features": ("X", "obs", f"obsm/{_keys.IMAGE}", *_ABOUT),
+    "features": ("obs", "var", f"obsm/{_keys.IMAGE}", *_ABOUT),
     "train": (
         f"obs/{_keys.SAMPLE}",
         f"obs/{_keys.BARCODE}",

@@ -12,6 +12,7 @@ _WHERE = {
     "read_spatialdata": "mmsrl.ingest.api",
     "quality_control": "mmsrl.qc.api",
     "image_features": "mmsrl.features.api",
+    "spot_descriptors": "mmsrl.features.nodes",
     "spatial_graph": "mmsrl.train.api",
 }
 

@@ -12,12 +12,14 @@ from PIL import Image
 from scipy import sparse
 
 from mmsrl._errors import InputError
+from mmsrl._hdf5 import read_stage_file
 from mmsrl._pictures import to_rgb
 from mmsrl.features import tiles as tiles_module
 from mmsrl.features.api import image_features
 from mmsrl.features.cli import main
 from mmsrl.features.components import principal_components
 from mmsrl.features.descriptors import colour, efficientnet_lite0
+from mmsrl.features.nodes import spot_descriptors
 from mmsrl.features.rasters import from_array, open_rasters
 from mmsrl.features.tiles import Ruler, cut_tiles, interpolation_grid, outside, tile_sides
 
@@ -297,15 +299,19 @@ def test_the_finer_of_two_stored_images_is_used():
     assert image_features(adata).facts["image"]["name"] == "lowres"
 
 
-def test_small_bins_share_tiles_of_a_grid():
+def test_small_bins_share_tiles_of_a_grid(tmp_path):
     x, y = np.meshgrid(np.arange(10, 110, 2.1), np.arange(10, 80, 2.1))
     centres = np.column_stack([x.ravel(), y.ravel()])
     adata = section(picture(), pitch=2.1, pitch_um=30.0, centres=centres)  # a tile of 200 um has 14 px
     found = image_features(adata)
     assert found.facts["tiles"][0]["places"] < 0.5 * adata.n_obs
     inner = (centres > 12).all(axis=1) & (centres < [WIDTH - 12, HEIGHT - 12]).all(axis=1)
-    values = np.asarray(found.features.X)[inner, :2] * 255
+    values = spot_descriptors(found.features, np.flatnonzero(inner))[:, :2] * 255
     assert np.abs(values - centres[inner]).max() <= 1.0
+    assert found.features.X is None  # descriptors are kept at the nodes, and read from there as they were made
+    found.features.write_h5ad(tmp_path / "features.h5ad")
+    read = read_stage_file(tmp_path / "features.h5ad", "features", backed="r")
+    np.testing.assert_allclose(spot_descriptors(read)[inner][:, :2] * 255, values, rtol=2e-3)
 
 
 def test_spots_outside_the_image_have_the_mean_and_are_told():

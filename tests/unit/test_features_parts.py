@@ -22,12 +22,12 @@ from skimage.color import rgb_from_hed
 from mmsrl._errors import InputError
 from mmsrl._files import sha256
 from mmsrl._pictures import RGB
-from mmsrl.features import cache, descriptors
+from mmsrl.features import cache, descriptors, nodes
 from mmsrl.features import gallery as gallery_module
 from mmsrl.features.api import image_features
 from mmsrl.features.cache import remembered
 from mmsrl.features.cli import main
-from mmsrl.features.components import between_sections, principal_components, smoothed
+from mmsrl.features.components import between_sections, principal_components
 from mmsrl.features.descriptors import (
     CPU_BATCH,
     _written,
@@ -37,9 +37,10 @@ from mmsrl.features.descriptors import (
     read_options,
 )
 from mmsrl.features.gallery import Gallery, read_gallery, write_gallery
-from mmsrl.features.slide import _interpolated
+from mmsrl.features.nodes import Descriptors, Nodes, spot_descriptors
 from mmsrl.features.tiles import ahead
 from mmsrl.features.tissue import Appearance, quality
+from mmsrl.graph import gaussian_graph
 from mmsrl.heldout import explained, in_block_unit, regions
 
 rng = np.random.default_rng(0)
@@ -285,8 +286,8 @@ def test_bins_beside_glass_have_the_values_of_the_tissue() -> None:
     values = np.array([[1.0, 2.0], [3.0, np.nan], [np.nan, np.nan]], np.float32)
     weights = sparse.csr_matrix([[0.5, 0.5, 0.0], [0.25, 0.25, 0.5], [0.0, 0.0, 1.0]])
     expected = [[2.0, 2.0], [2.0, 2.0], [np.nan, np.nan]]
-    np.testing.assert_allclose(_interpolated(values, weights), expected)
-    np.testing.assert_allclose(_interpolated(values[:2], weights[:2, :2])[0], [2.0, 2.0])
+    np.testing.assert_allclose(Nodes(values, weights).at(slice(None)), expected)
+    np.testing.assert_allclose(Nodes(values[:2], weights[:2, :2]).at(slice(1))[0], [2.0, 2.0])
 
 
 def test_small_bins_are_held_out_in_regions_no_smaller_than_squares_of_spots() -> None:
@@ -309,13 +310,30 @@ def test_small_bins_are_held_out_in_regions_no_smaller_than_squares_of_spots() -
     np.testing.assert_array_equal(in_block_unit(places, np.nan), places)
 
 
-def test_smoothing_is_a_gaussian_average_over_neighbours() -> None:
+def described_between_nodes() -> tuple[Descriptors, np.ndarray]:
+    """Descriptors of 80 spots, two of them off the image, of which one is interpolated; and the same, dense."""
+    weights = sparse.csr_matrix(rng.dirichlet(np.ones(12), 80))
+    at_nodes, at_spots = (rng.standard_normal((m, 3)).astype(np.float32) for m in (12, 80))
+    off = np.arange(80) < 2
+    dense = np.hstack([weights @ at_nodes, at_spots])
+    dense[off] = dense[~off].mean(axis=0)
+    return Descriptors.of([Nodes(at_nodes, weights), Nodes(at_spots, None)], off), dense
+
+
+def test_descriptors_at_nodes_are_those_of_the_spots_between_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nodes, "SPOTS_AT_A_TIME", 7)
+    found, dense = described_between_nodes()
+    np.testing.assert_allclose(np.concatenate([part for _, part in found.parts()]), dense, rtol=1e-5, atol=1e-6)
+    features = ad.AnnData(obs=pd.DataFrame(index=np.arange(80).astype(str)), uns={"image_nodes": found.as_uns()})
+    np.testing.assert_allclose(spot_descriptors(features, np.array([5, 1])), dense[[5, 1]], atol=5e-3)
+
+
+def test_smoothing_is_an_average_over_neighbours() -> None:
     places = rng.uniform(0, 10, (80, 2))
-    values = rng.standard_normal((80, 3)).astype(np.float32)
-    distance = np.linalg.norm(places[:, None] - places[None], axis=2)
-    kernel = np.where(distance <= 3.0, np.exp(-(distance**2) / 2.0), 0.0)
-    expected = kernel @ values / kernel.sum(axis=1, keepdims=True)
-    np.testing.assert_allclose(smoothed(values, places, 1.0), expected, rtol=1e-4, atol=1e-6)
+    graph = gaussian_graph(places, 1.0, self_weight=1.0, cut=float(np.exp(-4.5)))
+    found, _ = described_between_nodes()
+    found = Descriptors.of(found.nodes, np.zeros(80, dtype=bool))
+    np.testing.assert_allclose(found.smoothed(graph).at(slice(None)), graph @ found.at(slice(None)), atol=1e-5)
 
 
 def test_what_an_image_explains_is_of_tissue_held_out() -> None:

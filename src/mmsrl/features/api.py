@@ -18,9 +18,10 @@ from mmsrl._errors import InputError
 from mmsrl._files import sha256
 from mmsrl.expression import log_normalised, standard_components
 from mmsrl.features import orientation, placing, slide
-from mmsrl.features.components import principal_components, smoothed
+from mmsrl.features.components import fit_components
 from mmsrl.features.descriptors import colour, make_descriptors
 from mmsrl.features.gallery import Gallery, take_pictures
+from mmsrl.features.nodes import Descriptors, Nodes
 from mmsrl.features.rasters import Raster, from_array, open_rasters
 from mmsrl.features.tiles import (
     COLOUR_PITCHES,
@@ -32,6 +33,7 @@ from mmsrl.features.tiles import (
     tile_sides,
 )
 from mmsrl.features.tissue import Appearance
+from mmsrl.graph import gaussian_graph
 from mmsrl.heldout import explained, in_block_unit
 
 if TYPE_CHECKING:
@@ -39,6 +41,12 @@ if TYPE_CHECKING:
 
 COMPONENTS_PREDICTED = 10
 """Leading components of expression whose prediction tells how informative an image is."""
+
+FIT_SPOTS = 50_000
+"""Spots that components of the image are fitted to; of more, so many evenly."""
+
+THREE_WIDTHS = float(np.exp(-4.5))
+"""Weight of the Gaussian over neighbours below which they do not count."""
 
 GENE_SPOTS = 3
 """Genes seen in fewer spots say nothing of the tissue."""
@@ -48,8 +56,9 @@ class ImageFeatures(NamedTuple):
     """Image features of one section."""
 
     features: AnnData
-    """Spots × descriptor, float32; components in ``obsm['X_image']``; in ``obs``, ``in_image`` and tissue, focus and
-    stain at each spot. Both matrices have no columns where there is no usable image."""
+    """Spots × descriptor, float32 (of small bins :func:`mmsrl.pp.spot_descriptors` makes it); components in
+    ``obsm['X_image']``; in ``obs``, ``in_image`` and tissue, focus and stain at each spot. Both matrices have no
+    columns where there is no usable image."""
     facts: dict[str, Any]
     """The image used and how: for the summary."""
     messages: list[dict[str, str]]
@@ -173,28 +182,36 @@ def image_features(
         messages += placing.check_tissue(measured[~off, 0], finest.name)
         messages += _orientation(of_section, look)
         gallery = take_pictures(of_section, adata.obs_names.astype(str).tolist())
-    values = described.values
-    values[off] = values[~off].mean(axis=0, dtype=np.float64)
+    descriptors_of = Descriptors.of(described.nodes, off)
     in_pitches = placed.centres / placed.pitch
     if image_smoothing > 0:
-        values = smoothed(values, in_pitches, image_smoothing)
-    scores, shares = principal_components(values, n_image_components, variance=image_variance, blocks=described.blocks)
+        graph = gaussian_graph(in_pitches, image_smoothing, self_weight=1.0, cut=THREE_WIDTHS)
+        descriptors_of = descriptors_of.smoothed(graph)
+    fitted = fit_components(
+        descriptors_of.at(_spread(len(off))), n_image_components, variance=image_variance, blocks=described.blocks
+    )
+    scores = np.concatenate([fitted.scores(part) for _, part in descriptors_of.parts()])
     if scores.shape[1] == 0:
         return _without_image(adata, f"the image ({finest.name}) looks the same at every spot", facts, more=messages)
     predicted = _predicted(adata, scores, in_block_unit(in_pitches, ruler.pitch_um), messages)
     facts |= {
         "descriptor": "+".join(descriptor.name for descriptor in descriptors),
-        "columns": values.shape[1],
+        "columns": len(described.columns),
         "tiles": described.parts,
         "stain": {"background": look.background, "grey": look.grey, "lab": look.lab_mean, "lab_sd": look.lab_sd},
         "quality": {name: float(column.median()) for name, column in quality.items()},
         "spots_outside": int(off.sum()),
         "components": scores.shape[1],
-        "explained_variance_ratio": shares,
-        "explained_variance": float(shares.sum()),
+        "explained_variance_ratio": fitted.explained,
+        "explained_variance": float(fitted.explained.sum()),
         "expression": predicted,
     }
-    return _result(adata, values, scores, described.columns, off, quality, facts, messages, gallery)
+    return _result(adata, descriptors_of, scores, described.columns, quality, facts, messages, gallery)
+
+
+def _spread(n: int) -> npt.NDArray[np.int64]:
+    """Return the spots, of n, that components are fitted to."""
+    return np.unique(np.linspace(0, n - 1, min(n, FIT_SPOTS)).round().astype(np.int64))
 
 
 @contextmanager
@@ -331,14 +348,13 @@ def _without_image(
 ) -> ImageFeatures:
     text = f"no image features: {reason}; the section goes on with expression alone"
     nothing = np.zeros((adata.n_obs, 0), np.float32)
+    described = Descriptors([Nodes(nothing, None)], np.ones(adata.n_obs, dtype=bool), np.zeros(0, np.float32))
     facts = {"image": None, **(facts or {}), "descriptor": None, "components": 0}
-    off = np.ones(adata.n_obs, dtype=bool)
     return _result(
         adata,
-        nothing,
+        described,
         nothing,
         [],
-        off,
         pd.DataFrame(index=adata.obs_names),
         facts,
         [{"level": level, "text": text}, *more],
@@ -348,10 +364,9 @@ def _without_image(
 
 def _result(
     adata: AnnData,
-    values: npt.NDArray[np.float32],
+    described: Descriptors,
     scores: npt.NDArray[np.float32],
     columns: list[str],
-    off: npt.NDArray[np.bool_],
     quality: pd.DataFrame,
     facts: dict[str, Any],
     messages: list[dict[str, str]],
@@ -360,10 +375,11 @@ def _result(
     import anndata
 
     features = anndata.AnnData(
-        X=values,
-        obs=quality.assign(**{_keys.IN_IMAGE: ~off}),
+        X=None if described.interpolated else described.at(slice(None)),
+        obs=quality.assign(**{_keys.IN_IMAGE: ~described.off}),
         var=pd.DataFrame(index=pd.Index(columns, dtype=str)),
         obsm={_keys.IMAGE: scores},
-        uns={_keys.UNS: {_keys.SAMPLE: str(adata.uns[_keys.UNS][_keys.SAMPLE])}},
+        uns={_keys.UNS: {_keys.SAMPLE: str(adata.uns[_keys.UNS][_keys.SAMPLE])}}
+        | ({_keys.IMAGE_NODES: described.as_uns()} if described.interpolated else {}),
     )
     return ImageFeatures(features, facts, messages, gallery)

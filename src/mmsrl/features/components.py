@@ -1,11 +1,11 @@
-"""Principal components of image descriptors, and their average over neighbours."""
+"""Principal components of image descriptors."""
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import numpy.typing as npt
-
-from mmsrl.graph import gaussian_graph
 
 
 def principal_components(
@@ -35,6 +35,33 @@ def principal_components(
     explained
         (k,), each component's share of the variance of the standardised columns.
     """
+    fitted = fit_components(values, n_components, variance=variance, blocks=blocks)
+    return fitted.scores(values), fitted.explained
+
+
+class Components(NamedTuple):
+    """Principal components of standardised columns."""
+
+    mean: npt.NDArray[np.float64]
+    """(d,)."""
+    axes: npt.NDArray[np.float64]
+    """(d, k): of columns less their mean; rows of constant columns are 0."""
+    explained: npt.NDArray[np.float64]
+    """(k,)."""
+
+    def scores(self, values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Return the scores of spots, (n, k) float32, from their values, (n, d)."""
+        return np.asarray((values - self.mean) @ self.axes, dtype=np.float32)
+
+
+def fit_components(
+    values: npt.NDArray[np.float32],
+    n_components: int,
+    *,
+    variance: float = 1.0,
+    blocks: npt.NDArray[np.integer] | None = None,
+) -> Components:
+    """Fit what :func:`principal_components` returns the scores of."""
     from sklearn.decomposition import PCA
 
     deviation = values.std(axis=0, dtype=np.float64)
@@ -42,28 +69,22 @@ def principal_components(
     rounding = np.maximum(1e-6 * np.abs(values).max(axis=0), 1e-7 * deviation.max())
     varies = deviation > rounding
     if not varies.any():
-        return np.zeros((len(values), 0), np.float32), np.zeros(0)
-    standard = (values[:, varies] - values[:, varies].mean(axis=0, dtype=np.float64)) / deviation[varies]
+        return Components(np.zeros(values.shape[1]), np.zeros((values.shape[1], 0)), np.zeros(0))
+    mean = values.mean(axis=0, dtype=np.float64)
+    scale = 1.0 / deviation[varies]
     if blocks is not None:
         _, block, sizes = np.unique(blocks[varies], return_inverse=True, return_counts=True)
-        standard *= np.sqrt(len(block) / (len(sizes) * sizes))[block]
+        scale *= np.sqrt(len(block) / (len(sizes) * sizes))[block]
+    standard = (values[:, varies] - mean[varies]) * scale
     # Both solvers are exact and need no seed; the eigendecomposition is the fast one for many spots.
     solver = "covariance_eigh" if standard.shape[0] > standard.shape[1] else "full"
-    pca = PCA(n_components=min(n_components, *standard.shape), svd_solver=solver)
-    scores = pca.fit_transform(standard)
+    pca = PCA(n_components=min(n_components, *standard.shape), svd_solver=solver).fit(standard)
     explained = pca.explained_variance_ratio_
     before = np.concatenate([[0.0], np.cumsum(explained)[:-1]])
     kept = (explained > 1e-10) & (before < variance)
-    return scores[:, kept].astype(np.float32), explained[kept]
-
-
-def smoothed(values: npt.NDArray[np.float32], places: npt.NDArray[np.float64], width: float) -> npt.NDArray[np.float32]:
-    """Average ``values`` (n, d) over neighbouring spots by a Gaussian of ``width``, in the unit of ``places`` (n, 2).
-
-    Spots farther than three widths do not count.
-    """
-    three_widths = float(np.exp(-4.5))
-    return np.asarray(gaussian_graph(places, width, self_weight=1.0, cut=three_widths) @ values, dtype=np.float32)
+    axes = np.zeros((values.shape[1], int(kept.sum())))
+    axes[varies] = scale[:, None] * pca.components_[kept].T
+    return Components(mean, axes, explained[kept])
 
 
 def between_sections(values: npt.NDArray[np.float32], section: npt.NDArray[np.integer]) -> float:

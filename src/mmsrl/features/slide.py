@@ -12,13 +12,12 @@ from mmsrl._pictures import RGB
 from mmsrl.features import tissue
 from mmsrl.features.cache import remembered
 from mmsrl.features.descriptors import Descriptor
+from mmsrl.features.nodes import Nodes
 from mmsrl.features.rasters import Raster
 from mmsrl.features.tiles import NODES_PER_TILE, TEXTURE_PX, Ruler, ahead, cut_tiles, interpolation_grid, reduced
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    import scipy.sparse as sp
 
 QUALITY_PX = 64
 """Pixels across a tile that its quality is measured on, where the image has them."""
@@ -45,8 +44,8 @@ class Slide(NamedTuple):
 class Described(NamedTuple):
     """Descriptors of the spots."""
 
-    values: npt.NDArray[np.float32]
-    """(n, d)."""
+    nodes: list[Nodes]
+    """One of each block."""
     columns: list[str]
     blocks: npt.NDArray[np.int64]
     """(d,), counting descriptors and sizes of tiles."""
@@ -80,7 +79,7 @@ def describe(
         Folder of descriptors already computed.
     """
     prepare = None if stain is None else tissue.reinhard(stain)
-    values: list[npt.NDArray[np.float32]] = []
+    nodes: list[Nodes] = []
     columns: list[str] = []
     blocks: list[int] = []
     parts: list[dict[str, Any]] = []
@@ -98,7 +97,7 @@ def describe(
                 "settings": descriptor.settings,
                 "stain": None if stain is None else [*stain.lab_mean.round(3), *stain.lab_sd.round(3)],
             }
-            found, places, computed = _at_spots(
+            found, computed = _at_nodes(
                 slide,
                 side,
                 raster,
@@ -108,7 +107,7 @@ def describe(
                 key=key,
                 cache=cache,
             )
-            values.append(found)
+            nodes.append(found)
             columns += [f"{name}_{slide.ruler.suffix(length)}" for name in descriptor.columns]
             blocks += [len(parts)] * len(descriptor.columns)
             parts.append(
@@ -118,12 +117,12 @@ def describe(
                     "px": side * raster.scale,
                     "pitches": side / slide.ruler.pitch_px,
                     "columns": len(descriptor.columns),
-                    "places": places,
+                    "places": len(found.values),
                     "computed": computed,
                     "weights_sha256": descriptor.weights_sha256,
                 }
             )
-    return Described(np.concatenate(values, axis=1), columns, np.array(blocks), parts)
+    return Described(nodes, columns, np.array(blocks), parts)
 
 
 def measure_quality(slide: Slide, look: tissue.Appearance) -> npt.NDArray[np.float32]:
@@ -134,7 +133,8 @@ def measure_quality(slide: Slide, look: tissue.Appearance) -> npt.NDArray[np.flo
     def measure(tiles: RGB) -> npt.NDArray[np.float32]:
         return tissue.quality(tiles, look)
 
-    values, _, _ = _at_spots(slide, side, raster, QUALITY_PX, 4, measure, key={}, cache=None)
+    found, _ = _at_nodes(slide, side, raster, QUALITY_PX, 4, measure, key={}, cache=None)
+    values = found.at(slice(None))
     values[slide.off] = np.nan
     return values
 
@@ -143,7 +143,7 @@ def _prepared(descriptor: Descriptor, prepare: Callable[[RGB], RGB] | None) -> C
     return descriptor.describe if prepare is None else lambda tiles: descriptor.describe(prepare(tiles))
 
 
-def _at_spots(
+def _at_nodes(
     slide: Slide,
     side: float,
     raster: Raster,
@@ -153,14 +153,14 @@ def _at_spots(
     *,
     key: dict[str, Any],
     cache: Path | None,
-) -> tuple[npt.NDArray[np.float32], int, int]:
+) -> tuple[Nodes, int]:
     """Apply a function to tiles at all spots, or at nodes between which spots are interpolated where they are close.
 
     Tiles come with ``input_px`` pixels across, up to twice as many, or what the image has if that is less.
 
     Returns
     -------
-    (n, width); how many places were described, and how many of these were not in the cache.
+    The nodes, and how many of them were not in the cache.
     """
     from tqdm import tqdm
 
@@ -179,15 +179,4 @@ def _at_spots(
         return values
 
     values, computed = remembered(cache, key, places, width, compute)
-    return (values if weights is None else _interpolated(values, weights)), len(places), computed
-
-
-def _interpolated(values: npt.NDArray[np.float32], weights: sp.csr_matrix) -> npt.NDArray[np.float32]:
-    """Return ``weights @ values``, in which nodes of which nothing is known (NaN: no tissue) do not count."""
-    known = np.isfinite(values)
-    if known.all():
-        return np.asarray(weights @ values, dtype=np.float32)
-    share = weights @ known.astype(np.float64)
-    result: npt.NDArray[np.float64]
-    result = np.divide(weights @ np.where(known, values, 0.0), share, out=np.full(share.shape, np.nan), where=share > 0)
-    return result.astype(np.float32)
+    return Nodes(values, weights), computed

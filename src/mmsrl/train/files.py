@@ -17,6 +17,7 @@ from mmsrl._errors import InputError
 from mmsrl._files import atomic_path, plain, write_text
 from mmsrl._hdf5 import read_stage_file
 from mmsrl._sections import sample_of
+from mmsrl.features.nodes import spot_descriptors
 from mmsrl.train.api import Training, as_anndata
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def read_sections(
             raise InputError(f"{path.name}: spot {missing} of sample {sample} has no image features; make them again")
         sections[sample].obsm[_keys.IMAGE] = np.asarray(described.obsm[_keys.IMAGE])[rows]
         if len(counts) > 1:  # components are taken jointly; of one section, the wide descriptor stays on disk
-            sections[sample].obsm[_keys.IMAGE_DESCRIPTOR] = np.asarray(described.X[:])[rows]
+            sections[sample].obsm[_keys.IMAGE_DESCRIPTOR] = spot_descriptors(described, rows)
         described.file.close()
     # The order of arrival must not matter for the result.
     return [sections[sample] for sample in sorted(sections)]
