@@ -45,21 +45,31 @@ class SmallRun:
         arguments += ["--domains", str(self.folder / "unit" / f"{unit}.domains.csv")]
         return [*arguments, "--summaries", str(self.folder / f"{unit}.train.json")]
 
+    @property
+    def report(self) -> Path:
+        """The folder of the report, with a folder for the pages."""
+        folder = self.folder / "report"
+        (folder / "sections").mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def page_arguments(self, unit: str) -> list[str]:
+        """Return the command line of mmsrl-page for everything that the folder has of a unit."""
+        arguments = ["--id", unit, "--output-dir", str(self.report / "sections")]
+        patterns = [("assembled", f"{sample}.mmsrl.h5ad") for sample in UNITS[unit]]
+        patterns += [("summaries", f"{id}.*.json") for id in dict.fromkeys([*UNITS[unit], unit])]
+        patterns += [("training", f"{unit}.training.tsv"), ("evidence", f"{unit}.enhanced_genes.tsv")]
+        patterns += [("enhanced", f"{unit}.enhanced.h5ad"), ("scores", f"{unit}.scores.csv")]
+        return arguments + self._listed(patterns)
+
     def report_arguments(self) -> list[str]:
         """Return the command line of mmsrl-report for everything in the folder."""
-        arguments = ["--output-dir", str(self.folder), "--params", str(self.folder / "params.json")]
-        for option, pattern in {
-            "assembled": "*.mmsrl.h5ad",
-            "summaries": "*.*.json",
-            "training": "*.training.tsv",
-            "evidence": "*.enhanced_genes.tsv",
-            "enhanced": "*.enhanced.h5ad",
-            "scores": "*.scores.csv",
-            "versions": "versions*.yml",
-        }.items():
-            for path in sorted(self.folder.glob(pattern)):
-                arguments += [f"--{option}", str(path)]
-        return arguments
+        arguments = ["--output-dir", str(self.report), "--params", str(self.folder / "params.json")]
+        patterns = [("card", "report/sections/*.card.json"), ("summaries", "*.*.json"), ("versions", "versions*.yml")]
+        return arguments + self._listed(patterns)
+
+    def _listed(self, patterns: list[tuple[str, str]]) -> list[str]:
+        found = [(option, path) for option, pattern in patterns for path in sorted(self.folder.glob(pattern))]
+        return [part for option, path in found for part in (f"--{option}", str(path))]
 
 
 def counts_of(sample: str, generator: np.random.Generator) -> tuple[ad.AnnData, list[str]]:

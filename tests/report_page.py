@@ -1,4 +1,4 @@
-"""The report as a parser reads it."""
+"""Report and pages, as the commands write them and a parser reads them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,20 @@ import base64
 import gzip
 import json
 import re
+from collections.abc import Sequence
+from dataclasses import dataclass
 from html.parser import HTMLParser
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from click.testing import CliRunner
+
+from mmsrl.page.cli import main as page
+from mmsrl.report.cli import main as report
+
+if TYPE_CHECKING:
+    from conftest import SmallRun
 
 
 class Page(HTMLParser):
@@ -30,8 +43,66 @@ class Page(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         tag, id = self._inside
-        if tag == "script" and id and id != "plotly":
+        if tag == "script" and id:
             packed = not data.startswith("{")
             self.payloads[id] = json.loads(gzip.decompress(base64.b64decode(data)) if packed else data)
         elif tag not in ("script", "style"):
             self.text += re.sub(r"\s+", " ", data)
+
+
+@dataclass
+class Report:
+    """What the two commands wrote of a run."""
+
+    folder: Path
+    said: str
+    """What the commands logged."""
+
+    @property
+    def html(self) -> str:
+        """The report."""
+        return (self.folder / "mmsrl_report.html").read_text(encoding="utf-8")
+
+    @property
+    def overview(self) -> Page:
+        """The same, parsed."""
+        return Page(self.html)
+
+    @property
+    def manifest(self) -> dict[str, Any]:
+        return json.loads((self.folder / "manifest.json").read_text(encoding="utf-8"))
+
+    def source(self, sample: str) -> str:
+        """Return the page of a section."""
+        return (self.folder / "sections" / f"{sample}.html").read_text(encoding="utf-8")
+
+    def page(self, sample: str) -> Page:
+        """Return the page of a section, parsed."""
+        return Page(self.source(sample))
+
+
+def run_command(command: click.Command, arguments: Sequence[str]) -> str:
+    """Run a command, which has to end well, and return what it says."""
+    result = CliRunner().invoke(command, list(arguments))
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def make_report(run: SmallRun, *arguments: str, pages: Sequence[str] = ()) -> Report:
+    """Write the pages of all units that are assembled, and the report.
+
+    Parameters
+    ----------
+    run
+        The run.
+    arguments
+        More for mmsrl-report.
+    pages
+        More for mmsrl-page.
+    """
+    said = ""
+    for unit in ("pair", "lone"):
+        if "--assembled" in (line := run.page_arguments(unit)):
+            said += run_command(page, [*line, *pages])
+    said += run_command(report, [*run.report_arguments(), *arguments])
+    return Report(run.report, said)

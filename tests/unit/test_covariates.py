@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mmsrl.domains.covariates import covariates, depth_explained, section_association
-from mmsrl.report.stages import covariate_facts, section_rows, train_facts
+from mmsrl.page.stages import covariate_facts, section_rows, train_facts
 
 SECTION = np.repeat(["a", "b"], 100)
 

@@ -10,9 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import yaml
-from click.testing import CliRunner
-
-from mmsrl.report.cli import main
+from report_page import make_report
 
 if TYPE_CHECKING:
     from conftest import SmallRun
@@ -20,9 +18,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def left(assembled_run: SmallRun) -> Path:
-    result = CliRunner().invoke(main, assembled_run.report_arguments())
-    assert result.exit_code == 0, result.output
-    return assembled_run.folder
+    return make_report(assembled_run).folder
 
 
 def test_files_hold_the_numbers_of_the_stages(left: Path) -> None:
@@ -40,9 +36,9 @@ def test_files_hold_the_numbers_of_the_stages(left: Path) -> None:
 
 def test_without_labels_there_is_no_section_of_scores(assembled_run: SmallRun) -> None:
     (assembled_run.folder / "pair.scores.csv").unlink()
-    CliRunner().invoke(main, assembled_run.report_arguments())
-    assert (assembled_run.folder / "mmsrl_domains_mqc.json").exists()
-    assert not (assembled_run.folder / "mmsrl_scores_mqc.json").exists()
+    folder = make_report(assembled_run).folder
+    assert (folder / "mmsrl_domains_mqc.json").exists()
+    assert not (folder / "mmsrl_scores_mqc.json").exists()
 
 
 def test_multiqc_shows_the_sections(left: Path, tmp_path: Path) -> None:

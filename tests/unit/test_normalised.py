@@ -23,8 +23,8 @@ from mmsrl.expression import most_varying, scale_of_values, stabilise
 from mmsrl.ingest.api import read_h5ad
 from mmsrl.markers.api import markers
 from mmsrl.markers.values import COLUMNS, effect_table, effects, morans_i_of_values
+from mmsrl.page.api import read_sample
 from mmsrl.qc.api import quality_control
-from mmsrl.report.api import read_sample
 from mmsrl.train.api import as_anndata, train
 from mmsrl.trajectory.api import trajectory
 from mmsrl.trajectory.trends import trends
@@ -247,7 +247,7 @@ def test_curves_of_standardised_values_go_below_0():
     np.testing.assert_allclose(found.change, 2.0, atol=1e-6)
 
 
-def test_assembled_values_are_those_given_and_the_report_calls_them_no_counts(analysed, tmp_path: Path):
+def test_assembled_values_are_those_given_and_the_page_calls_them_no_counts(analysed, tmp_path: Path):
     section, _ = analysed["log"]
     trained = train(section, show_progress=False)
     table = domains(as_anndata(trained), BANDS).table
@@ -268,7 +268,7 @@ def test_de_noising_is_left_out_with_its_reason(analysed, tmp_path: Path):
     section.uns["spatial"] = {"S": {"images": {}, "scalefactors": {}}}
     section.write_h5ad(tmp_path / "S.qc.h5ad")
     as_anndata(trained).write_h5ad(tmp_path / "S.embedding.h5ad")
-    (tmp_path / "S.model.pt").touch()
+    (tmp_path / "S.model.npz").touch()
     (tmp_path / "out").mkdir()
     features = ad.AnnData(
         np.zeros((section.n_obs, 0), np.float32),
@@ -281,7 +281,7 @@ def test_de_noising_is_left_out_with_its_reason(analysed, tmp_path: Path):
     arguments = [part for name, file in options.items() for part in (f"--{name}", str(tmp_path / file))]
     arguments[1] = "S"
     result = CliRunner().invoke(
-        enhance_command, [*arguments, "--model", str(tmp_path / "S.model.pt"), "--output-dir", str(tmp_path / "out")]
+        enhance_command, [*arguments, "--model", str(tmp_path / "S.model.npz"), "--output-dir", str(tmp_path / "out")]
     )
     assert result.exit_code == 0, result.output
     summary = json.loads((tmp_path / "out/S.enhance.json").read_text())

@@ -6,13 +6,12 @@ import json
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 from conftest import SmallRun
+from report_page import make_report
 
 from mmsrl._errors import InputError
-from mmsrl.report.cli import main as report
 from mmsrl.report.content import Asked, read_asked
-from mmsrl.report.missing import NEEDED, WITHOUT, missing_samples
+from mmsrl.report.missing import NEEDED, WITHOUT, WITHOUT_PAGE, missing_samples
 
 SAMPLES = [
     {"sample": "A", "unit": "A", "labelled": True},
@@ -29,19 +28,19 @@ def summaries(*left_out: tuple[str, str]) -> dict[tuple[str, str], dict]:
 
 
 def test_nothing_is_missing_where_all_went_well() -> None:
-    assert missing_samples(Asked(SAMPLES, []), {"A", "B", "C"}, summaries()) == []
+    assert missing_samples(Asked(SAMPLES, []), set("ABC"), set("ABC"), summaries()) == []
 
 
 def test_stage_and_message_of_what_failed() -> None:
     failures = [{"stage": "qc", "id": "A", "exit": "2", "message": "no spot is left"}]
     left = summaries(*((stage, "A") for stage in (*NEEDED[1:], "evaluate")))
-    (only,) = missing_samples(Asked(SAMPLES, failures), {"B", "C"}, left)
+    (only,) = missing_samples(Asked(SAMPLES, failures), {"B", "C"}, {"B", "C"}, left)
     assert only == ("A", "qc", "not analysed: quality control failed", "no spot is left")
 
 
 def test_a_group_ends_with_the_section_that_failed() -> None:
     left = summaries(("features", "C"), *((stage, "pair") for stage in (*NEEDED[3:], "evaluate")))
-    b, c = missing_samples(Asked(SAMPLES, []), {"A"}, left)
+    b, c = missing_samples(Asked(SAMPLES, []), {"A"}, {"A"}, left)
     assert (b.sample, b.text) == ("B", "not analysed, as C of its group pair could not be")
     assert (c.sample, c.stage, c.text) == ("C", "features", "not analysed: image features failed")
 
@@ -49,7 +48,7 @@ def test_a_group_ends_with_the_section_that_failed() -> None:
 def test_a_stage_of_the_unit_is_told_of_all_its_sections() -> None:
     failures = [{"stage": "domains", "id": "pair", "exit": "1", "message": "disk full"}]
     left = summaries(*((stage, "pair") for stage in ("domains", "assemble")))
-    found = missing_samples(Asked(SAMPLES, failures), {"A"}, left)
+    found = missing_samples(Asked(SAMPLES, failures), {"A"}, {"A"}, left)
     assert [(m.sample, m.stage, m.message) for m in found] == [
         ("B", "domains", "disk full"),
         ("C", "domains", "disk full"),
@@ -57,14 +56,14 @@ def test_a_stage_of_the_unit_is_told_of_all_its_sections() -> None:
 
 
 def test_scores_that_failed_leave_the_section_in() -> None:
-    (only,) = missing_samples(Asked(SAMPLES, []), {"A", "B", "C"}, summaries(("evaluate", "A")))
+    (only,) = missing_samples(Asked(SAMPLES, []), set("ABC"), set("ABC"), summaries(("evaluate", "A")))
     assert (only.sample, only.text) == ("A", "without scores: the comparison with its labels failed")
 
 
 def test_a_further_training_that_failed_is_told_and_not_what_waited_for_it() -> None:
     failures = [{"stage": "train", "id": "pair", "exit": "137", "message": "Killed"}]
     left = summaries(*((stage, "pair") for stage in (*NEEDED[NEEDED.index("domains") :], "evaluate")))
-    found = missing_samples(Asked(SAMPLES, failures), {"A"}, left)
+    found = missing_samples(Asked(SAMPLES, failures), {"A"}, {"A"}, left)
     assert [(m.sample, m.stage, m.text, m.message) for m in found] == [
         (sample, "train", "not analysed: training failed", "Killed") for sample in "BC"
     ]
@@ -73,13 +72,19 @@ def test_a_further_training_that_failed_is_told_and_not_what_waited_for_it() -> 
 @pytest.mark.parametrize("stage", WITHOUT)
 def test_an_optional_stage_that_failed_leaves_the_section_in(stage: str) -> None:
     failures = [{"stage": stage, "id": "pair", "exit": "1", "message": "disk full"}]
-    found = missing_samples(Asked(SAMPLES, failures), {"A", "B", "C"}, summaries((stage, "pair")))
+    found = missing_samples(Asked(SAMPLES, failures), set("ABC"), set("ABC"), summaries((stage, "pair")))
     assert [tuple(m) for m in found] == [(sample, stage, WITHOUT[stage], "disk full") for sample in "BC"]
+
+
+def test_sections_without_a_page_are_told_with_what_the_task_said() -> None:
+    failures = [{"stage": "figures", "id": "pair", "exit": "1", "message": "disk full"}]
+    found = missing_samples(Asked(SAMPLES, failures), set("ABC"), {"A"}, summaries())
+    assert [tuple(m) for m in found] == [(sample, "figures", WITHOUT_PAGE, "disk full") for sample in "BC"]
 
 
 def test_a_comparison_that_failed_is_told_once_and_of_no_sample() -> None:
     failures = [{"stage": "compare", "id": "study", "exit": "2", "message": "two replicates are needed"}]
-    found = missing_samples(Asked(SAMPLES, failures), {"A", "B", "C"}, summaries())
+    found = missing_samples(Asked(SAMPLES, failures), set("ABC"), set("ABC"), summaries())
     assert [tuple(m) for m in found] == [
         (None, "compare", "without a comparison of the conditions: it failed", "two replicates are needed")
     ]
@@ -102,12 +107,9 @@ def test_report_and_manifest_name_what_is_missing(assembled_run: SmallRun) -> No
     }
     path = assembled_run.folder / "asked.json"
     path.write_text(json.dumps(asked))
-    result = CliRunner().invoke(report, [*assembled_run.report_arguments(), "--asked", str(path)])
-    assert result.exit_code == 0, result.output
-    (html,) = assembled_run.folder.rglob("mmsrl_report.html")
-    text = html.read_text()
+    report = make_report(assembled_run, "--asked", str(path))
+    text = report.html
     assert "What is missing" in text
     assert "<strong>lost</strong> not analysed: ingest failed: <q>sample lost: &lt;truncated&gt;</q>" in text
     assert "<strong>Study</strong> without a comparison of the conditions: it failed: <q>too few</q>" in text
-    manifest = json.loads(html.with_name("manifest.json").read_text())
-    assert [entry["sample"] for entry in manifest["missing"]] == ["lost", None]
+    assert [entry["sample"] for entry in report.manifest["missing"]] == ["lost", None]

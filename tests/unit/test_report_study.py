@@ -13,14 +13,14 @@ import pandas as pd
 import pytest
 from biology import DIFFERENT, GROWN, RESPONDING, SEVEN, UNTESTED, sections_of_study, write_study
 from click.testing import CliRunner
-from report_page import Page
+from report_page import Page, make_report
 
 from mmsrl._palette import domain_colors
-from mmsrl.report.charts import LOSES
-from mmsrl.report.cli import main as report
-from mmsrl.report.content import probability
+from mmsrl.page.charts import LOSES
+from mmsrl.page.stages import reference_shares
+from mmsrl.page.words import probability
+from mmsrl.report.cli import main
 from mmsrl.report.methods import paragraphs
-from mmsrl.report.stages import reference_shares
 from mmsrl.report.study_charts import (
     MOST_LABELS,
     REST,
@@ -38,9 +38,7 @@ EIGHT = ("S1", "S2", *(f"s{number}" for number in range(3, 9)))
 
 
 def make(run: SmallRun, arguments: list[str]) -> tuple[str, Page]:
-    result = CliRunner().invoke(report, [*run.report_arguments(), *arguments])
-    assert result.exit_code == 0, result.output
-    html = (run.folder / "mmsrl_report.html").read_text(encoding="utf-8")
+    html = make_report(run, *arguments).html
     return html, Page(html)
 
 
@@ -82,12 +80,13 @@ def three(template_assembled: SmallRun, tmp_path_factory: pytest.TempPathFactory
 def test_there_is_no_page_where_nothing_was_compared(assembled_run: SmallRun) -> None:
     html, page = make(assembled_run, [])
     assert 'id="study"' not in html and "#study" not in page.links
-    assert not (assembled_run.folder / "mmsrl_composition_mqc.json").exists()
+    assert not (assembled_run.report / "mmsrl_composition_mqc.json").exists()
 
 
 def test_the_page_comes_first_after_the_overview(made: Made) -> None:
-    assert re.findall(r'<section class="page" id="([\w-]+)"', made[1])[:3] == ["overview", "study", "sample-1-S1"]
-    assert [link for link in made[2].links if link.startswith("#")][1:4] == ["#overview", "#study", "#sample-1-S1"]
+    assert re.findall(r'<section class="page" id="([\w-]+)"', made[1])[:3] == ["overview", "study", "methods"]
+    assert [link for link in made[2].links if link.startswith("#")][1:3] == ["#overview", "#study"]
+    assert '"study": true' in (made[0].report / "assets/sections.js").read_text()
 
 
 def test_model_and_meaning_of_p_values_are_said(made: Made) -> None:
@@ -107,14 +106,9 @@ def test_sections_are_sorted_by_condition_and_lead_to_their_pages(made: Made) ->
     html = made[1]
     (table,) = re.findall(r'aria-label="Sections by condition".*?</table>', html, flags=re.DOTALL)
     assert re.findall(r'<th scope="row" class="name">(?:<a [^>]*>)?([^<]+)<', table) == list(EIGHT)
-    assert re.findall(r'href="(#[^"]+)"', table) == ["#sample-1-S1", "#sample-2-S2"]  # no page of s3
+    assert re.findall(r'href="([^"]+)"', table) == ["sections/S1.html", "sections/S2.html"]  # no page of s3
     # Were it not escaped, the parser would take it for a script and not for text.
     assert "<script>alert(1)</script>" in Page(table).text
-
-
-def test_sections_carry_condition_and_donor_on_their_own_page(three: Made) -> None:
-    (section,) = re.findall(r'<section class="page" id="sample-1-S1".*?</section>', three[1], flags=re.DOTALL)
-    assert re.search(r"Condition ?ctrl ?Donor ?mouse-1 ?Sex ?f", Page(section).text)
 
 
 def test_flagged_sections_are_named_with_the_others_range(made: Made) -> None:
@@ -158,6 +152,7 @@ def test_domains_have_the_colours_of_the_rest_of_the_report(made: Made, tmp_path
     adata.uns["domain_colors"] = ["#AA0000", "#00AA00", "#0000AA"]
     adata.write_h5ad(path)
     (run.folder / "S2.mmsrl.h5ad").unlink()
+    (run.report / "sections/S2.card.json").unlink()
     summary = summary_of(run.folder)
     summary["result"]["domains"] = ["1", "2", "10"]
     (run.folder / "study.compare.json").write_text(json.dumps(summary))
@@ -271,7 +266,7 @@ def test_a_study_in_which_nothing_could_be_tested_is_a_page_too(assembled_run: S
 def test_other_tables_are_refused(assembled_run: SmallRun, name: str, content: str, message: str) -> None:
     path = assembled_run.folder / name
     path.write_text(content)
-    result = CliRunner().invoke(report, [*assembled_run.report_arguments(), "--comparison", str(path)])
+    result = CliRunner().invoke(main, [*assembled_run.report_arguments(), "--comparison", str(path)])
     assert result.exit_code == 2 and message in result.output
 
 
@@ -286,7 +281,7 @@ def test_methods_tell_of_the_tests_that_were_made(made: Made) -> None:
 
 
 def test_multiqc_gets_the_composition(made: Made) -> None:
-    content = json.loads((made[0].folder / "mmsrl_composition_mqc.json").read_text())
+    content = json.loads((made[0].report / "mmsrl_composition_mqc.json").read_text())
     assert list(content["data"]) == [f"Domain {name}, treated" for name in SEVEN]
     row = next(row for row in summary_of(made[0].folder)["result"]["composition"] if row["domain"] == GROWN)
     assert content["data"][f"Domain {GROWN}, treated"]["odds_ratio"] == row["odds_ratio"]
@@ -305,8 +300,9 @@ def test_shares_of_a_reference_are_shown_of_the_mapped_section_alone(assembled_r
     summary = {"stage": "map", "id": "S1", "parameters": {}, "messages": [], "result": result}
     path = assembled_run.folder / "S1.map.json"
     path.write_text(json.dumps(summary))
-    html, _ = make(assembled_run, [])
-    assert html.count("Domains of the reference</h2>") == 1
+    report = make_report(assembled_run)
+    html = report.source("S1")
+    assert "Domains of the reference</h2>" not in report.source("S2")
     (section,) = re.findall(r"Domains of the reference</h2>.*?</table>", html, flags=re.DOTALL)
     text = " ".join(Page(section).text.split())
     assert "a domain of atlas, on 18 of the 20 genes of its model. Median confidence: 0.81" in text

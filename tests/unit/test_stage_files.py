@@ -26,8 +26,8 @@ from mmsrl.assemble.cli import main as assemble
 from mmsrl.domains.cli import main as domains
 from mmsrl.evaluate.cli import main as evaluate
 from mmsrl.features.cli import main as features
+from mmsrl.page.cli import main as page
 from mmsrl.qc.cli import main as qc
-from mmsrl.report.cli import main as report
 
 
 def test_samples_and_genes_of_any_name_are_read(tmp_path: Path) -> None:
@@ -58,7 +58,7 @@ def command_lines(run: SmallRun) -> dict[str, tuple[click.Command, list[str], st
             "lone.embedding.h5ad",
         ),
         "assemble": (assemble, run.assemble_arguments("lone"), "lone.features.h5ad"),
-        "report": (report, run.report_arguments(), "lone.mmsrl.h5ad"),
+        "page": (page, run.page_arguments("lone"), "lone.mmsrl.h5ad"),
     }
 
 
@@ -86,7 +86,7 @@ def assert_one_message(result: Result) -> None:
     assert len([line for line in result.output.splitlines() if "error:" in line]) == 1
 
 
-@pytest.mark.parametrize("stage", ["qc", "features", "domains", "evaluate", "assemble", "report"])
+@pytest.mark.parametrize("stage", ["qc", "features", "domains", "evaluate", "assemble", "page"])
 def test_every_command_names_the_file_that_it_cannot_use(assembled_run: SmallRun, stage: str) -> None:
     command, arguments, name = command_lines(assembled_run)[stage]
     path = assembled_run.folder / name
