@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
+from mmsrl.trajectory.landmarks import drawn
 from mmsrl.trajectory.root import ends, pseudotime, ranks, tip
 
 Float = NDArray[np.float64]
@@ -67,7 +68,7 @@ def agreement(
     seed
         Of the spots that are drawn.
     """
-    kept = _drawn(candidates, seed)
+    kept = drawn(candidates, SPOTS, seed)
     time, domain, candidates = time[kept], domain[kept], candidates[kept]
     known = [k for k in range(len(names)) if (domain == k).any()]
     given = _medians(time, domain, known)
@@ -105,19 +106,6 @@ def doubted(found: Agreement) -> list[str]:
     if np.median(found.correlation) < SURE:
         doubts.append(f"pseudotimes of the members correlate with it by {np.median(found.correlation):.2f}, the median")
     return doubts
-
-
-def _drawn(candidates: NDArray[np.bool_], seed: int) -> NDArray[np.int64]:
-    """Return the spots to compare, ascending; with some of those that a root was asked among, where there are any."""
-    n = len(candidates)
-    if n <= SPOTS:
-        return np.arange(n)
-    random = np.random.default_rng(seed)
-    asked = np.flatnonzero(candidates)
-    # A root asked among few spots, or a single one, must be there.
-    some = asked if len(asked) < SPOTS // 10 else random.choice(asked, SPOTS // 10, replace=False)
-    others = np.setdiff1d(np.arange(n), some)
-    return np.sort(np.concatenate([some, random.choice(others, SPOTS - len(some), replace=False)]))
 
 
 def _order(embedding: NDArray[Any], time: Float, candidates: NDArray[np.bool_], diffuse: Diffuse) -> Float:

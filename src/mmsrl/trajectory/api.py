@@ -28,6 +28,7 @@ from mmsrl._sections import (
 )
 from mmsrl.heldout import BLOCK_SIDE, spatial_blocks
 from mmsrl.trajectory.agreement import agreement, doubted, unsure_pairs
+from mmsrl.trajectory.landmarks import LANDMARKS, between, drawn, interpolated, of_nearest
 from mmsrl.trajectory.root import Root, ends, parse, pseudotime, ranks, scaled_components, tip
 from mmsrl.trajectory.trends import PER, Trends, trends
 
@@ -36,10 +37,6 @@ COMPONENTS = 15
 
 PAGA_EDGE = 0.05
 """Connections between domains that are weaker than this are not listed."""
-
-EXACT_SPOTS = 50_000
-"""Spots up to which nearest neighbours are exact; of more they are approximate, by a search that takes most of a minute
-to be compiled before it starts."""
 
 MIN_SPOTS = 10
 """A component of the graph with fewer spots has no order of its own; genes seen in fewer have no curve."""
@@ -110,15 +107,25 @@ def trajectory(
     section = section_index(sections)
     places = [in_pitches(adata) for adata in sections]
     spots = _spots(sections, domain, names)
-    _join(spots, n_neighbors, seed)
-    _lay_out(spots, seed)
     counted = all_counted(sections)
     library = np.asarray(counts.sum(axis=1), dtype=np.float64).ravel() if counted else np.ones(len(domain))
     candidates, rule = _asked(wanted, spots, counts, library, genes, domain, names, messages)
-    component, inside = _part(spots, candidates)
-    if inside.sum() < MIN_SPOTS:
-        raise InputError(f"the root's part of the graph has {inside.sum()} spots; give a root within the tissue")
-    points = _points(spots, inside, seed)
+    chosen = drawn(candidates, LANDMARKS, seed)
+    landmarks = spots
+    if len(chosen) < spots.n_obs:
+        landmarks = spots[chosen].copy()
+        text = f"neighbours are those among {len(chosen):,} spots drawn at random, between which the others are placed"
+        messages.append({"level": "info", "text": text})
+    _join(landmarks, n_neighbors, seed)
+    _lay_out(landmarks, seed)
+    component_of_landmark, reached = _part(landmarks, candidates[chosen])
+    if reached.sum() < MIN_SPOTS:
+        raise InputError(f"the root's part of the graph has {reached.sum()} spots; give a root within the tissue")
+    placed = between(spots.obsm[_keys.EMBEDDING], chosen)
+    component, inside = of_nearest(placed, component_of_landmark), of_nearest(placed, reached)
+    spots.obsm[_keys.UMAP] = np.asarray(placed @ landmarks.obsm[_keys.UMAP], dtype=np.float32)
+    spots.uns["paga"] = landmarks.uns["paga"]
+    points = interpolated(placed, reached, _points(landmarks, reached, seed))
     at = tip(points, candidates[inside]) if candidates.any() else _larger_end(points, domain[inside])
     found = pseudotime(points, at)
     for key, values in ((_keys.PSEUDOTIME, found), (_keys.PSEUDOTIME_RANK, ranks(found))):
@@ -170,8 +177,8 @@ def _join(spots: ad.AnnData, n_neighbors: int, seed: int) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # umap says that a seed means one thread
         neighbours = min(n_neighbors, spots.n_obs - 1)
-        search = "sklearn" if spots.n_obs <= EXACT_SPOTS else None
-        sc.pp.neighbors(spots, neighbours, use_rep=_keys.EMBEDDING, transformer=search, random_state=seed)
+        # Exact: an approximate search takes most of a minute to be compiled before it starts.
+        sc.pp.neighbors(spots, neighbours, use_rep=_keys.EMBEDDING, transformer="sklearn", random_state=seed)
 
 
 def _lay_out(spots: ad.AnnData, seed: int) -> None:
