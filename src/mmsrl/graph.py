@@ -281,6 +281,11 @@ def within(graph: Graph, rows: NDArray[np.bool_]) -> Graph:
     return Pooled(sp.csr_matrix(graph.near[rows][:, kept]), cells[kept])
 
 
+def rows_of(graph: Graph, rows: NDArray[np.int64]) -> Graph:
+    """Return the rows of some spots, (m, n)."""
+    return Pooled(sp.csr_matrix(graph.near[rows]), graph.cells) if isinstance(graph, Pooled) else graph[rows]
+
+
 def joined(graph: Graph, spots: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Tell which spots, (n,), are some of those given or joined with any of them."""
     backwards = graph.transposed if isinstance(graph, Pooled) else graph.T

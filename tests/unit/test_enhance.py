@@ -14,7 +14,7 @@ from mmsrl._errors import InputError
 from mmsrl._sections import common_target
 from mmsrl.enhance.api import enhance
 from mmsrl.enhance.cli import main
-from mmsrl.enhance.estimators import Decoder, correlation, deviance, mixed, mixing_weights
+from mmsrl.enhance.estimators import SHRINKAGE, Decoder, correlation, deviance, mixed, mixing_weights, shrunk_deviances
 from mmsrl.train.api import as_anndata, train
 from mmsrl.train.files import write_model
 
@@ -138,6 +138,9 @@ def test_deviance_and_correlation_are_the_plain_ones():
     blocks = sp.csr_matrix(np.repeat(np.eye(2), [20, 30], axis=1))
     by_block = np.stack([2 * terms[:20].sum(axis=0), 2 * terms[20:].sum(axis=0)])
     np.testing.assert_allclose(deviance(sp.csc_matrix(x), mu, blocks), by_block)
+    mean = rng.uniform(0.5, 3.0, (50, 4))
+    shrunk = [deviance(sp.csc_matrix(x), (1 - a) * mu + a * mean, blocks) for a in SHRINKAGE]
+    np.testing.assert_allclose(shrunk_deviances(sp.csc_matrix(x), mu, mean, blocks), shrunk)
     np.testing.assert_allclose(correlation(x, mu)[1], np.corrcoef(x[:, 1], mu[:, 1])[0, 1])
     assert correlation(x, np.ones_like(x)).max() == 0.0
 

@@ -10,10 +10,11 @@ import pytest
 import scipy.sparse as sp
 
 from mmsrl._thinning import split_counts
-from mmsrl.enhance.estimators import Decoder
+from mmsrl.enhance import estimators
+from mmsrl.enhance.estimators import Decoder, Source, gene_blocks
 from mmsrl.enhance.evidence import SHARES, choose_pooling, judge
 from mmsrl.enhance.verdict import BETTER, UNDECIDED, WORSE, Saved, enough, saved, tissue_blocks, verdicts
-from mmsrl.graph import smooth
+from mmsrl.graph import block_diagonal, plain_graph, smooth
 
 CELLS, GENES = 900, 400
 
@@ -43,18 +44,42 @@ def judged(seed: int) -> pd.DataFrame:
     places, rates = planted(seed)
     counts = sp.csr_matrix(np.random.default_rng(seed).poisson(rates).astype(np.float32))
     fit, choose, held = split_counts(counts, SHARES, seed)
-    pooling = choose_pooling(places, fit, choose)
+    every = np.arange(CELLS)
+    pooling = choose_pooling(places, fit, choose, every)
     library = np.maximum(np.asarray(fit.sum(axis=1)), 1)
     logs = np.log1p(fit.toarray() / library * np.median(library))
     u, s, _ = np.linalg.svd(logs - logs.mean(axis=0), full_matrices=False)
     decoder = Decoder.fit(smooth(pooling.graph, u[:, :8] * s[:8], 1), fit)
-    parts = (decoder, fit, choose)
-    table = judge(*parts, held, pooling.graph, tissue_blocks(places)).table
+    parts = (decoder, Source.of(fit, pooling.graph, decoder), choose)
+    table = judge(*parts, held, tissue_blocks(places)).table
     # Deviances differ by what is linear in the counts: of the rates themselves they are as expected.
-    expected = judge(*parts, sp.csr_matrix(SHARES[2] * rates), pooling.graph, tissue_blocks(places)).table
+    expected = judge(*parts, sp.csr_matrix(SHARES[2] * rates), tissue_blocks(places)).table
     others = expected[["deviance_normalised", "deviance_smoothed", "deviance_mean"]]
     table["truth"] = others.min(axis=1) - expected["deviance_enhanced"]
     return table
+
+
+def test_judging_some_spots_is_judging_their_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    places, rates = planted(0)
+    counts = sp.csr_matrix(np.random.default_rng(0).poisson(rates).astype(np.float32))
+    fit, choose, held = split_counts(counts, SHARES, 0)
+    graph = block_diagonal([plain_graph(own, 1.0) for own in places])
+    decoder = Decoder.fit(np.concatenate(places), fit)
+    blocks = tissue_blocks(places)
+    every = judge(decoder, Source.of(fit, graph, decoder), choose, held, blocks).table
+    monkeypatch.setattr(estimators, "VALUES", CELLS * 3)  # three genes at a time
+    assert [block.stop - block.start for block in gene_blocks(CELLS, 7)] == [3, 3, 1]
+    in_blocks = judge(decoder, Source.of(fit, graph, decoder), choose, held, blocks).table
+    pd.testing.assert_frame_equal(in_blocks, every, rtol=1e-6, check_exact=False)
+    spots = np.sort(np.random.default_rng(1).choice(CELLS, CELLS // 2, replace=False))
+    source = Source.of(fit, graph, decoder, spots)
+    some = judge(decoder, source, choose[spots], held[spots], blocks[:, spots]).table
+    np.testing.assert_array_equal(some["held_out"], np.asarray(held[spots].sum(axis=0)).ravel())
+    # Half of the spots say the same with a larger error.
+    both = some["judged"] & every["judged"]
+    off = (some["gain"] - every["gain"]) / some["gain_se"]
+    assert both.sum() > 30 and np.abs(off[both]).median() < 1.5
+    assert (some["gain_se"] / every["gain_se"])[both].median() > 1.1
 
 
 @pytest.fixture(scope="module")

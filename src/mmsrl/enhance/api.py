@@ -15,9 +15,10 @@ from mmsrl import _keys
 from mmsrl._errors import InputError
 from mmsrl._sections import common_target, gene_names, sample_names, spot_table
 from mmsrl._thinning import split_counts
-from mmsrl.enhance.estimators import COMPONENTS, Decoder, components, mixed
-from mmsrl.enhance.evidence import BLOCK, COMPARED, SHARES, choose_pooling, judge
+from mmsrl.enhance.estimators import COMPONENTS, Decoder, Source, components, gene_blocks, mixed
+from mmsrl.enhance.evidence import COMPARED, SHARES, choose_pooling, judge, judged_spots
 from mmsrl.enhance.verdict import BETTER, MIN_BLOCKS, MIN_HELD_OUT, UNDECIDED, WORSE, tissue_blocks
+from mmsrl.graph import Graph
 from mmsrl.train.api import stack
 from mmsrl.train.presets import Default
 from mmsrl.train.unit import Unit, build
@@ -107,19 +108,29 @@ def enhance(
     parts = [split_counts(sp.csr_matrix(adata.X), SHARES, seed + i) for i, adata in enumerate(sections)]
     halves = [_with_counts(adata, part[0]) for adata, part in zip(sections, parts, strict=True)]
     half = stack(halves, settings.n_top_genes, unit.genes)
-    choose, held = (_columns(sections, [part[i] for part in parts], half.genes) for i in (1, 2))
-    pooling = choose_pooling(unit.coordinates, half.counts, choose)
+    spots = judged_spots(len(unit.section), seed)
+    choose, held = (_columns(sections, [part[i] for part in parts], half.genes)[spots] for i in (1, 2))
+    del parts, halves
+    if len(spots) < len(unit.section):
+        text = f"how genes are mixed, and for which of them de-noising is better, is told from {len(spots):,} spots"
+        messages.append({"level": "info", "text": f"{text} drawn at random"})
+    pooling = choose_pooling(unit.coordinates, half.counts, choose, spots)
     of_half = Decoder.fit(_embedding(half, settings, seed, batch_correction), half.counts)
-    blocks = tissue_blocks(unit.coordinates)
-    evidence = judge(of_half, half.counts, choose, held, pooling.graph, blocks)
+    blocks = tissue_blocks(unit.coordinates)[:, spots]
+    evidence = judge(of_half, Source.of(half.counts, pooling.graph, of_half, spots), choose, held, blocks)
     table = evidence.table.assign(gene=half.genes).set_index("gene").loc[unit.genes].reset_index()
 
     asked = [enhanced_genes] if isinstance(enhanced_genes, str) else enhanced_genes or ()
     table["written"] = table["gene"].isin(_written(table, len(unit.section), n_enhanced_genes, asked, messages))
-    spots = _spots(sections, unit, Decoder.fit(z, unit.counts), pooling.graph, table)
-    facts = {"pooled_width": pooling.width, "n_blocks": blocks.shape[0], "bytes": int(spots.X.nbytes)}
+    written = _spots(sections, unit, Decoder.fit(z, unit.counts), pooling.graph, table)
+    facts = {
+        "pooled_width": pooling.width,
+        "n_blocks": blocks.shape[0],
+        "n_spots_judged": len(spots),
+        "bytes": int(written.X.nbytes),
+    }
     facts |= _facts(table, messages) | {"shrinkage": evidence.shrinkage}
-    return Enhancement(spots, table, facts, messages)
+    return Enhancement(written, table, facts, messages)
 
 
 def _written(
@@ -179,12 +190,14 @@ def _columns(sections: Sequence[ad.AnnData], counts: Sequence[sp.csr_matrix], ge
 
 
 def _spots(
-    sections: Sequence[ad.AnnData], unit: Unit, decoder: Decoder, graph: sp.csr_matrix, table: pd.DataFrame
+    sections: Sequence[ad.AnnData], unit: Unit, decoder: Decoder, graph: Graph, table: pd.DataFrame
 ) -> ad.AnnData:
     """Return de-noised expression of the genes that are written, from all molecules."""
     total = np.concatenate([np.asarray(adata.X.sum(axis=1), dtype=np.float64).ravel() for adata in sections])
     target = common_target(sections)
-    values = np.log1p(target * _estimate(decoder, unit.counts, total, graph, table)).astype(np.float32)
+    values = _estimate(decoder, unit.counts, total, graph, table)
+    values *= target
+    np.log1p(values, out=values)
     var = table[table["written"]].set_index("gene")[["gain", "gain_se", "structure", "structure_se", "verdict"]]
     spots = ad.AnnData(_rounded(values), obs=spot_table(unit.samples, unit.section, unit.barcodes), var=var)
     spots.var_names.name = None
@@ -194,21 +207,19 @@ def _spots(
 
 
 def _estimate(
-    decoder: Decoder, stacked: sp.csr_matrix, total: NDArray[np.float64], graph: sp.csr_matrix, table: pd.DataFrame
-) -> NDArray[np.float64]:
+    decoder: Decoder, counts: sp.csr_matrix, total: NDArray[np.float64], graph: Graph, table: pd.DataFrame
+) -> NDArray[np.float32]:
     """Return the shares of the genes that are written in all molecules, of which each spot has ``total``, (N, W)."""
-    counts = sp.csc_matrix(stacked)
-    library = np.asarray(counts.sum(axis=1), dtype=np.float64).ravel()
+    source = Source.of(counts, graph, decoder)
     # Modelled genes are a part of the molecules; how large a part, the neighbourhood tells better than the spot.
-    part = (graph @ library) / np.maximum(graph @ total, 1e-9)
+    part = source.pooled / np.maximum(graph @ total, 1e-9)
     weights = table[[f"weight_{name}" for name in COMPONENTS]].to_numpy().T
     written = np.flatnonzero(table["written"])
-    parts = [np.empty((len(total), 0))]
-    for start in range(0, len(written), BLOCK):
-        genes = written[start : start + BLOCK]
-        share = mixed(components(decoder, counts, graph, library, genes), weights[:, genes])
-        parts.append(part[:, None] * share)
-    return np.concatenate(parts, axis=1)
+    values = np.empty((len(total), len(written)), dtype=np.float32)
+    for some in gene_blocks(len(total), len(written)):
+        genes = written[some]
+        values[:, some] = part[:, None] * mixed(components(decoder, source, genes), weights[:, genes])
+    return values
 
 
 def _rounded(values: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -5,13 +5,15 @@ Shapes: n spots, B genes of a block. A *share* is the part of a spot's molecules
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 from scipy.special import xlogy
+
+from mmsrl.graph import Graph, rows_of
 
 Float = NDArray[np.floating[Any]]
 Genes = slice | NDArray[np.int64]
@@ -31,6 +33,9 @@ UNSEEN = 0.5
 SHRINKAGE = (0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9)
 """Shares of the gene's mean that are tried in estimates compared with, which would else predict exactly 0."""
 
+
+VALUES, MOST_GENES = 8_000_000, 256
+"""Values of an array of spots × genes, and genes, that are looked at at a time."""
 
 LOWEST = 0.1
 """Of the gene's mean: shares that a linear decoder puts below, even below 0, are raised to it."""
@@ -64,29 +69,57 @@ class Decoder(NamedTuple):
         return np.asarray(np.maximum(shares, LOWEST * np.maximum(self.coefficients[0, genes], 1e-12)))
 
 
-def components(
-    decoder: Decoder, counts: sp.csc_matrix, graph: sp.csr_matrix, library: Float, genes: Genes
-) -> list[Float]:
-    """Return the shares by each of :data:`COMPONENTS`, (n, B) each.
+class Source(NamedTuple):
+    """Counts that the estimates of m spots are made from: their own, and those of all n spots around them."""
 
-    All are scaled to the gene's total in these counts, and :data:`UNSEEN` molecules more.
+    counts: sp.csc_matrix
+    """(n, G)."""
+    own: sp.csc_matrix
+    """(m, G)."""
+    graph: Graph
+    """(m, n), rows sum to 1."""
+    design: Float
+    """(m, d + 1), of the decoder."""
+    library: Float
+    """(m,): the molecules of each spot in all modelled genes."""
+    pooled: Float
+    """(m,): those of its neighbourhood."""
 
-    Parameters
-    ----------
-    counts
-        (n, G), what the estimates are made from.
-    graph
-        (n, n), rows sum to 1.
-    library
-        (n,): the molecules of each spot in all modelled genes.
+    @classmethod
+    def of(
+        cls, counts: sp.csr_matrix, graph: Graph, decoder: Decoder, spots: NDArray[np.int64] | None = None
+    ) -> Source:
+        """Return the source of estimates of ``spots``, (m,), of all if not given; ``graph``: (n, n)."""
+        every = sp.csc_matrix(counts)
+        library = np.asarray(counts.sum(axis=1), dtype=np.float64).ravel()
+        if spots is None:
+            return cls(every, every, graph, decoder.design, library, np.asarray(graph @ library))
+        rows = rows_of(graph, spots)
+        return cls(every, every[spots], rows, decoder.design[spots], library[spots], np.asarray(rows @ library))
+
+
+def gene_blocks(n_spots: int, n_genes: int) -> Iterator[slice]:
+    """Yield all genes, so many at a time that an array of spots × genes has :data:`VALUES` values."""
+    step = int(np.clip(VALUES // max(n_spots, 1), 1, MOST_GENES))
+    for start in range(0, n_genes, step):
+        yield slice(start, min(start + step, n_genes))
+
+
+def components(decoder: Decoder, source: Source, genes: Genes) -> list[Float]:
+    """Return the shares by each of :data:`COMPONENTS`, (m, B) each.
+
+    All are scaled to the gene's total in the spots' counts, and :data:`UNSEEN` molecules more.
     """
-    block = counts[:, genes]
-    total = np.asarray(block.sum(axis=0), dtype=np.float64).ravel() + UNSEEN
-    pooled = np.asarray((graph @ block).todense()) / np.maximum(graph @ library, 1e-9)[:, None]
-    everywhere = np.broadcast_to(total / library.sum(), pooled.shape)
-    own = np.asarray(block.todense(), dtype=np.float64) / np.maximum(library, 1.0)[:, None]
-    shares = [decoder.share(genes), pooled, own, everywhere]
-    return [share * (total / np.maximum(library @ share, 1e-12)) for share in shares]
+    own = source.own[:, genes].toarray().astype(np.float64)
+    total = own.sum(axis=0) + UNSEEN
+    library = source.library
+    pooled = np.asarray(source.graph @ source.counts[:, genes].toarray(), dtype=np.float64)
+    pooled /= np.maximum(source.pooled, 1e-9)[:, None]
+    own /= np.maximum(library, 1.0)[:, None]
+    shares = [decoder._replace(design=source.design).share(genes), pooled, own]
+    for share in shares:
+        share *= total / np.maximum(library @ share, 1e-12)
+    return [*shares, np.broadcast_to(total / max(library.sum(), 1e-12), own.shape)]
 
 
 def mixing_weights(shares: Sequence[Float], counts: sp.csc_matrix, library: Float) -> Float:
@@ -136,6 +169,23 @@ def deviance(counts: sp.csc_matrix, expected: Float, blocks: sp.csr_matrix) -> F
     near = np.maximum(expected[entries.row, entries.col].astype(np.float64), 1e-12)
     terms = sp.csr_matrix((xlogy(value, value / near) - value, (entries.row, entries.col)), shape=counts.shape)
     return np.asarray(2 * ((blocks @ terms).toarray() + blocks @ expected))
+
+
+def shrunk_deviances(counts: sp.csc_matrix, expected: Float, mean: Float, blocks: sp.csr_matrix) -> Float:
+    """Return :func:`deviance` of (1 - a) ``expected`` + a ``mean`` for each a of :data:`SHRINKAGE`, (S, K, B).
+
+    Of the mixtures only the entries of the counts are made: what is expected in a block is linear in the two.
+    """
+    entries = sp.coo_matrix(counts)
+    value = entries.data.astype(np.float64)
+    one, other = (array[entries.row, entries.col] for array in (expected, mean))
+    in_blocks, of_mean = blocks @ expected, blocks @ mean
+    result = np.empty((len(SHRINKAGE), *in_blocks.shape))
+    for s, a in enumerate(SHRINKAGE):
+        near = np.maximum((1 - a) * one + a * other, 1e-12)
+        terms = sp.csr_matrix((xlogy(value, value / near) - value, (entries.row, entries.col)), shape=counts.shape)
+        result[s] = 2 * ((blocks @ terms).toarray() + (1 - a) * in_blocks + a * of_mean)
+    return result
 
 
 def correlation(one: Float, other: Float) -> Float:

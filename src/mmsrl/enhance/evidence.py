@@ -15,14 +15,17 @@ from mmsrl.enhance.estimators import (
     SHRINKAGE,
     UNSEEN,
     Decoder,
+    Source,
     components,
     correlation,
     deviance,
+    gene_blocks,
     mixed,
     mixing_weights,
+    shrunk_deviances,
 )
 from mmsrl.enhance.verdict import Saved, enough, saved, verdicts
-from mmsrl.graph import block_diagonal, plain_graph
+from mmsrl.graph import Graph, pooled_graph, rows_of
 
 Float = NDArray[np.floating[Any]]
 
@@ -32,8 +35,8 @@ COMPARED = ("raw", "normalised", "smoothed")
 SHARES = (0.5, 0.25, 0.25)
 """Of the molecules: what estimates are made from, what weights are chosen by, and what all is judged on."""
 
-BLOCK = 256
-"""Genes at a time."""
+MOST_SPOTS = 50_000
+"""Spots that weights and verdicts are told from; of more, so many are drawn at random."""
 
 WIDTHS = (0.7, 1.0, 1.4, 2.0, 2.8)
 """Of the neighbourhood whose counts are pooled that are tried, in spot pitches."""
@@ -58,44 +61,59 @@ class Pooling(NamedTuple):
 
     width: float
     """Of the Gaussian, in spot pitches."""
-    graph: sp.csr_matrix
+    graph: Graph
     """(n, n), rows sum to 1."""
 
 
-def choose_pooling(coordinates: Sequence[Float], fit: sp.csr_matrix, choose: sp.csr_matrix) -> Pooling:
+def judged_spots(n: int, seed: int) -> NDArray[np.int64]:
+    """Return the spots, of n, that weights and verdicts are told from, ascending."""
+    if n <= MOST_SPOTS:
+        return np.arange(n)
+    return np.sort(np.random.default_rng(seed).choice(n, MOST_SPOTS, replace=False))
+
+
+def choose_pooling(
+    coordinates: Sequence[Float], fit: sp.csr_matrix, choose: sp.csr_matrix, spots: NDArray[np.int64]
+) -> Pooling:
     """Return the neighbourhood of :data:`WIDTHS` whose pooled counts of ``fit`` predict ``choose`` best.
 
     Parameters
     ----------
     coordinates
         Of each section, (n_s, 2), in spot pitches.
-    fit, choose
-        Parts of the counts, (n, G).
+    fit
+        Part of the counts, (n, G).
+    choose
+        Another part, (m, G), of the spots that are predicted.
+    spots
+        (m,), which these are.
     """
     total = np.asarray(choose.sum(axis=0)).ravel()
     genes = np.sort(np.argsort(-total, kind="stable")[:WIDTH_GENES])
     made, chosen = sp.csc_matrix(fit)[:, genes], sp.csc_matrix(choose)[:, genes]
-    library, of_spot = (np.asarray(part.sum(axis=1), dtype=np.float64).ravel() for part in (fit, choose))
-    mean = of_spot[:, None] * (np.asarray(made.sum(axis=0)).ravel() + UNSEEN) / max(library.sum(), 1.0)
-    everywhere = sp.csr_matrix(np.ones((1, len(library))))
+    library = np.asarray(fit.sum(axis=1), dtype=np.float64).ravel()
+    of_spot = np.asarray(choose.sum(axis=1), dtype=np.float64).ravel()
+    mean = (np.asarray(made.sum(axis=0)).ravel() + UNSEEN) / max(library.sum(), 1.0)
+    everywhere = sp.csr_matrix(np.ones((1, len(spots))))
     best, least = None, np.inf
     for width in WIDTHS:
-        graph = block_diagonal([plain_graph(places, width) for places in coordinates])
-        pooled = (graph @ made).toarray() * (of_spot / np.maximum(graph @ library, 1e-9))[:, None]
-        left = min(deviance(chosen, (1 - a) * pooled + a * mean, everywhere).sum() for a in SHRINKAGE)
-        if best is None or left < least:
-            best, least = Pooling(width, graph), left
+        graph = pooled_graph(coordinates, width)
+        rows = rows_of(graph, spots)
+        scale = (of_spot / np.maximum(rows @ library, 1e-9))[:, None]
+        left = np.zeros(len(SHRINKAGE))
+        for some in gene_blocks(len(library), len(genes)):
+            pooled = (rows @ made[:, some].toarray()) * scale
+            left += shrunk_deviances(chosen[:, some], pooled, np.outer(of_spot, mean[some]), everywhere).sum(
+                axis=(1, 2)
+            )
+        if best is None or left.min() < least:
+            best, least = Pooling(width, graph), left.min()
     assert best is not None
     return best
 
 
 def judge(
-    decoder: Decoder,
-    fit: sp.csr_matrix,
-    choose: sp.csr_matrix,
-    held: sp.csr_matrix,
-    graph: sp.csr_matrix,
-    blocks: sp.csr_matrix,
+    decoder: Decoder, source: Source, choose: sp.csr_matrix, held: sp.csr_matrix, blocks: sp.csr_matrix
 ) -> Evidence:
     """Judge the mixture and the estimates it is compared with on molecules that neither has seen.
 
@@ -105,33 +123,30 @@ def judge(
     Parameters
     ----------
     decoder
-        Fitted to ``fit``.
-    fit, choose, held
-        Parts of the counts, (n, G).
-    graph
-        (n, n), rows sum to 1.
+        Fitted to the counts of the source.
+    source
+        What the estimates of m spots are made from.
+    choose, held
+        Other parts of the counts of these spots, (m, G).
     blocks
-        (K, n), see :func:`mmsrl.enhance.verdict.tissue_blocks`.
+        (K, m), see :func:`mmsrl.enhance.verdict.tissue_blocks`.
     """
-    made, chosen, judged = (sp.csc_matrix(part) for part in (fit, choose, held))
-    library, library_chosen, of_spot = (
-        np.asarray(part.sum(axis=1), dtype=np.float64).ravel() for part in (made, chosen, judged)
-    )
+    chosen, judged = (sp.csc_matrix(part) for part in (choose, held))
+    library_chosen, of_spot = (np.asarray(part.sum(axis=1), dtype=np.float64).ravel() for part in (chosen, judged))
     columns: dict[str, list[Float]] = {}
     by_block: dict[str, list[Float]] = {}
-    for start in range(0, made.shape[1], BLOCK):
-        genes = slice(start, min(start + BLOCK, made.shape[1]))
-        shares = components(decoder, made, graph, library, genes)
+    for genes in gene_blocks(len(source.pooled), judged.shape[1]):
+        shares = components(decoder, source, genes)
         weights = mixing_weights(shares, chosen[:, genes], library_chosen)
         counts = judged[:, genes]
         seen = counts.toarray() / np.maximum(of_spot, 1.0)[:, None]
-        own = made[:, genes].toarray().astype(np.float64)
+        own = source.own[:, genes].toarray().astype(np.float64)
         estimates = {"enhanced": mixed(shares, weights), "raw": own, "normalised": shares[2], "smoothed": shares[1]}
         found = {f"correlation_{name}": correlation(values, seen) for name, values in estimates.items()}
         found |= {f"weight_{name}": weight for name, weight in zip(COMPONENTS, weights, strict=True)}
         for name, values in found.items():
             columns.setdefault(name, []).append(values)
-        for name, values in _deviances(estimates, shares[3], counts, of_spot, library.sum(), blocks).items():
+        for name, values in _deviances(estimates, shares[3], counts, of_spot, source.library.sum(), blocks).items():
             by_block.setdefault(name, []).append(values.astype(np.float32))
     left = {name: np.concatenate(parts, axis=-1).astype(np.float64) for name, parts in by_block.items()}
     shrinkage = {}
@@ -167,7 +182,7 @@ def _deviances(
     }
     for name in COMPARED:
         other = flat if name == "raw" else level
-        result[name] = np.stack([deviance(counts, (1 - a) * expected[name] + a * other, blocks) for a in SHRINKAGE])
+        result[name] = shrunk_deviances(counts, expected[name], other, blocks)
     return result
 
 

@@ -59,7 +59,7 @@ def between(embedding: NDArray[Any], landmarks: NDArray[np.int64]) -> sp.csr_mat
 
 def of_nearest(weights: sp.csr_matrix, values: NDArray[Any]) -> NDArray[Any]:
     """Return for each spot what its nearest landmark has of ``values``, (m,): (n,)."""
-    return values[np.asarray(weights.argmax(axis=1)).ravel()]
+    return np.asarray(values[np.asarray(weights.argmax(axis=1)).ravel()])
 
 
 def interpolated(weights: sp.csr_matrix, inside: NDArray[np.bool_], values: NDArray[Any]) -> NDArray[np.float64]:
