@@ -1,5 +1,6 @@
 """An edit of the core changes the fingerprints of exactly the stages that can reach it."""
 
+import platform
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -9,12 +10,12 @@ import pytest
 
 import mmsrl
 from mmsrl._parameter import Parameter
-from mmsrl.check.fingerprint import fingerprints, stages
+from mmsrl.check.fingerprint import fingerprints, installed, stages
 from mmsrl.parameters import PARAMETERS
 
 REAL = Path(mmsrl.__file__).parent
 ALL = {"ingest", "qc", "features", "train", "domains", "markers", "trajectory", "enhance"}
-ALL |= {"evaluate", "map", "compare", "assemble", "figures", "report", "index"}
+ALL |= {"evaluate", "map", "compare", "assemble", "page", "figures", "report", "index"}
 
 # Two stages that share a module, with every way in which Python code gets at other code.
 SOURCES = {
@@ -256,7 +257,7 @@ def edited(root: Path, file: str, function: str) -> dict[str, str]:
     [
         ("train/fit.py", "fit", {"train", "markers"}),
         ("qc/filters.py", "apply_filters", {"qc"}),
-        ("_files.py", "write_summary", ALL - {"report", "index"}),
+        ("_files.py", "write_summary", ALL - {"page", "report", "index"}),
         ("versions.py", "versions_yml", set()),
         ("generate.py", "schema_json", set()),
     ],
@@ -273,3 +274,39 @@ def test_new_parameter_changes_its_own_stage_only(now):
 def test_new_wording_of_a_parameter_changes_nothing(now):
     reworded = tuple(replace(parameter, help="Another help.") for parameter in PARAMETERS)
     assert fingerprints(REAL, reworded) == now
+
+
+def write_distribution(folder: Path, name: str, version: str, requires: tuple[str, ...] = ()) -> None:
+    about = folder / f"{name}-{version}.dist-info"
+    about.mkdir()
+    lines = [
+        "Metadata-Version: 2.1",
+        f"Name: {name}",
+        f"Version: {version}",
+        *(f"Requires-Dist: {r}" for r in requires),
+    ]
+    (about / "METADATA").write_text("\n".join(lines) + "\n")
+
+
+def test_another_version_of_a_required_package_changes_every_stage(tmp_path, monkeypatch, now):
+    requires = ("needed>=1", 'wanted; extra == "more"', 'absent; extra == "more"', 'whole[more]; extra == "all"')
+    write_distribution(tmp_path, "whole", "3", requires)
+    write_distribution(tmp_path, "needed", "1.0")
+    write_distribution(tmp_path, "wanted", "2.0")
+    monkeypatch.syspath_prepend(tmp_path)
+    before = installed("whole")
+    assert before == ["needed 1.0", f"python {platform.python_version()}", "wanted 2.0"]
+
+    (tmp_path / "wanted-2.0.dist-info").rename(tmp_path / "old")
+    write_distribution(tmp_path, "wanted", "2.1")
+    after = installed("whole")
+    assert "wanted 2.1" in after
+    same, other = (fingerprints(REAL, packages=packages) for packages in (before, after))
+    assert differing(same, other) == ALL
+    assert fingerprints(REAL, packages=installed("whole")) == other
+
+
+def test_what_this_package_requires_is_found():
+    names = {text.split(" ")[0] for text in installed()}
+    assert {"python", "numpy", "anndata", "torch"} <= names
+    assert "mmsrl" not in names

@@ -10,7 +10,8 @@ What counts for a stage, starting at ``mmsrl.<stage>.cli:main``:
   and re-exports, inside functions too; decorators, defaults, bases and annotations are mentions like any other;
 * what runs by itself when a counted module, or one that it imports, is imported;
 * the data files (templates, style sheets) in the folder of a module of which something counts;
-* the stage's own rows of the parameter table, not the table as a whole.
+* the stage's own rows of the parameter table, not the table as a whole;
+* the versions of Python and of the package's own requirements, as far as they are installed, for all stages alike.
 
 Comments, docstrings, formatting and the order of definitions do not count.
 """
@@ -19,9 +20,12 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import platform
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from importlib import metadata
 from pathlib import Path
 
 from mmsrl._parameter import Parameter
@@ -78,7 +82,25 @@ def stages(root: Path) -> list[str]:
     return sorted(file.parent.name for file in root.glob("*/cli.py") if file.parent.name != "check")
 
 
-def fingerprints(root: Path, parameters: Sequence[Parameter] = PARAMETERS) -> dict[str, str]:
+def installed(distribution: str = PACKAGE) -> list[str]:
+    """Return ``name version`` of Python and of what a distribution requires, extras included, where it is installed."""
+    found = {"python": platform.python_version()}
+    try:
+        required = metadata.requires(distribution) or []
+    except metadata.PackageNotFoundError:
+        required = []  # run from its source
+    for text in required:
+        name = re.match(r"[\w.-]+", text)
+        try:
+            found |= {name[0]: metadata.version(name[0])} if name else {}
+        except metadata.PackageNotFoundError:
+            continue
+    return [f"{name} {version}" for name, version in sorted(found.items()) if name != distribution]
+
+
+def fingerprints(
+    root: Path, parameters: Sequence[Parameter] = PARAMETERS, packages: Sequence[str] = ()
+) -> dict[str, str]:
     """Return stage → fingerprint (16 hexadecimal digits) for all stages of a package.
 
     Parameters
@@ -87,12 +109,14 @@ def fingerprints(root: Path, parameters: Sequence[Parameter] = PARAMETERS) -> di
         Folder of the package ``mmsrl``.
     parameters
         The parameter table.
+    packages
+        What the code runs with, from :func:`installed`.
     """
     code = Code(root)
     result = {}
     for stage in stages(root):
         rows = [(p.name, p.type, p.default, p.choices, p.minimum, p.maximum) for p in parameters if p.stage == stage]
-        texts = [*code.reachable(f"{PACKAGE}.{stage}.cli", "main"), repr(rows)]
+        texts = [*code.reachable(f"{PACKAGE}.{stage}.cli", "main"), repr(rows), *packages]
         result[stage] = hashlib.sha256("\0".join(texts).encode()).hexdigest()[:16]
     return result
 
