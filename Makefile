@@ -10,7 +10,7 @@ SHEET    ?=
 LABELLED ?=
 ACCURACY := results/bench_accuracy
 
-.PHONY: help setup demo test test-unit test-modules test-pipeline lint lint-nf-core picture release-check test-containers tutorials lock bench-accuracy bench-count-model bench-peers bench-calibration bench-normalised bench-pooling bench-smoothing bench-study bench-train bench-joint bench-map bench-features bench-load bench-report bench-faults errors generate clean
+.PHONY: help setup demo test test-unit test-modules test-pipeline lint lint-nf-core picture release-check test-containers tutorials lock bench-accuracy bench-count-model bench-peers bench-calibration bench-normalised bench-pooling bench-smoothing bench-study bench-train bench-joint bench-map bench-features bench-load bench-report bench-cohort bench-faults errors generate clean
 
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -t -s "$$(printf '\t')"
@@ -135,8 +135,11 @@ bench-features: setup ## what image descriptors say of expression in the section
 bench-load: setup ## 500 sections as stubs through the engine, or the sections of INPUT for real (ARGS: --samples)
 	$(BIN)/python benchmarks/bench_load.py $(if $(INPUT),--input $(INPUT)) --output-dir results/benchmarks $(ARGS)
 
-bench-report: setup ## files, figures and report of 100,000 made-up cells (ARGS: --cells, --outlines)
+bench-report: setup ## files, figures, page and report of 100,000 made-up cells (ARGS: --cells, --outlines)
 	$(BIN)/python benchmarks/bench_report.py --output-dir results/benchmarks/report $(ARGS)
+
+bench-cohort: setup ## the report of 96 sections: memory, MB, seconds until it is open (ARGS: --sections, --results)
+	$(BIN)/python benchmarks/bench_cohort.py $(ARGS)
 
 bench-faults: setup ## kill a task and the engine at every stage of a real run, and compare what comes out
 	$(BIN)/python benchmarks/bench_faults.py $(if $(INPUT),--input $(INPUT)) --output-dir results/benchmarks $(ARGS)

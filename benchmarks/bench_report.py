@@ -2,9 +2,9 @@
 
 A section of ``--cells`` cells at irregular places is made up, in tissue of an irregular border and six domains that lie
 beside each other, with ``--genes`` genes of which some follow the domains, an image, and all that the stages before
-``assemble`` leave of it. Then ``mmsrl-assemble``, ``mmsrl-figures`` and ``mmsrl-report`` run, each in a process of its
-own. With ``--outlines`` every cell has an outline of 20 corners. Results go to ``report.json`` and ``report.md`` in
-``--output-dir``, beside the files themselves.
+``assemble`` leave of it. Then ``mmsrl-assemble``, ``mmsrl-page``, ``mmsrl-figures`` and ``mmsrl-report`` run, each in a
+process of its own. With ``--outlines`` every cell has an outline of 20 corners. Results go to ``report.json`` and
+``report.md`` in ``--output-dir``, beside the files themselves.
 """
 
 from __future__ import annotations
@@ -170,12 +170,19 @@ def commands(folder: Path, *, outlined: bool, spatialdata: bool = True) -> dict[
     assemble += ["--trajectory", of("trajectory.h5ad"), "--spatialdata", str(spatialdata).lower()]
     assemble += ["--outlines", of("outlines.parquet")] if outlined else []
     genes = ",".join(f"GENE{i}" for i in range(SHOWN_GENES))
+    report, pages = folder / "report", folder / "report" / "sections"
+    pages.mkdir(parents=True, exist_ok=True)
+    unit, told = ["--id", SAMPLE, "--assembled", of("mmsrl.h5ad")], ["--summaries", of("domains.json")]
     lines = {
-        "assemble": assemble,
-        "figures": ["--id", SAMPLE, "--assembled", of("mmsrl.h5ad"), "--trajectory", of("trajectory.json")],
-        "report": ["--assembled", of("mmsrl.h5ad"), "--summaries", of("domains.json"), "--report-genes", genes],
+        "assemble": (assemble, folder),
+        "page": ([*unit, *told, "--report-genes", genes], pages),
+        "figures": ([*unit, "--trajectory", of("trajectory.json")], folder),
+        "report": (["--card", str(pages / f"{SAMPLE}.card.json"), *told], report),
     }
-    return {name: [str(bin_ / f"mmsrl-{name}"), *line, "--output-dir", str(folder)] for name, line in lines.items()}
+    return {
+        name: [str(bin_ / f"mmsrl-{name}"), *line, "--output-dir", str(output)]
+        for name, (line, output) in lines.items()
+    }
 
 
 def megabytes(folder: Path, pattern: str) -> float:
@@ -218,7 +225,7 @@ def main() -> None:
     ran = {name: measured(line) for name, line in lines.items() if not arguments.only or name in arguments.only}
     patterns = (
         f"{SAMPLE}.mmsrl.h5ad", "*.geojson", "*.loupe.csv", "*.domains.csv", "*.coordinates.csv.gz",
-        "*.spatialdata.zarr", "*.png", "*.pdf", "*.svg", "mmsrl_report.html",
+        "*.spatialdata.zarr", "*.png", "*.pdf", "*.svg", "report/sections/*.html", "report/mmsrl_report.html",
     )  # fmt: skip
     result = {
         "date": date.today().isoformat(),

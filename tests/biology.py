@@ -175,17 +175,16 @@ def _enhancement() -> dict[str, Any]:
 
 def write_cohort(
     folder: Path, *, sections: int = 12, side: int = 50, together: int = 2, domains: Sequence[str] = DOMAINS
-) -> list[str]:
+) -> tuple[list[list[str]], list[str]]:
     """Write so many assembled sections with image, findings and training log; two by two they are groups.
 
     Returns
     -------
-    Command line of mmsrl-report.
+    Command lines of mmsrl-page, one a unit, and that of mmsrl-report, for a report in ``folder / "report"``.
     """
     generator = np.random.default_rng(0)
     row, column = (index.ravel() for index in np.indices((side, side)))
     domain = np.array(domains)[column * len(domains) // side]
-    arguments = ["--output-dir", str(folder)]
     units: dict[str, list[str]] = {}
     for number in range(sections):
         sample, unit = f"section-{number + 1}", f"donor-{number // together + 1}"
@@ -224,20 +223,28 @@ def write_cohort(
         path = folder / f"{sample}.mmsrl.h5ad"
         adata.write_h5ad(path)
         add_to_assembled(path)
-        arguments += ["--assembled", str(path)]
+    pages = folder / "report" / "sections"
+    pages.mkdir(parents=True)
+    lines, report = [], ["--output-dir", str(pages.parent)]
     for unit, samples in units.items():
         write_findings(folder, unit, tuple(samples))
         log = pd.DataFrame({"epoch": range(1, 16), "total": np.geomspace(3, 1, 15)})
         log.to_csv(folder / f"{unit}.training.tsv", sep="\t", index=False)
-    for option, pattern in {
-        "summaries": "*.*.json",
-        "training": "*.training.tsv",
-        "evidence": "*_genes.tsv",
-        "enhanced": "*.enhanced.h5ad",
-    }.items():
-        for path in sorted(folder.glob(pattern)):
-            arguments += [f"--{option}", str(path)]
-    return arguments
+        line = ["--id", unit, "--output-dir", str(pages)]
+        for sample in samples:
+            line += ["--assembled", str(folder / f"{sample}.mmsrl.h5ad")]
+            report += ["--card", str(pages / f"{sample}.card.json")]
+        for stage in ("markers", "trajectory", "enhance"):
+            line += ["--summaries", str(folder / f"{unit}.{stage}.json")]
+            report += ["--summaries", str(folder / f"{unit}.{stage}.json")]
+        for option, ending in {
+            "training": "training.tsv",
+            "evidence": "enhanced_genes.tsv",
+            "enhanced": "enhanced.h5ad",
+        }.items():
+            line += [f"--{option}", str(folder / f"{unit}.{ending}")]
+        lines.append(line)
+    return lines, report
 
 
 SEVEN = ("1", "2", "3", "4", "5", "6", "10")

@@ -83,7 +83,7 @@ class Report:
 
 def run_command(command: click.Command, arguments: Sequence[str]) -> str:
     """Run a command, which has to end well, and return what it says."""
-    result = CliRunner().invoke(command, list(arguments))
+    result = CliRunner().invoke(command, list(arguments), catch_exceptions=False)
     assert result.exit_code == 0, result.output
     return result.output
 

@@ -24,7 +24,11 @@ def test_ends_at_a_report_and_final_files(project: Project, first: Run) -> None:
     html = (results / "report/mmsrl_report.html").read_text()
     final = ad.read_h5ad(results / "assemble/tiny.mmsrl.h5ad")
 
-    assert "tiny" in html
+    for section in ("tiny", "tiny_hd"):
+        assert f'href="sections/{section}.html"' in html
+        page = (results / f"report/sections/{section}.html").read_text()
+        assert 'href="../mmsrl_report.html"' in page and 'data-assets="../assets"' in page
+    assert {path.name for path in (results / "report/assets").iterdir()} == {"plotly.min.js", "sections.js"}
     assert final.obs["domain"].cat.categories.size > 1
     assert final.obsm["X_mmsrl"].shape[0] == final.n_obs
     assert (results / "evaluate/tiny.scores.csv").read_text().startswith("sample,metric,value,n_spots")
@@ -125,7 +129,7 @@ def test_editing_a_function_runs_its_stage_and_what_comes_after(project: Project
     assert run.status == 0, run.text
     ran = {name.split(" ")[0] for name, status in run.tasks.items() if status == "COMPLETED"}
     # The index is of names and sizes: where these are the same, so is it.
-    assert ran - {"INDEX"} == {"EVALUATE", "REPORT"}, run.tasks
+    assert ran - {"INDEX"} == {"EVALUATE", "FIGURES", "REPORT"}, run.tasks
     assert set(run.tasks) == set(first.tasks)
 
 

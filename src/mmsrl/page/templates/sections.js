@@ -8,8 +8,8 @@
     const at = sections.findIndex((section) => section.name === name);
     const address = (section) => `${encodeURIComponent(section.name)}.html`;
     const top = document.querySelector("nav ul");
-    top.replaceChildren(element("li", {}, link(report, "Overview")));
-    if (study) top.append(element("li", {}, link(`${report}#study`, "Study")));
+    const parts = [["", "Overview"], ...(study ? [["#study", "Study"]] : []), ["#methods", "Methods"], ["#provenance", "Parameters and versions"]];
+    top.replaceChildren(...parts.map(([hash, title]) => element("li", {}, link(`${report}${hash}`, title))));
     const list = element("ul");
     for (const section of sections) {
       const own = link(address(section), section.name, section.name === name ? { "aria-current": "page" } : {});
@@ -17,8 +17,7 @@
         own.append(" ", element("span", { class: "count", title: `${section.warnings} warnings` }, element("span", { class: "hidden" }, ", warnings: "), String(section.warnings)));
       list.append(element("li", {}, own));
     }
-    const others = element("ul", {}, element("li", {}, link(`${report}#methods`, "Methods")), element("li", {}, link(`${report}#provenance`, "Parameters and versions")));
-    top.after(element("details", { class: "sections" }, element("summary", {}, `Sections (${sections.length})`), list), others);
+    top.after(element("details", { class: "sections" }, element("summary", {}, `Sections (${sections.length})`), list));
     const way = document.querySelector("[data-role=way]");
     for (const [words, rel, other] of [["← ", "prev", sections[at - 1]], ["", "next", sections[at + 1]]])
       if (at >= 0 && other) way.append(link(address(other), words ? `${words}${other.name}` : `${other.name} →`, { rel }));
