@@ -50,7 +50,7 @@ workflow {
         reference = isGiven(params.reference)
             ? PLAN.out.code.map { _code -> referenceOf(params.reference.toString(), isGiven(params.reference_unit) ? params.reference_unit.toString() : '') }
             : channel.empty()
-        MMSRL(PLAN.out.sections, weights, channel.value(gene_sets), reference, more_seeds, PLAN.out.code, channel.value(params_json), trace, began, workflow.workDir)
+        MMSRL(PLAN.out.sections, weights, channel.value(gene_sets), reference, more_seeds, PLAN.out.earlier, PLAN.out.code, channel.value(params_json), trace, began, workflow.workDir)
         MMSRL.out.report.subscribe { file -> reports << file }
     }
 
@@ -67,7 +67,7 @@ workflow {
             }
             log.info(
                 finished
-                    ? (reports ? "Report:  ${report.toUriString()}\n" : "There is no report: no section could be analysed.\n") + "Results: ${inOutdir('').toUriString()}"
+                    ? (reports ? "Report:  ${report.toUriString()}\n" : params.skip_report.toString() == 'true' ? '' : "There is no report: no section could be analysed.\n") + "Results: ${inOutdir('').toUriString()}"
                     : "The run stopped; what was computed is kept. Mend the cause and start the same command with -resume."
             )
         }

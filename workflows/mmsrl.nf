@@ -22,6 +22,7 @@ workflow MMSRL {
     gene_sets // value channel: GMT file to compare markers with, or []
     reference // value channel: [ unit, model, domains, counts ] of a unit to map all sections onto; empty where there is none
     more_seeds // list of integers: of further trainings of each unit
+    earlier // [ ending, meta, file ] of an earlier run that sections go on from; see subworkflows/local/spatial_domains/main.nf
     code // value channel: map of stage to fingerprint of its code; [:] where the container's version tells
     params_json // value channel: text, the parameters for report and manifest
     trace // file: trace of this run, for why tasks failed
@@ -29,7 +30,7 @@ workflow MMSRL {
     work_dir // folder of the tasks
 
     main:
-    SPATIAL_DOMAINS(sections, weights, gene_sets, reference, more_seeds, code)
+    SPATIAL_DOMAINS(sections, weights, gene_sets, reference, more_seeds, earlier, code)
     found = SPATIAL_DOMAINS.out
 
     // What was asked for and what failed, so that the report can name what is missing and why. The trace is read after all

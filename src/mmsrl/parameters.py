@@ -115,6 +115,33 @@ PARAMETERS: tuple[Parameter, ...] = (
         "names it in the report and ends with an exit status other than 0; `stop` starts nothing more.",
         choices=("skip", "stop"),
     ),
+    Parameter(
+        "start_from",
+        "pipeline",
+        "string",
+        None,
+        "Results of an earlier run of the same sections, its `outdir`: files up to `start_after` are taken from it, "
+        "not made again.",
+        format="directory-path",
+    ),
+    Parameter(
+        "start_after",
+        "pipeline",
+        "string",
+        None,
+        "The last stage whose results are taken from `start_from`: `qc` or `train`; empty: `train`.",
+        choices=("qc", "train"),
+    ),
+    *(
+        Parameter(f"skip_{stage}", "pipeline", "boolean", False, f"Leave out {words}.")
+        for stage, words in {
+            "markers": "markers of domains, genes that follow the tissue, and gene sets",
+            "trajectory": "pseudotime and what depends on it",
+            "enhance": "de-noised expression",
+            "figures": "figures as files",
+            "report": "the report, the pages of sections, the manifest and the sections for MultiQC",
+        }.items()
+    ),
     Parameter("help", "pipeline", "boolean", False, "Print the parameters and stop.", hidden=True),
     Parameter("min_counts", "qc", "integer", 1, "Spots with fewer counts (UMIs) are removed.", minimum=0),
     Parameter("min_genes", "qc", "integer", 1, "Spots with fewer detected genes are removed.", minimum=0),

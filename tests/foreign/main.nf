@@ -43,7 +43,7 @@ workflow {
     SPACERANGER_COUNT(channel.of([[id: 'A1', patient: 'P7'], file("${params.data}/filtered_feature_bc_matrix.h5"), file("${params.data}/spatial")]))
 
     sections = SPACERANGER_COUNT.out.outs.map { meta, outs -> [meta + [n_domains: 3], outs, [], [], []] }
-    SPATIAL_DOMAINS(sections, [], channel.value([]), channel.empty(), [], channel.value([:]))
+    SPATIAL_DOMAINS(sections, [], channel.value([]), channel.empty(), [], channel.empty(), channel.value([:]))
 
     COUNT_SPOTS(SPATIAL_DOMAINS.out.domains)
 }

@@ -57,6 +57,10 @@ def answer(config, asked) {
             maxRetries: task.getMaxRetries(),
             tries: task.ext.tries,
             device: task.ext.device,
+            network: task.ext.network,
+            when: task.ext.when,
+            page: task.ext.page,
+            figures: task.ext.figures,
         ],
     ]
 }

@@ -9,8 +9,11 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import planted
 import pytest
 from pipeline.runs import ROOT, Project
+
+from mmsrl.train.files import write_model
 
 SHEET = """\
 sample,spaceranger_dir,truth,group
@@ -94,25 +97,43 @@ def test_a_section_that_fails_ends_itself_and_its_group_alone(
     assert again == {"bad", "pair"}
 
 
+OPTIONAL = ("markers", "trajectory", "enhance", "evaluate", "figures", "map")
+"""Stages of sections and units that leave them their domains; one more compares conditions."""
+
+
+@pytest.fixture
+def reference(tmp_path: Path) -> Path:
+    """As much of a reference as the check looks at."""
+    folder = tmp_path / "reference"
+    for stage in ("train", "domains", "qc"):
+        (folder / stage).mkdir(parents=True)
+    section = planted.section("R")
+    section.write_h5ad(folder / "qc/R.qc.h5ad")
+    (folder / "domains/R.domains.csv").write_text(planted.domains_csv(section))
+    write_model(folder / "train/R.model.npz", {"preset": "default", "settings": {}, "genes": [], "state": {}})
+    return folder
+
+
 def test_an_optional_stage_that_fails_costs_no_section_its_domains(
-    project: Project, tmp_path: Path, arguments: list[str | Path]
+    project: Project, tmp_path: Path, arguments: list[str | Path], reference: Path
 ) -> None:
-    data, stages = project.root / "tests/data/tiny", ["markers", "trajectory", "enhance", "evaluate", "figures"]
-    rows = [f"no_{stage},{data},{data}/truth.csv\n" for stage in stages]
-    (tmp_path / "sheet.csv").write_text("sample,spaceranger_dir,truth\n" + "".join(rows))
+    data = project.root / "tests/data/tiny"
+    rows = [f"no_{stage},{data},{data}/truth.csv,{'ab'[i % 2]}\n" for i, stage in enumerate(OPTIONAL)]
+    (tmp_path / "sheet.csv").write_text("sample,spaceranger_dir,truth,condition\n" + "".join(rows))
     say = "echo 'mmsrl: error: disk full' > .command.err; exit 2"
     faults = [
         f"withName: '{stage.upper()}' {{ beforeScript = {{ meta.id == 'no_{stage}' ? \"{say}\" : '' }} }}\n"
-        for stage in stages
+        for stage in OPTIONAL
     ]
-    configure(tmp_path, f"process {{\n{''.join(faults)}}}\n")
+    configure(tmp_path, f"process {{\n{''.join(faults)}withName: 'COMPARE' {{ beforeScript = \"{say}\" }}\n}}\n")
 
-    run = project.run(*arguments)
+    run = project.run(*arguments, "--reference", reference)
 
     assert run.status == 1, run.text
-    assert assembled(tmp_path) == {f"no_{stage}" for stage in stages}
-    for stage in stages:
+    assert assembled(tmp_path) == {f"no_{stage}" for stage in OPTIONAL}
+    for stage in OPTIONAL:
         assert f"{stage} of no_{stage}, exit status 2: mmsrl: error: disk full" in run.text
+    assert "compare of study, exit status 2: mmsrl: error: disk full" in run.text
     assert (tmp_path / "results/report/mmsrl_report.html").exists()
 
 

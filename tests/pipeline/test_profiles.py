@@ -82,9 +82,25 @@ SIZED = {
 """Process to the file that its memory follows."""
 
 
+PUBLISHED = {"preset": "mmsrl"}
+"""Training that has a network."""
+
+
+BACKBONES = {"texture": False, "efficientnet_lite0": True, "texture+timm/resnet18": True}
+"""Backbone to whether it has a network."""
+SKIPS = {
+    "MARKERS": ["skip_markers"],
+    "TRAJECTORY": ["skip_trajectory"],
+    "ENHANCE": ["skip_enhance"],
+    "FIGURES": ["skip_figures", "skip_report"],
+    "REPORT": ["skip_report"],
+}
+"""Process to the parameters that leave it out."""
+
+
 def gpu(process: str, profile: str, *more: Any, **files: Any) -> dict[str, Any]:
-    """Ask the same, where GPUs are asked for and the site has named its queues."""
-    return ask(process, f"{profile},gpu", *more, params=SITE, **files)
+    """Ask the same, where GPUs are asked for, networks run and the site has named its queues."""
+    return ask(process, f"{profile},gpu", *more, params=SITE | PUBLISHED, **files)
 
 
 # A configuration takes half a second to build, so that questions share as few as can be.
@@ -105,16 +121,25 @@ QUESTIONS: dict[str, dict[str, Any]] = {
     "stop": ask("QC", "docker", 2, 2, params={"on_sample_error": "stop"}),
     "limited": gpu("TRAIN", "awsbatch", 3, OOM, counts=100 * GIB),
     "plain slurm": ask("TRAIN", "slurm"),
-    "one queue": ask("TRAIN", "awsbatch,gpu", params={"queue": "long"}),
+    "one queue": ask("TRAIN", "awsbatch,gpu", params=PUBLISHED | {"queue": "long"}),
     "docker on arm64": ask("TRAIN", "docker,arm64"),
-    "published": ask("TRAIN", "docker,gpu", params={"preset": "mmsrl"}),
-    "cuda": ask("TRAIN", "docker,test_gpu"),
+    "default": ask("TRAIN", "awsbatch,gpu", params=SITE),
+    "no preset": ask("TRAIN", "docker,gpu", params={"preset": ""}),
+    **{f"backbone {name}": ask("FEATURES", "docker,gpu", params={"backbone": name}) for name in BACKBONES},
+    "no image": ask("FEATURES", "docker,gpu", params={"use_image": "false"}),
+    "cuda": ask("TRAIN", "docker,test_gpu", params=PUBLISHED),
     "cuda enhance": ask("ENHANCE", "docker,test_gpu"),
-    "cuda third oom": ask("TRAIN", "docker,test_gpu", 3, OOM),
+    "cuda third oom": ask("TRAIN", "docker,test_gpu", 3, OOM, params=PUBLISHED),
+    **{
+        f"skip {process}": ask(process, "docker", params=dict.fromkeys(skips, "true"))
+        for process, skips in SKIPS.items()
+    },
+    "figures alone": ask("FIGURES", "docker", params={"skip_report": True}),
+    "page alone": ask("FIGURES", "docker", params={"skip_figures": True, "skip_report": "false"}),
     "cuda without a scheduler": ask("ENHANCE", "local", params={"device": "cuda"}),
-    "slurm account": ask("TRAIN", "slurm,gpu", params={"cluster_options": "--account=tissue"}),
-    "text false": ask("TRAIN", "docker", params={"use_gpu": "false"}),
-    "institution": ask("TRAIN", "facility,awsbatch,gpu", params={"custom_config_base": "INSTITUTION"}),
+    "slurm account": ask("TRAIN", "slurm,gpu", params=PUBLISHED | {"cluster_options": "--account=tissue"}),
+    "text false": ask("TRAIN", "docker", params=PUBLISHED | {"use_gpu": "false"}),
+    "institution": ask("TRAIN", "facility,awsbatch,gpu", params=PUBLISHED | {"custom_config_base": "INSTITUTION"}),
     "no network": ask("TRAIN", "docker", params={"custom_config_base": "https://configs.invalid"}),
 }
 
@@ -230,8 +255,27 @@ def test_the_cpu_is_fallen_back_on_after_two_attempts_without_enough_memory(answ
 
 
 def test_published_presets_have_more_memory(answers: dict[str, Any]) -> None:
-    assert answers["small TRAIN"]["task"]["memory_gb"] == 8
-    assert answers["published"]["task"]["memory_gb"] == 24
+    assert answers["default"]["task"]["memory_gb"] == 8
+    assert answers["small TRAIN"]["task"]["memory_gb"] == 24
+
+
+def test_only_networks_ask_for_a_gpu(answers: dict[str, Any]) -> None:
+    for name in ("default", "no preset", "backbone texture", "no image"):
+        task = answers[name]["task"]
+        assert (task["network"], task["accelerator"], task["device"]) == (False, None, "auto"), name
+    assert answers["default"]["task"]["queue"] == "long"
+    for name, has_network in BACKBONES.items():
+        task = answers[f"backbone {name}"]["task"]
+        assert (task["network"], bool(task["accelerator"])) == (has_network, has_network), name
+
+
+def test_what_is_skipped_does_not_run(answers: dict[str, Any]) -> None:
+    assert [answers[f"skip {process}"]["task"]["when"] for process in SKIPS] == [False] * len(SKIPS)
+    assert answers["needed by all"]["task"]["when"] is True
+    switches = [
+        [answers[name]["task"][key] for key in ("when", "page", "figures")] for name in ("figures alone", "page alone")
+    ]
+    assert switches == [[True, False, True], [True, True, False]]
 
 
 def test_cuda_is_demanded_where_a_gpu_was_asked_for_alone(answers: dict[str, Any]) -> None:
@@ -290,6 +334,33 @@ def test_tasks_can_write_their_folder_whoever_the_user_of_the_image_is(answers: 
 def test_images_come_from_the_registry_of_the_site(answers: dict[str, Any]) -> None:
     for engine in ENGINES:
         assert answers["QC docker"]["config"][engine]["registry"] == "docker.io"
+
+
+@pytest.mark.parametrize(
+    ("options", "variants"),
+    [
+        ([], {"TRAIN": "cpu", "FEATURES": "cuda"}),
+        (["--preset", "stmmr", "--backbone", "texture"], {"TRAIN": "cuda", "FEATURES": "cpu"}),
+    ],
+)
+def test_only_tasks_with_a_network_take_the_image_that_has_one(
+    tmp_path: Path, options: list[str], variants: dict[str, str]
+) -> None:
+    command = [str(ROOT / "engine/nextflow"), "-q", "inspect", str(ROOT / "main.nf"), "-profile", "docker,test"]
+    done = subprocess.run(
+        [*command, "--outdir", str(tmp_path / "results"), *options],
+        cwd=tmp_path,
+        env={**os.environ, "NXF_OFFLINE": "true"},
+        text=True,
+        capture_output=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = json.loads(done.stdout[done.stdout.index("{") :])["processes"]
+    images = {process["name"].split(":")[-1]: process["container"].rpartition("-")[2] for process in found}
+    assert {process: images[process] for process in variants} == variants
+    assert {image for process, image in images.items() if process not in variants} == {"cpu"}
 
 
 def test_nextflow_itself_shows_the_same(tmp_path: Path) -> None:

@@ -13,7 +13,19 @@ from mmsrl.check.cli import main
 PROJECT = Path(__file__).parents[2]
 STAGES = {
     *("ingest", "qc", "features", "train", "domains"),
-    *("markers", "trajectory", "enhance", "evaluate", "map", "compare", "assemble", "figures", "report", "index"),
+    *(
+        "markers",
+        "trajectory",
+        "enhance",
+        "evaluate",
+        "map",
+        "compare",
+        "assemble",
+        "page",
+        "figures",
+        "report",
+        "index",
+    ),
 }
 
 

@@ -113,3 +113,16 @@ def test_report_and_manifest_name_what_is_missing(assembled_run: SmallRun) -> No
     assert "<strong>lost</strong> not analysed: ingest failed: <q>sample lost: &lt;truncated&gt;</q>" in text
     assert "<strong>Study</strong> without a comparison of the conditions: it failed: <q>too few</q>" in text
     assert [entry["sample"] for entry in report.manifest["missing"]] == ["lost", None]
+
+
+def test_report_says_what_was_left_out_as_asked(assembled_run: SmallRun) -> None:
+    params = {"skip_trajectory": True, "skip_figures": "true", "skip_enhance": "false", "skip_markers": None}
+    path = assembled_run.folder / "skipped.json"
+    path.write_text(json.dumps(params))
+
+    report = make_report(assembled_run, "--params", str(path))
+
+    text = " ".join(report.overview.text.split())
+    assert "Left out, as asked: pseudotime (--skip_trajectory), figures as files (--skip_figures)." in text
+    assert "What is missing" not in text
+    assert report.manifest["missing"] == []

@@ -51,7 +51,9 @@ def is_remote(path: str) -> bool:
     return re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", path) is not None
 
 
-def check_files(section: Section, folder: Path, wrong: Collection[str] = ()) -> Iterator[Problem]:
+def check_files(
+    section: Section, folder: Path, wrong: Collection[str] = (), unread: Collection[str] = ()
+) -> Iterator[Problem]:
     """Yield what is wrong with the files of one row.
 
     Parameters
@@ -62,12 +64,14 @@ def check_files(section: Section, folder: Path, wrong: Collection[str] = ()) -> 
         Folder of the samplesheet, where relative paths start.
     wrong
         Columns of the row whose values were refused: what they choose from is not looked for in folders.
+    unread
+        Columns whose files the run does not read.
     """
     faults: list[Problem] = []
 
     def attempt(column: str, check: Callable[[Path], Any]) -> Any:
         """Run a check on the file in ``column``, if there is one that can be looked at."""
-        if column not in section or is_remote(section[column]):
+        if column not in section or column in unread or is_remote(section[column]):
             return None
         if column in FOLDER_COLUMNS and not {"bin_size", "platform"}.isdisjoint(wrong):
             return None

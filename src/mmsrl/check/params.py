@@ -145,6 +145,30 @@ def seed_problems(params: Mapping[str, Any], schema: Mapping[str, Any]) -> list[
     return [text] if last > most else []
 
 
+def option_problems(params: Mapping[str, Any]) -> list[str]:
+    """Return a line for each parameter that does not go with where the run starts, or asks for what is left out.
+
+    Parameters
+    ----------
+    params
+        Typed, from :func:`check_params`.
+    """
+    problems = []
+    if params["start_after"] and not params["start_from"]:
+        problems.append("--start_after is for --start_from: give the results of an earlier run too, or leave it out")
+    if params["start_from"] and params["start_after"] != "qc" and (params["n_seeds"] or 1) > 1:
+        problems.append(
+            f"--n_seeds {params['n_seeds']}: results hold the first training of a unit alone; leave it out, or give "
+            "--start_after qc"
+        )
+    if params["skip_enhance"]:
+        asked = [name for name in ("n_enhanced_genes", "enhanced_genes") if params[name] is not None]
+        problems += [
+            f"--{name} asks for de-noised expression, and --skip_enhance for none: leave one out" for name in asked
+        ]
+    return problems
+
+
 def _is_twin(name: str, given: Mapping[str, Any]) -> bool:
     """Tell whether Nextflow made ``name`` itself: some releases add ``nTopGenes`` beside a given ``n-top-genes``."""
     return any(re.sub(r"-(\w)", lambda m: m[1].upper(), other) == name for other in given if "-" in other)

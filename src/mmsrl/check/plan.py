@@ -10,9 +10,10 @@ from typing import Any
 from mmsrl._errors import InputError
 from mmsrl._gene_sets import read_gmt
 from mmsrl.check.design import control_problems, covariates_of, default_control, design_problems
-from mmsrl.check.files import PATH_COLUMNS, absolute, check_files
-from mmsrl.check.fingerprint import fingerprints
-from mmsrl.check.params import backbone_problems, check_params, preset_problems, seed_problems
+from mmsrl.check.earlier import UNREAD, check_earlier
+from mmsrl.check.files import PATH_COLUMNS, absolute, check_files, is_remote
+from mmsrl.check.fingerprint import fingerprints, installed
+from mmsrl.check.params import backbone_problems, check_params, option_problems, preset_problems, seed_problems
 from mmsrl.check.problems import report
 from mmsrl.check.rows import Section, check_rows
 from mmsrl.check.table import read_table
@@ -39,8 +40,9 @@ def make_plan(sheet: Path, given: Mapping[str, Any], schema_dir: Path, *, look_a
     Returns
     -------
     dict
-        ``samples`` (rows with ``id``, ``unit`` and ``covariates``; ``None`` for what is not given), ``units`` (what is
-        trained together), ``control`` (condition that others are compared with; ``None`` without conditions),
+        ``samples`` (rows with ``id``, ``unit`` and ``covariates``; ``None`` for what is not given or not read),
+        ``units`` (what is trained together), ``control`` (condition that others are compared with; ``None`` without
+        conditions), ``start_from`` and ``start_after`` (results that sections go on from; ``None``: they begin anew),
         ``params`` (typed) and ``code`` (stage → fingerprint).
 
     Raises
@@ -50,7 +52,15 @@ def make_plan(sheet: Path, given: Mapping[str, Any], schema_dir: Path, *, look_a
     """
     schema = _schema(schema_dir, "nextflow_schema.json")
     params, complaints = check_params(given, schema)
-    complaints = complaints or preset_problems(params) + backbone_problems(params) + seed_problems(params, schema)
+    complaints = complaints or [
+        *preset_problems(params),
+        *backbone_problems(params),
+        *seed_problems(params, schema),
+        *option_problems(params),
+    ]
+    start = params["start_from"] and str(params["start_from"])
+    after = (params["start_after"] or "train") if start else None
+    unread = UNREAD.get(after or "", ())
     messages = []
     if complaints:
         headline = f"{len(complaints)} wrong parameter{'s' if len(complaints) > 1 else ''}"
@@ -68,7 +78,7 @@ def make_plan(sheet: Path, given: Mapping[str, Any], schema_dir: Path, *, look_a
                 messages += control_problems(sections, params["control"], sheet.name)
         if look_at_files:
             wrong = {s["row"]: {p.column for p in problems if p.row == s["row"] and p.column} for s in sections}
-            problems += [p for s in sections for p in check_files(s, sheet.parent, wrong[s["row"]])]
+            problems += [p for s in sections for p in check_files(s, sheet.parent, wrong[s["row"]], unread)]
         if problems:
             messages.append(report(problems, sheet.name, table.unit))
     except InputError as error:
@@ -86,25 +96,37 @@ def make_plan(sheet: Path, given: Mapping[str, Any], schema_dir: Path, *, look_a
             check_reference(Path(reference), params["reference_unit"])
         except InputError as error:
             messages.append(str(error))
+    if look_at_files and start and after and not messages and not is_remote(start):
+        messages += check_earlier(Path(start), after, _units(_samples(sections, row_schema)), params)
     if messages:
         raise InputError("\n".join(messages))
 
-    columns = [name for name in row_schema["items"]["properties"] if name != "sample"]
-    samples = []
-    for section in sections:
-        sample = {"id": section["sample"], "unit": section["sample"]} | {name: section.get(name) for name in columns}
-        sample["covariates"] = covariates_of(section)
+    samples = _samples(sections, row_schema)
+    for sample in samples:
+        sample |= dict.fromkeys(unread)
         for column in PATH_COLUMNS:
             if look_at_files and sample[column] is not None:
                 sample[column] = absolute(sample[column], sheet.parent)
-        samples.append(sample)
     return {
         "samples": samples,
         "units": _units(samples),
         "control": params["control"] or default_control(sections),
+        "start_from": start,
+        "start_after": after,
         "params": params,
-        "code": fingerprints(PACKAGE_FOLDER),
+        "code": fingerprints(PACKAGE_FOLDER, packages=installed()),
     }
+
+
+def _samples(sections: list[Section], row_schema: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return rows as the plan has them, with ``None`` for what is not given."""
+    columns = [name for name in row_schema["items"]["properties"] if name != "sample"]
+    return [
+        {"id": section["sample"], "unit": section["sample"]}
+        | {name: section.get(name) for name in columns}
+        | {"covariates": covariates_of(section)}
+        for section in sections
+    ]
 
 
 def _units(samples: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -21,6 +21,7 @@ class Kind(NamedTuple):
 
 
 KINDS = (
+    Kind("ingest", "outlines.parquet", "outlines", "Outlines of the cells, in pixels of their coordinates."),
     Kind("qc", "qc.h5ad", "counts", "Raw counts of spots and genes that passed quality control."),
     Kind("qc", "qc.png", "figure", "Quality on the tissue, and which spots were kept."),
     Kind("features", "features.h5ad", "image_features", "Descriptor of the histology around each spot."),

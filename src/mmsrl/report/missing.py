@@ -22,6 +22,14 @@ WITHOUT = {
 WITHOUT_PAGE = "without a page and without figures: making them failed"
 """What is said where the task that makes both left no page."""
 
+LEFT_OUT = {
+    "skip_markers": "markers",
+    "skip_trajectory": "pseudotime",
+    "skip_enhance": "de-noised expression",
+    "skip_figures": "figures as files",
+}
+"""Parameters that leave a part out, and what is said of it."""
+
 STUDY = "study"
 """Id of the task that compares conditions."""
 
@@ -39,6 +47,11 @@ class Missing(NamedTuple):
     """What is missing, and why."""
     message: str
     """What the stage said; empty where that is not known."""
+
+
+def left_out(params: Mapping[str, Any]) -> dict[str, str]:
+    """Return what a run left out because that was asked for, by the parameter that asked."""
+    return {name: words for name, words in LEFT_OUT.items() if str(params.get(name)).lower() == "true"}
 
 
 def missing_samples(

@@ -15,7 +15,7 @@ from mmsrl.parameters import PARAMETERS, STAGES
 from mmsrl.report.cards import address, colors_by_unit, grouped
 from mmsrl.report.content import STUDY, RunOutputs, package_versions
 from mmsrl.report.methods import REFERENCES, paragraphs
-from mmsrl.report.missing import Missing
+from mmsrl.report.missing import Missing, left_out
 from mmsrl.report.study import study_content
 
 HEADLINE_SCORES = ("ARI", "NMI")
@@ -61,6 +61,7 @@ def render(
         cards=cards,
         study=study,
         missing=missing,
+        left_out=left_out(outputs.params),
         groups=grouped(cards),
         metrics=[metric for metric in HEADLINE_SCORES if any(metric in card.scores for card in cards)],
         warnings=_warnings(cards, outputs),

@@ -1,4 +1,5 @@
 include { CHECK } from '../../../modules/local/check/main'
+include { earlierOf } from '../earlier/main'
 
 // The command of the core that checks, where tasks run without containers, it is installed on this machine and the samplesheet
 // is here; null where a task has to check.
@@ -41,15 +42,17 @@ def readPlan(String text, java.nio.file.Path samplesheet) {
     def sections = plan.samples.collect { row ->
         def size = plan.samples.count { other -> row.group && other.group == row.group }
         def column = ['spaceranger_dir', 'data_dir', 'h5ad', 'spatialdata'].find { name -> row[name] }
+        def after = plan.start_from ? plan.start_after : null
         def stated = [column: column] + row.subMap(['bin_size', 'platform', 'pitch_um', 'um_per_px', 'expression']).findAll { _name, value -> value != null }
-        def meta = [id: row.id, group: row.group, group_size: row.group ? size : null, n_domains: row.n_domains, stated: stated, design: row.subMap(['condition', 'donor', 'covariates'])]
-        [meta] + [row[column], row.image, row.alignment, row.truth].collect { path -> locate(samplesheet, path) }
+        def meta = [id: row.id, group: row.group, group_size: row.group ? size : null, n_domains: row.n_domains, stated: stated, design: row.subMap(['condition', 'donor', 'covariates']), after: after]
+        [meta] + [column ? row[column] : null, row.image, row.alignment, row.truth].collect { path -> locate(samplesheet, path) }
     }
     def missing = sections.collectMany { section -> section.tail().findAll { path -> path && !path.exists() }.collect { path -> "sample ${section.head().id}: ${path} does not exist" } }
     if (missing) {
         error("${missing.size()} files of ${samplesheet.name} cannot be found\n  ${missing.join('\n  ')}")
     }
-    return [sections: sections, code: plan.code]
+    def earlier = plan.start_from ? earlierOf(plan.start_from, plan.start_after, sections.collect { section -> section.head() }) : []
+    return [sections: sections, earlier: earlier, code: plan.code]
 }
 
 // Check samplesheet and parameters before anything is computed, and turn the rows into sections.
@@ -73,6 +76,7 @@ workflow PLAN {
 
     emit:
     sections = plan.flatMap { p -> p.sections }
+    earlier = plan.flatMap { p -> p.earlier }
     code = plan.map { p -> p.code }
     versions = versions
 }

@@ -49,6 +49,11 @@ def firstOf(channel) {
     return channel.filter { training, _file -> training.seed == null }
 }
 
+// Files of an earlier run that end so, as the process that made them emitted them.
+def taken(earlier, String ending) {
+    return earlier.filter { kind, _meta, _file -> kind == ending }.map { _kind, meta, file -> [meta, file] }
+}
+
 // Rows of a channel with what an optional stage made of the same unit; [] where it failed, was left out or made nothing.
 def withOptional(channel, made) {
     return channel
@@ -83,40 +88,53 @@ workflow SPATIAL_DOMAINS {
     take:
     // [ meta, source, image, alignment, truth ] for each section. meta: id; optional: group (sections with the same group are
     // trained together), group_size (lets a group start as soon as it is complete), n_domains, stated (map with column,
-    // bin_size, platform, pitch_um, um_per_px and expression, as the samplesheet has them) and design (map with condition, donor
-    // and covariates, a map of name to value; sections with conditions are compared). source: a folder of
-    // Space Ranger or another instrument, all files in it, an archive of it, .h5ad or .zarr; image, alignment and truth: file or [].
+    // bin_size, platform, pitch_um, um_per_px and expression, as the samplesheet has them), design (map with condition, donor
+    // and covariates, a map of name to value; sections with conditions are compared) and after (qc or train: the last stage whose
+    // files are taken from `earlier`). source: a folder of Space Ranger or another instrument, all files in it, an archive of it,
+    // .h5ad or .zarr, or [] where it is not read; image, alignment and truth: file or [].
     sections
     weights // file: of the network that describes images, or []
     gene_sets // value channel: GMT file to compare markers with, or []
     reference // value channel: [ unit, model, domains, counts ] of a unit to map all sections onto; empty where there is none
     more_seeds // list of integers: of further trainings of each unit, whose embeddings domains are read from as well; or []
+    // [ ending, meta, file ] of every file of an earlier run that is taken: qc.h5ad, ingest.json, qc.json and outlines.parquet ([] where
+    // there is none) of each section and, after training, features.h5ad, features.json and, where there is one, tiles.tif; meta: id. Of
+    // each unit, after training: embedding.h5ad, training.tsv, model.npz and train.json; meta: id and samples, sorted ids of its sections.
+    earlier
     code // value channel: map of stage to fingerprint of its code; [:] where the container's version tells
 
     main:
     // Of what is said of a section its tasks know the id alone: on -resume nothing else can make them run again.
-    given = sections.combine(code).multiMap { meta, source, _image, _alignment, _truth, c ->
+    read = sections.filter { meta, _source, _image, _alignment, _truth -> !meta.after }
+    given = read.combine(code).multiMap { meta, source, _image, _alignment, _truth, c ->
         section: [meta.subMap('id'), folderOf(source), meta.stated ?: [:]]
         hash: "${c.ingest ?: ''} ${contentsOf(folderOf(source))}".toString()
     }
     INGEST(given.section, given.hash)
 
     QC(INGEST.out.h5ad, code.map { c -> c.qc ?: '' })
+    passed = QC.out.h5ad.mix(taken(earlier, 'qc.h5ad'))
 
-    MAP(QC.out.h5ad.combine(reference), code.map { c -> c.map ?: '' })
+    MAP(passed.combine(reference), code.map { c -> c.map ?: '' })
 
-    images = sections.map { meta, _source, image, alignment, _truth -> [meta.subMap('id'), image, alignment] }
-    FEATURES(QC.out.h5ad.join(images), weights, code.map { c -> c.features ?: '' })
+    images = sections
+        .filter { meta, _source, _image, _alignment, _truth -> meta.after != 'train' }
+        .map { meta, _source, image, alignment, _truth -> [meta.subMap('id'), image, alignment] }
+    FEATURES(passed.join(images), weights, code.map { c -> c.features ?: '' })
+    tiles = FEATURES.out.tiles.mix(taken(earlier, 'tiles.tif'))
+    ingested = INGEST.out.summary.mix(taken(earlier, 'ingest.json'))
+    checked = QC.out.summary.mix(taken(earlier, 'qc.json'))
+    described = FEATURES.out.summary.mix(taken(earlier, 'features.json'))
 
     // A unit is what is trained together. Its sections are sorted, so that the order in which they arrive changes nothing.
     about = sections.map { meta, _source, _image, _alignment, truth -> [meta.subMap('id'), meta, truth] }
-    units = QC.out.h5ad
-        .join(FEATURES.out.h5ad)
+    units = passed
+        .join(FEATURES.out.h5ad.mix(taken(earlier, 'features.h5ad')))
         .join(about)
-        .join(INGEST.out.outlines)
-        .join(INGEST.out.summary)
-        .join(QC.out.summary)
-        .join(FEATURES.out.summary)
+        .join(INGEST.out.outlines.mix(taken(earlier, 'outlines.parquet')))
+        .join(ingested)
+        .join(checked)
+        .join(described)
         .map { _id, counts, features, meta, truth, outlines, ingest, qc, image ->
             def unit = meta.group ?: meta.id
             def size = meta.group ? meta.group_size : 1
@@ -129,27 +147,33 @@ workflow SPATIAL_DOMAINS {
         }
     sources = units.map { unit, members -> [unit, members.collect { member -> member.counts }, members.collect { member -> member.features }] }
 
-    trainings = sources.flatMap { unit, counts, features ->
-        ([unit] + more_seeds.collect { seed -> unit + [seed: seed] }).collect { training -> [training, counts, features] }
-    }
+    trainings = units
+        .filter { _unit, members -> members.first().meta.after != 'train' }
+        .join(sources)
+        .flatMap { unit, _members, counts, features ->
+            ([unit] + more_seeds.collect { seed -> unit + [seed: seed] }).collect { training -> [training, counts, features] }
+        }
     TRAIN(trainings, code.map { c -> c.train ?: '' })
+    trained = firstOf(TRAIN.out.summary).mix(taken(earlier, 'train.json'))
+    losses = firstOf(TRAIN.out.log).mix(taken(earlier, 'training.tsv'))
 
-    ensembles = TRAIN.out.embedding
+    all_embeddings = TRAIN.out.embedding.mix(taken(earlier, 'embedding.h5ad'))
+    ensembles = all_embeddings
         .map { training, embedding -> [training.subMap(['id', 'samples']), [training.seed, embedding]] }
         .groupTuple(size: 1 + more_seeds.size())
         .map { unit, found -> [unit, found.sort { training -> training.first() }.collect { training -> training.last() }] }
-    embeddings = firstOf(TRAIN.out.embedding)
+    embeddings = firstOf(all_embeddings)
 
     n_domains = units.map { unit, members -> [unit, members.first().meta.n_domains ?: []] }
     DOMAINS(ensembles.join(n_domains), code.map { c -> c.domains ?: '' })
 
     tissue = units.map { unit, members -> [unit, members.collect { member -> member.counts }] }
-    configured = DOMAINS.out.csv.join(firstOf(TRAIN.out.summary)).join(DOMAINS.out.summary)
+    configured = DOMAINS.out.csv.join(trained).join(DOMAINS.out.summary)
     MARKERS(sources.join(configured), gene_sets, code.map { c -> c.markers ?: '' })
 
     TRAJECTORY(tissue.join(embeddings).join(DOMAINS.out.csv), code.map { c -> c.trajectory ?: '' })
 
-    ENHANCE(sources.join(embeddings).join(firstOf(TRAIN.out.model)), code.map { c -> c.enhance ?: '' })
+    ENHANCE(sources.join(embeddings).join(firstOf(TRAIN.out.model).mix(taken(earlier, 'model.npz'))), code.map { c -> c.enhance ?: '' })
 
     labelled = units
         .map { unit, members -> [unit, members.findAll { member -> member.truth }] }
@@ -175,7 +199,7 @@ workflow SPATIAL_DOMAINS {
     results = withOptional(withOptional(embeddings.join(DOMAINS.out.csv), TRAJECTORY.out.h5ad), ENHANCE.out.h5ad)
     told = units
         .map { unit, members -> [unit, members.collectMany { member -> member.summaries }] }
-        .join(firstOf(TRAIN.out.summary))
+        .join(trained)
         .join(DOMAINS.out.summary)
     so_far = withOptional(withOptional(withOptional(told, MARKERS.out.summary), TRAJECTORY.out.summary), ENHANCE.out.summary)
         .map { row -> [row[0], row[1..-1].flatten()] }
@@ -187,9 +211,9 @@ workflow SPATIAL_DOMAINS {
     unlabelled = units.filter { _unit, members -> !members.any { member -> member.truth } }.map { unit, _members -> [unit, []] }
     all_told = withOptional(so_far.join(ASSEMBLE.out.summary).join(ofUnits(units, MAP.out.summary)), EVALUATE.out.summary.mix(unlabelled))
         .map { row -> [row[0], row[1..-1].flatten()] }
-    shown = [firstOf(TRAIN.out.log), ENHANCE.out.genes, ENHANCE.out.h5ad, EVALUATE.out.scores.mix(unlabelled)]
+    shown = [losses, ENHANCE.out.genes, ENHANCE.out.h5ad, EVALUATE.out.scores.mix(unlabelled)]
         .inject(ASSEMBLE.out.h5ad.join(all_told)) { rows, made -> withOptional(rows, made) }
-    FIGURES(shown.join(ofUnits(units, FEATURES.out.tiles)), code.map { c -> "${c.page ?: ''}${c.figures ?: ''}".toString() })
+    FIGURES(shown.join(ofUnits(units, tiles)), code.map { c -> "${c.page ?: ''}${c.figures ?: ''}".toString() })
 
     comparison = COMPARE.out.tables.map { files -> [[id: 'study'], files] }
     compared_as = COMPARE.out.summary.map { file -> [[id: 'study'], file] }
@@ -208,10 +232,10 @@ workflow SPATIAL_DOMAINS {
         ASSEMBLE.out.versions,
         FIGURES.out.versions,
     )
-    summaries = INGEST.out.summary.mix(
-        QC.out.summary,
-        FEATURES.out.summary,
-        firstOf(TRAIN.out.summary),
+    summaries = ingested.mix(
+        checked,
+        described,
+        trained,
         DOMAINS.out.summary,
         MARKERS.out.summary,
         TRAJECTORY.out.summary,
@@ -221,7 +245,9 @@ workflow SPATIAL_DOMAINS {
         compared_as,
         ASSEMBLE.out.summary,
     )
-    files = under('qc', QC.out.h5ad.mix(QC.out.plot, QC.out.summary)).mix(
+    // What was taken from an earlier run stays there.
+    files = under('ingest', INGEST.out.outlines.mix(INGEST.out.summary)).mix(
+        under('qc', QC.out.h5ad.mix(QC.out.plot, QC.out.summary)),
         under('features', FEATURES.out.h5ad.mix(FEATURES.out.tiles, FEATURES.out.summary)),
         under('train', firstOf(TRAIN.out.embedding.mix(TRAIN.out.log, TRAIN.out.model, TRAIN.out.summary))),
         under('domains', DOMAINS.out.csv.mix(DOMAINS.out.h5ad, DOMAINS.out.summary)),
@@ -249,8 +275,8 @@ workflow SPATIAL_DOMAINS {
     markers = MARKERS.out.tables // [ unit, files ]
     scores = EVALUATE.out.scores // [ unit, file ]
     comparison = comparison // [ id: study, files ]
-    training = firstOf(TRAIN.out.log) // [ unit, file ]
-    tiles = FEATURES.out.tiles // [ section, file ]
+    training = losses // [ unit, file ]
+    tiles = tiles // [ section, file ]
     summaries = summaries // [ section, unit or study, file ]
     figures = FIGURES.out.figures // [ unit, files ]
     pages = FIGURES.out.page // [ unit, files ]
