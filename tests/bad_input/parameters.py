@@ -39,5 +39,8 @@ CASES = (
     Case("a step of zero", _given(learning_rate=0)),
     Case("settings of another preset", _given(hidden_dim=100, consistency_loss="contrastive")),
     Case("several trainings of the default", _given(n_seeds=5)),
+    Case("a start after a stage of no run", _given(start_after="qc")),
+    Case("several trainings of a run that has one", _given(start_from="results", preset="mmsrl", n_seeds=3)),
+    Case("genes of a stage that is left out", _given(skip_enhance=True, enhanced_genes="MBP,PCP4")),
     Case("masking in another number of values than genes", _given(preset="mmsrl", hidden_dim=100)),
 )

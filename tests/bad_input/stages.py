@@ -163,13 +163,16 @@ CASES = (
         "an image cut short",
         _features(image=lambda path: _slide(path) or cut(path)),
     ),
-    Case("a GPU for image features where there is none", _features("--device", "cuda", image=_slide)),
+    Case(
+        "a GPU for image features where there is none",
+        _features("--backbone", "efficientnet_lite0", "--device", "cuda", image=_slide),
+    ),
     Case("a model that timm does not have", _features("--backbone", "timm/resnet-18", image=_slide)),
     Case(
         "weights that would run a command",
         _features("--backbone", "timm/resnet18", image=_slide, backbone_weights=_weights_that_run),
     ),
-    Case("a GPU for training where there is none", _train("--device", "cuda")),
+    Case("a GPU for training where there is none", _train("--preset", "mmsrl", "--device", "cuda")),
     Case("one gene", _train(change=_one_gene)),
     Case("genes that are constant", _train(change=_constant)),
     Case("two spots", _train(change=lambda adata: adata[:2].copy())),
