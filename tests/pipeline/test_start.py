@@ -85,6 +85,11 @@ def test_domains_and_final_files_are_all_that_is_left_where_the_rest_is_skipped(
     ("arguments", "message"),
     [
         (["--start_from", "nowhere"], "--start_from nowhere: no such folder; give the results of an earlier run"),
+        # A URI, which the check does not look into.
+        (
+            ["--start_from", "file:///nowhere"],
+            "--start_from file:///nowhere: 18 files are missing: ingest/tiny.ingest.json",
+        ),
         (["--start_from", "{earlier}", "--n_top_genes", "50"], "--n_top_genes 50: tiny was made with nothing"),
     ],
 )
