@@ -197,7 +197,7 @@ def _at_once(threads: int) -> Iterator[Mapper]:
     The matrices are small: more threads within a call take no less time, and many times more on a busy machine.
     Limits of BLAS are the process's, those of OpenMP each thread's own, which it starts without.
     """
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+    from threadpoolctl import threadpool_limits
 
     def several(function: Callable[[Any], Any], items: Iterable[Any]) -> Iterable[Any]:
         return pool.map(function, items)

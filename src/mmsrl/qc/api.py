@@ -153,6 +153,7 @@ def quality_control(
     result |= {
         "n_spots": kept.n_obs,
         "n_genes": kept.n_vars,
+        "n_entries": int(kept.X.nnz),
         "spot_filters": [
             {
                 "filter": removal.filter.parameter or _keys.IN_TISSUE,

@@ -54,6 +54,21 @@ def taken(earlier, String ending) {
     return earlier.filter { kind, _meta, _file -> kind == ending }.map { _kind, meta, file -> [meta, file] }
 }
 
+// The same of units, which are known by their sizes as well.
+def takenOfUnits(units, earlier, String ending) {
+    return units
+        .map { unit, _members -> [unit.id, unit] }
+        .join(taken(earlier, ending).map { meta, file -> [meta.id, file] })
+        .map { _id, unit, file -> [unit, file] }
+}
+
+// Spots of the sections of a unit, and their counts other than 0, from the summaries of quality control: what its tasks ask for
+// follows from them (conf/resources.config). Nothing where a summary does not tell.
+def sizesOf(List summaries) {
+    def results = summaries.collect { file -> file.size() ? new groovy.json.JsonSlurper().parse(file).result : [:] }
+    return results.every { result -> result.n_entries } ? [spots: results.sum { result -> result.n_spots }, entries: results.sum { result -> result.n_entries }] : [:]
+}
+
 // Rows of a channel with what an optional stage made of the same unit; [] where it failed, was left out or made nothing.
 def withOptional(channel, made) {
     return channel
@@ -143,7 +158,7 @@ workflow SPATIAL_DOMAINS {
         .groupTuple()
         .map { unit, members ->
             def sorted = members.sort { member -> member.meta.id }
-            [[id: unit.toString(), samples: sorted.collect { member -> member.meta.id }], sorted]
+            [[id: unit.toString(), samples: sorted.collect { member -> member.meta.id }] + sizesOf(sorted.collect { member -> member.summaries[1] }), sorted]
         }
     sources = units.map { unit, members -> [unit, members.collect { member -> member.counts }, members.collect { member -> member.features }] }
 
@@ -154,12 +169,12 @@ workflow SPATIAL_DOMAINS {
             ([unit] + more_seeds.collect { seed -> unit + [seed: seed] }).collect { training -> [training, counts, features] }
         }
     TRAIN(trainings, code.map { c -> c.train ?: '' })
-    trained = firstOf(TRAIN.out.summary).mix(taken(earlier, 'train.json'))
-    losses = firstOf(TRAIN.out.log).mix(taken(earlier, 'training.tsv'))
+    trained = firstOf(TRAIN.out.summary).mix(takenOfUnits(units, earlier, 'train.json'))
+    losses = firstOf(TRAIN.out.log).mix(takenOfUnits(units, earlier, 'training.tsv'))
 
-    all_embeddings = TRAIN.out.embedding.mix(taken(earlier, 'embedding.h5ad'))
+    all_embeddings = TRAIN.out.embedding.mix(takenOfUnits(units, earlier, 'embedding.h5ad'))
     ensembles = all_embeddings
-        .map { training, embedding -> [training.subMap(['id', 'samples']), [training.seed, embedding]] }
+        .map { training, embedding -> [training.findAll { key, _value -> key != 'seed' }, [training.seed, embedding]] }
         .groupTuple(size: 1 + more_seeds.size())
         .map { unit, found -> [unit, found.sort { training -> training.first() }.collect { training -> training.last() }] }
     embeddings = firstOf(all_embeddings)
@@ -173,7 +188,7 @@ workflow SPATIAL_DOMAINS {
 
     TRAJECTORY(tissue.join(embeddings).join(DOMAINS.out.csv), code.map { c -> c.trajectory ?: '' })
 
-    ENHANCE(sources.join(embeddings).join(firstOf(TRAIN.out.model).mix(taken(earlier, 'model.npz'))), code.map { c -> c.enhance ?: '' })
+    ENHANCE(sources.join(embeddings).join(firstOf(TRAIN.out.model).mix(takenOfUnits(units, earlier, 'model.npz'))), code.map { c -> c.enhance ?: '' })
 
     labelled = units
         .map { unit, members -> [unit, members.findAll { member -> member.truth }] }
@@ -281,7 +296,7 @@ workflow SPATIAL_DOMAINS {
     figures = FIGURES.out.figures // [ unit, files ]
     pages = FIGURES.out.page // [ unit, files ]
     cards = FIGURES.out.card // [ unit, files ]
-    units = units.map { unit, _members -> unit } // map: id, samples; a section: id
+    units = units.map { unit, _members -> unit.subMap(['id', 'samples']) } // map
     files = files // [ folder, file ]: all that is worth keeping
     versions = versions // file
 }
