@@ -10,7 +10,7 @@ SHEET    ?=
 LABELLED ?=
 ACCURACY := results/bench_accuracy
 
-.PHONY: help setup demo test test-unit test-modules test-pipeline lint lint-nf-core picture release-check test-containers tutorials lock bench-accuracy bench-count-model bench-peers bench-calibration bench-normalised bench-pooling bench-smoothing bench-study bench-train bench-joint bench-map bench-features bench-load bench-report bench-cohort bench-faults errors generate clean
+.PHONY: help setup demo test test-unit test-modules test-pipeline lint lint-nf-core picture release-check test-containers tutorials lock bench-accuracy bench-count-model bench-peers bench-calibration bench-normalised bench-pooling bench-samples bench-scale bench-gpu bench-smoothing bench-study bench-train bench-joint bench-map bench-features bench-load bench-report bench-cohort bench-faults errors generate clean
 
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -t -s "$$(printf '\t')"
@@ -111,6 +111,15 @@ bench-study: setup ## conditions compared where nothing differs and where someth
 
 bench-normalised: setup ## what domains lose where the labelled sections in INPUT were normalised before (ARGS: --only --seed)
 	$(BIN)/python benchmarks/bench_normalised.py $(INPUT) $(ARGS)
+
+bench-scale: setup ## whole runs of planted sections of 34,000 to 400,000 bins and 100,000 cells, like the bins of 16 µm in INPUT (ARGS: --sizes, --peers)
+	$(BIN)/python benchmarks/bench_scale.py $(INPUT) --output-dir results/benchmarks $(ARGS)
+
+bench-samples: setup ## what computing large units from samples changes on the section of some 30,000 spots in INPUT
+	$(BIN)/python benchmarks/bench_samples.py $(INPUT)
+
+bench-gpu: setup ## what the published presets cost on a GPU, and whether it computes what the CPU does
+	$(BIN)/python benchmarks/bench_gpu.py --output-dir results/benchmarks $(ARGS)
 
 bench-pooling: setup ## what pooling neighbours saves and changes on the large section in INPUT
 	$(BIN)/python benchmarks/bench_pooling.py $(INPUT)
