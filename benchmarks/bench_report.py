@@ -225,7 +225,7 @@ def main() -> None:
     ran = {name: measured(line) for name, line in lines.items() if not arguments.only or name in arguments.only}
     patterns = (
         f"{SAMPLE}.mmsrl.h5ad", "*.geojson", "*.loupe.csv", "*.domains.csv", "*.coordinates.csv.gz",
-        "*.spatialdata.zarr", "*.png", "*.pdf", "*.svg", "report/sections/*.html", "report/mmsrl_report.html",
+        "*.spatialdata.zarr", "*.png", "*.pdf", "report/sections/*.html", "report/mmsrl_report.html",
     )  # fmt: skip
     result = {
         "date": date.today().isoformat(),

@@ -171,7 +171,7 @@ def log_projection(
     cut.data = np.minimum(cut.data, ceiling[cut.indices]) * inverse[cut.indices]
     centre = np.asarray(cut.mean(axis=0)).ravel()
     lengths = np.maximum((scores.astype(np.float64) ** 2).sum(axis=0), 1e-30)
-    axes = (cut.T @ scores - np.outer(centre, scores.sum(axis=0))) / lengths
+    axes = ((cut.T @ scores - np.outer(centre, scores.sum(axis=0))) / lengths).astype(np.float32)
     share = np.asarray(counts.sum(axis=0), dtype=np.float64).ravel() / np.maximum(library, 1.0).astype(np.float64).sum()
     return Projection("log", share, ceiling, inverse, centre, axes, float(np.median(library[library > 0])))
 

@@ -12,7 +12,7 @@ process FIGURES {
     output:
     tuple val(meta), path('*.html'), emit: page, optional: true // not with ext.page = false
     tuple val(meta), path('*.card.json'), emit: card, optional: true
-    tuple val(meta), path('*.{png,pdf,svg}'), emit: figures, optional: true // not with ext.figures = false
+    tuple val(meta), path('*.{png,pdf}'), emit: figures, optional: true // not with ext.figures = false
     tuple val(meta), path("${meta.id}.figures.json"), emit: summary, optional: true
     path 'versions.yml', emit: versions, topic: versions
 
@@ -46,7 +46,7 @@ process FIGURES {
             touch \$sample.html \$sample.card.json
         fi
         if ${task.ext.figures != false}; then
-            touch \$sample.domains.png \$sample.domains.pdf \$sample.domains.svg ${meta.id}.figures.json
+            touch \$sample.domains.png \$sample.domains.pdf ${meta.id}.figures.json
         fi
     done
     printf '"%s":\\n    mmsrl: stub\\n' '${task.process}' > versions.yml

@@ -82,7 +82,7 @@ def main(
     )
     with atomic_path(output_dir / f"{id}.enhanced.h5ad") as temporary:
         write_compact(temporary, found.spots)
-    text = found.genes.to_csv(sep="\t", index=False, lineterminator="\n", float_format="%.6g")
+    text = found.genes.to_csv(sep="\t", index=False, lineterminator="\n", float_format="%.4g")
     write_text(output_dir / f"{id}.enhanced_genes.tsv", text)
     write_summary(
         output_dir / f"{id}.enhance.json",

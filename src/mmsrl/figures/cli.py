@@ -16,7 +16,7 @@ DPI = 150
 @click.option("--id", "id", required=True, help="Id of the unit; names the summary.")
 @click.option("--assembled", type=INPUT_FILE, multiple=True, required=True, help="<sample>.mmsrl.h5ad; once a sample.")
 @click.option("--trajectory", type=INPUT_FILE, help="<unit>.trajectory.json, for the connections of domains.")
-@output_dir_option("<sample>.<figure>.png, .pdf and .svg, and <unit>.figures.json")
+@output_dir_option("<sample>.<figure>.png and .pdf, and <unit>.figures.json")
 def main(id: str, assembled: tuple[Path, ...], trajectory: Path | None, output_dir: Path) -> None:
     """Draw domains, confidence, pseudotime and quality on the tissue, and the layout of the embedding, for print."""
     import logging
@@ -33,8 +33,8 @@ def main(id: str, assembled: tuple[Path, ...], trajectory: Path | None, output_d
 
     logging.getLogger("fontTools").setLevel(logging.WARNING)
     # Text stays text, for those who go on drawing; the same input gives the same files.
-    matplotlib.rcParams.update({"svg.fonttype": "none", "pdf.fonttype": 42, "svg.hashsalt": "mmsrl"})
-    undated = {"png": {}, "pdf": {"CreationDate": None}, "svg": {"Date": None}}
+    matplotlib.rcParams.update({"pdf.fonttype": 42})
+    undated = {"png": {}, "pdf": {"CreationDate": None}}
     paga = read_summary(trajectory)["result"]["paga"] if trajectory else []
     drawn: dict[str, list[str]] = {}
     for path in assembled:

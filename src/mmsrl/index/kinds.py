@@ -69,7 +69,7 @@ KINDS = (
             "paga": "How strongly domains connect",
             "quality": "Counts, genes and other metrics on the tissue",
         }.items()
-        for form in ("png", "pdf", "svg")
+        for form in ("png", "pdf")
     ),
     Kind("report", "mmsrl_report.html", "report", "The report: begin here."),
     Kind("report/assets", "plotly.min.js", "asset", "Library of the interactive figures of report and pages."),

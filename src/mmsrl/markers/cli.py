@@ -60,7 +60,7 @@ def main(
     if sets:
         tables["gene_sets"] = found.gene_sets
     for name, table in tables.items():
-        text = table.to_csv(sep="\t", index=False, lineterminator="\n", float_format="%.6g")
+        text = table.to_csv(sep="\t", index=False, lineterminator="\n", float_format="%.4g")
         write_text(output_dir / f"{id}.{name}.tsv", text)
     log.info("%d markers in %d domains", sum(found.facts["n_markers"].values()), len(found.facts["domains"]))
     write_summary(

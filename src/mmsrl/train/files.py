@@ -80,7 +80,7 @@ def write_model(path: Path, model: Mapping[str, Any]) -> None:
     text = json.dumps(described(model, ""))
     arrays[_DESCRIPTION] = np.frombuffer(text.encode(), dtype=np.uint8)
     with atomic_path(path) as temporary, temporary.open("wb") as handle:
-        np.savez(handle, **arrays)  # type: ignore[arg-type]
+        np.savez_compressed(handle, **arrays)  # type: ignore[arg-type]
 
 
 def read_model(path: Path) -> dict[str, Any]:

@@ -41,7 +41,7 @@ def main(
     log.info("root: %s; %d genes change", found.facts["root"]["rule"], found.facts["n_changing"])
     with atomic_path(output_dir / f"{id}.trajectory.h5ad") as temporary:
         found.spots.write_h5ad(temporary, compression="gzip")
-    text = found.genes.to_csv(sep="\t", index=False, lineterminator="\n", float_format="%.6g")
+    text = found.genes.to_csv(sep="\t", index=False, lineterminator="\n", float_format="%.4g")
     write_text(output_dir / f"{id}.trends.tsv", text)
     write_summary(
         output_dir / f"{id}.trajectory.json",
