@@ -77,7 +77,8 @@ def main(
     if gallery is not None:
         write_gallery(output_dir / f"{id}.tiles.tif", gallery)
     with atomic_path(output_dir / f"{id}.features.h5ad") as path:
-        features.write_h5ad(path)
+        # Weights of nodes compress well, descriptors hardly.
+        features.write_h5ad(path, compression="gzip" if features.X is None else None)
     write_summary(
         output_dir / f"{id}.features.json",
         stage="features",

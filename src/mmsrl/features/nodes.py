@@ -94,7 +94,8 @@ class Descriptors(NamedTuple):
     def as_uns(self) -> dict[str, Any]:
         """Return what :func:`spot_descriptors` reads."""
         blocks = {
-            str(i): {"values": _half(own.values)} | ({} if own.weights is None else {"weights": own.weights})
+            str(i): {"values": _half(own.values)}
+            | ({} if own.weights is None else {"weights": own.weights.astype(np.float32)})
             for i, own in enumerate(self.nodes)
         }
         return {"blocks": blocks, "off": self.off, "mean": self.mean}
