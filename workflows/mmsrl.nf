@@ -64,7 +64,7 @@ workflow MMSRL {
         )
         .map { folder, file -> [path: "${folder}/${file.name}".toString(), bytes: sizeOf(file)] }
         .toSortedList { file -> file.path }
-    units = found.units.toSortedList { unit -> unit.id }
+    units = found.units.map { unit -> unit.subMap(['id', 'samples']) }.toSortedList { unit -> unit.id }
     samples = sections
         .map { meta, _source, _image, _alignment, _truth -> [id: meta.id] + [condition: null, donor: null, covariates: [:]] + (meta.design ?: [:]) }
         .toSortedList { sample -> sample.id }

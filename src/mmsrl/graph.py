@@ -59,11 +59,6 @@ class Pooled(NamedTuple):
     def __matmul__(self, values: Any) -> Any:
         return self.near @ (self.cells @ values)
 
-    @property
-    def transposed(self) -> Pooled:
-        """Return the graph with rows and columns exchanged."""
-        return Pooled(sp.csr_matrix(self.cells.T), sp.csr_matrix(self.near.T))
-
 
 Graph: TypeAlias = "sp.csr_matrix | Pooled"
 """(n, n), rows sum to 1."""
@@ -288,8 +283,11 @@ def rows_of(graph: Graph, rows: NDArray[np.int64]) -> Graph:
 
 def joined(graph: Graph, spots: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Tell which spots, (n,), are some of those given or joined with any of them."""
-    backwards = graph.transposed if isinstance(graph, Pooled) else graph.T
-    return np.asarray((graph @ spots + backwards @ spots > 0) | spots)
+    if isinstance(graph, Pooled):
+        backwards = graph.cells.T @ (graph.near.T @ spots)
+    else:
+        backwards = graph.T @ spots
+    return np.asarray((graph @ spots + backwards > 0) | spots)
 
 
 def entries(graph: Graph) -> float:

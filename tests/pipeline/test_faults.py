@@ -161,7 +161,7 @@ def test_want_of_memory_is_met_with_more_and_then_given_up(
         sample: [row["memory"] for process, tag, row in tasks(tmp_path) if (process, tag) == ("QC", sample)]
         for sample in ("good", "bad")
     }
-    assert memory == dict.fromkeys(("good", "bad"), ["4 GB", "8 GB", "9 GB"])
+    assert memory == dict.fromkeys(("good", "bad"), ["2 GB", "4 GB", "6 GB"])
     assert assembled(tmp_path) == {"good", "pair"}
 
 

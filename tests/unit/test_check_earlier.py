@@ -151,3 +151,19 @@ def test_what_is_skipped_is_not_asked_for(earlier: Path) -> None:
     assert result.exit_code == 2
     assert "--enhanced_genes asks for de-noised expression, and --skip_enhance for none: leave one out" in result.output
     assert check(earlier, skip_trajectory=True, root="gene:B1_0").exit_code == 0
+
+
+def test_of_several_trainings_one_is_not_taken_without_a_word(earlier: Path) -> None:
+    (earlier / "domains").mkdir()
+    own = json.loads((earlier / "train/c.train.json").read_text())
+    (earlier / "train/c.train.json").write_text(json.dumps(own | {"parameters": {**TRAINED, "preset": "stmmr"}}))
+    for unit, members in {"pair": 12, "c": 5}.items():  # of the default the ensemble is of one training
+        path = earlier / f"domains/{unit}.domains.json"
+        write_summary(path, stage="domains", id=unit, parameters={}, result={"members": members})
+
+    result = check(earlier, preset="stmmr")
+
+    assert result.exit_code == 2
+    assert "unit c was trained 5 times (--n_seeds)" in result.output
+    assert "unit pair was trained" not in result.output
+    assert check(earlier, preset="stmmr", start_after="qc").exit_code == 0

@@ -336,6 +336,14 @@ def test_smoothing_is_an_average_over_neighbours() -> None:
     np.testing.assert_allclose(found.smoothed(graph).at(slice(None)), graph @ found.at(slice(None)), atol=1e-5)
 
 
+def test_what_lies_off_the_image_is_not_averaged_into_what_lies_on_it() -> None:
+    values = np.where(np.arange(10) < 7, 1.0, 100.0).astype(np.float32)[:, None]
+    graph = gaussian_graph(np.column_stack([np.arange(10.0), np.zeros(10)]), 1.0)
+    for nodes_of in (Nodes(values, None), Nodes(values, sparse.identity(10, format="csr"))):
+        found = Descriptors.of([nodes_of], np.arange(10) >= 7).smoothed(graph)
+        np.testing.assert_allclose(found.at(slice(None)), 1.0, rtol=1e-6)
+
+
 def test_what_an_image_explains_is_of_tissue_held_out() -> None:
     places = np.array([(r, c) for r in range(24) for c in range(24)], dtype=float)
     signal = np.sin(places[:, :1] / 3) * np.cos(places[:, 1:] / 4)

@@ -77,7 +77,9 @@ def check_earlier(folder: Path, after: str, units: Sequence[Mapping[str, Any]], 
         for sample in samples:
             with open_stage_file(folder / f"qc/{sample}.qc.h5ad", "qc"):
                 pass
-        problems = [] if after == "qc" else _other_sections(folder, units, said)
+        problems = (
+            [] if after == "qc" else _other_sections(folder, units, said) + _several_trainings(folder, units, said)
+        )
         return problems or _other_parameters(folder, after, units, params, said)
     except InputError as error:
         return [f"{said}: {error}"]
@@ -120,6 +122,23 @@ def _other_sections(folder: Path, units: Sequence[Mapping[str, Any]], said: str)
             problems.append(
                 f"{said}: unit {unit['id']} was trained on {listed(trained)}, and the samplesheet has "
                 f"{listed(sorted(unit['samples']))}; give the same sections, or --start_after qc"
+            )
+    return problems
+
+
+def _several_trainings(folder: Path, units: Sequence[Mapping[str, Any]], said: str) -> list[str]:
+    """Return a line for each unit that a published preset trained several times: the first training alone is kept."""
+    problems = []
+    for unit in units:
+        read_out = folder / f"domains/{unit['id']}.domains.json"
+        preset = read_summary(folder / f"train/{unit['id']}.train.json")["parameters"].get("preset")
+        if preset == "default" or not read_out.is_file():
+            continue
+        times = read_summary(read_out)["result"]["members"]
+        if times > 1:
+            problems.append(
+                f"{said}: unit {unit['id']} was trained {times} times (--n_seeds), of which the first alone is kept; "
+                "give --start_after qc"
             )
     return problems
 

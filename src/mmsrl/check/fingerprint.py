@@ -90,6 +90,8 @@ def installed(distribution: str = PACKAGE) -> list[str]:
     except metadata.PackageNotFoundError:
         required = []  # run from its source
     for text in required:
+        if re.search("extra == .engine", text):  # what launches a run computes nothing of it
+            continue
         name = re.match(r"[\w.-]+", text)
         try:
             found |= {name[0]: metadata.version(name[0])} if name else {}

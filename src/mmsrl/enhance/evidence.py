@@ -135,7 +135,7 @@ def judge(
     library_chosen, of_spot = (np.asarray(part.sum(axis=1), dtype=np.float64).ravel() for part in (chosen, judged))
     columns: dict[str, list[Float]] = {}
     by_block: dict[str, list[Float]] = {}
-    for genes in gene_blocks(len(source.pooled), judged.shape[1]):
+    for genes in gene_blocks(source.counts.shape[0], judged.shape[1]):
         shares = components(decoder, source, genes)
         weights = mixing_weights(shares, chosen[:, genes], library_chosen)
         counts = judged[:, genes]
@@ -156,7 +156,8 @@ def judge(
     found = {"held_out": np.asarray(judged.sum(axis=0)).ravel()}
     found |= {f"deviance_{name}": values.sum(axis=0) for name, values in left.items()}
     found |= {name: np.concatenate(parts) for name, parts in columns.items()}
-    return Evidence(pd.DataFrame(found | _judgement(left, enough(judged, blocks))), shrinkage)
+    table = pd.DataFrame(found | _judgement(left, enough(judged, blocks)))
+    return Evidence(table.astype({"held_out": np.int64}), shrinkage)
 
 
 def _deviances(

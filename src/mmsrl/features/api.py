@@ -18,7 +18,7 @@ from mmsrl._errors import InputError
 from mmsrl._files import sha256
 from mmsrl.expression import log_normalised, standard_components
 from mmsrl.features import orientation, placing, slide
-from mmsrl.features.components import fit_components
+from mmsrl.features.components import fit_components, fitted_spots
 from mmsrl.features.descriptors import colour, make_descriptors
 from mmsrl.features.gallery import Gallery, take_pictures
 from mmsrl.features.nodes import Descriptors, Nodes
@@ -41,9 +41,6 @@ if TYPE_CHECKING:
 
 COMPONENTS_PREDICTED = 10
 """Leading components of expression whose prediction tells how informative an image is."""
-
-FIT_SPOTS = 50_000
-"""Spots that components of the image are fitted to; of more, so many evenly."""
 
 THREE_WIDTHS = float(np.exp(-4.5))
 """Weight of the Gaussian over neighbours below which they do not count."""
@@ -188,7 +185,7 @@ def image_features(
         graph = gaussian_graph(in_pitches, image_smoothing, self_weight=1.0, cut=THREE_WIDTHS)
         descriptors_of = descriptors_of.smoothed(graph)
     fitted = fit_components(
-        descriptors_of.at(_spread(len(off))), n_image_components, variance=image_variance, blocks=described.blocks
+        descriptors_of.at(fitted_spots(len(off))), n_image_components, variance=image_variance, blocks=described.blocks
     )
     scores = np.concatenate([fitted.scores(part) for _, part in descriptors_of.parts()])
     if scores.shape[1] == 0:
@@ -207,11 +204,6 @@ def image_features(
         "expression": predicted,
     }
     return _result(adata, descriptors_of, scores, described.columns, quality, facts, messages, gallery)
-
-
-def _spread(n: int) -> npt.NDArray[np.int64]:
-    """Return the spots, of n, that components are fitted to."""
-    return np.unique(np.linspace(0, n - 1, min(n, FIT_SPOTS)).round().astype(np.int64))
 
 
 @contextmanager

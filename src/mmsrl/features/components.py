@@ -39,6 +39,15 @@ def principal_components(
     return fitted.scores(values), fitted.explained
 
 
+FIT_SPOTS = 50_000
+"""Spots that components of the image are fitted to; of more, so many evenly."""
+
+
+def fitted_spots(n: int) -> npt.NDArray[np.int64]:
+    """Return the spots, of n, that components are fitted to."""
+    return np.unique(np.linspace(0, n - 1, min(n, FIT_SPOTS)).round().astype(np.int64))
+
+
 class Components(NamedTuple):
     """Principal components of standardised columns."""
 

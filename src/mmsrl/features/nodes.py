@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
+from sklearn.utils.sparsefuncs import inplace_row_scale
 
 from mmsrl import _keys
 
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
 SPOTS_AT_A_TIME = 20_000
 """Spots whose descriptors are made at a time."""
 
-HALF_MOST = 60_000.0
-"""Largest value that is written in half precision, to a thousandth of each."""
+HALF_LEAST, HALF_MOST = 6e-5, 6e4
+"""Range of the largest value of each column in which half precision keeps values to a thousandth of that."""
 
 
 class Nodes(NamedTuple):
@@ -82,7 +83,10 @@ class Descriptors(NamedTuple):
             yield rows, self.at(rows)
 
     def smoothed(self, graph: sp.csr_matrix) -> Descriptors:
-        """Return the descriptors averaged over neighbours by a graph, (n, n), whose rows sum to 1."""
+        """Return the descriptors averaged by a graph, (n, n), over those neighbours that are on the image."""
+        graph = sp.csr_matrix(graph @ sp.diags((~self.off).astype(np.float64)))
+        total = np.asarray(graph.sum(axis=1)).ravel()
+        inplace_row_scale(graph, np.divide(1.0, total, out=np.zeros_like(total), where=total > 0))
         nodes = [
             Nodes(np.asarray(graph @ own.values, np.float32), None)
             if own.weights is None
@@ -102,8 +106,10 @@ class Descriptors(NamedTuple):
 
 
 def _half(values: npt.NDArray[np.float32]) -> npt.NDArray[np.floating[Any]]:
-    """Return the values in half precision where all can be so written."""
-    return values.astype(np.float16) if np.nanmax(np.abs(values), initial=0.0) < HALF_MOST else values
+    """Return the values in half precision where it keeps all columns."""
+    largest = np.nanmax(np.abs(values), axis=0, initial=0.0)
+    kept = largest[largest > 0]
+    return values.astype(np.float16) if ((kept > HALF_LEAST) & (kept < HALF_MOST)).all() else values
 
 
 def spot_descriptors(features: AnnData, rows: npt.NDArray[np.int64] | None = None) -> npt.NDArray[np.float32]:
@@ -128,4 +134,8 @@ def spot_descriptors(features: AnnData, rows: npt.NDArray[np.int64] | None = Non
     blocks = [kept["blocks"][str(i)] for i in range(len(kept["blocks"]))]
     nodes = [Nodes(np.asarray(block["values"], np.float32), block.get("weights")) for block in blocks]
     described = Descriptors(nodes, np.asarray(kept["off"]), np.asarray(kept["mean"]))
-    return described.at(np.arange(features.n_obs) if rows is None else rows)
+    rows = np.arange(features.n_obs) if rows is None else rows
+    found = np.empty((len(rows), len(described.mean)), dtype=np.float32)
+    for start in range(0, len(rows), SPOTS_AT_A_TIME):
+        found[start : start + SPOTS_AT_A_TIME] = described.at(rows[start : start + SPOTS_AT_A_TIME])
+    return found

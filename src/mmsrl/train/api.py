@@ -30,8 +30,8 @@ from mmsrl._sections import (
     spot_table,
 )
 from mmsrl.expression import MIN_SPOTS, SPANS, log_normalised, most_varying, stabilise, variable_genes
-from mmsrl.features.components import between_sections
-from mmsrl.features.components import principal_components as image_components
+from mmsrl.features.components import between_sections, fit_components, fitted_spots
+from mmsrl.features.nodes import SPOTS_AT_A_TIME
 from mmsrl.graph import plain_graph
 from mmsrl.train.members import Member
 from mmsrl.train.presets import PRESETS, ConsistencyLoss, Published, Settings
@@ -328,7 +328,7 @@ def _image(
         if any(_keys.IMAGE in a.obsm and a.obsm[_keys.IMAGE].shape[1] for a in sections):
             text += (
                 f"; components of one section's own image (obsm['{_keys.IMAGE}']) say nothing of another's: of several "
-                f"sections the descriptor is taken, X of mmsrl.pp.image_features, in obsm['{_keys.IMAGE_DESCRIPTOR}']"
+                f"sections the descriptor is taken, of mmsrl.pp.spot_descriptors, in obsm['{_keys.IMAGE_DESCRIPTOR}']"
             )
         messages.append(info(text))
         return None
@@ -343,21 +343,25 @@ def _image(
             messages.append(warning(f"{sample} has no image features: its spots take the mean of the other sections"))
     # Standardised in each section, stain and scanner drop out before the joint components are taken.
     described = np.isin(section, list(found))
+    rows = fitted_spots(int(described.sum()))
+    own = np.split(rows, np.searchsorted(rows, np.cumsum([len(v) for v in found.values()])[:-1]))
+    first = np.cumsum([0, *(len(v) for v in found.values())])
+    parts = [np.asarray(v)[at - start] for v, at, start in zip(found.values(), own, first, strict=False)]
     if len(found) > 1:
-        raw = np.concatenate([np.asarray(v, dtype=np.float32) for v in found.values()])
-        share = between_sections(raw, section[described])
+        share = between_sections(np.concatenate(parts), section[described][rows])
         told = f"of the variance of image descriptors {share:.0%} lies between sections (stain, scanner)"
         messages.append(info(f"{told}: they are standardised in each section, which leaves none of it"))
-    values = np.concatenate([_standardise(np.asarray(v, dtype=np.float32)) for v in found.values()])
-    scores, _ = image_components(values, 50)
-    image = np.zeros((len(section), scores.shape[1]), np.float32)
-    image[described] = scores
+    scales = [(v.mean(axis=0), np.maximum(v.std(axis=0), 1e-6)) for v in found.values()]
+    standard = [(part - mean) / deviation for part, (mean, deviation) in zip(parts, scales, strict=True)]
+    fitted = fit_components(np.concatenate(standard), 50)
+    scores = [
+        fitted.scores((v[start : start + SPOTS_AT_A_TIME] - mean) / deviation)
+        for v, (mean, deviation) in zip(found.values(), scales, strict=True)
+        for start in range(0, len(v), SPOTS_AT_A_TIME)
+    ]
+    image = np.zeros((len(section), fitted.axes.shape[1]), np.float32)
+    image[described] = np.concatenate(scores)
     return image
-
-
-def _standardise(values: FloatArray) -> FloatArray:
-    standard: FloatArray = (values - values.mean(axis=0)) / np.maximum(values.std(axis=0), 1e-6)
-    return standard
 
 
 def _threads() -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -95,14 +94,20 @@ def read_model(path: Path) -> dict[str, Any]:
         with np.load(path, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
         model: dict[str, Any] = json.loads(arrays.pop(_DESCRIPTION).tobytes())
-    except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile) as error:
+        for place, array in arrays.items():
+            *parents, name = place.split("/")
+            part = model
+            for parent in parents:
+                part = part[parent]
+            part[name] = array
+    except MemoryError:
+        raise
+    # What NumPy, zlib and zipfile raise for a damaged file depends on where the damage is.
+    except Exception as error:
         raise InputError(f"{path.name}: no model of mmsrl-train, or truncated; copy it anew") from error
-    for place, array in arrays.items():
-        *parents, name = place.split("/")
-        part = model
-        for parent in parents:
-            part = part[parent]
-        part[name] = array
+    keys = {"preset", "settings", "genes"}
+    if not isinstance(model, dict) or not keys <= model.keys():
+        raise InputError(f"{path.name}: not the model of mmsrl-train, which has {', '.join(sorted(keys))}")
     return model
 
 

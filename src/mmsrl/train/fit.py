@@ -1,4 +1,4 @@
-"""The training loop of every preset."""
+"""The training loop of the published presets."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def fit(
     seed: int,
     show_progress: bool = True,
 ) -> list[Row]:
-    """Train ``model`` in place with Adam and return its history, which is empty where there are no weights to train.
+    """Train ``model`` in place with Adam and return its history.
 
     All random numbers of an epoch follow from (``seed``, epoch).
 
@@ -64,8 +64,6 @@ def fit(
     """
     history: list[Row] = []
     weights = list(model.parameters())
-    if not weights:
-        return history
     device = weights[0].device
     optimiser = torch.optim.Adam(weights, lr=learning_rate, weight_decay=weight_decay, fused=True)
 

@@ -28,7 +28,7 @@ from mmsrl._sections import (
 )
 from mmsrl.heldout import BLOCK_SIDE, spatial_blocks
 from mmsrl.trajectory.agreement import agreement, doubted, unsure_pairs
-from mmsrl.trajectory.landmarks import LANDMARKS, between, drawn, interpolated, of_nearest
+from mmsrl.trajectory.landmarks import LANDMARKS, between, drawn, of_nearest, within_components
 from mmsrl.trajectory.root import Root, ends, parse, pseudotime, ranks, scaled_components, tip
 from mmsrl.trajectory.trends import PER, Trends, trends
 
@@ -90,7 +90,7 @@ def trajectory(
     n_neighbors
         Neighbours in the graph, 2 or more.
     seed
-        Of the layout and the nearest neighbours.
+        Of the landmarks of large units, the layout and the nearest neighbours.
 
     Raises
     ------
@@ -120,12 +120,13 @@ def trajectory(
     _lay_out(landmarks, seed)
     component_of_landmark, reached = _part(landmarks, candidates[chosen])
     if reached.sum() < MIN_SPOTS:
-        raise InputError(f"the root's part of the graph has {reached.sum()} spots; give a root within the tissue")
-    placed = between(spots.obsm[_keys.EMBEDDING], chosen)
+        those = "spots" if len(chosen) == spots.n_obs else f"of {len(chosen):,} spots drawn at random"
+        raise InputError(f"the root's part of the graph has {reached.sum()} {those}; give a root within the tissue")
+    placed = within_components(between(spots.obsm[_keys.EMBEDDING], chosen), component_of_landmark)
     component, inside = of_nearest(placed, component_of_landmark), of_nearest(placed, reached)
     spots.obsm[_keys.UMAP] = np.asarray(placed @ landmarks.obsm[_keys.UMAP], dtype=np.float32)
-    spots.uns["paga"] = landmarks.uns["paga"]
-    points = interpolated(placed, reached, _points(landmarks, reached, seed))
+    spots.uns["paga"] = _of_all_domains(landmarks.uns["paga"], list(landmarks.obs[_keys.DOMAIN].cat.categories), names)
+    points = placed[inside][:, reached] @ _points(landmarks, reached, seed)
     at = tip(points, candidates[inside]) if candidates.any() else _larger_end(points, domain[inside])
     found = pseudotime(points, at)
     for key, values in ((_keys.PSEUDOTIME, found), (_keys.PSEUDOTIME_RANK, ranks(found))):
@@ -194,6 +195,12 @@ def _lay_out(spots: ad.AnnData, seed: int) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # umap says that a seed means one thread
         sc.tl.umap(spots, random_state=seed)
+
+
+def _of_all_domains(paga: dict[str, Any], seen: list[str], names: list[str]) -> dict[str, Any]:
+    """Return PAGA's matrices with rows and columns of all domains: 0 of those that no landmark is in."""
+    at = sp.csr_matrix(np.array([[name == other for other in seen] for name in names], dtype=np.float64))
+    return paga | {kind: at @ paga[kind] @ at.T for kind in ("connectivities", "connectivities_tree")}
 
 
 def _part(spots: ad.AnnData, candidates: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:

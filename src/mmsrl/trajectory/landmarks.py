@@ -8,25 +8,31 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 from sklearn.neighbors import NearestNeighbors
+from sklearn.utils.sparsefuncs import inplace_row_scale
 
 LANDMARKS = 30_000
 """Spots that these are made of at most; of more, so many are drawn."""
+
+FEWEST = 100
+"""Of few spots that a root was asked among, so many are landmarks."""
 
 NEAREST = 5
 """Landmarks that another spot is placed between."""
 
 
 def drawn(candidates: NDArray[np.bool_], most: int, seed: int) -> NDArray[np.int64]:
-    """Draw at most so many of n spots, ascending; among them some of the ``candidates``, (n,), where there are any."""
+    """Draw at most so many of n spots, ascending: as large a share of the ``candidates``, (n,), as of all others.
+
+    Of few candidates, among which a root was asked, :data:`FEWEST` are drawn, or all there are.
+    """
     n = len(candidates)
     if n <= most:
         return np.arange(n)
     random = np.random.default_rng(seed)
-    asked = np.flatnonzero(candidates)
-    # A root asked among few spots, or a single one, must be there.
-    some = asked if len(asked) < most // 10 else random.choice(asked, most // 10, replace=False)
-    others = np.setdiff1d(np.arange(n), some)
-    return np.sort(np.concatenate([some, random.choice(others, most - len(some), replace=False)]))
+    asked, others = np.flatnonzero(candidates), np.flatnonzero(~candidates)
+    share = round(most * len(asked) / n)
+    some = random.choice(asked, min(len(asked), max(FEWEST, share), most), replace=False)
+    return np.sort(np.concatenate([some, random.choice(others, min(most - len(some), len(others)), replace=False)]))
 
 
 def between(embedding: NDArray[Any], landmarks: NDArray[np.int64]) -> sp.csr_matrix:
@@ -62,17 +68,18 @@ def of_nearest(weights: sp.csr_matrix, values: NDArray[Any]) -> NDArray[Any]:
     return np.asarray(values[np.asarray(weights.argmax(axis=1)).ravel()])
 
 
-def interpolated(weights: sp.csr_matrix, inside: NDArray[np.bool_], values: NDArray[Any]) -> NDArray[np.float64]:
-    """Return values of the spots whose nearest landmark has some, from those of these landmarks.
+def within_components(weights: sp.csr_matrix, component: NDArray[np.int64]) -> sp.csr_matrix:
+    """Return the weights, (n, m), of those landmarks alone that are joined with the spot's nearest; rows sum to 1.
 
     Parameters
     ----------
     weights
-        (n, m), as :func:`between` returns them.
-    inside
-        (m,), landmarks that have values.
-    values
-        (inside.sum(), k).
+        As :func:`between` returns them.
+    component
+        (m,), the part of the graph that each landmark is in.
     """
-    rows = weights[of_nearest(weights, inside)][:, inside]
-    return np.asarray((rows @ values) / np.asarray(rows.sum(axis=1)), dtype=np.float64)
+    kept = sp.coo_matrix(weights)
+    joined = component[kept.col] == of_nearest(weights, component)[kept.row]
+    rows = sp.csr_matrix((kept.data[joined], (kept.row[joined], kept.col[joined])), shape=weights.shape)
+    inplace_row_scale(rows, 1.0 / np.asarray(rows.sum(axis=1)).ravel())
+    return rows

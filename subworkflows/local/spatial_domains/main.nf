@@ -296,7 +296,7 @@ workflow SPATIAL_DOMAINS {
     figures = FIGURES.out.figures // [ unit, files ]
     pages = FIGURES.out.page // [ unit, files ]
     cards = FIGURES.out.card // [ unit, files ]
-    units = units.map { unit, _members -> unit.subMap(['id', 'samples']) } // map
+    units = units.map { unit, _members -> unit } // map: id, samples and, where summaries tell, spots and entries; a section: id
     files = files // [ folder, file ]: all that is worth keeping
     versions = versions // file
 }
