@@ -1,7 +1,9 @@
 """BANKSY (Singhal et al., Nat. Genet. 2024) in an environment of its own.
 
-    python peer_banksy.py given.h5ad made.npz K LATTICE [logged]    counts in, embedding and labels out: see peer_io.py
+    python peer_banksy.py given.h5ad made.npz K LATTICE [logged] [mixture]    counts in, embedding and labels out
     python peer_banksy.py given.npz made.npy                        expression as it is given, embedding out
+
+What goes in and comes out is in peer_io.py. ``mixture`` leaves Leiden out, which takes most of the time of many spots.
 
 As its authors run it: scaled Gaussian weights, the azimuthal Gabor filter, 20 principal components; on spots 18
 neighbours and lambda 0.2, on cells 15 and 0.8. Of more than 2,000 genes, the variable ones (seurat_v3), of counts
@@ -80,7 +82,8 @@ def main() -> None:
     if "logged" in sys.argv[5:]:
         sc.pp.log1p(adata)
     points = embed(adata.X.toarray(), adata.obsm["spatial"], *(CELLS if lattice == "none" else SPOTS))
-    made(points, {"Leiden": leiden(points, n_domains), MIXTURE: mixture(points, n_domains)})
+    found = {} if "mixture" in sys.argv[5:] else {"Leiden": leiden(points, n_domains)}
+    made(points, found | {MIXTURE: mixture(points, n_domains)})
 
 
 if __name__ == "__main__":

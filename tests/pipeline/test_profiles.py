@@ -83,7 +83,7 @@ SIZED = {
 
 
 WHOLE_SLIDE, DEMO = {"spots": 399_000, "entries": 43_600_000}, {"spots": 3_639, "entries": 3_169_302}
-PEAKS_GB = {"TRAIN": 6.9, "DOMAINS": 2.7, "ENHANCE": 6.2, "TRAJECTORY": 3.6}
+PEAKS_GB = {"TRAIN": 6.9, "DOMAINS": 2.7, "ENHANCE": 7.7, "TRAJECTORY": 3.6}
 """Of a whole slide of bins of 8 µm, as `make bench-scale` measures them."""
 
 
