@@ -102,7 +102,7 @@ def main() -> None:
 
     table = domains(embeddings, arguments.domains).table
     adata.obs["domain"] = pd.Categorical(table["domain"].to_numpy())
-    for name in embeddings.obsm:
+    for name in set(embeddings.obsm) - {"spatial"}:  # there in spot pitches
         adata.obsm[name] = embeddings.obsm[name]
     some, every = both("trajectory", [(trajectory_api, "LANDMARKS")], spots, n, lambda: of_trajectory(adata))
     in_time, in_medians = (abs(spearmanr(some[i], every[i], nan_policy="omit").statistic) for i in (0, 1))
@@ -118,8 +118,8 @@ def main() -> None:
 
 
 def of_trajectory(adata: ad.AnnData) -> tuple[Any, Any, Any]:
-    """Return pseudotime of the spots, its medians by domain, and the layout."""
-    found = trajectory(adata.copy())
+    """Return pseudotime of the spots from the largest domain on, its medians by domain, and the layout."""
+    found = trajectory(adata.copy(), root="domain:1")
     return (
         found.spots.obs["pseudotime_rank"].to_numpy(),
         [found.facts["median_rank"][name] for name in sorted(found.facts["median_rank"])],
