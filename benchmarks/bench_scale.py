@@ -25,6 +25,7 @@ import numpy as np
 import pandas as pd
 from bench_load import number, run
 from scale_data import LAYERS, cells, visium_hd
+from scipy.optimize import nnls
 from sklearn.metrics import adjusted_rand_score
 
 SIZES = ("bins:34000", "bins:100000", "bins:400000", "cells:100000")
@@ -84,6 +85,7 @@ def measure(size: str, source: Path, folder: Path) -> dict[str, Any]:
     return {
         "size": size,
         "spots": len(found),
+        "entries": json.loads((results / "qc/planted.qc.json").read_text(encoding="utf-8"))["result"]["n_entries"],
         "status": engine["status"],
         "seconds": engine["seconds"],
         "engine_peak_bytes": engine["engine_peak_bytes"],
@@ -155,11 +157,16 @@ def as_markdown(result: dict[str, Any]) -> str:
             f"{section['ari']:.3f} | {section['domains']} ({LAYERS}) | {section['bytes_left'] / 1e6:,.0f} |"
         )
     names = list(dict.fromkeys(name for section in sections for name in section["tasks"]))
+    lines += [
+        "",
+        "Memory by task: peak and, in brackets, what was asked for. The fit is of GiB, by 100,000 spots and by 10 "
+        "million counts other than 0 (least squares, none below 0); the exponent of CPU time with spots, of bins.",
+    ]
     heads = " | ".join(f"{section['size']}: CPU s, GiB (asked)" for section in sections)
-    lines += ["", f"| task | {heads} | exponent |", "|---|" + "---|" * (len(sections) + 1)]
+    lines += ["", f"| task | {heads} | fit | exponent |", "|---|" + "---|" * (len(sections) + 2)]
     for name in names:
         cells_of_row = [task_cell(section["tasks"].get(name)) for section in sections]
-        lines.append(f"| {name} | {' | '.join(cells_of_row)} | {exponent(sections, name)} |")
+        lines.append(f"| {name} | {' | '.join(cells_of_row)} | {fit(sections, name)} | {exponent(sections, name)} |")
     peers = [section for section in sections if "peer" in section]
     if peers:
         lines += [
@@ -198,6 +205,17 @@ def task_cell(task: dict[str, Any] | None) -> str:
     if task is None:
         return ""
     return f"{task['cpu_seconds']:.0f}, {task['peak_bytes'] / 2**30:.1f} ({task['asked_bytes'] / 2**30:.0f})"
+
+
+def fit(sections: list[dict[str, Any]], name: str) -> str:
+    """Return the line of a task's peak memory, in GiB, over spots and counts; empty of fewer than three sections."""
+    known = [section for section in sections if name in section["tasks"]]
+    if len(known) < 3:
+        return ""
+    design = [[1.0, section["spots"] / 1e5, section["entries"] / 1e7] for section in known]
+    peaks = [section["tasks"][name]["peak_bytes"] / 2**30 for section in known]
+    constant, by_spots, by_entries = nnls(np.array(design), np.array(peaks))[0]
+    return f"{constant:.1f} + {by_spots:.2f} + {by_entries:.2f}"
 
 
 def exponent(sections: list[dict[str, Any]], name: str) -> str:
