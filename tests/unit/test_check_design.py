@@ -20,7 +20,7 @@ PROJECT = Path(__file__).parents[2]
 @pytest.fixture(autouse=True)
 def no_fingerprints(monkeypatch: pytest.MonkeyPatch) -> None:
     """They take a second, and say nothing of a design."""
-    monkeypatch.setattr("mmsrl.check.plan.fingerprints", lambda _folder: {})
+    monkeypatch.setattr("mmsrl.check.plan.fingerprints", lambda _folder, **_: {})
 
 
 def plan(folder: Path, columns: str, *rows: str, suffix: str = ".csv", **params: Any) -> dict[str, Any]:
