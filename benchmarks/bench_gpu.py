@@ -25,9 +25,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from bench_train import synthetic_unit
+from bench_train import step_inputs, synthetic_unit
 
-from mmsrl import graph
 from mmsrl.train.presets import PRESETS, Published
 from mmsrl.train.published import Inputs, PublishedModel
 
@@ -42,12 +41,8 @@ LEAST_S = 20.0
 
 def equality(device: torch.device, n: int = 500) -> dict[str, Any]:
     """Compare a training step of each preset on the device with that on the CPU, in double precision."""
-    unit = synthetic_unit(n)
-    assert unit.array_coordinates is not None
-    assert unit.image is not None
-    adjacency = graph.gaussian_graph(unit.array_coordinates[0], 2.0)
-    x, image = unit.expression.astype(np.float64), unit.image.astype(np.float64)
-    smooth = [torch.as_tensor(graph.smooth(adjacency, values, 2)) for values in (x, image)]
+    unit, adjacency, smooth = step_inputs(n)
+    x = unit.expression.astype(np.float64)
     found = {}
     for preset in ("mmsrl", "stmmr"):
         settings = PRESETS[preset]

@@ -27,7 +27,7 @@ from sklearn.neighbors import NearestNeighbors
 
 from mmsrl.domains import number, readouts
 from mmsrl.domains.api import domains
-from mmsrl.enhance import evidence
+from mmsrl.enhance import api as enhance_api
 from mmsrl.enhance.api import enhance
 from mmsrl.ingest.api import read_instrument, read_spaceranger
 from mmsrl.qc.api import quality_control
@@ -108,7 +108,9 @@ def main() -> None:
     in_time, in_medians = (abs(spearmanr(some[i], every[i], nan_policy="omit").statistic) for i in (0, 1))
     near = near_in_layout(some[2], every[2])
     print(f"  pseudotime: Spearman {in_time:.4f}, medians of domains {in_medians:.3f}; near in both layouts {near:.2f}")
-    some, every = both("de-noising", [(evidence, "MOST_SPOTS")], spots, n, lambda: enhance(adata, trained.model).genes)
+    some, every = both(
+        "de-noising", [(enhance_api, "MOST_SPOTS")], spots, n, lambda: enhance(adata, trained.model).genes
+    )
     told = (some["judged"] & every["judged"]).to_numpy()
     gains = np.corrcoef(some["gain"][told], every["gain"][told])[0, 1]
     print(

@@ -37,7 +37,8 @@ from mmsrl import graph
 from mmsrl.train import products
 from mmsrl.train.fit import fit, matmul_precision
 from mmsrl.train.losses import GRAMS_FROM
-from mmsrl.train.presets import PRESETS, Published
+from mmsrl.train.networks import build_published
+from mmsrl.train.presets import PRESETS, Default, Published
 from mmsrl.train.published import Inputs, PublishedModel
 from mmsrl.train.unit import Unit, build
 
@@ -103,8 +104,7 @@ def measure_dense(n: int, epochs: int, *, flush: bool) -> dict[str, Any]:
     """Time the published model, MMSRL, as plain dense matrices and autograd; ``flush``: without its denormals."""
     unit, settings = synthetic_unit(n), PRESETS["mmsrl"]
     assert isinstance(settings, Published)
-    model = build(unit, settings, seed=0, correct=False, block=512, device=torch.device("cpu")).model
-    assert isinstance(model, PublishedModel)
+    model, _ = build_published(unit, settings, seed=0, correct=False, block=512, device=torch.device("cpu"))
     parameters = {name: p.detach().clone().requires_grad_() for name, p in model.named_parameters()}
     hidden, fraction = model.projection.out_features, settings.mask_fraction
     del model
@@ -146,21 +146,22 @@ def measure_preset(preset: str, n: int, epochs: int, device: torch.device, block
     if device.type == "cuda":
         torch.zeros(1, device=device)  # starting the device is not training
     began, began_cpu = time.perf_counter(), time.process_time()
-    built = build(unit, settings, seed=0, correct=False, block=block, device=device)
-    if built.model is None:
+    if isinstance(settings, Default):
+        build(unit, settings, seed=0, correct=False)
         return {"wall": time.perf_counter() - began, "cpu": time.process_time() - began_cpu}
+    model, _ = build_published(unit, settings, seed=0, correct=False, block=block, device=device)
     if tf32:
-        built.model.matmul_precision = "high"
+        model.matmul_precision = "high"
     options = {"learning_rate": settings.learning_rate, "weight_decay": settings.weight_decay, "seed": 0}
     marks: list[float] = []
-    steps = built.model.steps
+    steps = model.steps
 
     def timed() -> Any:
         marks.append(time.process_time())
         return steps()
 
-    built.model.steps = timed  # type: ignore[method-assign]
-    history = fit(built.model, epochs=epochs + 1, show_progress=False, **options)
+    model.steps = timed  # type: ignore[method-assign]
+    history = fit(model, epochs=epochs + 1, show_progress=False, **options)
     marks.append(time.process_time())
     result: dict[str, Any] = {"epochs": len(history)}
     later = [row["seconds"] for row in history[1:]]
@@ -169,7 +170,7 @@ def measure_preset(preset: str, n: int, epochs: int, device: torch.device, block
         result["gpu_peak"] = torch.cuda.max_memory_allocated()
         result["gpu"] = torch.cuda.get_device_name()
         result["flops"] = epoch_operations(preset, n) / result["wall"]
-        with matmul_precision(built.model, device):
+        with matmul_precision(model, device):
             result["matmul_flops"] = matmul_rate(device)
     return result
 
@@ -203,14 +204,20 @@ def matmul_rate(device: torch.device, size: int = 8192) -> float:
     return 10 * 2 * size**3 / (time.perf_counter() - began)
 
 
-def assert_equal_steps(n: int = 400) -> dict[str, Any]:
-    """Assert in double precision that the exact form makes the step of the dense restatement on the same graph."""
+def step_inputs(n: int) -> tuple[Unit, sp.csr_matrix, list[torch.Tensor]]:
+    """Return a section, its graph, and expression and image smoothed by it as the published models do, in double."""
     unit = synthetic_unit(n)
     assert unit.array_coordinates is not None
     assert unit.image is not None
     adjacency = graph.gaussian_graph(unit.array_coordinates[0], 2.0)
-    x, image = unit.expression.astype(np.float64), unit.image.astype(np.float64)
-    smooth = [torch.as_tensor(graph.smooth(adjacency, values, 2)) for values in (x, image)]
+    values = (unit.expression.astype(np.float64), unit.image.astype(np.float64))
+    return unit, adjacency, [torch.as_tensor(graph.smooth(adjacency, one, 2)) for one in values]
+
+
+def assert_equal_steps(n: int = 400) -> dict[str, Any]:
+    """Assert in double precision that the exact form makes the step of the dense restatement on the same graph."""
+    unit, adjacency, smooth = step_inputs(n)
+    x, image = unit.expression.astype(np.float64), np.asarray(unit.image, dtype=np.float64)
     settings = PRESETS["mmsrl"]
     assert isinstance(settings, Published)
     model = PublishedModel(Inputs(x, smooth[0], smooth[1], adjacency), settings, block=128)
@@ -232,11 +239,7 @@ def assert_equal_steps(n: int = 400) -> dict[str, Any]:
 
 def precision_errors(device: torch.device, n: int = 2000) -> dict[str, float]:
     """Return how far a step's gradient in single precision, and in TF32, is from that in double, on a GPU."""
-    unit = synthetic_unit(n)
-    assert unit.array_coordinates is not None
-    assert unit.image is not None
-    adjacency = graph.gaussian_graph(unit.array_coordinates[0], 2.0)
-    smooth = [torch.as_tensor(graph.smooth(adjacency, v, 2)) for v in (unit.expression, unit.image)]
+    unit, adjacency, smooth = step_inputs(n)
     settings = PRESETS["mmsrl"]
     assert isinstance(settings, Published)
     settings = dataclasses.replace(settings, attention_dropout=0.0, mlp_dropout=0.0)  # drawn anew in each precision

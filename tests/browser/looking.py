@@ -106,3 +106,22 @@ def press(browser: Browser, key: str) -> None:
     """Press a key."""
     for kind in ("keyDown", "keyUp"):
         browser.call("Input.dispatchKeyEvent", type=kind, key=key, text=key if len(key) == 1 else "")
+
+
+def assert_accessible(browser: Browser) -> None:
+    """Assert that controls have labels, parts and pictures names, ids one bearer, and headings no gaps."""
+    unlabelled = "[...document.querySelectorAll('input, select')].filter((control) => !control.labels.length).length"
+    assert browser.evaluate(unlabelled) == 0
+    unnamed = "[...document.querySelectorAll('button, [role=region], [role=img], [role=application]')]"
+    named = f"{unnamed}.filter((part) => !part.ariaLabel && !part.textContent.trim()).length"
+    assert browser.evaluate(named) == 0
+    assert browser.evaluate("[...document.querySelectorAll('[id]')].length") == browser.evaluate(
+        "new Set([...document.querySelectorAll('[id]')].map((part) => part.id)).size"
+    )
+    assert browser.evaluate("[...document.images].filter((image) => !image.alt).length") == 0
+    assert browser.evaluate("document.querySelectorAll('main').length") == 1
+    levels = browser.evaluate(
+        "[...document.querySelectorAll('.page.current :is(h1, h2, h3)')].map((heading) => Number(heading.tagName[1]))"
+    )
+    assert levels[0] == 1
+    assert all(after - before <= 1 for before, after in zip(levels, levels[1:], strict=False))

@@ -50,7 +50,7 @@ def judged(seed: int) -> pd.DataFrame:
     logs = np.log1p(fit.toarray() / library * np.median(library))
     u, s, _ = np.linalg.svd(logs - logs.mean(axis=0), full_matrices=False)
     decoder = Decoder.fit(smooth(pooling.graph, u[:, :8] * s[:8], 1), fit)
-    parts = (decoder, Source.of(fit, pooling.graph, decoder), choose)
+    parts = (decoder, Source.of(fit, pooling.graph), choose)
     table = judge(*parts, held, tissue_blocks(places)).table
     # Deviances differ by what is linear in the counts: of the rates themselves they are as expected.
     expected = judge(*parts, sp.csr_matrix(SHARES[2] * rates), tissue_blocks(places)).table
@@ -66,14 +66,14 @@ def test_judging_some_spots_is_judging_their_counts(monkeypatch: pytest.MonkeyPa
     graph = block_diagonal([plain_graph(own, 1.0) for own in places])
     decoder = Decoder.fit(np.concatenate(places), fit)
     blocks = tissue_blocks(places)
-    every = judge(decoder, Source.of(fit, graph, decoder), choose, held, blocks).table
+    every = judge(decoder, Source.of(fit, graph), choose, held, blocks).table
     monkeypatch.setattr(estimators, "VALUES", CELLS * 3)  # three genes at a time
     assert [block.stop - block.start for block in gene_blocks(CELLS, 7)] == [3, 3, 1]
-    in_blocks = judge(decoder, Source.of(fit, graph, decoder), choose, held, blocks).table
+    in_blocks = judge(decoder, Source.of(fit, graph), choose, held, blocks).table
     pd.testing.assert_frame_equal(in_blocks, every, rtol=1e-6, check_exact=False)
     spots = np.sort(np.random.default_rng(1).choice(CELLS, CELLS // 2, replace=False))
-    source = Source.of(fit, graph, decoder, spots)
-    some = judge(decoder, source, choose[spots], held[spots], blocks[:, spots]).table
+    source = Source.of(fit, graph, spots)
+    some = judge(decoder.at(spots), source, choose[spots], held[spots], blocks[:, spots]).table
     np.testing.assert_array_equal(some["held_out"], np.asarray(held[spots].sum(axis=0)).ravel())
     # Half of the spots say the same with a larger error.
     both = some["judged"] & every["judged"]

@@ -17,7 +17,7 @@ from mmsrl._pictures import to_rgb
 from mmsrl.features import tiles as tiles_module
 from mmsrl.features.api import image_features
 from mmsrl.features.cli import main
-from mmsrl.features.components import principal_components
+from mmsrl.features.components import fit_components
 from mmsrl.features.descriptors import colour, efficientnet_lite0
 from mmsrl.features.nodes import spot_descriptors
 from mmsrl.features.rasters import from_array, open_rasters
@@ -254,12 +254,14 @@ def test_components_are_those_of_the_planted_factors():
     factors = rng.normal(size=(200, 3))
     values = (factors @ rng.normal(size=(3, 40)) * 10 ** rng.uniform(-2, 2, 40)).astype(np.float32)
     values = np.column_stack([values, np.full(200, 5, np.float32)])  # a constant column tells nothing
-    scores, explained = principal_components(values, 50)
+    fitted = fit_components(values, 50)
+    scores, explained = fitted.scores(values), fitted.explained
     assert scores.shape == (200, 3) and explained.sum() == pytest.approx(1, abs=1e-5)
     residual = factors - scores @ np.linalg.lstsq(scores, factors, rcond=None)[0]
     assert np.abs(residual - residual.mean(axis=0)).max() < 1e-2
-    assert principal_components(values, 2)[0].shape == (200, 2)
-    assert principal_components(np.ones((9, 4), np.float32), 2)[0].shape == (9, 0)
+    assert fit_components(values, 2).scores(values).shape == (200, 2)
+    alike = np.ones((9, 4), np.float32)
+    assert fit_components(alike, 2).scores(alike).shape == (9, 0)
 
 
 def test_coarse_image_gives_colour_and_says_so():

@@ -27,7 +27,7 @@ from mmsrl.features import gallery as gallery_module
 from mmsrl.features.api import image_features
 from mmsrl.features.cache import remembered
 from mmsrl.features.cli import main
-from mmsrl.features.components import between_sections, principal_components
+from mmsrl.features.components import between_sections, fit_components
 from mmsrl.features.descriptors import (
     CPU_BATCH,
     _written,
@@ -265,21 +265,22 @@ def test_options_are_told_apart_the_same_way_in_every_run() -> None:
 
 def test_components_stop_at_the_variance_asked_for() -> None:
     values = (rng.standard_normal((300, 8)) @ rng.standard_normal((8, 20))).astype(np.float32)
-    _, all_of_it = principal_components(values, 50)
-    scores, shares = principal_components(values, 50, variance=0.8)
+    all_of_it = fit_components(values, 50).explained
+    fitted = fit_components(values, 50, variance=0.8)
+    scores, shares = fitted.scores(values), fitted.explained
     assert shares.sum() >= 0.8 > shares[:-1].sum() and scores.shape[1] < len(all_of_it)
-    assert principal_components(values, 2, variance=0.8)[0].shape[1] == 2
+    assert fit_components(values, 2, variance=0.8).scores(values).shape[1] == 2
 
 
 def test_descriptors_weigh_the_same_however_many_columns_they_have() -> None:
     many = np.repeat(rng.standard_normal((500, 1)), 90, axis=1)
     one = rng.standard_normal((500, 1))
     values = np.hstack([many, one]).astype(np.float32)
-    assert principal_components(values, 2)[1][0] > 0.95
-    shares = principal_components(values, 2, blocks=np.repeat([0, 1], [90, 1]))[1]
+    assert fit_components(values, 2).explained[0] > 0.95
+    shares = fit_components(values, 2, blocks=np.repeat([0, 1], [90, 1])).explained
     np.testing.assert_allclose(shares, 0.5, atol=0.06)
-    alone, _ = principal_components(values, 2, blocks=np.zeros(91, int))
-    np.testing.assert_allclose(np.abs(alone), np.abs(principal_components(values, 2)[0]), atol=1e-3)
+    alone = fit_components(values, 2, blocks=np.zeros(91, int)).scores(values)
+    np.testing.assert_allclose(np.abs(alone), np.abs(fit_components(values, 2).scores(values)), atol=1e-3)
 
 
 def test_bins_beside_glass_have_the_values_of_the_tissue() -> None:

@@ -147,8 +147,13 @@ def _other_parameters(
     folder: Path, after: str, units: Sequence[Mapping[str, Any]], params: Mapping[str, Any], said: str
 ) -> list[str]:
     """Return a line for each parameter of a stage that does not run and had another value in the earlier run."""
-    ids = {stage: [unit["samples"][0] for unit in units] for stage in ("qc", "features")}
-    ids["train"] = [unit["id"] for unit in units]
+    names = {
+        stage: [unit["id"] if stage == "train" else unit["samples"][0] for unit in units] for stage in SKIPPED[after]
+    }
+    made_by = {
+        stage: {id_: read_summary(folder / f"{stage}/{id_}.{stage}.json")["parameters"] for id_ in ids}
+        for stage, ids in names.items()
+    }
     problems = []
     for parameter in PARAMETERS:
         name, asked = parameter.name, params[parameter.name]
@@ -156,8 +161,7 @@ def _other_parameters(
             continue
         if asked == parameter.default and name not in READ_LATER:
             continue
-        for id_ in ids[parameter.stage]:
-            made = read_summary(folder / f"{parameter.stage}/{id_}.{parameter.stage}.json")["parameters"]
+        for id_, made in made_by[parameter.stage].items():
             if name in made and made[name] != asked:
                 problems.append(
                     f"--{name} {_shown(asked)}: {id_} was made with {_shown(made[name])}, and {parameter.stage} is not "

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mmsrl._errors import InputError
+from mmsrl._samples import at_random
 from mmsrl.domains import mixture
 
 Points = npt.NDArray[np.float64]
@@ -175,10 +176,7 @@ def leiden_with_n(graph: Any, n_domains: int, seed: int) -> Labels:
 
 def subset(n: int, seed: int, share: float = 1.0) -> Labels:
     """Return the indices of the spots to fit on, in order: a share of all, at most :data:`FIT_SPOTS`, at random."""
-    wanted = min(FIT_SPOTS, round(share * n))
-    if wanted == n:
-        return np.arange(n)
-    return np.sort(np.random.default_rng(seed).choice(n, wanted, replace=False))
+    return at_random(n, min(FIT_SPOTS, round(share * n)), seed)
 
 
 def _extend(points: Points, fitted: Labels, labels: Labels) -> Labels:

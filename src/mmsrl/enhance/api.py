@@ -13,15 +13,19 @@ from numpy.typing import NDArray
 
 from mmsrl import _keys
 from mmsrl._errors import InputError
+from mmsrl._samples import at_random
 from mmsrl._sections import common_target, gene_names, sample_names, spot_table
 from mmsrl._thinning import split_counts
 from mmsrl.enhance.estimators import COMPONENTS, Decoder, Source, components, gene_blocks, mixed
-from mmsrl.enhance.evidence import COMPARED, SHARES, choose_pooling, judge, judged_spots
+from mmsrl.enhance.evidence import COMPARED, SHARES, choose_pooling, judge
 from mmsrl.enhance.verdict import BETTER, MIN_BLOCKS, MIN_HELD_OUT, UNDECIDED, WORSE, tissue_blocks
 from mmsrl.graph import Graph
 from mmsrl.train.api import stack
 from mmsrl.train.presets import Default
 from mmsrl.train.unit import Unit, build
+
+MOST_SPOTS = 50_000
+"""Spots that weights and verdicts are told from; of more, so many are drawn at random."""
 
 MAX_VALUES = 20_000_000
 """De-noised values that are written if nothing is asked for: 80 MB of memory."""
@@ -108,7 +112,7 @@ def enhance(
     parts = [split_counts(sp.csr_matrix(adata.X), SHARES, seed + i) for i, adata in enumerate(sections)]
     halves = [_with_counts(adata, part[0]) for adata, part in zip(sections, parts, strict=True)]
     half = stack(halves, settings.n_top_genes, unit.genes)
-    spots = judged_spots(len(unit.section), seed)
+    spots = at_random(len(unit.section), MOST_SPOTS, seed)
     choose, held = (_columns(sections, [part[i] for part in parts], half.genes)[spots] for i in (1, 2))
     del parts, halves
     if len(spots) < len(unit.section):
@@ -117,7 +121,8 @@ def enhance(
     pooling = choose_pooling(unit.coordinates, half.counts, choose, spots)
     of_half = Decoder.fit(_embedding(half, settings, seed, batch_correction), half.counts)
     blocks = tissue_blocks(unit.coordinates)[:, spots]
-    evidence = judge(of_half, Source.of(half.counts, pooling.graph, of_half, spots), choose, held, blocks)
+    source = Source.of(half.counts, pooling.graph, spots)
+    evidence = judge(of_half.at(spots), source, choose, held, blocks)
     table = evidence.table.assign(gene=half.genes).set_index("gene").loc[unit.genes].reset_index()
 
     asked = [enhanced_genes] if isinstance(enhanced_genes, str) else enhanced_genes or ()
@@ -210,7 +215,7 @@ def _estimate(
     decoder: Decoder, counts: sp.csr_matrix, total: NDArray[np.float64], graph: Graph, table: pd.DataFrame
 ) -> NDArray[np.float32]:
     """Return the shares of the genes that are written in all molecules, of which each spot has ``total``, (N, W)."""
-    source = Source.of(counts, graph, decoder)
+    source = Source.of(counts, graph)
     # Modelled genes are a part of the molecules; how large a part, the neighbourhood tells better than the spot.
     part = source.pooled / np.maximum(graph @ total, 1e-9)
     weights = table[[f"weight_{name}" for name in COMPONENTS]].to_numpy().T

@@ -63,6 +63,10 @@ class Decoder(NamedTuple):
         moments = np.asarray(counts.T @ design, dtype=np.float64).T
         return cls(design, np.linalg.lstsq(design.T @ (library[:, None] * design), moments, rcond=None)[0])
 
+    def at(self, spots: NDArray[np.int64]) -> Decoder:
+        """Return the decoder of some spots alone."""
+        return self._replace(design=self.design[spots])
+
     def share(self, genes: Genes) -> Float:
         """Return the shares of some genes, (n, B): none below :data:`LOWEST` of the gene's mean."""
         shares = self.design @ self.coefficients[:, genes]
@@ -78,24 +82,20 @@ class Source(NamedTuple):
     """(m, G)."""
     graph: Graph
     """(m, n), rows sum to 1."""
-    design: Float
-    """(m, d + 1), of the decoder."""
     library: Float
     """(m,): the molecules of each spot in all modelled genes."""
     pooled: Float
     """(m,): those of its neighbourhood."""
 
     @classmethod
-    def of(
-        cls, counts: sp.csr_matrix, graph: Graph, decoder: Decoder, spots: NDArray[np.int64] | None = None
-    ) -> Source:
+    def of(cls, counts: sp.csr_matrix, graph: Graph, spots: NDArray[np.int64] | None = None) -> Source:
         """Return the source of estimates of ``spots``, (m,), of all if not given; ``graph``: (n, n)."""
         every = sp.csc_matrix(counts)
         library = np.asarray(counts.sum(axis=1), dtype=np.float64).ravel()
         if spots is None:
-            return cls(every, every, graph, decoder.design, library, np.asarray(graph @ library))
+            return cls(every, every, graph, library, np.asarray(graph @ library))
         rows = rows_of(graph, spots)
-        return cls(every, every[spots], rows, decoder.design[spots], library[spots], np.asarray(rows @ library))
+        return cls(every, every[spots], rows, library[spots], np.asarray(rows @ library))
 
 
 def gene_blocks(n_spots: int, n_genes: int) -> Iterator[slice]:
@@ -109,6 +109,11 @@ def components(decoder: Decoder, source: Source, genes: Genes) -> list[Float]:
     """Return the shares by each of :data:`COMPONENTS`, (m, B) each.
 
     All are scaled to the gene's total in the spots' counts, and :data:`UNSEEN` molecules more.
+
+    Parameters
+    ----------
+    decoder, source
+        Of the same m spots.
     """
     own = source.own[:, genes].toarray().astype(np.float64)
     total = own.sum(axis=0) + UNSEEN
@@ -116,7 +121,7 @@ def components(decoder: Decoder, source: Source, genes: Genes) -> list[Float]:
     pooled = np.asarray(source.graph @ source.counts[:, genes].toarray(), dtype=np.float64)
     pooled /= np.maximum(source.pooled, 1e-9)[:, None]
     own /= np.maximum(library, 1.0)[:, None]
-    shares = [decoder._replace(design=source.design).share(genes), pooled, own]
+    shares = [decoder.share(genes), pooled, own]
     for share in shares:
         share *= total / np.maximum(library @ share, 1e-12)
     return [*shares, np.broadcast_to(total / max(library.sum(), 1e-12), own.shape)]

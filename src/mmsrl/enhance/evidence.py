@@ -35,9 +35,6 @@ COMPARED = ("raw", "normalised", "smoothed")
 SHARES = (0.5, 0.25, 0.25)
 """Of the molecules: what estimates are made from, what weights are chosen by, and what all is judged on."""
 
-MOST_SPOTS = 50_000
-"""Spots that weights and verdicts are told from; of more, so many are drawn at random."""
-
 WIDTHS = (0.7, 1.0, 1.4, 2.0, 2.8)
 """Of the neighbourhood whose counts are pooled that are tried, in spot pitches."""
 
@@ -63,13 +60,6 @@ class Pooling(NamedTuple):
     """Of the Gaussian, in spot pitches."""
     graph: Graph
     """(n, n), rows sum to 1."""
-
-
-def judged_spots(n: int, seed: int) -> NDArray[np.int64]:
-    """Return the spots, of n, that weights and verdicts are told from, ascending."""
-    if n <= MOST_SPOTS:
-        return np.arange(n)
-    return np.sort(np.random.default_rng(seed).choice(n, MOST_SPOTS, replace=False))
 
 
 def choose_pooling(
@@ -123,7 +113,7 @@ def judge(
     Parameters
     ----------
     decoder
-        Fitted to the counts of the source.
+        Fitted to the counts of the source, at the m spots.
     source
         What the estimates of m spots are made from.
     choose, held

@@ -16,9 +16,10 @@ from mmsrl import _keys
 from mmsrl._alignment import read_alignment
 from mmsrl._errors import InputError
 from mmsrl._files import sha256
+from mmsrl._samples import evenly
 from mmsrl.expression import log_normalised, standard_components
 from mmsrl.features import orientation, placing, slide
-from mmsrl.features.components import fit_components, fitted_spots
+from mmsrl.features.components import FIT_SPOTS, fit_components
 from mmsrl.features.descriptors import colour, make_descriptors
 from mmsrl.features.gallery import Gallery, take_pictures
 from mmsrl.features.nodes import Descriptors, Nodes
@@ -184,9 +185,8 @@ def image_features(
     if image_smoothing > 0:
         graph = gaussian_graph(in_pitches, image_smoothing, self_weight=1.0, cut=THREE_WIDTHS)
         descriptors_of = descriptors_of.smoothed(graph)
-    fitted = fit_components(
-        descriptors_of.at(fitted_spots(len(off))), n_image_components, variance=image_variance, blocks=described.blocks
-    )
+    descriptors_seen = descriptors_of.at(evenly(len(off), FIT_SPOTS))
+    fitted = fit_components(descriptors_seen, n_image_components, variance=image_variance, blocks=described.blocks)
     scores = np.concatenate([fitted.scores(part) for _, part in descriptors_of.parts()])
     if scores.shape[1] == 0:
         return _without_image(adata, f"the image ({finest.name}) looks the same at every spot", facts, more=messages)

@@ -7,45 +7,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-
-def principal_components(
-    values: npt.NDArray[np.float32],
-    n_components: int,
-    *,
-    variance: float = 1.0,
-    blocks: npt.NDArray[np.integer] | None = None,
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float64]]:
-    """Standardise columns and keep the leading principal components.
-
-    Parameters
-    ----------
-    values
-        (n, d). Constant columns tell nothing and are left out.
-    n_components
-        Components to keep at most; fewer are kept where the rank is lower.
-    variance
-        Share of the variance after which no more components are kept.
-    blocks
-        (d,), which descriptor a column is of: descriptors then have the same variance, however many columns they have.
-
-    Returns
-    -------
-    scores
-        (n, k) float32, k = min(n_components, rank); k = 0 if every column is constant.
-    explained
-        (k,), each component's share of the variance of the standardised columns.
-    """
-    fitted = fit_components(values, n_components, variance=variance, blocks=blocks)
-    return fitted.scores(values), fitted.explained
-
-
 FIT_SPOTS = 50_000
 """Spots that components of the image are fitted to; of more, so many evenly."""
-
-
-def fitted_spots(n: int) -> npt.NDArray[np.int64]:
-    """Return the spots, of n, that components are fitted to."""
-    return np.unique(np.linspace(0, n - 1, min(n, FIT_SPOTS)).round().astype(np.int64))
 
 
 class Components(NamedTuple):
@@ -56,7 +19,7 @@ class Components(NamedTuple):
     axes: npt.NDArray[np.float64]
     """(d, k): of columns less their mean; rows of constant columns are 0."""
     explained: npt.NDArray[np.float64]
-    """(k,)."""
+    """(k,), each component's share of the variance of the standardised columns."""
 
     def scores(self, values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Return the scores of spots, (n, k) float32, from their values, (n, d)."""
@@ -70,7 +33,19 @@ def fit_components(
     variance: float = 1.0,
     blocks: npt.NDArray[np.integer] | None = None,
 ) -> Components:
-    """Fit what :func:`principal_components` returns the scores of."""
+    """Standardise columns and fit the leading principal components.
+
+    Parameters
+    ----------
+    values
+        (n, d). Constant columns tell nothing and are left out.
+    n_components
+        Components to keep at most; fewer are kept where the rank is lower, none if every column is constant.
+    variance
+        Share of the variance after which no more components are kept.
+    blocks
+        (d,), which descriptor a column is of: descriptors then have the same variance, however many columns they have.
+    """
     from sklearn.decomposition import PCA
 
     deviation = values.std(axis=0, dtype=np.float64)

@@ -12,6 +12,7 @@ import numpy as np
 from mmsrl._errors import InputError
 from mmsrl._files import atomic_path
 from mmsrl._pictures import RGB
+from mmsrl._samples import at_random
 from mmsrl.features.tiles import cut_tiles
 
 if TYPE_CHECKING:
@@ -59,8 +60,7 @@ def take_pictures(
         return None
     raster = slide.level(side, MOST_PX)
     chosen = np.flatnonzero(~slide.off)
-    if len(chosen) > MOST_TILES:
-        chosen = np.sort(np.random.default_rng(0).choice(chosen, MOST_TILES, replace=False))
+    chosen = chosen[at_random(len(chosen), MOST_TILES, 0)]
     cut = max(round(side * raster.scale), 1)
     shown = min(cut, MOST_PX)
     pictures = np.empty((len(chosen), shown, shown, 3), np.uint8)

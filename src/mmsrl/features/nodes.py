@@ -76,11 +76,12 @@ class Descriptors(NamedTuple):
             found[self.off[rows]] = self.mean
         return found
 
-    def parts(self) -> Iterator[tuple[slice, npt.NDArray[np.float32]]]:
-        """Yield the descriptors of all spots, so many at a time, and which spots these are."""
-        for start in range(0, len(self.off), SPOTS_AT_A_TIME):
-            rows = slice(start, min(start + SPOTS_AT_A_TIME, len(self.off)))
-            yield rows, self.at(rows)
+    def parts(self, spots: npt.NDArray[np.int64] | None = None) -> Iterator[tuple[slice, npt.NDArray[np.float32]]]:
+        """Yield the descriptors of the spots, all if not given, so many at a time, and which of them these are."""
+        spots = np.arange(len(self.off)) if spots is None else spots
+        for start in range(0, len(spots), SPOTS_AT_A_TIME):
+            rows = slice(start, min(start + SPOTS_AT_A_TIME, len(spots)))
+            yield rows, self.at(spots[rows])
 
     def smoothed(self, graph: sp.csr_matrix) -> Descriptors:
         """Return the descriptors averaged by a graph, (n, n), over those neighbours that are on the image."""
@@ -134,8 +135,7 @@ def spot_descriptors(features: AnnData, rows: npt.NDArray[np.int64] | None = Non
     blocks = [kept["blocks"][str(i)] for i in range(len(kept["blocks"]))]
     nodes = [Nodes(np.asarray(block["values"], np.float32), block.get("weights")) for block in blocks]
     described = Descriptors(nodes, np.asarray(kept["off"]), np.asarray(kept["mean"]))
-    rows = np.arange(features.n_obs) if rows is None else rows
-    found = np.empty((len(rows), len(described.mean)), dtype=np.float32)
-    for start in range(0, len(rows), SPOTS_AT_A_TIME):
-        found[start : start + SPOTS_AT_A_TIME] = described.at(rows[start : start + SPOTS_AT_A_TIME])
+    found = np.empty((features.n_obs if rows is None else len(rows), len(described.mean)), dtype=np.float32)
+    for part, values in described.parts(rows):
+        found[part] = values
     return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from mmsrl import graph
 from mmsrl.projection import project
-from mmsrl.train.members import Fitted
+from mmsrl.train.members import Fitted, member_graphs
 from mmsrl.train.projections import Smoothing
 
 FloatArray = NDArray[np.floating[Any]]
@@ -47,11 +48,8 @@ def embed(
         cut = np.clip(project(found.projection, counts, library), found.lowest, found.highest)[:, found.spatial]
         scores[name] = (cut + found.shifts[section] if shifted else cut).astype(np.float32)
     members = []
-    for normalisation, kind, width in smoothings:
-        values = scores[normalisation]
-        if kind == "bilateral":
-            adjacency = graph.edge_preserving_graph(coordinates, values, width)
-        else:
-            adjacency = graph.pooled_graph(coordinates, width)
-        members.append(graph.smooth(adjacency, values, 1))
+    for (normalisation, width), alike in groupby(smoothings, lambda one: (one.normalisation, one.kernel_width)):
+        kinds = [smoothing.graph for smoothing in alike]
+        for _, adjacency in member_graphs(kinds, coordinates, scores[normalisation], width):
+            members.append(graph.smooth(adjacency, scores[normalisation], 1))
     return members

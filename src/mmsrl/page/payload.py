@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from mmsrl._samples import evenly
 from mmsrl.page.tissue import MAX_IMAGE_SIDE, Float, Gene, Section, background, data_uri, window_of
 
 MAX_INTERACTIVE_SPOTS = 120_000
@@ -29,9 +30,7 @@ def packed(content: Any) -> str:
 
 def drawn_spots(n_spots: int) -> npt.NDArray[np.int64]:
     """Return which spots of a section the interactive figure draws: all, or an even subset where there are too many."""
-    if n_spots <= MAX_INTERACTIVE_SPOTS:
-        return np.arange(n_spots)
-    return np.linspace(0, n_spots - 1, MAX_INTERACTIVE_SPOTS).round().astype(np.int64)
+    return evenly(n_spots, MAX_INTERACTIVE_SPOTS)
 
 
 def rounded(values: Float) -> list[float | None]:

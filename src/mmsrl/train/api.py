@@ -18,6 +18,7 @@ from threadpoolctl import threadpool_info
 from mmsrl import _keys
 from mmsrl._device import check_device
 from mmsrl._errors import InputError
+from mmsrl._samples import evenly
 from mmsrl._sections import (
     all_counted,
     common_genes,
@@ -30,7 +31,7 @@ from mmsrl._sections import (
     spot_table,
 )
 from mmsrl.expression import MIN_SPOTS, SPANS, log_normalised, most_varying, stabilise, variable_genes
-from mmsrl.features.components import between_sections, fit_components, fitted_spots
+from mmsrl.features.components import FIT_SPOTS, between_sections, fit_components
 from mmsrl.features.nodes import SPOTS_AT_A_TIME
 from mmsrl.graph import plain_graph
 from mmsrl.train.members import Member
@@ -154,7 +155,7 @@ def train(
     else:
         if device == "cuda":
             unit.messages.append(info(f"preset {preset} has no network to train on a GPU: it is computed on the CPU"))
-        _, facts, chosen, members, fitted = build(unit, chosen, seed=seed, correct=batch_correction)
+        facts, members, fitted = build(unit, chosen, seed=seed, correct=batch_correction)
         z = np.asarray(members[0].embedding)
         projections = projection_state(fitted, members)
         facts |= {"n_weights": 0, "device": "cpu", "threads": _threads(), "gpu_peak_bytes": None}
@@ -343,10 +344,10 @@ def _image(
             messages.append(warning(f"{sample} has no image features: its spots take the mean of the other sections"))
     # Standardised in each section, stain and scanner drop out before the joint components are taken.
     described = np.isin(section, list(found))
-    rows = fitted_spots(int(described.sum()))
-    own = np.split(rows, np.searchsorted(rows, np.cumsum([len(v) for v in found.values()])[:-1]))
-    first = np.cumsum([0, *(len(v) for v in found.values())])
-    parts = [np.asarray(v)[at - start] for v, at, start in zip(found.values(), own, first, strict=False)]
+    rows = evenly(int(described.sum()), FIT_SPOTS)
+    starts = np.cumsum([0, *map(len, found.values())])[:-1]
+    own = np.split(rows, np.searchsorted(rows, starts[1:]))
+    parts = [np.asarray(v)[at - start] for v, at, start in zip(found.values(), own, starts, strict=True)]
     if len(found) > 1:
         share = between_sections(np.concatenate(parts), section[described][rows])
         told = f"of the variance of image descriptors {share:.0%} lies between sections (stain, scanner)"

@@ -10,6 +10,8 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from mmsrl._samples import at_random
+
 FloatArray = NDArray[np.floating[Any]]
 
 WIDTHS = 0.5 * 2.0 ** (np.arange(9) / 2.0)
@@ -45,9 +47,7 @@ def neighbour_weights(coordinates: Sequence[FloatArray], width: float, seed: int
     :data:`TARGETS`.
     """
     n = sum(map(len, coordinates))
-    targets = np.arange(n)
-    if n > TARGETS:
-        targets = np.sort(np.random.default_rng(seed).choice(n, TARGETS, replace=False))
+    targets = at_random(n, TARGETS, seed)
     blocks, first = [], 0
     for places in coordinates:
         own = targets[(targets >= first) & (targets < first + len(places))] - first

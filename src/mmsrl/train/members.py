@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import product
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -28,6 +28,10 @@ if TYPE_CHECKING:
     from mmsrl.train.unit import Unit
 
 FloatArray = NDArray[np.floating[Any]]
+
+
+KINDS = ("bilateral", "gaussian")
+"""Of graphs."""
 
 
 class Member(NamedTuple):
@@ -124,14 +128,14 @@ def build_members(
         if normalisation in made:
             fitted[normalisation] = Fitted(made[normalisation].projection, *found[3:])
         widths = [found.width] if settings.kernel_width else [found.width * share for share in shares]
-        for width, kind in product(widths, ("bilateral", "gaussian")):
+        smoothed = (
+            (width, kind, adjacency)
+            for width in widths
+            for kind, adjacency in member_graphs(KINDS, unit.coordinates, found.scores, width)
+        )
+        for width, kind, adjacency in smoothed:
             if first_only and members:
                 break
-            if kind == "bilateral":  # first of each width
-                plain = graph.pooled_graph(unit.coordinates, width)
-                adjacency = graph.edge_preserving_graph(unit.coordinates, found.scores, width, plain)
-            else:
-                adjacency = plain
             z = graph.smooth(adjacency, found.scores, 1)
             about: dict[str, Any] = {
                 "normalisation": normalisation,
@@ -176,6 +180,19 @@ def _components(
             float(np.corrcoef(column, depth)[0, 1]) if column.std() * depth.std() > 0 else 0.0 for column in scores.T
         ]
     return _Components(scores, width, facts, lowest, highest, spatial, shifts)
+
+
+def member_graphs(
+    kinds: Iterable[str], coordinates: Sequence[FloatArray], scores: FloatArray, width: float
+) -> Iterator[tuple[str, graph.Graph]]:
+    """Yield kinds of graphs of one width, of all sections; a bilateral one is guided by the scores.
+
+    The plain Gaussian, which the first guess of the bilateral filter is smoothed by, is made once for both.
+    """
+    plain = graph.pooled_graph(coordinates, width)
+    for kind in kinds:
+        bilateral = kind == "bilateral"
+        yield kind, graph.edge_preserving_graph(coordinates, scores, width, plain) if bilateral else plain
 
 
 def _count_image(

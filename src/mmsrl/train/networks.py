@@ -15,7 +15,7 @@ from mmsrl.train.fit import Row, fit, memory_errors
 from mmsrl.train.presets import Published
 from mmsrl.train.published import Inputs, PublishedModel
 from mmsrl.train.sections import harmonise, principal_components
-from mmsrl.train.unit import FloatArray, Unit, build, info, warning
+from mmsrl.train.unit import FloatArray, Unit, correct_image, info, warning
 
 
 class Trained(NamedTuple):
@@ -55,9 +55,7 @@ def train_published(
     if attempt > 1:
         unit.messages.append(warning(f"attempt {attempt}: on {place.type} in blocks of {block} spots, to save memory"))
     with memory_errors(block):
-        built = build(unit, settings, seed=seed, correct=correct, block=block, device=place)
-        model, facts = built.model, built.facts
-        assert model is not None
+        model, facts = build_published(unit, settings, seed=seed, correct=correct, block=block, device=place)
         history = fit(
             model,
             epochs=settings.epochs,
@@ -83,29 +81,29 @@ def train_published(
 def build_published(
     unit: Unit,
     settings: Published,
-    image: FloatArray | None,
     *,
     seed: int,
     correct: bool,
     block: int,
-    device: torch.device | None = None,
+    device: torch.device,
 ) -> tuple[PublishedModel, dict[str, Any]]:
     """Return the untrained network of a published preset with its data, and the facts of both.
 
     Parameters
     ----------
-    image
-        (N, D) float32, corrected for the section where that is asked for; ``None`` where no section has one.
+    correct
+        For the section, where there are several.
     block
         Spots of a block where pairs of spots are visited.
     device
-        Where the network is; ``None``: the CPU.
+        Where the network is.
 
     Raises
     ------
     InputError
         If masked reconstruction would compare hidden values with another number of genes.
     """
+    correct, image = correct_image(unit, "Harmony", seed, correct)
     torch.manual_seed(seed)
     n_genes = len(unit.genes)
     if not settings.can_mask(n_genes):
@@ -131,7 +129,7 @@ def build_published(
         smooth += graph.smooth(adjacency, harmonise(scores, unit.section, seed) - scores, 2) @ axes
     smooth_image = None if image is None else torch.as_tensor(graph.smooth(adjacency, image, 2))
     inputs = Inputs(expression, torch.as_tensor(smooth), smooth_image, adjacency)
-    model = PublishedModel(inputs, settings, block=block, device=device or torch.device("cpu"))
+    model = PublishedModel(inputs, settings, block=block, device=device)
     hidden = settings.hidden_dim or n_genes
     facts = {"kernel_width": width, "graph_entries_per_spot": graph.entries(adjacency), "hidden_dim": hidden}
     return model, facts

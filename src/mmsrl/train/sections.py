@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 from sklearn.neighbors import NearestNeighbors
 
+from mmsrl._samples import at_random
 from mmsrl.expression import standard_components
 
 FloatArray = NDArray[np.floating[Any]]
@@ -69,9 +70,8 @@ def section_mixing(embedding: FloatArray, section: NDArray[np.integer[Any]], nei
     ``ilisi_scaled`` is the same from 0 (apart) to 1 (as mixed as their sizes allow). Of more than 20,000 spots, so many
     drawn at random are scored among themselves.
     """
-    if len(section) > MIXING_SPOTS:
-        scored = np.sort(np.random.default_rng(0).choice(len(section), MIXING_SPOTS, replace=False))
-        embedding, section = embedding[scored], section[scored]
+    scored = at_random(len(section), MIXING_SPOTS, 0)
+    embedding, section = embedding[scored], section[scored]
     sizes = np.bincount(section) / len(section)
     k = min(neighbours, len(section) - 1)
     near = NearestNeighbors(n_neighbors=k).fit(embedding).kneighbors(return_distance=False)

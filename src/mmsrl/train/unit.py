@@ -1,21 +1,16 @@
-"""Arrays in, model out: what each preset makes of the sections of a unit."""
+"""The sections of a unit as arrays, and what the preset ``default`` makes of them."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from mmsrl.train.members import Fitted, Member, build_members
-from mmsrl.train.presets import Default, Published, Settings
+from mmsrl.train.presets import Default
 from mmsrl.train.sections import correct_rows
-
-if TYPE_CHECKING:
-    import torch
-
-    from mmsrl.train.published import PublishedModel
 
 FloatArray = NDArray[np.floating[Any]]
 Message = dict[str, str]
@@ -58,59 +53,43 @@ class Unit(NamedTuple):
 
 
 class Built(NamedTuple):
-    """A model with its data, and what is worth telling of them."""
+    """The embeddings of the preset ``default``, and what is worth telling of them."""
 
-    model: PublishedModel | None
-    """``None`` where there is nothing to train: the default's embedding is in closed form."""
     facts: dict[str, Any]
-    settings: Settings
-    """Those of the model."""
     members: list[Member]
-    """The default's ensemble; a published model has none before it is trained."""
+    """Its ensemble; the first is the unit's embedding."""
     fitted: dict[str, Fitted]
     """What takes other spots to its components, by normalisation; of counts alone."""
 
 
-def build(
-    unit: Unit,
-    settings: Settings,
-    *,
-    seed: int,
-    correct: bool,
-    ensemble: bool = True,
-    block: int = 512,
-    device: torch.device | None = None,
-) -> Built:
-    """Make the model of a preset for ``unit``, or the embeddings of the default, which has none.
+def build(unit: Unit, settings: Default, *, seed: int, correct: bool, ensemble: bool = True) -> Built:
+    """Make the embeddings of the preset ``default``, which are in closed form.
 
-    ``correct``: for the section, where there are several; ``ensemble``: all members of the default, not the first
-    alone; ``block`` and ``device`` (the CPU): of a model.
+    ``correct``: for the section, where there are several; ``ensemble``: all members, not the first alone.
     """
-    correct = correct and len(unit.samples) > 1
-    if correct:
-        how = "Harmony" if isinstance(settings, Published) else "mutual nearest neighbours; images: Harmony"
-        unit.messages.append(info(f"expression and image features are corrected for the section ({how})"))
-    image = unit.image
-    if image is not None and correct:
-        image = correct_rows(image, unit.section, np.any(image != 0, axis=1), seed)
-    if isinstance(settings, Published):
-        # PyTorch is imported for the published presets alone; the image of the default has none.
-        from mmsrl.train.networks import build_published
-
-        model, facts = build_published(unit, settings, image, seed=seed, correct=correct, block=block, device=device)
-        return Built(model, facts, settings, [], {})
-    return _default(unit, settings, image, seed, correct, ensemble)
-
-
-def _default(
-    unit: Unit, settings: Default, image: FloatArray | None, seed: int, correct: bool, ensemble: bool
-) -> Built:
+    correct, image = correct_image(unit, "mutual nearest neighbours; images: Harmony", seed, correct)
     members, fitted, facts = build_members(unit, settings, image, seed, correct, first_only=not ensemble)
     first = members[0]
     if image is not None:
         unit.messages.append(info(_told(first.facts["image"])))
     listed = [{"name": member.name, **member.facts} for member in members]
-    return Built(None, facts | first.facts | {"members": listed}, settings, members, fitted)
+    return Built(facts | first.facts | {"members": listed}, members, fitted)
+
+
+def correct_image(unit: Unit, how: str, seed: int, correct: bool) -> tuple[bool, FloatArray | None]:
+    """Say ``how`` the section is corrected for, where that is asked for and there are several.
+
+    Returns
+    -------
+    Whether it is, and the image features, (N, D), corrected; ``None`` where no section has any.
+    """
+    correct = correct and len(unit.samples) > 1
+    if correct:
+        unit.messages.append(info(f"expression and image features are corrected for the section ({how})"))
+    image = unit.image
+    if image is not None and correct:
+        image = correct_rows(image, unit.section, np.any(image != 0, axis=1), seed)
+    return correct, image
 
 
 def _told(image: dict[str, Any]) -> str:
