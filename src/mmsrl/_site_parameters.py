@@ -1,4 +1,4 @@
-"""Parameters about the place where tasks run: the end of the table in :mod:`mmsrl.parameters`."""
+"""Parameters of schedulers, clouds and institutions: the end of the table in :mod:`mmsrl.parameters`."""
 
 from __future__ import annotations
 
@@ -10,46 +10,49 @@ SITE_PARAMETERS: tuple[Parameter, ...] = (
         "execution",
         "boolean",
         False,
-        "Ask the scheduler for a GPU for image features by a network and for training of a published preset; profile "
-        "`gpu` sets it.",
+        "Request a GPU for image features by a network and for training of a published preset. Profile `gpu` sets it.",
     ),
     Parameter(
         "gpu_type",
         "execution",
         "string",
         None,
-        "Type of GPU where the scheduler wants one named: `a100` (Slurm), `nvidia-l4` (Google Batch). On AWS Batch it "
-        "is the one that the GPU queue has.",
+        "GPU type, for schedulers that need one: `a100` (Slurm), `nvidia-l4` (Google Batch). On AWS Batch the GPU "
+        "queue sets it.",
     ),
     Parameter(
-        "queue", "execution", "string", None, "Queue, partition or pool for tasks; empty: what the scheduler says."
+        "queue", "execution", "string", None, "Queue, partition or pool for tasks. Empty: the default of the scheduler."
     ),
-    Parameter("gpu_queue", "execution", "string", None, "The same for tasks that ask for a GPU."),
+    Parameter("gpu_queue", "execution", "string", None, "Queue, partition or pool for tasks that request a GPU."),
     Parameter(
-        "cluster_options", "execution", "string", None, "What else Slurm is told of every task: `--account=tissue`."
+        "cluster_options",
+        "execution",
+        "string",
+        None,
+        "Further Slurm options for every task, such as `--account=tissue`.",
     ),
     Parameter(
         "container_registry",
         "execution",
         "string",
         "docker.io",
-        "Registry that the images `mmsrl/mmsrl` are pulled from.",
+        "Container registry of the images `mmsrl/mmsrl`.",
     ),
-    Parameter("aws_region", "execution", "string", None, "Region of the queues, for profile `awsbatch`."),
+    Parameter("aws_region", "execution", "string", None, "AWS region of the queues, for profile `awsbatch`."),
     Parameter(
         "aws_cli",
         "execution",
         "string",
         None,
-        "Path of the AWS command line tool on the instances (custom AMI); empty: the one in the image.",
+        "Path to the AWS command line tool on the instances (custom AMI). Empty: the tool in the image.",
     ),
-    Parameter("aws_job_role", "execution", "string", None, "ARN of the role that tasks have on AWS Batch."),
+    Parameter("aws_job_role", "execution", "string", None, "ARN of the job role of tasks on AWS Batch."),
     Parameter(
         "custom_config_version",
         "institutional_config",
         "string",
         "master",
-        "Branch or commit of nf-core/configs to read institutional profiles from.",
+        "Branch or commit of nf-core/configs for institutional profiles.",
         hidden=True,
     ),
     Parameter(
@@ -57,11 +60,29 @@ SITE_PARAMETERS: tuple[Parameter, ...] = (
         "institutional_config",
         "string",
         None,
-        "Folder or address of institutional profiles; empty: nf-core/configs, where it can be reached.",
+        "Folder or URL of institutional profiles. Empty: nf-core/configs, if it can be reached.",
         hidden=True,
     ),
-    Parameter("config_profile_name", "institutional_config", "string", None, "Name of the profile.", hidden=True),
-    Parameter("config_profile_description", "institutional_config", "string", None, "What it is for.", hidden=True),
-    Parameter("config_profile_contact", "institutional_config", "string", None, "Who looks after it.", hidden=True),
-    Parameter("config_profile_url", "institutional_config", "string", None, "More about the profile.", hidden=True),
+    Parameter(
+        "config_profile_name", "institutional_config", "string", None, "Name of the institutional profile.", hidden=True
+    ),
+    Parameter(
+        "config_profile_description",
+        "institutional_config",
+        "string",
+        None,
+        "Description of the institutional profile.",
+        hidden=True,
+    ),
+    Parameter(
+        "config_profile_contact",
+        "institutional_config",
+        "string",
+        None,
+        "Contact for the institutional profile.",
+        hidden=True,
+    ),
+    Parameter(
+        "config_profile_url", "institutional_config", "string", None, "URL of the institutional profile.", hidden=True
+    ),
 )

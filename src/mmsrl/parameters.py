@@ -1,8 +1,8 @@
-"""The one table of parameters.
+"""Table of all parameters, the single source of their names, types, limits and descriptions.
 
-Console commands take their options from it; ``make generate`` writes ``nextflow_schema.json``,
-``conf/params.config`` and ``docs/parameters.md`` from it. A parameter is spelt ``--n_top_genes`` for the pipeline
-and ``--n-top-genes`` for a console command.
+Console commands take their options from this table. ``make generate`` writes ``nextflow_schema.json``,
+``conf/params.config`` and ``docs/parameters.md`` from it. A parameter is spelt ``--n_top_genes`` for the pipeline and
+``--n-top-genes`` for a console command.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ STAGES: dict[str, str] = {
     "figures": "Figures",
     "report": "Report",
     "index": "Index",
-    "execution": "Where tasks run",
+    "execution": "Execution",
     "institutional_config": "Institutional configuration",
 }
-"""Stages that have parameters, in the order of the data, with the title of their group; last what is no stage's."""
+"""Title of each group of parameters: stages in the order of the data, then groups that belong to no stage."""
 
 WORKFLOW_GROUPS: dict[str, str] = {
-    "pipeline": "Where the input is and where the results go.",
-    "execution": "What schedulers and clouds are asked for; profiles set or read it.",
-    "institutional_config": "What the configurations of institutions say about themselves, and where they are.",
+    "pipeline": "Paths of input and results, and the parts of the pipeline to run.",
+    "execution": "Requests to schedulers and clouds. Profiles set or read them.",
+    "institutional_config": "Location and description of the configuration profiles of institutions.",
 }
-"""Groups of parameters that no command takes, with a description."""
+"""Description of each group of parameters that no console command takes."""
 
 PARAMETERS: tuple[Parameter, ...] = (
     Parameter(
@@ -49,18 +49,26 @@ PARAMETERS: tuple[Parameter, ...] = (
         "pipeline",
         "string",
         None,
-        "Samplesheet (CSV, TSV, YAML or JSON): one row a section.",
+        "Path to the samplesheet (CSV, TSV, YAML or JSON), with one row per section.",
         format="file-path",
         schema="assets/schema_input.json",
         required=True,
     ),
-    Parameter("outdir", "pipeline", "string", None, "Folder for the results.", format="directory-path", required=True),
+    Parameter(
+        "outdir",
+        "pipeline",
+        "string",
+        None,
+        "Path to the folder for the results.",
+        format="directory-path",
+        required=True,
+    ),
     Parameter(
         "publish_dir_mode",
         "pipeline",
         "string",
         "copy",
-        "How results get from the work directory to `outdir`.",
+        "Method that publishes results from the work directory to `outdir`.",
         choices=("copy", "symlink", "link", "rellink", "copyNoFollow"),
         hidden=True,
     ),
@@ -69,8 +77,9 @@ PARAMETERS: tuple[Parameter, ...] = (
         "pipeline",
         "integer",
         None,
-        "Trainings of a published preset, with the seeds `seed`, `seed` + 1 and so on: the members of the ensemble "
-        "that the domains are the consensus of; empty: 1. `default` has its whole ensemble from one training.",
+        "Number of trainings of a published preset, with the random seeds `seed`, `seed` + 1 and so on. Their "
+        "embeddings are the members of the ensemble behind the consensus domains. Empty: 1. `default` gets its "
+        "whole ensemble from one training.",
         minimum=1,
     ),
     Parameter(
@@ -78,7 +87,7 @@ PARAMETERS: tuple[Parameter, ...] = (
         "pipeline",
         "string",
         None,
-        "File of weights (PyTorch or safetensors) for the model of timm in `backbone`; empty: those of the hub.",
+        "Path to the weights (PyTorch or safetensors) of the timm model in `backbone`. Empty: weights from the hub.",
         format="file-path",
     ),
     Parameter(
@@ -86,8 +95,8 @@ PARAMETERS: tuple[Parameter, ...] = (
         "pipeline",
         "string",
         None,
-        "Gene sets (GMT: name, description, genes, with tabs between) to compare markers of domains, and conditions, "
-        "with.",
+        "Path to a GMT file of gene sets (tab-separated name, description, genes), to test for enrichment among "
+        "the markers of domains and between conditions.",
         format="file-path",
     ),
     Parameter(
@@ -95,7 +104,8 @@ PARAMETERS: tuple[Parameter, ...] = (
         "pipeline",
         "string",
         None,
-        "Results of an earlier run with preset `default`: the spots of every section are also labelled by its domains.",
+        "Path to the results of an earlier run with preset `default`. Every section is also labelled with the "
+        "domains of that run.",
         format="directory-path",
     ),
     Parameter(
@@ -103,7 +113,7 @@ PARAMETERS: tuple[Parameter, ...] = (
         "pipeline",
         "string",
         None,
-        "Which unit of `reference`, a sample or a group; needed only where it has several.",
+        "Unit of `reference`, a sample or a group. Needed only if `reference` has several units.",
         pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$",
         pattern_words="the name of a sample or group",
     ),
@@ -112,8 +122,8 @@ PARAMETERS: tuple[Parameter, ...] = (
         "pipeline",
         "string",
         "skip",
-        "When a section cannot be analysed: `skip` leaves it out, with the sections of its group, finishes all others, "
-        "names it in the report and ends with an exit status other than 0; `stop` starts nothing more.",
+        "Reaction if a section cannot be analysed. `skip` leaves out the section and its group, finishes all "
+        "others, names it in the report and ends with an exit status other than 0. `stop` starts no further task.",
         choices=("skip", "stop"),
     ),
     Parameter(
@@ -121,8 +131,8 @@ PARAMETERS: tuple[Parameter, ...] = (
         "pipeline",
         "string",
         None,
-        "Results of an earlier run of the same sections, its `outdir`: files up to `start_after` are taken from it, "
-        "not made again.",
+        "Path to the results (`outdir`) of an earlier run of the same sections. Files up to `start_after` are "
+        "taken from there and not computed again.",
         format="directory-path",
     ),
     Parameter(
@@ -130,28 +140,28 @@ PARAMETERS: tuple[Parameter, ...] = (
         "pipeline",
         "string",
         None,
-        "The last stage whose results are taken from `start_from`: `qc` or `train`; empty: `train`.",
+        "Last stage whose results are taken from `start_from`: `qc` or `train`. Empty: `train`.",
         choices=("qc", "train"),
     ),
     *(
-        Parameter(f"skip_{stage}", "pipeline", "boolean", False, f"Leave out {words}.")
+        Parameter(f"skip_{stage}", "pipeline", "boolean", False, f"Skip {words}.")
         for stage, words in {
-            "markers": "markers of domains, genes that follow the tissue, and gene sets",
-            "trajectory": "pseudotime and what depends on it",
+            "markers": "markers of domains, spatially variable genes and gene sets",
+            "trajectory": "pseudotime and all results that depend on it",
             "enhance": "de-noised expression",
-            "figures": "figures as files",
-            "report": "the report, the pages of sections, the manifest and the sections for MultiQC",
+            "figures": "figure files",
+            "report": "the report, the section pages, the manifest and the MultiQC sections",
         }.items()
     ),
     Parameter("help", "pipeline", "boolean", False, "Print the parameters and stop.", hidden=True),
-    Parameter("min_counts", "qc", "integer", 1, "Spots with fewer counts (UMIs) are removed.", minimum=0),
-    Parameter("min_genes", "qc", "integer", 1, "Spots with fewer detected genes are removed.", minimum=0),
+    Parameter("min_counts", "qc", "integer", 1, "Remove spots with fewer counts (UMIs).", minimum=0),
+    Parameter("min_genes", "qc", "integer", 1, "Remove spots with fewer detected genes.", minimum=0),
     Parameter(
         "max_pct_mt",
         "qc",
         "number",
         None,
-        "Spots with a higher percentage of mitochondrial counts are removed; empty: no such filter.",
+        "Remove spots with a higher percentage of mitochondrial counts. Empty: no such filter.",
         minimum=0,
         maximum=100,
     ),
@@ -160,27 +170,27 @@ PARAMETERS: tuple[Parameter, ...] = (
         "qc",
         "number",
         None,
-        "Spots further than this many median absolute deviations below the median of log counts or log genes, or above "
-        "that of mitochondrial percentage, are removed; empty: no such filter.",
+        "Remove outlier spots: more than this many median absolute deviations below the median of log counts or "
+        "log genes, or above the median of the mitochondrial percentage. Empty: no such filter.",
         minimum=0,
     ),
-    Parameter("min_spots", "qc", "integer", 3, "Genes detected in fewer spots are removed.", minimum=0),
+    Parameter("min_spots", "qc", "integer", 3, "Remove genes detected in fewer spots.", minimum=0),
     Parameter(
         "species",
         "qc",
         "string",
         "auto",
-        "Names of mitochondrial, ribosomal and haemoglobin genes to look for; `auto` tells from the genes.",
+        "Species whose mitochondrial, ribosomal and haemoglobin genes are counted. `auto` infers it from the genes.",
         choices=("auto", "human", "mouse"),
     ),
-    Parameter("use_image", "features", "boolean", True, "Use the histology image where there is a usable one."),
+    Parameter("use_image", "features", "boolean", True, "Use the histology image of sections that have a usable one."),
     Parameter(
         "backbone",
         "features",
         "string",
         "efficientnet_lite0+texture",
-        "What describes the image around each spot, joined by `+`: `efficientnet_lite0`, `texture` (colour, stain and "
-        "texture), or `timm/` and the name of a model of timm.",
+        "Descriptors of the image around each spot, joined by `+`: `efficientnet_lite0`, `texture` (colour, stain "
+        "and texture), or `timm/` followed by the name of a timm model.",
         pattern=r"^(efficientnet_lite0|texture|timm/[\w./:-]+)(\+(efficientnet_lite0|texture|timm/[\w./:-]+))*$",
         pattern_words="efficientnet_lite0, texture or timm/<name of a model of timm>, or several joined by +",
     ),
@@ -189,7 +199,7 @@ PARAMETERS: tuple[Parameter, ...] = (
         "features",
         "string",
         None,
-        "Further arguments for the model of timm, as `name=value` joined by commas.",
+        "Further arguments of the timm model, as `name=value` joined by commas.",
         pattern=r"^\w+=[\w.+-]+(,\w+=[\w.+-]+)*$",
         pattern_words="name=value, or several joined by commas",
     ),
@@ -198,8 +208,8 @@ PARAMETERS: tuple[Parameter, ...] = (
         "features",
         "string",
         None,
-        "Sides of the tiles around a spot in micrometres, joined by commas; empty: one spot pitch and three, a pitch "
-        "being 100 µm at least where the scale of the section is known.",
+        "Side lengths of the image tiles around a spot in micrometres, joined by commas. Empty: one and three "
+        "spot pitches, where a pitch counts as at least 100 µm if the scale of the section is known.",
         pattern=r"^[0-9]+([.][0-9]+)?(,[0-9]+([.][0-9]+)?)*$",
         pattern_words="numbers joined by commas, such as 100,300",
     ),
@@ -208,7 +218,7 @@ PARAMETERS: tuple[Parameter, ...] = (
         "features",
         "string",
         "none",
-        "Bring the stain of every section to the same colours before tiles are described: `none` or `reinhard`.",
+        "Stain normalisation of every section before tiles are described: `none` or `reinhard`.",
         choices=("none", "reinhard"),
     ),
     Parameter(
@@ -216,7 +226,7 @@ PARAMETERS: tuple[Parameter, ...] = (
         "features",
         "integer",
         50,
-        "Principal components kept of the image descriptor at most.",
+        "Maximum number of principal components of the image descriptors.",
         minimum=1,
     ),
     Parameter(
@@ -224,7 +234,7 @@ PARAMETERS: tuple[Parameter, ...] = (
         "features",
         "number",
         0.99,
-        "Share of the image descriptor's variance after which no more principal components are kept.",
+        "Fraction of the variance of the image descriptors that the principal components retain.",
         minimum=0,
         maximum=1,
     ),
@@ -233,7 +243,8 @@ PARAMETERS: tuple[Parameter, ...] = (
         "features",
         "number",
         0,
-        "Width, in spot pitches, of a Gaussian over which image descriptors are averaged; 0: none.",
+        "Bandwidth, in spot pitches, of the Gaussian that smooths image descriptors over neighbouring spots. 0: "
+        "no smoothing.",
         minimum=0,
     ),
     Parameter(
@@ -241,8 +252,8 @@ PARAMETERS: tuple[Parameter, ...] = (
         "features",
         "string",
         None,
-        "Folder that keeps image descriptors by image, tile and weights, for runs that differ in other things; in "
-        "containers, one that is mounted.",
+        "Folder that caches image descriptors by image, tile and weights, for runs that differ in other settings. "
+        "In containers, use a mounted folder.",
         pattern=r"^[\w./:@~+=,-]+$",
         pattern_words="the path of a folder, without spaces",
     ),
@@ -251,7 +262,7 @@ PARAMETERS: tuple[Parameter, ...] = (
         "train",
         "string",
         "default",
-        "Model: `default`, or one of the published ones exactly as published.",
+        "Model: `default` (recommended), or one of the published models `mmsrl` and `stmmr`.",
         choices=PRESETS,
     ),
     Parameter(
@@ -259,23 +270,30 @@ PARAMETERS: tuple[Parameter, ...] = (
         "train",
         "integer",
         None,
-        "Highly variable genes to learn from; empty: what the preset says (8000 for `default`, 3000 as published).",
+        "Number of highly variable genes to learn from. Empty: set by the preset (8000 for `default`, 3000 for "
+        "the published presets).",
         minimum=1,
     ),
-    Parameter("epochs", "train", "integer", None, "Training epochs; empty: what the preset says.", minimum=1),
+    Parameter("epochs", "train", "integer", None, "Number of training epochs. Empty: set by the preset.", minimum=1),
     Parameter(
-        "learning_rate", "train", "number", None, "Step size of the optimiser; empty: what the preset says.", above=0
+        "learning_rate", "train", "number", None, "Learning rate of the optimiser. Empty: set by the preset.", above=0
     ),
     Parameter(
-        "hidden_dim", "train", "integer", None, "Width of the layers of `mmsrl` and `stmmr`; empty: theirs.", minimum=1
+        "hidden_dim",
+        "train",
+        "integer",
+        None,
+        "Width of the hidden layers of `mmsrl` and `stmmr`. Empty: set by the preset.",
+        minimum=1,
     ),
     Parameter(
         "kernel_width",
         "train",
         "number",
         None,
-        "Bandwidth of the spatial graph's Gaussian, in the preset's own unit (spot pitches for `default`, array "
-        "coordinates for `mmsrl` and `stmmr`); empty: what the preset says, for `default` by cross-validation.",
+        "Bandwidth of the Gaussian kernel of the spatial graph, in the unit of the preset: spot pitches for "
+        "`default`, array coordinates for `mmsrl` and `stmmr`. Empty: set by the preset, and by cross-validation "
+        "for `default`.",
         above=0,
     ),
     Parameter(
@@ -283,8 +301,8 @@ PARAMETERS: tuple[Parameter, ...] = (
         "train",
         "number",
         None,
-        "Weight of the likelihood among the losses of `mmsrl` and `stmmr` (several slices as published: 100); empty: "
-        "what the preset says.",
+        "Weight of the reconstruction likelihood in the loss of `mmsrl` and `stmmr` (published value for several "
+        "slices: 100). Empty: set by the preset.",
         minimum=0,
     ),
     Parameter(
@@ -292,7 +310,7 @@ PARAMETERS: tuple[Parameter, ...] = (
         "train",
         "number",
         None,
-        "Weight of masked reconstruction among the losses of `mmsrl`; empty: what the preset says.",
+        "Weight of the masked reconstruction in the loss of `mmsrl`. Empty: set by the preset.",
         minimum=0,
     ),
     Parameter(
@@ -300,7 +318,7 @@ PARAMETERS: tuple[Parameter, ...] = (
         "train",
         "string",
         None,
-        "How `mmsrl` and `stmmr` compare expression and image; empty: what the preset says.",
+        "Loss by which `mmsrl` and `stmmr` compare expression and image. Empty: set by the preset.",
         choices=("consistency", "contrastive"),
     ),
     Parameter(
@@ -308,24 +326,27 @@ PARAMETERS: tuple[Parameter, ...] = (
         "train",
         "boolean",
         True,
-        "Correct expression and image features for the section where several are trained jointly.",
+        "Correct batch effects in expression and image features of sections that are trained jointly (batch key: the "
+        "section).",
     ),
     Parameter(
         "block_size",
         "train",
         "integer",
         None,
-        "Spots of a block where pairs of spots are visited; smaller takes less memory; empty: 512, on a GPU 4096.",
+        "Number of spots per block in computations over pairs of spots. A smaller value needs less memory. Empty: "
+        "512, or 4096 on a GPU.",
         minimum=1,
         hidden=True,
     ),
-    Parameter("seed", "train", "integer", 0, "Seed of everything random.", minimum=0, maximum=2**32 - 1),
+    Parameter("seed", "train", "integer", 0, "Random seed.", minimum=0, maximum=2**32 - 1),
     Parameter(
         "device",
         "train",
         "string",
         "auto",
-        "Where networks run, of image features and of the published presets; `auto` takes a GPU if there is one.",
+        "Device for image features by a network and for training of the published presets. `auto` uses a GPU if "
+        "there is one.",
         choices=("auto", "cpu", "cuda"),
     ),
     Parameter(
@@ -333,8 +354,8 @@ PARAMETERS: tuple[Parameter, ...] = (
         "domains",
         "string",
         "gmm",
-        "How spots are grouped: `gmm` (Gaussian mixture with one covariance for all domains), `gmm_full` (with one for "
-        "each), `kmeans`, or `leiden`.",
+        "Clustering of the embedding: `gmm` (Gaussian mixture with tied covariance), `gmm_full` (Gaussian mixture "
+        "with one covariance per domain), `kmeans` or `leiden`.",
         choices=("gmm", "gmm_full", "kmeans", "leiden"),
     ),
     Parameter(
@@ -342,8 +363,8 @@ PARAMETERS: tuple[Parameter, ...] = (
         "trajectory",
         "string",
         None,
-        "Where pseudotime starts: `domain:NAME`, `gene:NAME` (the domain that has the most of it) or `spot:BARCODE`; "
-        "empty: along the longest way, its direction not known.",
+        "Root of pseudotime: `domain:NAME`, `gene:NAME` (the domain with the highest expression of the gene) or "
+        "`spot:BARCODE`. Empty: pseudotime follows the longest path, and its direction is unknown.",
         pattern=r"^(domain|gene|spot):.+$",
         pattern_words="domain:NAME, gene:NAME or spot:BARCODE",
     ),
@@ -352,8 +373,8 @@ PARAMETERS: tuple[Parameter, ...] = (
         "enhance",
         "integer",
         None,
-        "Genes whose de-noised expression is written, those with most pattern first; empty: those for which held-out "
-        "molecules show that de-noising is better, as many as 20 million values hold.",
+        "Number of de-noised genes to write, the most spatially structured first. Empty: the genes for which "
+        "de-noising improves the prediction of held-out molecules, up to 20 million values.",
         minimum=1,
     ),
     Parameter(
@@ -361,7 +382,7 @@ PARAMETERS: tuple[Parameter, ...] = (
         "enhance",
         "string",
         None,
-        "Genes whose de-noised expression is written, with commas between, whatever held-out molecules say of them.",
+        "De-noised genes to write, joined by commas, whatever their result on held-out molecules.",
         pattern=r"^[\w.:/@+-]+(,[\w.:/@+-]+)*$",
         pattern_words="names of genes joined by commas, without spaces",
     ),
@@ -370,15 +391,15 @@ PARAMETERS: tuple[Parameter, ...] = (
         "evaluate",
         "string",
         None,
-        "Labels in the order in which pseudotime should meet them, with commas between, such as "
-        "`WM,L6,L5,L4,L3,L2,L1`; read for a score and for nothing else.",
+        "Labels in the order in which pseudotime should reach them, joined by commas, such as "
+        "`WM,L6,L5,L4,L3,L2,L1`. Only the scores read it.",
     ),
     Parameter(
         "control",
         "compare",
         "string",
         None,
-        "Condition of the samplesheet that the others are compared with; empty: that of the first row that has one.",
+        "Control condition that all other conditions are compared with. Empty: the first condition in the samplesheet.",
         pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$",
         pattern_words="a condition: letters, digits, '.', '_' and '-', the first a letter or digit",
     ),
@@ -394,8 +415,9 @@ PARAMETERS: tuple[Parameter, ...] = (
         "page",
         "string",
         None,
-        "Genes to look at on the tissue in the report, with commas between, raw and de-noised side by side; besides "
-        "them the first markers of each domain and the genes that gain most. What no sample has is said there.",
+        "Genes to show on the tissue in the report, raw and de-noised side by side, joined by commas. The first "
+        "markers of each domain and the genes that de-noising improves most are always shown. The report names "
+        "genes that no sample has.",
     ),
     Parameter("report_title", "report", "string", "Spatial domains", "Title of the report."),
     *SITE_PARAMETERS,
