@@ -9,9 +9,9 @@ process DOMAINS {
     val code // fingerprint of the stage's code; it only has to be part of the task's hash
 
     output:
-    tuple val(meta), path("${meta.id}.domains.csv"), emit: csv
-    tuple val(meta), path("${meta.id}.domains.h5ad"), emit: h5ad
-    tuple val(meta), path("${meta.id}.domains.json"), emit: summary
+    tuple val(meta), path("${prefix}.domains.csv"), emit: csv
+    tuple val(meta), path("${prefix}.domains.h5ad"), emit: h5ad
+    tuple val(meta), path("${prefix}.domains.json"), emit: summary
     path 'versions.yml', emit: versions, topic: versions
 
     when:
@@ -19,18 +19,20 @@ process DOMAINS {
 
     script:
     def args = task.ext.args ?: ''
+    prefix = task.ext.prefix ?: "${meta.id}"
     def trainings = [embeddings].flatten().collect { file -> "--embedding ${file}" }
     def k = n_domains ? "--n-domains ${n_domains}" : ''
     """
     export OMP_NUM_THREADS=1
-    mmsrl-domains --id ${meta.id} ${trainings.join(' ')} ${k} --threads ${task.cpus} ${args}
+    mmsrl-domains --id ${prefix} ${trainings.join(' ')} ${k} --threads ${task.cpus} ${args}
 
     mmsrl-versions --process "${task.process}" anndata scikit-learn scipy igraph leidenalg > versions.yml
     """
 
     stub:
+    prefix = task.ext.prefix ?: "${meta.id}"
     """
-    touch ${meta.id}.domains.csv ${meta.id}.domains.h5ad ${meta.id}.domains.json
+    touch ${prefix}.domains.csv ${prefix}.domains.h5ad ${prefix}.domains.json
     printf '"%s":\\n    mmsrl: stub\\n' '${task.process}' > versions.yml
     """
 }

@@ -9,9 +9,9 @@ process ENHANCE {
     val code // fingerprint of the stage's code; it only has to be part of the task's hash
 
     output:
-    tuple val(meta), path("${meta.id}.enhanced.h5ad"), emit: h5ad, optional: true // not of values that were normalised before
-    tuple val(meta), path("${meta.id}.enhanced_genes.tsv"), emit: genes, optional: true
-    tuple val(meta), path("${meta.id}.enhance.json"), emit: summary
+    tuple val(meta), path("${prefix}.enhanced.h5ad"), emit: h5ad, optional: true // not of values that were normalised before
+    tuple val(meta), path("${prefix}.enhanced_genes.tsv"), emit: genes, optional: true
+    tuple val(meta), path("${prefix}.enhance.json"), emit: summary
     path 'versions.yml', emit: versions, topic: versions
 
     when:
@@ -19,18 +19,20 @@ process ENHANCE {
 
     script:
     def args = task.ext.args ?: ''
+    prefix = task.ext.prefix ?: "${meta.id}"
     def sections = [counts: counts, features: features]
         .collectMany { option, files -> [files].flatten().collect { file -> "--${option} ${file}" } }
     """
     export OMP_NUM_THREADS=${task.cpus}
-    mmsrl-enhance --id ${meta.id} ${sections.join(' ')} --embedding ${embedding} --model ${model} ${args}
+    mmsrl-enhance --id ${prefix} ${sections.join(' ')} --embedding ${embedding} --model ${model} ${args}
 
     mmsrl-versions --process "${task.process}" anndata scipy > versions.yml
     """
 
     stub:
+    prefix = task.ext.prefix ?: "${meta.id}"
     """
-    touch ${meta.id}.enhanced.h5ad ${meta.id}.enhanced_genes.tsv ${meta.id}.enhance.json
+    touch ${prefix}.enhanced.h5ad ${prefix}.enhanced_genes.tsv ${prefix}.enhance.json
     printf '"%s":\\n    mmsrl: stub\\n' '${task.process}' > versions.yml
     """
 }

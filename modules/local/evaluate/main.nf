@@ -9,8 +9,8 @@ process EVALUATE {
     val code // fingerprint of the stage's code; it only has to be part of the task's hash
 
     output:
-    tuple val(meta), path("${meta.id}.scores.csv"), emit: scores
-    tuple val(meta), path("${meta.id}.evaluate.json"), emit: summary
+    tuple val(meta), path("${prefix}.scores.csv"), emit: scores
+    tuple val(meta), path("${prefix}.evaluate.json"), emit: summary
     path 'versions.yml', emit: versions, topic: versions
 
     when:
@@ -18,17 +18,19 @@ process EVALUATE {
 
     script:
     def args = task.ext.args ?: ''
+    prefix = task.ext.prefix ?: "${meta.id}"
     def labels = [samples, [truths].flatten()].transpose().collect { sample, file -> "--truth ${sample}=${file}" }
     def order = trajectory ? "--trajectory ${trajectory}" : ''
     """
-    mmsrl-evaluate --id ${meta.id} --domains ${domains} --embedding ${embedding} ${order} ${labels.join(' ')} ${args}
+    mmsrl-evaluate --id ${prefix} --domains ${domains} --embedding ${embedding} ${order} ${labels.join(' ')} ${args}
 
     mmsrl-versions --process "${task.process}" anndata scikit-learn > versions.yml
     """
 
     stub:
+    prefix = task.ext.prefix ?: "${meta.id}"
     """
-    touch ${meta.id}.scores.csv ${meta.id}.evaluate.json
+    touch ${prefix}.scores.csv ${prefix}.evaluate.json
     printf '"%s":\\n    mmsrl: stub\\n' '${task.process}' > versions.yml
     """
 }

@@ -11,8 +11,8 @@ process MARKERS {
     val code // fingerprint of the stage's code; it only has to be part of the task's hash
 
     output:
-    tuple val(meta), path("${meta.id}.*.tsv"), emit: tables
-    tuple val(meta), path("${meta.id}.markers.json"), emit: summary
+    tuple val(meta), path("${prefix}.*.tsv"), emit: tables
+    tuple val(meta), path("${prefix}.markers.json"), emit: summary
     path 'versions.yml', emit: versions, topic: versions
 
     when:
@@ -20,20 +20,22 @@ process MARKERS {
 
     script:
     def args = task.ext.args ?: ''
+    prefix = task.ext.prefix ?: "${meta.id}"
     def sections = [counts: counts, features: features]
         .collectMany { option, files -> [files].flatten().collect { file -> "--${option} ${file}" } }
     def found = "--domains ${domains} --trained ${trained} --read-out ${read_out}"
     def sets = gene_sets ? "--gene-sets ${gene_sets}" : ''
     """
     export OMP_NUM_THREADS=${task.cpus} NUMBA_NUM_THREADS=${task.cpus}
-    mmsrl-markers --id ${meta.id} ${sections.join(' ')} ${found} ${sets} --threads ${task.cpus} ${args}
+    mmsrl-markers --id ${prefix} ${sections.join(' ')} ${found} ${sets} --threads ${task.cpus} ${args}
 
     mmsrl-versions --process "${task.process}" anndata scikit-learn scipy statsmodels > versions.yml
     """
 
     stub:
+    prefix = task.ext.prefix ?: "${meta.id}"
     """
-    touch ${meta.id}.markers.tsv ${meta.id}.spatial_genes.tsv ${meta.id}.neighbours.tsv ${meta.id}.markers.json
+    touch ${prefix}.markers.tsv ${prefix}.spatial_genes.tsv ${prefix}.neighbours.tsv ${prefix}.markers.json
     printf '"%s":\\n    mmsrl: stub\\n' '${task.process}' > versions.yml
     """
 }

@@ -8,9 +8,9 @@ process QC {
     val code // fingerprint of the stage's code; it only has to be part of the task's hash
 
     output:
-    tuple val(meta), path("${meta.id}.qc.h5ad"), emit: h5ad
-    tuple val(meta), path("${meta.id}.qc.json"), emit: summary
-    tuple val(meta), path("${meta.id}.qc.png"), emit: plot
+    tuple val(meta), path("${prefix}.qc.h5ad"), emit: h5ad
+    tuple val(meta), path("${prefix}.qc.json"), emit: summary
+    tuple val(meta), path("${prefix}.qc.png"), emit: plot
     path 'versions.yml', emit: versions, topic: versions
 
     when:
@@ -18,16 +18,18 @@ process QC {
 
     script:
     def args = task.ext.args ?: ''
+    prefix = task.ext.prefix ?: "${meta.id}"
     """
     export NUMBA_NUM_THREADS=${task.cpus}
-    mmsrl-qc --id ${meta.id} --counts ${counts} ${args}
+    mmsrl-qc --id ${prefix} --counts ${counts} ${args}
 
     mmsrl-versions --process "${task.process}" anndata scanpy matplotlib > versions.yml
     """
 
     stub:
+    prefix = task.ext.prefix ?: "${meta.id}"
     """
-    touch ${meta.id}.qc.h5ad ${meta.id}.qc.json ${meta.id}.qc.png
+    touch ${prefix}.qc.h5ad ${prefix}.qc.json ${prefix}.qc.png
     printf '"%s":\\n    mmsrl: stub\\n' '${task.process}' > versions.yml
     """
 }

@@ -9,10 +9,10 @@ process TRAIN {
     val code // fingerprint of the stage's code; it only has to be part of the task's hash
 
     output:
-    tuple val(meta), path("${meta.id}.embedding.h5ad"), emit: embedding
-    tuple val(meta), path("${meta.id}.training.tsv"), emit: log
-    tuple val(meta), path("${meta.id}.model.npz"), emit: model
-    tuple val(meta), path("${meta.id}.train.json"), emit: summary
+    tuple val(meta), path("${prefix}.embedding.h5ad"), emit: embedding
+    tuple val(meta), path("${prefix}.training.tsv"), emit: log
+    tuple val(meta), path("${prefix}.model.npz"), emit: model
+    tuple val(meta), path("${prefix}.train.json"), emit: summary
     path 'versions.yml', emit: versions, topic: versions
 
     when:
@@ -20,19 +20,21 @@ process TRAIN {
 
     script:
     def args = task.ext.args ?: ''
+    prefix = task.ext.prefix ?: "${meta.id}"
     // Of an option given twice the last counts.
     def seed = meta.seed == null ? '' : "--seed ${meta.seed}"
     def sections = [counts].flatten().collect { file -> "--counts ${file}" } + [features].flatten().collect { file -> "--features ${file}" }
     """
     export OMP_NUM_THREADS=${task.cpus} NUMBA_NUM_THREADS=${task.cpus}
-    mmsrl-train --id ${meta.id} ${sections.join(' ')} ${args} ${seed} --attempt ${task.ext.tries ?: task.attempt}
+    mmsrl-train --id ${prefix} ${sections.join(' ')} ${args} ${seed} --attempt ${task.ext.tries ?: task.attempt}
 
     mmsrl-versions --process "${task.process}" anndata scanpy harmonypy --optional torch > versions.yml
     """
 
     stub:
+    prefix = task.ext.prefix ?: "${meta.id}"
     """
-    touch ${meta.id}.embedding.h5ad ${meta.id}.training.tsv ${meta.id}.model.npz ${meta.id}.train.json
+    touch ${prefix}.embedding.h5ad ${prefix}.training.tsv ${prefix}.model.npz ${prefix}.train.json
     printf '"%s":\\n    mmsrl: stub\\n' '${task.process}' > versions.yml
     """
 }

@@ -9,9 +9,9 @@ process TRAJECTORY {
     val code // fingerprint of the stage's code; it only has to be part of the task's hash
 
     output:
-    tuple val(meta), path("${meta.id}.trajectory.h5ad"), emit: h5ad
-    tuple val(meta), path("${meta.id}.trends.tsv"), emit: trends
-    tuple val(meta), path("${meta.id}.trajectory.json"), emit: summary
+    tuple val(meta), path("${prefix}.trajectory.h5ad"), emit: h5ad
+    tuple val(meta), path("${prefix}.trends.tsv"), emit: trends
+    tuple val(meta), path("${prefix}.trajectory.json"), emit: summary
     path 'versions.yml', emit: versions, topic: versions
 
     when:
@@ -19,17 +19,19 @@ process TRAJECTORY {
 
     script:
     def args = task.ext.args ?: ''
+    prefix = task.ext.prefix ?: "${meta.id}"
     def sections = [counts].flatten().collect { file -> "--counts ${file}" }
     """
     export OMP_NUM_THREADS=${task.cpus} NUMBA_NUM_THREADS=${task.cpus}
-    mmsrl-trajectory --id ${meta.id} ${sections.join(' ')} --embedding ${embedding} --domains ${domains} ${args}
+    mmsrl-trajectory --id ${prefix} ${sections.join(' ')} --embedding ${embedding} --domains ${domains} ${args}
 
     mmsrl-versions --process "${task.process}" anndata scanpy scipy umap-learn > versions.yml
     """
 
     stub:
+    prefix = task.ext.prefix ?: "${meta.id}"
     """
-    touch ${meta.id}.trajectory.h5ad ${meta.id}.trends.tsv ${meta.id}.trajectory.json
+    touch ${prefix}.trajectory.h5ad ${prefix}.trends.tsv ${prefix}.trajectory.json
     printf '"%s":\\n    mmsrl: stub\\n' '${task.process}' > versions.yml
     """
 }
