@@ -1,13 +1,13 @@
 process CHECK {
     tag "${samplesheet.name}"
     label 'process_single'
-    // The fingerprints in the plan are those of the code in the container, so they are asked for in every run.
+    // The plan holds the fingerprints of the code in the container, which can change between runs.
     cache false
     container 'mmsrl/mmsrl:0.1.0-cpu'
 
     input:
     path samplesheet
-    val params_json // text: all parameters of the run
+    val params_json // all parameters of the run, as JSON text
     path params_schema, stageAs: 'schemas/*' // nextflow_schema.json
     path samplesheet_schema, stageAs: 'schemas/assets/*' // schema_input.json
 
@@ -26,7 +26,7 @@ process CHECK {
     mmsrl-versions --process "${task.process}" > versions.yml
     """
 
-    // The same as in a real run: it costs nothing, and what comes after needs the plan.
+    // A stub run checks too: the check is fast, and later tasks need the plan.
     stub:
     """
     cat > params.json <<'END_PARAMS'

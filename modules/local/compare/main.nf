@@ -4,11 +4,11 @@ process COMPARE {
     container 'mmsrl/mmsrl:0.1.0-cpu'
 
     input:
-    path counts // <sample>.qc.h5ad of every section that has a condition
-    path domains // <unit>.domains.csv of the units that these are of
-    val design_json // text: condition, donor and covariates of the sections as JSON; the first one's condition is the control
+    path counts // <sample>.qc.h5ad of every section with a condition
+    path domains // <unit>.domains.csv of the units of these sections
+    val design_json // condition, donor and covariates of the sections, as JSON text; the condition of the first section is the control
     path gene_sets // GMT, or []
-    val code // fingerprint of the stage's code; it only has to be part of the task's hash
+    val code // fingerprint of the stage's code, as part of the task hash
 
     output:
     path 'study.*.tsv', emit: tables

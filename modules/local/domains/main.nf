@@ -4,9 +4,9 @@ process DOMAINS {
     container 'mmsrl/mmsrl:0.1.0-cpu'
 
     input:
-    // <unit>.embedding.h5ad, of several trainings in the order of their seeds; the number, or [] where it is to be found
+    // embeddings: <unit>.embedding.h5ad of each training, in the order of their seeds; n_domains: integer, or [] to choose it from the data
     tuple val(meta), path(embeddings, stageAs: 'training?/*'), val(n_domains)
-    val code // fingerprint of the stage's code; it only has to be part of the task's hash
+    val code // fingerprint of the stage's code, as part of the task hash
 
     output:
     tuple val(meta), path("${prefix}.domains.csv"), emit: csv

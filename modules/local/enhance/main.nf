@@ -4,12 +4,12 @@ process ENHANCE {
     container 'mmsrl/mmsrl:0.1.0-cpu'
 
     input:
-    // of every section of the unit: <sample>.qc.h5ad, <sample>.features.h5ad; of the unit: <unit>.embedding.h5ad, <unit>.model.npz
+    // By section: <sample>.qc.h5ad and <sample>.features.h5ad. By unit: <unit>.embedding.h5ad and <unit>.model.npz.
     tuple val(meta), path(counts), path(features), path(embedding), path(model)
-    val code // fingerprint of the stage's code; it only has to be part of the task's hash
+    val code // fingerprint of the stage's code, as part of the task hash
 
     output:
-    tuple val(meta), path("${prefix}.enhanced.h5ad"), emit: h5ad, optional: true // not of values that were normalised before
+    tuple val(meta), path("${prefix}.enhanced.h5ad"), emit: h5ad, optional: true // needs raw counts
     tuple val(meta), path("${prefix}.enhanced_genes.tsv"), emit: genes, optional: true
     tuple val(meta), path("${prefix}.enhance.json"), emit: summary
     path 'versions.yml', emit: versions, topic: versions

@@ -4,9 +4,10 @@ process EVALUATE {
     container 'mmsrl/mmsrl:0.1.0-cpu'
 
     input:
-    // <unit>.domains.csv, <unit>.embedding.h5ad, <unit>.trajectory.h5ad or []; sample names and, in the same order, their CSV files barcode,label
+    // <unit>.domains.csv, <unit>.embedding.h5ad, <unit>.trajectory.h5ad or []; ids of the sections with ground truth and, in the same
+    // order, their CSV files with the columns barcode and label
     tuple val(meta), path(domains), path(embedding), path(trajectory), val(samples), path(truths, stageAs: 'truth?/*')
-    val code // fingerprint of the stage's code; it only has to be part of the task's hash
+    val code // fingerprint of the stage's code, as part of the task hash
 
     output:
     tuple val(meta), path("${prefix}.scores.csv"), emit: scores
@@ -20,9 +21,9 @@ process EVALUATE {
     def args = task.ext.args ?: ''
     prefix = task.ext.prefix ?: "${meta.id}"
     def labels = [samples, [truths].flatten()].transpose().collect { sample, file -> "--truth ${sample}=${file}" }
-    def order = trajectory ? "--trajectory ${trajectory}" : ''
+    def pseudotime = trajectory ? "--trajectory ${trajectory}" : ''
     """
-    mmsrl-evaluate --id ${prefix} --domains ${domains} --embedding ${embedding} ${order} ${labels.join(' ')} ${args}
+    mmsrl-evaluate --id ${prefix} --domains ${domains} --embedding ${embedding} ${pseudotime} ${labels.join(' ')} ${args}
 
     mmsrl-versions --process "${task.process}" anndata scikit-learn > versions.yml
     """

@@ -3,8 +3,8 @@ process INDEX {
     container 'mmsrl/mmsrl:0.1.0-cpu'
 
     input:
-    val files_json // text: files (path in the results, bytes), units (id, samples) and samples (id, design); the files themselves are not needed
-    val code // fingerprint of the stage's code; it only has to be part of the task's hash
+    val files_json // files (path in the results, bytes), units (id, samples) and samples (id, design), as JSON text; the files are not staged
+    val code // fingerprint of the stage's code, as part of the task hash
 
     output:
     path 'index.json', emit: json

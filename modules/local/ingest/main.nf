@@ -4,12 +4,15 @@ process INGEST {
     container 'mmsrl/mmsrl:0.1.0-cpu'
 
     input:
-    tuple val(meta), path(source, stageAs: 'source/*'), val(stated) // source: a folder of Space Ranger or another instrument, an archive of it, .h5ad or .zarr; stated: map of what the samplesheet says of it, [:] for nothing
-    val code // fingerprint of the stage's code and of the files in a folder; it only has to be part of the task's hash
+    // source: a folder of Space Ranger or of another instrument, an archive of it, .h5ad or .zarr; stated: map of the samplesheet's columns
+    // about it, or [:]
+    tuple val(meta), path(source, stageAs: 'source/*'), val(stated)
+    val code // fingerprint of the stage's code and checksum of a folder's files, as part of the task hash
 
     output:
+    // No ext.prefix: `meta.id` becomes the name of the section in all files.
     tuple val(meta), path("${meta.id}.ingest.h5ad"), emit: h5ad
-    tuple val(meta), path('*.outlines.parquet', arity: '0..*'), emit: outlines // [] where the files have none
+    tuple val(meta), path('*.outlines.parquet', arity: '0..*'), emit: outlines // [] if the input has none
     tuple val(meta), path("${meta.id}.ingest.json"), emit: summary
     path 'versions.yml', emit: versions, topic: versions
 

@@ -4,11 +4,12 @@ process MAP {
     container 'mmsrl/mmsrl:0.1.0-cpu'
 
     input:
-    // <sample>.qc.h5ad; of the reference: its id, <unit>.model.npz, <unit>.domains.csv and <sample>.qc.h5ad of all its sections
+    // <sample>.qc.h5ad. Of the reference unit: its id, <unit>.model.npz, <unit>.domains.csv and <sample>.qc.h5ad of all its sections.
     tuple val(meta), path(counts, stageAs: 'section/*'), val(unit), path(model, stageAs: 'reference/train/*'), path(domains, stageAs: 'reference/domains/*'), path(reference_counts, stageAs: 'reference/qc/*')
-    val code // fingerprint of the stage's code; it only has to be part of the task's hash
+    val code // fingerprint of the stage's code, as part of the task hash
 
     output:
+    // No ext.prefix: other stages take the section from the names of these files.
     tuple val(meta), path("${meta.id}.map.csv"), emit: csv
     tuple val(meta), path("${meta.id}.map.json"), emit: summary
     path 'versions.yml', emit: versions, topic: versions

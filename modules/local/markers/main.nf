@@ -4,11 +4,10 @@ process MARKERS {
     container 'mmsrl/mmsrl:0.1.0-cpu'
 
     input:
-    // of every section of the unit: <sample>.qc.h5ad, <sample>.features.h5ad; of the unit: <unit>.domains.csv,
-    // <unit>.train.json, <unit>.domains.json
+    // By section: <sample>.qc.h5ad and <sample>.features.h5ad. By unit: <unit>.domains.csv, <unit>.train.json and <unit>.domains.json.
     tuple val(meta), path(counts), path(features), path(domains), path(trained), path(read_out)
     path gene_sets // GMT, or []
-    val code // fingerprint of the stage's code; it only has to be part of the task's hash
+    val code // fingerprint of the stage's code, as part of the task hash
 
     output:
     tuple val(meta), path("${prefix}.*.tsv"), emit: tables
@@ -23,11 +22,11 @@ process MARKERS {
     prefix = task.ext.prefix ?: "${meta.id}"
     def sections = [counts: counts, features: features]
         .collectMany { option, files -> [files].flatten().collect { file -> "--${option} ${file}" } }
-    def found = "--domains ${domains} --trained ${trained} --read-out ${read_out}"
+    def settings = "--domains ${domains} --trained ${trained} --read-out ${read_out}"
     def sets = gene_sets ? "--gene-sets ${gene_sets}" : ''
     """
     export OMP_NUM_THREADS=${task.cpus} NUMBA_NUM_THREADS=${task.cpus}
-    mmsrl-markers --id ${prefix} ${sections.join(' ')} ${found} ${sets} --threads ${task.cpus} ${args}
+    mmsrl-markers --id ${prefix} ${sections.join(' ')} ${settings} ${sets} --threads ${task.cpus} ${args}
 
     mmsrl-versions --process "${task.process}" anndata scikit-learn scipy statsmodels > versions.yml
     """

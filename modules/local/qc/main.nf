@@ -5,7 +5,7 @@ process QC {
 
     input:
     tuple val(meta), path(counts) // <id>.ingest.h5ad
-    val code // fingerprint of the stage's code; it only has to be part of the task's hash
+    val code // fingerprint of the stage's code, as part of the task hash
 
     output:
     tuple val(meta), path("${prefix}.qc.h5ad"), emit: h5ad

@@ -3,13 +3,13 @@ process REPORT {
     container 'mmsrl/mmsrl:0.1.0-cpu'
 
     input:
-    path cards // <sample>.card.json of all sections that have a page, or []
+    path cards // <sample>.card.json of all sections with a page, or []
     path summaries // JSON of all stages
     path versions, stageAs: 'versions/?.yml'
-    path comparison // study.*.tsv of the conditions that were compared, or []
-    val params_json // text: all parameters of the run
-    val asked_json // text: samples asked for, and tasks that failed; the report names those that are missing
-    val code // fingerprint of the stage's code; it only has to be part of the task's hash
+    path comparison // study.*.tsv with the comparison of conditions, or []
+    val params_json // all parameters of the run, as JSON text
+    val asked_json // requested samples and failed tasks, as JSON text; the report names missing samples
+    val code // fingerprint of the stage's code, as part of the task hash
 
     output:
     path 'mmsrl_report.html', emit: html

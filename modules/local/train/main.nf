@@ -1,12 +1,12 @@
 process TRAIN {
     tag "${meta.seed == null ? meta.id : "${meta.id} seed ${meta.seed}"}"
     label 'process_high'
-    // A network needs PyTorch, which the other image lacks; ext.network = false says that none runs.
+    // Networks need PyTorch, which only the CUDA image has. Without a network (ext.network = false) the CPU image is enough.
     container "mmsrl/mmsrl:0.1.0-${task.ext.network == false ? 'cpu' : 'cuda'}"
 
     input:
-    tuple val(meta), path(counts), path(features) // of every section of the unit: <sample>.qc.h5ad, <sample>.features.h5ad
-    val code // fingerprint of the stage's code; it only has to be part of the task's hash
+    tuple val(meta), path(counts), path(features) // by section: <sample>.qc.h5ad and <sample>.features.h5ad
+    val code // fingerprint of the stage's code, as part of the task hash
 
     output:
     tuple val(meta), path("${prefix}.embedding.h5ad"), emit: embedding
@@ -21,7 +21,7 @@ process TRAIN {
     script:
     def args = task.ext.args ?: ''
     prefix = task.ext.prefix ?: "${meta.id}"
-    // Of an option given twice the last counts.
+    // Overrides a --seed in ext.args: the last value of an option wins.
     def seed = meta.seed == null ? '' : "--seed ${meta.seed}"
     def sections = [counts].flatten().collect { file -> "--counts ${file}" } + [features].flatten().collect { file -> "--features ${file}" }
     """

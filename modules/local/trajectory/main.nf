@@ -4,9 +4,9 @@ process TRAJECTORY {
     container 'mmsrl/mmsrl:0.1.0-cpu'
 
     input:
-    // of every section of the unit: <sample>.qc.h5ad; of the unit: <unit>.embedding.h5ad, <unit>.domains.csv
+    // By section: <sample>.qc.h5ad. By unit: <unit>.embedding.h5ad and <unit>.domains.csv.
     tuple val(meta), path(counts), path(embedding), path(domains)
-    val code // fingerprint of the stage's code; it only has to be part of the task's hash
+    val code // fingerprint of the stage's code, as part of the task hash
 
     output:
     tuple val(meta), path("${prefix}.trajectory.h5ad"), emit: h5ad
