@@ -6,12 +6,12 @@ include { failures } from './subworkflows/local/failures/main'
 include { referenceOf } from './subworkflows/local/reference/main'
 include { helpText } from './subworkflows/local/help/main'
 
-// null, '' and 'null' are all "not given", as in the check (src/mmsrl/check/params.py).
+// Return false for null, '' and 'null', which all mean "not given", as in the check (src/mmsrl/check/params.py).
 def isGiven(value) {
     return !(value in [null, '', 'null'])
 }
 
-// A number that the workflow is built from: where the check is a task, it comes after that.
+// Parse an integer parameter that shapes the workflow. It is validated here because the check can be a task, which would be too late.
 def wholeNumber(String name, value, long fallback, long least) {
     def text = value instanceof Number ? value.toLong().toString() : isGiven(value) ? value.toString().trim() : fallback.toString()
     if (!(text ==~ /\d{1,18}/) || text.toLong() < least) {
@@ -20,7 +20,7 @@ def wholeNumber(String name, value, long fallback, long least) {
     return text.toLong()
 }
 
-// A file of the results. Not a pattern, though the folder's name may have brackets or stars.
+// Return a file of the results. The name of the folder may contain glob characters, so globbing is off.
 def inOutdir(String name) {
     return file(name ? "${params.outdir}/${name}" : params.outdir, glob: false)
 }
@@ -28,7 +28,7 @@ def inOutdir(String name) {
 workflow {
     main:
     began = workflow.start.toInstant().toEpochMilli()
-    reports = [] // of this run: where no section is left there is none, though an earlier run may have left one
+    reports = [] // stays empty if every section failed, even if an earlier run left a report
     if (params.help.toString() == 'true') {
         println(helpText(file("${projectDir}/nextflow_schema.json")))
     }
@@ -42,11 +42,11 @@ workflow {
 
         PLAN(samplesheet, params_json, projectDir, checkCommand(workflow.containerEngine, samplesheet, projectDir))
         weights = params.backbone_weights ? file(params.backbone_weights, checkIfExists: true, glob: false) : []
-        // The first training of a unit has the seed of the options; published presets can have more.
+        // The first training of a unit uses --seed. Published presets can train again with further random seeds.
         first_seed = wholeNumber('seed', params.seed, 0, 0)
         more_seeds = (1..<wholeNumber('n_seeds', params.n_seeds, 1, 1)).collect { training -> first_seed + training }
         gene_sets = params.gene_sets ? file(params.gene_sets, checkIfExists: true, glob: false) : []
-        // After the check, whose messages come first.
+        // Waits for the check, so that its messages come first.
         reference = isGiven(params.reference)
             ? PLAN.out.code.map { _code -> referenceOf(params.reference.toString(), isGiven(params.reference_unit) ? params.reference_unit.toString() : '') }
             : channel.empty()
@@ -57,18 +57,18 @@ workflow {
     workflow.onComplete = {
         if (params.outdir && params.help.toString() != 'true') {
             def report = inOutdir('report/mmsrl_report.html')
-            // Some releases call a run that left out a section a failed one (workflow.failOnIgnore), others a success.
-            def finished = workflow.success || (workflow.stats.ignoredCount > 0 && !workflow.errorReport)
+            // With workflow.failOnIgnore some releases of Nextflow report a run with ignored tasks as failed, others as successful.
+            def completed = workflow.success || (workflow.stats.ignoredCount > 0 && !workflow.errorReport)
             if (workflow.stats.ignoredCount > 0) {
                 def failed = failures(inOutdir('pipeline_info/execution_trace.txt'), began, workflow.workDir)
-                def said = failed.collect { task -> "\n  ${task.stage} of ${task.id}, exit status ${task.exit}: ${task.message}" }
-                def lost = failed && failed.every { task -> task.stage == 'compare' } ? 'The conditions could not be compared' : 'Not all sections could be analysed'
-                log.error("${lost}. Mend the cause and start the same command with -resume.${said.join('')}")
+                def messages = failed.collect { task -> "\n  ${task.stage} of ${task.id}, exit status ${task.exit}: ${task.message}" }
+                def summary = failed && failed.every { task -> task.stage == 'compare' } ? 'The conditions could not be compared' : 'Not all sections could be analysed'
+                log.error("${summary}. Fix the cause and start the same command with -resume.${messages.join('')}")
             }
             log.info(
-                finished
+                completed
                     ? (reports ? "Report:  ${report.toUriString()}\n" : params.skip_report.toString() == 'true' ? '' : "There is no report: no section could be analysed.\n") + "Results: ${inOutdir('').toUriString()}"
-                    : "The run stopped; what was computed is kept. Mend the cause and start the same command with -resume."
+                    : "The run stopped; finished tasks are kept. Fix the cause and start the same command with -resume."
             )
         }
     }

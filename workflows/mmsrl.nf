@@ -3,59 +3,59 @@ include { REPORT } from '../modules/local/report/main'
 include { failures } from '../subworkflows/local/failures/main'
 include { INDEX } from '../modules/local/index/main'
 
-// All files of a channel of [ meta, files ] as one list, sorted by path: in another order, or with other metadata, the
-// same files would make the report run again on -resume.
+// Collect all files of a channel of [ meta, files ] into one list, sorted by path and without metadata. Another order would change the
+// task hash, and -resume would run the report again.
 def filesOf(channel) {
     return channel.flatMap { _meta, files -> [files].flatten() }.toSortedList { file -> file.toString() }
 }
 
-// Bytes of a file, or of all that is in a folder.
+// Return the size in bytes of a file, or of all files in a folder.
 def sizeOf(file) {
     return file.isDirectory() ? file.listFiles().sum(0) { part -> sizeOf(part) } : file.size()
 }
 
-// From tissue sections to spatial domains and a report.
+// Find spatial domains of tissue sections, and write the report and the index of the results.
 workflow MMSRL {
     take:
     sections // [ meta, source, image, alignment, truth ]; see subworkflows/local/spatial_domains/main.nf
-    weights // file: of the network that describes images, or []
-    gene_sets // value channel: GMT file to compare markers with, or []
-    reference // value channel: [ unit, model, domains, counts ] of a unit to map all sections onto; empty where there is none
-    more_seeds // list of integers: of further trainings of each unit
-    earlier // [ ending, meta, file ] of an earlier run that sections go on from; see subworkflows/local/spatial_domains/main.nf
-    code // value channel: map of stage to fingerprint of its code; [:] where the container's version tells
-    params_json // value channel: text, the parameters for report and manifest
-    trace // file: trace of this run, for why tasks failed
-    began // integer: when this run began, in milliseconds
-    work_dir // folder of the tasks
+    weights // file: weights of the image network, or []
+    gene_sets // value channel: GMT file, or []
+    reference // value channel: [ unit, model, domains, counts ] of a trained unit that sections are mapped onto; empty without a reference
+    more_seeds // list of integers: random seeds of further trainings of each unit
+    earlier // [ ending, meta, file ] of the files of an earlier run; see subworkflows/local/spatial_domains/main.nf
+    code // value channel: map of stage to the fingerprint of its code; [:] if the version of the container identifies the code
+    params_json // value channel: all parameters of the run, as JSON text
+    trace // file: execution trace of this run, which lists failed tasks
+    began // integer: start of this run, in ms since 1970
+    work_dir // folder: work directory of the tasks
 
     main:
     SPATIAL_DOMAINS(sections, weights, gene_sets, reference, more_seeds, earlier, code)
-    found = SPATIAL_DOMAINS.out
+    results = SPATIAL_DOMAINS.out
 
-    // What was asked for and what failed, so that the report can name what is missing and why. The trace is read after all
-    // other tasks have ended. Where nothing is left there is no report; a section without a page is in it all the same.
-    asked = sections
+    // The report names requested samples that are missing, with the error of the failed task. The trace is read after all other tasks have
+    // ended. There is no report without any assembled section; sections without a page are listed too.
+    requested = sections
         .map { meta, _source, _image, _alignment, truth -> [sample: meta.id, unit: meta.group ?: meta.id, labelled: truth as boolean] }
         .toSortedList { sample -> sample.sample }
     REPORT(
-        filesOf(found.h5ad)
+        filesOf(results.h5ad)
             .filter { files -> files }
-            .combine(filesOf(found.cards).map { files -> [files] })
+            .combine(filesOf(results.cards).map { files -> [files] })
             .map { row -> row.last() },
-        filesOf(found.summaries),
-        found.versions.toSortedList { file -> file.toString() },
-        filesOf(found.comparison),
+        filesOf(results.summaries),
+        results.versions.toSortedList { file -> file.toString() },
+        filesOf(results.comparison),
         params_json,
-        asked
+        requested
             .map { samples -> [samples] }
-            .combine(filesOf(found.summaries).map { _files -> [failures(trace, began, work_dir)] })
+            .combine(filesOf(results.summaries).map { _files -> [failures(trace, began, work_dir)] })
             .map { samples, failed -> groovy.json.JsonOutput.toJson([samples: samples, failures: failed]) },
         code.map { c -> c.report ?: '' },
     )
 
-    // What conf/modules.config publishes, and where: names and sizes are enough, so that no file is moved for the index.
-    files = found.files
+    // The index lists what conf/modules.config publishes. It needs names and sizes only, so no file is staged for it.
+    files = results.files
         .mix(
             REPORT.out.html.map { file -> ['report', file] },
             REPORT.out.assets.flatMap { files -> files.collect { file -> ['report/assets', file] } },
@@ -64,7 +64,7 @@ workflow MMSRL {
         )
         .map { folder, file -> [path: "${folder}/${file.name}".toString(), bytes: sizeOf(file)] }
         .toSortedList { file -> file.path }
-    units = found.units.map { unit -> unit.subMap(['id', 'samples']) }.toSortedList { unit -> unit.id }
+    units = results.units.map { unit -> unit.subMap(['id', 'samples']) }.toSortedList { unit -> unit.id }
     samples = sections
         .map { meta, _source, _image, _alignment, _truth -> [id: meta.id] + [condition: null, donor: null, covariates: [:]] + (meta.design ?: [:]) }
         .toSortedList { sample -> sample.id }
@@ -82,5 +82,5 @@ workflow MMSRL {
     manifest = REPORT.out.manifest // file
     multiqc = REPORT.out.multiqc // files
     index = INDEX.out.json // file
-    versions = found.versions.mix(REPORT.out.versions, INDEX.out.versions) // file
+    versions = results.versions.mix(REPORT.out.versions, INDEX.out.versions) // file
 }

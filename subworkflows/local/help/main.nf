@@ -1,4 +1,4 @@
-// What --help prints: every parameter of nextflow_schema.json that is not hidden, by group.
+// Return the text of --help: all parameters of nextflow_schema.json that are not hidden, by group.
 def helpText(java.nio.file.Path schema) {
     def root = new groovy.json.JsonSlurper().parseText(schema.text)
     def groups = root['$defs'].values().collect { group ->

@@ -1,22 +1,22 @@
 include { CHECK } from '../../../modules/local/check/main'
 include { earlierOf } from '../earlier/main'
 
-// The command of the core that checks, where tasks run without containers, it is installed on this machine and the samplesheet
-// is here; null where a task has to check.
+// Return the path of `mmsrl-check` if it can run on this machine: tasks run without containers, the command is installed, and the
+// samplesheet is a local file. Otherwise return null, and the check runs as a task.
 def checkCommand(String container_engine, java.nio.file.Path samplesheet, java.nio.file.Path project_dir) {
-    def here = samplesheet.fileSystem == java.nio.file.FileSystems.default
+    def is_local = samplesheet.fileSystem == java.nio.file.FileSystems.default
     def folders = ["${project_dir}/.venv/bin"] + (System.getenv('PATH') ?: '').tokenize(':')
-    def found = folders.collect { folder -> file("${folder}/mmsrl-check") }.find { command -> command.exists() }
-    return container_engine || !here ? null : found
+    def command = folders.collect { folder -> file("${folder}/mmsrl-check") }.find { path -> path.exists() }
+    return container_engine || !is_local ? null : command
 }
 
-// Run the check here, before any task, and return its plan; stop with its message where something is wrong.
+// Run the check on this machine, before any task, and return its plan as text. Errors end the run with the message of the check.
 def checkHere(java.nio.file.Path command, java.nio.file.Path samplesheet, String params_json, java.nio.file.Path project_dir) {
     def folder = java.nio.file.Files.createTempDirectory('mmsrl-check')
-    def given = folder.resolve('params.json')
+    def params_file = folder.resolve('params.json')
     def plan = folder.resolve('plan.json')
-    given.text = params_json
-    def arguments = ['--input', samplesheet, '--params', given, '--schema-dir', project_dir, '--output', plan]
+    params_file.text = params_json
+    def arguments = ['--input', samplesheet, '--params', params_file, '--schema-dir', project_dir, '--output', plan]
     def check = ([command] + arguments).collect { part -> part.toString() }.execute()
     def messages = new StringBuilder()
     check.waitForProcessOutput(messages, messages)
@@ -28,7 +28,7 @@ def checkHere(java.nio.file.Path command, java.nio.file.Path samplesheet, String
     return text
 }
 
-// A path of the samplesheet: absolute, a URI, or relative to the samplesheet's folder; [] where there is none.
+// Resolve a path of the samplesheet: absolute, a URI, or relative to the folder of the samplesheet. Return [] for an empty field.
 def locate(java.nio.file.Path samplesheet, String path) {
     if (!path) {
         return []
@@ -36,7 +36,8 @@ def locate(java.nio.file.Path samplesheet, String path) {
     return path ==~ /^(\/|\w+:\/\/).*/ ? file(path, glob: false) : samplesheet.resolveSibling(path)
 }
 
-// [ meta, source, image, alignment, truth ] of every row; stops naming all files that are not there.
+// Return the plan as a map: `sections` ([ meta, source, image, alignment, truth ] of every row), `earlier` and `code`. Missing files
+// end the run, and the message names all of them.
 def readPlan(String text, java.nio.file.Path samplesheet) {
     def plan = new groovy.json.JsonSlurper().parseText(text)
     def sections = plan.samples.collect { row ->
@@ -55,13 +56,13 @@ def readPlan(String text, java.nio.file.Path samplesheet) {
     return [sections: sections, earlier: earlier, code: plan.code]
 }
 
-// Check samplesheet and parameters before anything is computed, and turn the rows into sections.
+// Validate samplesheet and parameters before anything is computed, and emit the sections.
 workflow PLAN {
     take:
     samplesheet // file
-    params_json // text: all parameters of the run
+    params_json // all parameters of the run, as JSON text
     project_dir // folder with nextflow_schema.json and assets/schema_input.json
-    command // file: mmsrl-check of this machine, or null to check in a task
+    command // file: `mmsrl-check` on this machine, or null to check in a task
 
     main:
     if (command) {

@@ -1,13 +1,13 @@
-// [ unit, model, domains, counts ] of a trained unit in the folder of a run's results; counts: files of all its sections. The check
-// says the same where it sees the folder (src/mmsrl/map/reference.py); it does not where it is a task.
+// Return [ unit, model, domains, counts ] of a trained unit in the results of a run; `counts` are the files of all its sections. Missing
+// files end the run. The check reports them too (src/mmsrl/map/reference.py), but it cannot see the folder if it runs as a task.
 def referenceOf(String folder, String name) {
     def root = file(folder, glob: false)
     def train = root.resolve('train')
     def models = train.exists() ? train.listFiles().findAll { file -> file.name.endsWith('.model.npz') } : []
     def units = models.collect { file -> file.name - '.model.npz' }.sort()
     if (!units || (!name && units.size() > 1) || (name && !(name in units))) {
-        def told = units ? "holds the units ${units.join(', ')}; name one of them: --reference_unit" : 'has no train/<unit>.model.npz; give the results of an earlier run'
-        error("--reference ${folder} ${told}")
+        def problem = units ? "holds the units ${units.join(', ')}; name one of them: --reference_unit" : 'has no train/<unit>.model.npz; give the results of an earlier run'
+        error("--reference ${folder} ${problem}")
     }
     def unit = name ?: units.first()
     def domains = root.resolve("domains/${unit}.domains.csv")
