@@ -26,7 +26,7 @@ from mmsrl._sections import in_pitches
 from mmsrl.domains import average
 from mmsrl.domains.neighbourhood import neighbourhood
 from mmsrl.domains.readouts import read_out, reduce
-from mmsrl.expression import standard_components
+from mmsrl.normalisation import standard_components
 from mmsrl.train import members
 from mmsrl.train.api import stack, train
 

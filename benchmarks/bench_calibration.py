@@ -25,14 +25,14 @@ from scipy.stats import beta, false_discovery_control
 import mmsrl.tl
 from mmsrl._sections import in_pitches
 from mmsrl.domains.average import matching
-from mmsrl.expression import log_normalised
 from mmsrl.ingest.api import read_spaceranger
 from mmsrl.markers.api import markers
-from mmsrl.markers.gene_sets import over_represented
 from mmsrl.markers.lattice import adjacency
 from mmsrl.markers.offset import enrichment, sums
+from mmsrl.markers.over_representation import over_represented
 from mmsrl.markers.pseudobulk import over_sections
 from mmsrl.markers.spatial import morans_i
+from mmsrl.normalisation import log_normalised
 from mmsrl.residuals import beyond_depth, residual_components, robust
 from mmsrl.train.bandwidth import structure_p
 

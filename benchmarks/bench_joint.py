@@ -22,7 +22,7 @@ import torch
 from bench_accuracy import Data, labels_of, prepare
 
 from mmsrl.domains.readouts import read_out, reduce
-from mmsrl.expression import standard_components
+from mmsrl.normalisation import standard_components
 from mmsrl.train.api import stack, train
 from mmsrl.train.files import read_sections
 from mmsrl.train.presets import PRESETS, PUBLISHED

@@ -22,7 +22,7 @@ from threadpoolctl import threadpool_limits
 from mmsrl import graph
 from mmsrl.domains.average import consensus
 from mmsrl.domains.readouts import read_out, reduce
-from mmsrl.expression import log_normalised, standard_components
+from mmsrl.normalisation import log_normalised, standard_components
 
 Array = npt.NDArray[Any]
 

@@ -19,7 +19,7 @@ import pandas as pd
 import scipy.sparse as sp
 
 from mmsrl._design import Assignment, Comparison, compare, replicates_of
-from mmsrl.compare.expression import gene_differences
+from mmsrl.compare.gene_tests import gene_differences
 from mmsrl.tl import compare as compare_conditions
 from mmsrl.tl import match
 

@@ -19,7 +19,7 @@ from scipy.sparse.linalg import LinearOperator, svds
 from sklearn.utils.extmath import svd_flip
 from sklearn.utils.sparsefuncs import mean_variance_axis
 
-from mmsrl.expression import CLIP, log_normalised, standard_components
+from mmsrl.normalisation import CLIP, log_normalised, standard_components
 
 FloatArray = NDArray[np.floating[Any]]
 

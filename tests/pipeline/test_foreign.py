@@ -38,7 +38,7 @@ def test_a_foreign_pipeline_goes_on_from_its_own_space_ranger(tmp_path: Path) ->
     published = {
         str(path.relative_to(launch / "results")) for path in (launch / "results").rglob("*") if path.is_file()
     }
-    assert published == {"domains/A1.mmsrl.h5ad", "domains/A1.domains.csv", "counts/A1.spots.tsv"}
+    assert published == {"domains/A1.mmsrl.h5ad", "domains/A1.spots.csv", "counts/A1.spots.tsv"}
     final = ad.read_h5ad(launch / "results/domains/A1.mmsrl.h5ad")
     counts = [line.split() for line in (launch / "results/counts/A1.spots.tsv").read_text().splitlines()]
     assert {domain: int(n) for n, domain in counts} == final.obs["domain"].astype(str).value_counts().to_dict()

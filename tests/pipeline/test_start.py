@@ -47,7 +47,7 @@ def test_domains_are_those_of_a_whole_run_and_nothing_is_trained(project: Projec
     assert ran(run) >= {"DOMAINS", "MARKERS", "TRAJECTORY", "ENHANCE", "EVALUATE", "ASSEMBLE", "FIGURES", "REPORT"}
     results = project.launch / "results"
     for unit in UNITS:
-        for name in (f"domains/{unit}.domains.csv", f"markers/{unit}.markers.tsv", f"assemble/{unit}.domains.csv"):
+        for name in (f"domains/{unit}.domains.csv", f"markers/{unit}.markers.tsv", f"assemble/{unit}.spots.csv"):
             assert (results / name).read_bytes() == (earlier / name).read_bytes(), name
         one, other = (ad.read_h5ad(folder / f"assemble/{unit}.mmsrl.h5ad") for folder in (earlier, results))
         np.testing.assert_array_equal(one.obsm["X_mmsrl"], other.obsm["X_mmsrl"])

@@ -73,7 +73,7 @@ def test_pseudotime_goes_to_its_spots(small_run: SmallRun) -> None:
     pseudotime = adata.obs["pseudotime"].to_numpy()
     np.testing.assert_allclose(pseudotime[np.isfinite(pseudotime)], (own / 200)[np.isfinite(pseudotime)], rtol=1e-6)
     np.testing.assert_allclose(adata.obs["pseudotime_rank"], own / 400, rtol=1e-6)
-    assert {"pseudotime", "pseudotime_rank"} <= set(pd.read_csv(folder / "S2.domains.csv").columns)
+    assert {"pseudotime", "pseudotime_rank"} <= set(pd.read_csv(folder / "S2.spots.csv").columns)
 
 
 def test_files_hold_nothing_that_older_readers_do_not_know(small_run: SmallRun) -> None:
@@ -177,7 +177,7 @@ def test_single_section_without_image_is_one_file_without_image_features(small_r
     assert sorted(path.name for path in small_run.folder.glob("*.mmsrl.h5ad")) == ["lone.mmsrl.h5ad"]
     adata = ad.read_h5ad(small_run.folder / "lone.mmsrl.h5ad")
     assert "X_image" not in adata.obsm
-    table = pd.read_csv(small_run.folder / "lone.domains.csv", dtype=str)
+    table = pd.read_csv(small_run.folder / "lone.spots.csv", dtype=str)
     assert table["barcode"].tolist() == adata.obs_names.tolist()
     assert table["domain"].tolist() == small_run.domains["lone"]
 

@@ -16,10 +16,10 @@ from click.testing import CliRunner
 from mmsrl import tl
 from mmsrl._design import Assignment, Comparison, compare, replicates_of
 from mmsrl._errors import InputError
+from mmsrl.compare.camera import camera
 from mmsrl.compare.cli import main
 from mmsrl.compare.composition import share_difference
-from mmsrl.compare.expression import gene_differences
-from mmsrl.compare.gene_sets import camera
+from mmsrl.compare.gene_tests import gene_differences
 from mmsrl.compare.quality import outliers
 
 BENCH = runpy.run_path(str(Path(__file__).parents[2] / "benchmarks/bench_study.py"))

@@ -68,7 +68,7 @@ def test_entry_says_what_a_file_is_and_of_what() -> None:
     assert (entry["stage"], entry["format"], entry["kind"], entry["bytes"]) == ("assemble", "h5ad", "assembled", 12)
     assert described("assemble/a.coordinates.csv.gz", 1)["format"] == "csv.gz"
     assert described("assemble/a.domains.geojson", 1)["kind"] == "qupath"
-    assert described("assemble/a.domains.csv", 1)["kind"] == "spots"
+    assert described("assemble/a.spots.csv", 1)["kind"] == "spots"
     assert described("markers/a.markers.tsv", 1)["kind"] == "markers"
     assert described("qc/a.qc.json", 1) == {**described("qc/b.qc.json", 1), "id": "a", "path": "qc/a.qc.json"}
     assert described("compare/study.expression.tsv", 1)["id"] == "study"

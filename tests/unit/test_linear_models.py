@@ -10,7 +10,7 @@ import pytest
 from scipy.stats import chi2, false_discovery_control
 from statsmodels.regression.linear_model import WLS
 
-from mmsrl.compare.expression import gene_differences
+from mmsrl.compare.gene_tests import gene_differences
 from mmsrl.linear_models import library_sizes, moderated_effect, squeezed_variances, voom
 
 BENCH = runpy.run_path(str(Path(__file__).parents[2] / "benchmarks/bench_study.py"))

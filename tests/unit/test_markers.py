@@ -12,16 +12,16 @@ from planted import BANDS, MARKERS, configuration, domains_csv, section
 from scipy.stats import binom, false_discovery_control
 
 from mmsrl._errors import InputError
-from mmsrl._gene_sets import read_gmt
+from mmsrl._gmt import read_gmt
 from mmsrl._thinning import split_counts
 from mmsrl.domains.api import domains
 from mmsrl.markers.api import _first, markers
 from mmsrl.markers.cli import main
-from mmsrl.markers.expression import by_domain
+from mmsrl.markers.domain_means import by_domain
 from mmsrl.markers.folds import fold_changes
-from mmsrl.markers.gene_sets import over_represented
 from mmsrl.markers.lattice import adjacency, contacts
 from mmsrl.markers.offset import enrichment, sums
+from mmsrl.markers.over_representation import over_represented
 from mmsrl.markers.spatial import morans_i
 from mmsrl.markers.table import depth_alone
 from mmsrl.train.api import train

@@ -8,7 +8,7 @@ import scipy.sparse as sp
 from halves import section
 from scipy.stats import poisson
 
-from mmsrl.expression import log_normalised, standard_components
+from mmsrl.normalisation import log_normalised, standard_components
 from mmsrl.residuals import (
     beyond_depth,
     depth_artefact,

@@ -19,10 +19,10 @@ from mmsrl._errors import InputError
 from mmsrl.assemble.api import assemble_sample
 from mmsrl.domains.api import domains
 from mmsrl.enhance.cli import main as enhance_command
-from mmsrl.expression import most_varying, scale_of_values, stabilise
 from mmsrl.ingest.api import read_h5ad
 from mmsrl.markers.api import markers
 from mmsrl.markers.values import COLUMNS, effect_table, effects, morans_i_of_values
+from mmsrl.normalisation import most_varying, scale_of_values, stabilise
 from mmsrl.page.api import read_sample
 from mmsrl.qc.api import quality_control
 from mmsrl.train.api import as_anndata, train

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from mmsrl._alignment import read_alignment
 from mmsrl._errors import InputError
-from mmsrl._gene_sets import read_gmt
+from mmsrl._gmt import read_gmt
 from mmsrl.check.truth import check_truth
 from mmsrl.evaluate.truth import read_truth
 

@@ -15,7 +15,7 @@ from scipy import sparse
 
 from mmsrl import _drawing
 from mmsrl._errors import InputError
-from mmsrl.qc import figure, filters, gene_sets
+from mmsrl.qc import figure, filters, gene_classes
 from mmsrl.qc.api import METRICS, quality_control
 from mmsrl.qc.cli import main
 
@@ -219,7 +219,7 @@ def test_missing_mitochondrial_genes_are_a_warning_where_their_filter_is_asked()
 )
 def test_gene_sets(species, members, strangers):
     symbols = [symbol for names in members.values() for symbol in names] + strangers
-    masks = gene_sets.gene_set_masks(symbols, species)
+    masks = gene_classes.gene_set_masks(symbols, species)
     for name, expected in members.items():
         assert [symbol for symbol, marked in zip(symbols, masks[name], strict=True) if marked] == expected
 

@@ -14,7 +14,7 @@ from sklearn.metrics import silhouette_score
 
 from mmsrl import _sections
 from mmsrl._errors import InputError
-from mmsrl.expression import standard_components
+from mmsrl.normalisation import standard_components
 from mmsrl.train import api
 from mmsrl.train.api import choose_settings, spatial_graph, stack, train
 from mmsrl.train.presets import PRESETS, PUBLISHED

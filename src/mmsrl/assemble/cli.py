@@ -53,7 +53,7 @@ def main(
 ) -> None:
     """Write the final files of every sample, and <unit>.mmsrl.h5ad for a group.
 
-    Of a sample: <sample>.mmsrl.h5ad, <sample>.domains.csv, <sample>.coordinates.csv.gz, <sample>.loupe.csv,
+    Of a sample: <sample>.mmsrl.h5ad, <sample>.spots.csv, <sample>.coordinates.csv.gz, <sample>.loupe.csv,
     <sample>.domains.geojson.
     """
     import logging
@@ -154,7 +154,7 @@ def _write_tables(adata: ad.AnnData, outlines: Found | None, sample: str, output
 
     written = (_keys.DOMAIN, _keys.CONFIDENCE, _keys.PSEUDOTIME, _keys.PSEUDOTIME_RANK)
     table = adata.obs[[name for name in written if name in adata.obs]]
-    write_text(output_dir / f"{sample}.domains.csv", table.to_csv(index_label=_keys.BARCODE, lineterminator="\n"))
+    write_text(output_dir / f"{sample}.spots.csv", table.to_csv(index_label=_keys.BARCODE, lineterminator="\n"))
     write_text(output_dir / f"{sample}.loupe.csv", loupe_categories(adata).to_csv(index=False, lineterminator="\n"))
     places = coordinates(adata).to_csv(float_format="%.7g", lineterminator="\n")
     with atomic_path(output_dir / f"{sample}.coordinates.csv.gz") as temporary:

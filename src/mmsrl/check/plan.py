@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mmsrl._errors import InputError
-from mmsrl._gene_sets import read_gmt
+from mmsrl._gmt import read_gmt
 from mmsrl.check.design import control_problems, covariates_of, default_control, design_problems
 from mmsrl.check.earlier import UNREAD, check_earlier
 from mmsrl.check.files import PATH_COLUMNS, absolute, check_files, is_remote

@@ -18,7 +18,7 @@ from mmsrl.compare.shared import matched_domains
 from mmsrl.compare.study import Study, compare_sections
 from mmsrl.compare.sums import SectionSums, common_genes, with_domains_of_unit
 from mmsrl.heldout import regions
-from mmsrl.markers.expression import membership
+from mmsrl.markers.domain_means import membership
 
 QUALITY = {
     "total_counts": "Median counts",
@@ -49,7 +49,7 @@ def compare(
     control
         The condition that others are compared with; that of the first section if not given.
     gene_sets
-        Genes by name of the set, to test for a difference (:func:`mmsrl.compare.gene_sets.camera`).
+        Genes by name of the set, to test for a difference (:func:`mmsrl.compare.camera.camera`).
     several_units
         Whether domains may have been found apart, so that they have to be matched.
 

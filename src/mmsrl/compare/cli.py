@@ -38,7 +38,7 @@ def main(
     import logging
 
     from mmsrl._files import read_design, write_summary, write_text
-    from mmsrl._gene_sets import read_gmt
+    from mmsrl._gmt import read_gmt
     from mmsrl.compare.api import compare
 
     assigned = {str(own["sample"]): own for own in read_design(design)}

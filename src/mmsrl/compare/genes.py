@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 
 from mmsrl import _design
-from mmsrl.compare.expression import GeneTests, gene_differences
-from mmsrl.compare.gene_sets import camera
+from mmsrl.compare.camera import camera
+from mmsrl.compare.gene_tests import GeneTests, gene_differences
 from mmsrl.compare.replicates import ReplicateSums
 from mmsrl.markers.table import adjusted
 

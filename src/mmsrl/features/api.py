@@ -17,7 +17,6 @@ from mmsrl._alignment import read_alignment
 from mmsrl._errors import InputError
 from mmsrl._files import sha256
 from mmsrl._samples import evenly
-from mmsrl.expression import log_normalised, standard_components
 from mmsrl.features import orientation, placing, slide
 from mmsrl.features.components import FIT_SPOTS, fit_components
 from mmsrl.features.descriptors import colour, make_descriptors
@@ -36,6 +35,7 @@ from mmsrl.features.tiles import (
 from mmsrl.features.tissue import Appearance
 from mmsrl.graph import gaussian_graph
 from mmsrl.heldout import explained, in_block_unit
+from mmsrl.normalisation import log_normalised, standard_components
 
 if TYPE_CHECKING:
     from anndata import AnnData

@@ -55,7 +55,7 @@ KINDS = (
         "spatialdata",
         "The same as SpatialData, with spots or cells as shapes.",
     ),
-    Kind("assemble", "domains.csv", "spots", "Domain, confidence, pseudotime and its rank of every spot of a sample."),
+    Kind("assemble", "spots.csv", "spots", "Domain, confidence, pseudotime and its rank of every spot of a sample."),
     Kind("assemble", "loupe.csv", "loupe", "Domain of every spot of a sample, as Loupe Browser imports categories."),
     Kind("assemble", "domains.geojson", "qupath", "Spots, cells or bins and their domains, as QuPath imports them."),
     Kind("assemble", "coordinates.csv.gz", "coordinates", "Place, layout and embedding of every spot of a sample."),

@@ -1,4 +1,4 @@
-"""Read a section of any platform into the one internal form (``docs/architecture.md``)."""
+"""Readers that turn a tissue section of any platform into the internal form (``docs/architecture.md``)."""
 
 from __future__ import annotations
 
@@ -20,14 +20,16 @@ from mmsrl.ingest.platform import Stated
 
 
 class Ingested(NamedTuple):
-    """A section in the internal form, and what was read and decided on the way."""
+    """Result of a reader: the section in the internal form, with its provenance."""
 
     adata: AnnData
+    """(n_spots, n_genes) expression in ``X`` (CSR), (n_spots, 2) coordinates x, y in ``obsm['spatial']``."""
     inputs: list[dict[str, Any]]
-    """``file``, ``bytes``, ``sha256`` of every file read."""
+    """``file``, ``bytes`` and ``sha256`` of every input file."""
     messages: list[dict[str, str]]
+    """``level`` (``info`` or ``warning``) and ``text`` of every message."""
     outlines: Any | None = None
-    """GeoDataFrame of the cells' polygons by barcode, where the files have them."""
+    """GeoDataFrame of cell polygons, indexed by barcode; ``None`` if the input has none."""
 
 
 def read_spaceranger(
@@ -40,30 +42,36 @@ def read_spaceranger(
     um_per_px: float | None = None,
     scratch: Path | None = None,
 ) -> Ingested:
-    """Read Space Ranger's output: v1, v2, v3 or Visium HD, and other data in the same layout.
+    """Read Space Ranger output (v1 to v3, Visium HD) and other data in the same layout.
 
     Parameters
     ----------
     path
-        `outs`, a folder around it, one `binned_outputs/square_*um`, `segmented_outputs`, a folder as 10x or GEO offer
-        sections, or an archive of one of these.
+        The folder `outs` or a parent of it, one `binned_outputs/square_*um`, `segmented_outputs`, a folder as
+        downloaded from 10x or GEO, or an archive of one of these.
     sample
         Name of the section.
     bin_size
-        Visium HD bin in µm, or ``"cell"``; ``None`` takes the only one.
+        Visium HD bin size in µm, or ``"cell"`` for segmented cells. ``None`` requires that the folder has one only.
     platform
-        A name of :data:`mmsrl._platforms.PLATFORMS`; ``None``: as the files tell.
+        A name of :data:`mmsrl._platforms.PLATFORMS`. ``None`` detects the platform from the files.
     pitch_um
-        Distance of neighbouring spots in µm; ``None``: from ``um_per_px``, or as the files tell.
+        Spot spacing (centre-to-centre distance of neighbouring spots) in µm. ``None`` derives it from ``um_per_px``
+        or from the files.
     um_per_px
-        µm of one unit of the coordinates; ``None``: as the files tell.
+        Length of one coordinate unit in µm. ``None`` reads it from the files.
     scratch
-        Folder to unpack an archive in, in a folder of its own that is removed again; ``None`` takes the system's.
+        Parent of the temporary folder for unpacked archives. ``None`` uses the system's temporary folder.
+
+    Returns
+    -------
+    Ingested
+        The section in the internal form, the input files and the messages.
 
     Raises
     ------
     InputError
-        A file is missing, damaged or does not belong to the others, or ``pitch_um`` and ``um_per_px`` contradict.
+        A file is missing, damaged or inconsistent with the others, or ``pitch_um`` contradicts ``um_per_px``.
     """
     path, stated = Path(path), Stated(platform, pitch_um, um_per_px)
     with _naming(sample):
@@ -82,35 +90,42 @@ def read_instrument(
     um_per_px: float | None = None,
     scratch: Path | None = None,
 ) -> Ingested:
-    """Read the folder of Xenium, CosMx, MERSCOPE, seqFISH, Stereo-seq, Curio Seeker or DBiT-seq.
+    """Read an output folder of Xenium, CosMx, MERSCOPE, seqFISH, Stereo-seq, Curio Seeker or DBiT-seq.
 
     Parameters
     ----------
     path
-        The folder as the instrument wrote it, or a tar file of it.
+        The folder as written by the instrument, or a tar archive of it.
+    sample
+        Name of the section.
     platform
-        A name of :data:`mmsrl._platforms.PLATFORMS`; ``None``: as the names of the files tell.
+        A name of :data:`mmsrl._platforms.PLATFORMS`. ``None`` detects the platform from the file names.
     bin_size
-        Stereo-seq: width of a bin in µm, or ``"cell"``; ``None``: cells where these are there, else bins of 50 spots.
-    sample, pitch_um, um_per_px, scratch
-        Those of :func:`read_spaceranger`.
+        Stereo-seq bin size in µm, or ``"cell"``. ``None`` reads cells if there are any, else bins of 50 × 50 DNBs.
+    pitch_um, um_per_px, scratch
+        See :func:`read_spaceranger`.
+
+    Returns
+    -------
+    Ingested
+        The section in the internal form, the input files and the messages.
 
     Raises
     ------
     InputError
-        The folder is none of an instrument's, or a file is missing, damaged or does not belong to the others.
+        The folder belongs to no known instrument, or a file is missing, damaged or inconsistent with the others.
     """
     path, stated = Path(path), Stated(platform, pitch_um, um_per_px)
     with _naming(sample):
-        with tempfile.TemporaryDirectory(dir=scratch, prefix=".unpacked-") as made:
+        with tempfile.TemporaryDirectory(dir=scratch, prefix=".unpacked-") as temporary:
             root = path
             if archive.is_archive(path):
                 if not path.is_file():
                     raise InputError(f"{path}: no such file")
-                root = Path(made, path.name)  # the name that messages say
+                root = Path(temporary, path.name)  # messages show this name
                 root.mkdir()
                 archive.extract(path, root, instruments.is_wanted)
-            single = Path(made, "single")
+            single = Path(temporary, "single")
             single.mkdir()
             content, files = vendor.read_vendor(root, sample, platform, bin_size, um_per_px, single)
         inputs = _checksums(files, path) if root == path else _checksums([path], path.parent)
@@ -126,20 +141,31 @@ def read_h5ad(
     pitch_um: float | None = None,
     um_per_px: float | None = None,
 ) -> Ingested:
-    """Read an `.h5ad` of any platform that has raw counts, or normalised values, and `obsm['spatial']`.
+    """Read an AnnData file of any platform with coordinates in `obsm['spatial']`.
 
-    Of `obs` only `in_tissue`, `array_row` and `array_col` are kept: annotations must not reach what trains.
-    ``platform``, ``pitch_um`` and ``um_per_px`` are those of :func:`read_spaceranger`.
+    Only `in_tissue`, `array_row` and `array_col` of `obs` are kept, so that no annotation leaks into training.
 
     Parameters
     ----------
+    path
+        The `.h5ad` file.
+    sample
+        Name of the section.
     expression
-        ``counts``, which are an error to lack, or ``normalised``; ``None``: counts where there are any, else values.
+        ``counts`` requires raw counts, ``normalised`` takes normalised values. ``None`` takes counts if the file has
+        them, else normalised values.
+    platform, pitch_um, um_per_px
+        See :func:`read_spaceranger`.
+
+    Returns
+    -------
+    Ingested
+        The section in the internal form, the input files and the messages.
 
     Raises
     ------
     InputError
-        The file is damaged, or has no expression of that kind or no coordinates.
+        The file is damaged, or has no expression of the requested kind or no coordinates.
     """
     path = Path(path)
     with _naming(sample):
@@ -160,16 +186,31 @@ def read_spatialdata(
     pitch_um: float | None = None,
     um_per_px: float | None = None,
 ) -> Ingested:
-    """Read a section from SpatialData (`.zarr`): a table of raw counts, the shapes or labels it annotates, and images.
+    """Read a section from a SpatialData store (`.zarr`): its table, the shapes or labels it annotates, and images.
 
-    Of several tables or elements those are taken that have the name of the sample, and bins of ``bin_size``. Of `obs`
-    only `in_tissue`, `array_row` and `array_col` are kept, as :func:`read_h5ad` does. ``bin_size``, ``platform``,
-    ``pitch_um`` and ``um_per_px`` are those of :func:`read_spaceranger`, ``expression`` that of :func:`read_h5ad`.
+    If there are several tables or elements, the ones named after the sample, with bins of ``bin_size``, are read.
+    Only `in_tissue`, `array_row` and `array_col` of `obs` are kept, as in :func:`read_h5ad`.
+
+    Parameters
+    ----------
+    path
+        The `.zarr` folder.
+    sample
+        Name of the section.
+    expression
+        See :func:`read_h5ad`.
+    bin_size, platform, pitch_um, um_per_px
+        See :func:`read_spaceranger`.
+
+    Returns
+    -------
+    Ingested
+        The section in the internal form, the input folder and the messages.
 
     Raises
     ------
     InputError
-        The folder is damaged, has no such table, or the package spatialdata is not installed.
+        The store is damaged, has no suitable table, or the package spatialdata is not installed.
     """
     path = Path(path)
     with _naming(sample):
@@ -177,9 +218,9 @@ def read_spatialdata(
             raise InputError(f"{path}: no such folder")
         content = zarr.read_zarr(path, sample, bin_size, expression)
         files = _checksums([file for file in path.rglob("*") if file.is_file()], path)
-        # One line for the folder, whose parts are many and say nothing by themselves.
-        whole = hashlib.sha256("".join(f"{file['sha256']}  {file['file']}\n" for file in files).encode()).hexdigest()
-        inputs = [{"file": path.name, "bytes": sum(file["bytes"] for file in files), "sha256": whole}]
+        # A store has thousands of chunks: report one checksum of all of them.
+        checksum = hashlib.sha256("".join(f"{file['sha256']}  {file['file']}\n" for file in files).encode()).hexdigest()
+        inputs = [{"file": path.name, "bytes": sum(file["bytes"] for file in files), "sha256": checksum}]
         return _ingested(content, sample, inputs, Stated(platform, pitch_um, um_per_px))
 
 
@@ -197,7 +238,7 @@ def _checksums(files: Sequence[Path], root: Path) -> list[dict[str, Any]]:
 
 @contextmanager
 def _naming(sample: str) -> Iterator[None]:
-    """Put the sample's name in front of every complaint."""
+    """Prefix every input error with the name of the sample."""
     try:
         yield
     except InputError as error:

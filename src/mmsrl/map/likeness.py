@@ -9,7 +9,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from mmsrl._thinning import split_counts
-from mmsrl.markers.expression import membership
+from mmsrl.markers.domain_means import membership
 
 FloatArray = NDArray[np.floating[Any]]
 

@@ -28,17 +28,17 @@ from mmsrl._thinning import split_counts
 from mmsrl.domains.api import domains
 from mmsrl.domains.average import matching
 from mmsrl.domains.readouts import one_hot
-from mmsrl.expression import scale_of_values
 from mmsrl.heldout import BLOCK_SIDE, spatial_blocks
 from mmsrl.markers import values
-from mmsrl.markers.expression import by_domain
+from mmsrl.markers.domain_means import by_domain
 from mmsrl.markers.folds import fold_changes
-from mmsrl.markers.gene_sets import over_represented
 from mmsrl.markers.lattice import adjacency, contacts
 from mmsrl.markers.offset import Sums, enrichment, sums
+from mmsrl.markers.over_representation import over_represented
 from mmsrl.markers.pseudobulk import Pseudobulk, over_sections
 from mmsrl.markers.spatial import morans_i
 from mmsrl.markers.table import COLUMNS, FDR, Found, depth_alone, gene_table
+from mmsrl.normalisation import scale_of_values
 from mmsrl.train.api import as_anndata, train
 
 RECOVERED = 1 / 3

@@ -34,7 +34,7 @@ def main(
     """Find the genes of each domain, genes that follow the tissue, gene sets, and which domains adjoin."""
     from mmsrl._errors import InputError
     from mmsrl._files import read_summary, write_summary, write_text
-    from mmsrl._gene_sets import read_gmt
+    from mmsrl._gmt import read_gmt
     from mmsrl._sections import add_domains
     from mmsrl.markers.api import markers
     from mmsrl.train.files import read_sections

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import norm
 
-from mmsrl.markers.expression import PRIOR_COUNTS
+from mmsrl.markers.domain_means import PRIOR_COUNTS
 from mmsrl.markers.offset import Sums
 
 Float = NDArray[np.float64]

@@ -14,7 +14,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 from scipy.stats import pearson3
 
-from mmsrl.markers.expression import membership
+from mmsrl.markers.domain_means import membership
 
 Float = NDArray[np.float64]
 

@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import false_discovery_control
 
-from mmsrl.markers.expression import Expression
+from mmsrl.markers.domain_means import Expression
 from mmsrl.markers.folds import Folds
 from mmsrl.markers.offset import Test
 from mmsrl.markers.pseudobulk import Pseudobulk

@@ -13,7 +13,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 from scipy.stats import t
 
-from mmsrl.markers.expression import membership, shares
+from mmsrl.markers.domain_means import membership, shares
 from mmsrl.markers.folds import LEVEL
 from mmsrl.markers.spatial import moran_weights
 

@@ -1,1 +1,1 @@
-"""Quality control: which spots and genes are good enough to learn from."""
+"""Quality control of spots and genes."""

@@ -1,4 +1,4 @@
-"""``mmsrl-qc``: metrics, filters and their figure."""
+"""Command line of ``mmsrl-qc``: quality metrics, filters and their figure."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ log = logging.getLogger(__name__)
     type=INPUT_FILE,
     help="ID.ingest.h5ad.",
 )
-@click.option("--output-dir", type=click.Path(path_type=Path, file_okay=False), default=".", help="Where to write.")
+@click.option("--output-dir", type=click.Path(path_type=Path, file_okay=False), default=".", help="Output folder.")
 def main(id: str, counts: Path, output_dir: Path, **parameters: Any) -> None:
-    """Remove poor spots and rare genes; write ID.qc.h5ad, ID.qc.json and ID.qc.png."""
+    """Filter spots and genes by quality; write ID.qc.h5ad, ID.qc.json and ID.qc.png."""
     from mmsrl._hdf5 import read_stage_file, write_compact
     from mmsrl.qc.api import quality_control
 

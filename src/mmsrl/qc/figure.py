@@ -1,4 +1,4 @@
-"""Quality on the tissue, as one picture. Arrays only."""
+"""Figure of the quality metrics on the tissue. Works on arrays only."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from mmsrl._drawing import (
 )
 
 KEPT, REMOVED = "#0072B2", "#D55E00"
-"""Blue and vermilion of Okabe and Ito, told apart with any colour vision."""
+"""Blue and vermilion of Okabe and Ito, a palette for colour-blind readers."""
 
 
 class Panel(NamedTuple):
-    """One metric on the tissue."""
+    """Panel with one metric on the tissue."""
 
     title: str
     values: NDArray[np.float64]
-    """(n,)."""
+    """(n_spots,)."""
     counted: bool
-    """Counts, whose colours are logarithmic where they span more than a decade: what filters look at is low."""
+    """Whether the values are counts. Counts over more than a decade get a logarithmic colour scale."""
 
 
 def draw(
@@ -45,26 +45,31 @@ def draw(
     background: Background | None,
     um_per_px: float,
 ) -> Figure:
-    """Draw the tissue, one panel for each metric, and which spots were kept.
+    """Draw the tissue image, one panel for each metric, and the kept and removed spots.
 
     Parameters
     ----------
     title
-        Over the figure.
+        Title of the figure.
     coordinates
-        (n, 2) x, y in pixels of the full-resolution image.
+        (n_spots, 2) float64 x, y in pixels of the full-resolution image.
     diameter
-        Of a spot, in the same pixels; spots are drawn true to scale.
+        Spot diameter in the same pixels. Spots are drawn to scale.
     square
-        Bins that tile the plane are drawn as squares, spots as discs.
+        Whether to draw squares (bins) instead of discs (spots).
     panels
         Metrics to draw.
     keep
-        (n,) spots that passed.
+        (n_spots,) bool, spots that passed all filters.
     background
-        Image, if there is one.
+        Tissue image, or ``None``.
     um_per_px
-        µm of a pixel; NaN where they are not known: then there is no scale bar.
+        Size of a pixel in µm. NaN omits the scale bar.
+
+    Returns
+    -------
+    Figure
+        The figure, which the caller saves.
     """
     window = window_of(coordinates, diameter)
     width = diameter if square else visible(diameter, window)
@@ -89,20 +94,20 @@ def draw(
     for axis, panel in zip(axes, panels, strict=False):
         if background is not None:
             show_image(axis, background, window, 0.35)
-        drawn = spots(coordinates, width, square)
+        collection = spots(coordinates, width, square)
         norm = color_range(panel.values, counted=panel.counted)
-        drawn.set(array=np.clip(panel.values, norm.vmin, norm.vmax), cmap=COLOR_MAP, norm=norm)
-        axis.add_collection(drawn)
+        collection.set(array=np.clip(panel.values, norm.vmin, norm.vmax), cmap=COLOR_MAP, norm=norm)
+        axis.add_collection(collection)
         axis.set_title(panel.title)
-        figure.colorbar(drawn, ax=axis, shrink=0.8, pad=0.01).outline.set_visible(False)
+        figure.colorbar(collection, ax=axis, shrink=0.8, pad=0.01).outline.set_visible(False)
 
     axis = axes[-1]
     if background is not None:
         show_image(axis, background, window, 0.35)
     for chosen, color, name in ((keep, KEPT, "kept"), (~keep, REMOVED, "removed")):
-        drawn = spots(coordinates[chosen], width, square)
-        drawn.set_facecolor(color)
-        axis.add_collection(drawn)
+        collection = spots(coordinates[chosen], width, square)
+        collection.set_facecolor(color)
+        axis.add_collection(collection)
         axis.plot([], [], "s", color=color, label=f"{chosen.sum():,} {name}")
     axis.legend(loc="upper center", bbox_to_anchor=(0.5, 0), ncols=2, frameon=False, handletextpad=0.2)
     axis.set_title("Filter")

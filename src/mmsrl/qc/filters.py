@@ -1,4 +1,4 @@
-"""Filters on spots: each says which spots it removes, and together they say what is left. Arrays only."""
+"""Spot filters: bounds on quality metrics, and their combination. Works on arrays only."""
 
 from __future__ import annotations
 
@@ -14,73 +14,77 @@ from mmsrl._errors import InputError
 
 @dataclass(frozen=True)
 class Filter:
-    """A bound on one metric."""
+    """Bound on one quality metric."""
 
     parameter: str
-    """The parameter that sets it; empty where none does."""
+    """Pipeline parameter that sets the bound; empty for the in-tissue filter."""
     value: float | None
-    """The parameter's value."""
+    """Value of the parameter."""
     metric: str
+    """Name of the metric."""
     side: Literal["below", "above"]
-    """Which spots are removed."""
+    """Side of the threshold on which spots are removed."""
     threshold: float
+    """Bound, in the unit of the metric."""
 
     @property
     def option(self) -> str:
-        """The filter as a user asks for it."""
+        """Command-line option that sets the filter, for messages."""
         return f"--{self.parameter} {self.value:g}" if self.value is not None else "the in-tissue filter"
 
     def removes(self, metrics: Mapping[str, NDArray[np.float64]]) -> NDArray[np.bool_]:
-        """Return the spots it removes, (n_spots,) bool; NaN is never removed."""
+        """Return a mask of the spots to remove, (n_spots,) bool. Spots with NaN are kept."""
         values = metrics[self.metric]
         return values < self.threshold if self.side == "below" else values > self.threshold
 
 
 class Removal(NamedTuple):
-    """What one filter removed."""
+    """Numbers of spots removed by one filter."""
 
     filter: Filter
     removed: int
-    """Spots removed in its turn."""
+    """Spots removed after the preceding filters."""
     removed_alone: int
-    """Spots it would remove were it the only one."""
+    """Spots that the filter removes on its own."""
 
 
 def apply_filters(
     filters: Sequence[Filter], metrics: Mapping[str, NDArray[np.float64]]
 ) -> tuple[NDArray[np.bool_], list[Removal]]:
-    """Apply filters one after the other.
+    """Apply filters in sequence.
 
     Parameters
     ----------
     filters
-        In the order in which they are applied.
+        Filters, in order of application.
     metrics
-        (n_spots,) values by name.
+        (n_spots,) float64 values by name of the metric.
 
     Returns
     -------
-    keep, removals
-        (n_spots,) bool, and what each filter removed.
+    keep
+        (n_spots,) bool.
+    removals
+        Numbers of removed spots, one entry a filter.
 
     Raises
     ------
     InputError
-        Nothing is left: names the filter that took the last spots, its value and the range of the data.
+        No spot is left. The message names the last filter, its value and the range of the metric.
     """
     n_spots = len(next(iter(metrics.values())))
     keep = np.ones(n_spots, dtype=bool)
     removals: list[Removal] = []
     for current in filters:
-        bad = current.removes(metrics)
-        removals.append(Removal(current, int((keep & bad).sum()), int(bad.sum())))
-        if not (keep & ~bad).any():
-            raise InputError(_nothing_left(removals, metrics[current.metric][keep], n_spots))
-        keep &= ~bad
+        failing = current.removes(metrics)
+        removals.append(Removal(current, int((keep & failing).sum()), int(failing.sum())))
+        if not (keep & ~failing).any():
+            raise InputError(_no_spot_left(removals, metrics[current.metric][keep], n_spots))
+        keep &= ~failing
     return keep, removals
 
 
-def _nothing_left(removals: Sequence[Removal], values: NDArray[np.float64], n_spots: int) -> str:
+def _no_spot_left(removals: Sequence[Removal], values: NDArray[np.float64], n_spots: int) -> str:
     *before, last = removals
     earlier = [f"{removal.filter.option} removes {removal.removed}" for removal in before if removal.removed]
     then = f"of {n_spots} spots {', '.join(earlier)}; " if earlier else ""
@@ -95,23 +99,26 @@ def _nothing_left(removals: Sequence[Removal], values: NDArray[np.float64], n_sp
 
 
 def mad_filters(nmads: float, metrics: Mapping[str, NDArray[np.float64]]) -> tuple[list[Filter], list[str]]:
-    """Return bounds ``nmads`` median absolute deviations off the median: log counts and genes below, mito % above.
+    """Return outlier bounds at ``nmads`` median absolute deviations (MAD) from the median.
 
-    The deviation is taken as it is, not scaled to a standard deviation (Heumos et al., Nat. Rev. Genet. 2023).
+    Lower bounds apply to log1p total counts and log1p detected genes, an upper bound to the mitochondrial percentage.
+    The MAD is not scaled to a standard deviation (Heumos et al., Nat. Rev. Genet. 2023).
 
     Parameters
     ----------
     nmads
-        Width in median absolute deviations.
+        Number of MADs.
     metrics
-        (n_spots,) values by name, of the spots that the bounds are to be taken from.
+        (n_spots,) float64 values by name of the metric.
 
     Returns
     -------
-    filters, without
-        The bounds, in the metrics' own units, and the metrics that have none as more than half of the values are equal.
+    filters
+        Bounds, in the unit of each metric.
+    unbounded
+        Metrics without a bound, because their MAD is zero.
     """
-    filters, without = [], []
+    filters, unbounded = [], []
     for metric, side in (("total_counts", "below"), ("n_genes_by_counts", "below"), ("pct_counts_mt", "above")):
         values = metrics[metric]
         values = values[np.isfinite(values)]
@@ -119,19 +126,20 @@ def mad_filters(nmads: float, metrics: Mapping[str, NDArray[np.float64]]) -> tup
         median = np.median(values)
         deviation = np.median(np.abs(values - median))
         if deviation == 0:
-            without.append(metric)
+            unbounded.append(metric)
         elif side == "below":
             filters.append(Filter("nmads", nmads, metric, "below", float(np.expm1(median - nmads * deviation))))
         else:
             filters.append(Filter("nmads", nmads, metric, "above", float(median + nmads * deviation)))
-    return filters, without
+    return filters, unbounded
 
 
 QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
+"""Levels of :func:`quantiles`."""
 
 
 def quantiles(metrics: Mapping[str, NDArray[np.float64]]) -> dict[str, list[float]]:
-    """Return :data:`QUANTILES` of every metric, over the finite values."""
+    """Return the quantiles of every metric over its finite values, at the levels :data:`QUANTILES`."""
     return {
         name: [float(value) for value in np.quantile(finite, QUANTILES)]
         for name, values in metrics.items()

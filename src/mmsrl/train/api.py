@@ -30,10 +30,10 @@ from mmsrl._sections import (
     section_index,
     spot_table,
 )
-from mmsrl.expression import MIN_SPOTS, SPANS, log_normalised, most_varying, stabilise, variable_genes
 from mmsrl.features.components import FIT_SPOTS, between_sections, fit_components
 from mmsrl.features.nodes import SPOTS_AT_A_TIME
 from mmsrl.graph import plain_graph
+from mmsrl.normalisation import MIN_SPOTS, SPANS, log_normalised, most_varying, stabilise, variable_genes
 from mmsrl.train.members import Member
 from mmsrl.train.presets import PRESETS, ConsistencyLoss, Published, Settings
 from mmsrl.train.projections import projection_state

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmsrl import _keys, graph
-from mmsrl.expression import standard_components
+from mmsrl.normalisation import standard_components
 from mmsrl.residuals import (
     Components,
     Projection,

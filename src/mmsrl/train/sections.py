@@ -12,7 +12,7 @@ from sklearn.decomposition import PCA
 from sklearn.neighbors import NearestNeighbors
 
 from mmsrl._samples import at_random
-from mmsrl.expression import standard_components
+from mmsrl.normalisation import standard_components
 
 FloatArray = NDArray[np.floating[Any]]
 
@@ -46,7 +46,7 @@ def harmonise(values: FloatArray, section: NDArray[np.integer[Any]], seed: int) 
 def corrected_components(
     expression: sp.csr_matrix, section: NDArray[np.integer[Any]], k: int, seed: int
 ) -> tuple[FloatArray, float]:
-    """Return :func:`mmsrl.expression.standard_components`, corrected for the section where there are several."""
+    """Return :func:`mmsrl.normalisation.standard_components`, corrected for the section where there are several."""
     scores, kept = standard_components(expression, section, k, seed)
     return (harmonise(scores, section, seed) if section[-1] > 0 else scores), kept
 

@@ -27,7 +27,7 @@ class Unit(NamedTuple):
     """(G,)."""
     expression: sp.csr_matrix
     """(N, G) float32: log1p of counts scaled to the median library of all genes; of normalised values
-    :func:`mmsrl.expression.stabilise`."""
+    :func:`mmsrl.normalisation.stabilise`."""
     counts: sp.csr_matrix
     """(N, G) float32, raw."""
     library: FloatArray

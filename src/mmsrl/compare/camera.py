@@ -15,7 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import t as student
 
-from mmsrl.markers.gene_sets import LARGEST, SMALLEST
+from mmsrl.markers.over_representation import LARGEST, SMALLEST
 
 Float = NDArray[np.float64]
 
@@ -25,7 +25,7 @@ COLUMNS = ["gene_set", "direction", "n_set", "correlation", "p_value"]
 def camera(
     score: Float, residual: Float, genes: Collection[str], sets: Mapping[str, Collection[str]]
 ) -> tuple[pd.DataFrame, dict[str, NDArray[np.int64]]]:
-    """Test every set of enough tested genes, and not too many (:mod:`mmsrl.markers.gene_sets`).
+    """Test every set of enough tested genes, and not too many (:mod:`mmsrl.markers.over_representation`).
 
     Parameters
     ----------

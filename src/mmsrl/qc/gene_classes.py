@@ -1,4 +1,4 @@
-"""Mitochondrial, ribosomal and haemoglobin genes by symbol. Arrays only."""
+"""Mitochondrial, ribosomal and haemoglobin gene sets, matched by gene symbol. Works on arrays only."""
 
 from __future__ import annotations
 
@@ -11,32 +11,33 @@ from numpy.typing import NDArray
 from mmsrl.ingest.species import Species, without_genome
 
 GENE_SETS: dict[str, dict[Species, str]] = {
-    # R makes dots of dashes; rat's are spelt Mt-.
+    # R replaces dashes by dots. Rat symbols start with Mt-.
     "mt": {"human": r"MT[-.]", "mouse": r"[mM]t[-.]"},
-    # Proteins of the ribosome; not the kinases RPS6KA1 and so on.
+    # Ribosomal proteins, not kinases such as RPS6KA1.
     "ribo": {
         "human": r"(RP[SL]\d+([AXL]|AL|Y[12])?|RPSA|RPLP[0-2])([-.]\d+|-ENS[A-Z]*G\d+)?$",
         "mouse": r"(Rp[sl]\d+([axl]|al)?|Rpsa|Rplp[0-2])([-.]\d+|-ENS[A-Z]*G\d+)?$",
     },
-    # Haemoglobin chains; not HBEGF, HBP1 or HBS1L.
+    # Haemoglobin chains, not HBEGF, HBP1 or HBS1L.
     "hb": {"human": r"HB([ABGQ][12]|[BDMZ]|E1)(-ENSG\d+)?$", "mouse": r"Hb([ab][-.].+|q1[ab])$"},
 }
-"""Names of the sets, as scanpy's tutorials have them, and what their symbols look like."""
+"""Regular expressions of gene symbols by species and gene set; sets are named as in scanpy's tutorials."""
 
 
 def gene_set_masks(symbols: Sequence[str], species: Species) -> dict[str, NDArray[np.bool_]]:
-    """Mark the genes of every set; for an unknown species, those that look like either's.
+    """Return a boolean mask of the member genes of every set.
 
     Parameters
     ----------
     symbols
-        (n_genes,) symbols, with or without the genome's name in front.
+        (n_genes,) gene symbols, with or without the genome as prefix.
     species
-        Whose spelling to look for.
+        Species whose symbols are matched. ``unknown`` matches those of human and mouse.
 
     Returns
     -------
-    Masks, (n_genes,) bool, by the name of the set.
+    dict
+        (n_genes,) bool by the name of the set.
     """
     masks = {}
     for name, patterns in GENE_SETS.items():
