@@ -14,7 +14,7 @@ PRESETS = ("default", "mmsrl", "stmmr")
 
 
 STAGES: dict[str, str] = {
-    "pipeline": "Input and output",
+    "input_output": "Input and output",
     "ingest": "Ingest",
     "qc": "Quality control",
     "features": "Image features",
@@ -37,7 +37,7 @@ STAGES: dict[str, str] = {
 """Title of each group of parameters: stages in the order of the data, then groups that belong to no stage."""
 
 WORKFLOW_GROUPS: dict[str, str] = {
-    "pipeline": "Paths of input and results, and the parts of the pipeline to run.",
+    "input_output": "Paths of input and results, and the parts of the pipeline to run.",
     "execution": "Requests to schedulers and clouds. Profiles set or read them.",
     "institutional_config": "Location and description of the configuration profiles of institutions.",
 }
@@ -46,7 +46,7 @@ WORKFLOW_GROUPS: dict[str, str] = {
 PARAMETERS: tuple[Parameter, ...] = (
     Parameter(
         "input",
-        "pipeline",
+        "input_output",
         "string",
         None,
         "Path to the samplesheet (CSV, TSV, YAML or JSON), with one row per section.",
@@ -56,7 +56,7 @@ PARAMETERS: tuple[Parameter, ...] = (
     ),
     Parameter(
         "outdir",
-        "pipeline",
+        "input_output",
         "string",
         None,
         "Path to the folder for the results.",
@@ -65,7 +65,7 @@ PARAMETERS: tuple[Parameter, ...] = (
     ),
     Parameter(
         "publish_dir_mode",
-        "pipeline",
+        "input_output",
         "string",
         "copy",
         "Method that publishes results from the work directory to `outdir`.",
@@ -74,7 +74,7 @@ PARAMETERS: tuple[Parameter, ...] = (
     ),
     Parameter(
         "n_seeds",
-        "pipeline",
+        "input_output",
         "integer",
         None,
         "Number of trainings of a published preset, with the random seeds `seed`, `seed` + 1 and so on. Their "
@@ -84,7 +84,7 @@ PARAMETERS: tuple[Parameter, ...] = (
     ),
     Parameter(
         "backbone_weights",
-        "pipeline",
+        "input_output",
         "string",
         None,
         "Path to the weights (PyTorch or safetensors) of the timm model in `backbone`. Empty: weights from the hub.",
@@ -92,7 +92,7 @@ PARAMETERS: tuple[Parameter, ...] = (
     ),
     Parameter(
         "gene_sets",
-        "pipeline",
+        "input_output",
         "string",
         None,
         "Path to a GMT file of gene sets (tab-separated name, description, genes), to test for enrichment among "
@@ -101,7 +101,7 @@ PARAMETERS: tuple[Parameter, ...] = (
     ),
     Parameter(
         "reference",
-        "pipeline",
+        "input_output",
         "string",
         None,
         "Path to the results of an earlier run with preset `default`. Every section is also labelled with the "
@@ -110,7 +110,7 @@ PARAMETERS: tuple[Parameter, ...] = (
     ),
     Parameter(
         "reference_unit",
-        "pipeline",
+        "input_output",
         "string",
         None,
         "Unit of `reference`, a sample or a group. Needed only if `reference` has several units.",
@@ -119,7 +119,7 @@ PARAMETERS: tuple[Parameter, ...] = (
     ),
     Parameter(
         "on_sample_error",
-        "pipeline",
+        "input_output",
         "string",
         "skip",
         "Reaction if a section cannot be analysed. `skip` leaves out the section and its group, finishes all "
@@ -128,7 +128,7 @@ PARAMETERS: tuple[Parameter, ...] = (
     ),
     Parameter(
         "start_from",
-        "pipeline",
+        "input_output",
         "string",
         None,
         "Path to the results (`outdir`) of an earlier run of the same sections. Files up to `start_after` are "
@@ -137,14 +137,14 @@ PARAMETERS: tuple[Parameter, ...] = (
     ),
     Parameter(
         "start_after",
-        "pipeline",
+        "input_output",
         "string",
         None,
         "Last stage whose results are taken from `start_from`: `qc` or `train`. Empty: `train`.",
         choices=("qc", "train"),
     ),
     *(
-        Parameter(f"skip_{stage}", "pipeline", "boolean", False, f"Skip {words}.")
+        Parameter(f"skip_{stage}", "input_output", "boolean", False, f"Skip {words}.")
         for stage, words in {
             "markers": "markers of domains, spatially variable genes and gene sets",
             "trajectory": "pseudotime and all results that depend on it",
@@ -153,7 +153,7 @@ PARAMETERS: tuple[Parameter, ...] = (
             "report": "the report, the section pages, the manifest and the MultiQC sections",
         }.items()
     ),
-    Parameter("help", "pipeline", "boolean", False, "Print the parameters and stop.", hidden=True),
+    Parameter("help", "input_output", "boolean", False, "Print the parameters and stop.", hidden=True),
     Parameter("min_counts", "qc", "integer", 1, "Remove spots with fewer counts (UMIs).", minimum=0),
     Parameter("min_genes", "qc", "integer", 1, "Remove spots with fewer detected genes.", minimum=0),
     Parameter(
