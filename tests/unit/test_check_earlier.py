@@ -97,7 +97,7 @@ def test_labels_are_read_always(earlier: Path) -> None:
         (SHEET, {"min_counts": 7}, "--min_counts 7: a was made with 5, and qc is not run again"),
         (SHEET, {"min_counts": 7, "start_after": "qc"}, "--min_counts 7: a was made with 5, and qc is not run again"),
         (SHEET, {"batch_correction": False}, "--batch_correction false: pair was made with true"),
-        (SHEET, {"preset": "mmsrl", "n_seeds": 3}, "--n_seeds 3: results hold the first training of a unit alone"),
+        (SHEET, {"preset": "mmsrl", "n_seeds": 3}, "--n_seeds 3: results hold only the first training of a unit"),
         (SHEET, {"start_from": None, "start_after": "qc"}, "--start_after is for --start_from"),
     ],
 )
@@ -149,7 +149,7 @@ def test_what_is_skipped_is_not_asked_for(earlier: Path) -> None:
     result = check(earlier, skip_enhance=True, enhanced_genes="MBP")
 
     assert result.exit_code == 2
-    assert "--enhanced_genes asks for de-noised expression, and --skip_enhance for none: leave one out" in result.output
+    assert "--enhanced_genes requests de-noised expression, but --skip_enhance skips it: leave one out" in result.output
     assert check(earlier, skip_trajectory=True, root="gene:B1_0").exit_code == 0
 
 

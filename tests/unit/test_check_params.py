@@ -131,12 +131,12 @@ def test_the_last_training_has_a_seed_too():
         return seed_problems(checked(preset="mmsrl", **given)[0], SCHEMA)
 
     assert problems(seed=last) == problems(seed=last - 1, n_seeds=2) == []
-    text = f"--seed {last}: the last of 2 trainings would have {2**32}, and {last} is the last"
+    text = f"--seed {last}: the last of 2 trainings would use seed {2**32}, but the maximum is {last}; give a smaller seed"
     assert problems(seed=last, n_seeds=2) == [text]
 
 
 def test_several_trainings_are_for_the_published_presets():
-    text = "--n_seeds 5: --preset default has its whole ensemble from one training; leave it out"
+    text = "--n_seeds 5: --preset default trains its whole ensemble at once; leave it out"
     assert preset_problems(checked(n_seeds=5)[0]) == [text]
     assert preset_problems(checked(n_seeds=1)[0]) == preset_problems(checked(n_seeds=5, preset="mmsrl")[0]) == []
 

@@ -134,7 +134,7 @@ def test_shallow_sections_are_said_with_their_depth(platform, advice):
     (message,) = quality_control(adata).messages
     depth = np.median(np.asarray(adata.X.sum(axis=1)))
     assert message["level"] == "warning"
-    assert message["text"].startswith(f"the median spot has {depth:.0f} counts: domains")
+    assert message["text"].startswith(f"the median spot has only {depth:.0f} counts: domains")
     assert message["text"].partition(" follow noise")[2] == advice
 
 
@@ -296,8 +296,8 @@ def test_kept_and_removed_spots_are_where_they_belong(tmp_path):
     ("spoil", "species", "message"),
     [
         (lambda a: a.X.data.__imul__(0.5), "auto", "sample s: X must hold raw counts, but .* not whole"),
-        (lambda a: a.obs.__setitem__("in_tissue", ["True"] * 60), "auto", "must be 0 or 1 .* of spot b0 it is not"),
-        (lambda a: a.obs.__setitem__("in_tissue", [1.0] * 59 + [np.nan]), "auto", "of spot b59 it is not"),
+        (lambda a: a.obs.__setitem__("in_tissue", ["True"] * 60), "auto", "must be 0 or 1 .* correct it at spot b0"),
+        (lambda a: a.obs.__setitem__("in_tissue", [1.0] * 59 + [np.nan]), "auto", "correct it at spot b59"),
         (lambda a: None, "chicken", "species 'chicken' is not one of human, mouse, unknown"),
     ],
 )

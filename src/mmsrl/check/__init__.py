@@ -1,1 +1,1 @@
-"""Everything that can be known to be wrong before a task is started."""
+"""Validation of parameters, samplesheet and input files before any task starts."""

@@ -1,4 +1,4 @@
-"""``mmsrl-check``: everything that can be known to be wrong, before a task is started."""
+"""Command line of ``mmsrl-check``: validation of all inputs before any task starts."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from mmsrl._errors import InputError
     "sheet",
     type=click.Path(path_type=Path),
     required=True,
-    help="Samplesheet: CSV, TSV, YAML or JSON. Relative paths in it start at its folder.",
+    help="Samplesheet: CSV, TSV, YAML or JSON. Its relative paths are resolved from its folder.",
 )
 @click.option(
     "--params",
@@ -38,12 +38,12 @@ from mmsrl._errors import InputError
     "--check-files/--no-check-files",
     default=True,
     show_default=True,
-    help="Look at the files that the samplesheet names; without it their paths stay as written.",
+    help="Check the files named in the samplesheet. Without it, paths are kept as written.",
 )
 def main(sheet: Path, params: TextIO, schema_dir: Path, output: Path, check_files: bool) -> None:
     """Check parameters and samplesheet, and write the plan of the run.
 
-    Names all faults at once, one line each, and ends with status 2 where there is one; nothing is written then.
+    All errors are reported at once, one line each. With any error the exit status is 2 and nothing is written.
     """
     from mmsrl._files import write_json
     from mmsrl.check.plan import make_plan

@@ -1,4 +1,4 @@
-"""What the files of a row look like, as far as it can be told without computing on them."""
+"""Checks of the files of a samplesheet row that need no computation."""
 
 from __future__ import annotations
 
@@ -21,18 +21,20 @@ from mmsrl.ingest import instruments, look
 from mmsrl.ingest.layout import BinSizeError
 
 PATH_COLUMNS = ("spaceranger_dir", "data_dir", "h5ad", "spatialdata", "image", "alignment", "truth")
+"""Columns of the samplesheet that hold paths."""
 
 FOLDER_COLUMNS = ("spaceranger_dir", "data_dir", "spatialdata")
+"""Columns whose path may be a folder."""
 
-_COMPARED_AT_MOST = 250_000
-"""Spots: barcodes of larger sections (fine bins of Visium HD) are not compared with the truth here."""
+_MAX_COMPARED_SPOTS = 250_000
+"""Maximum number of spots whose barcodes are compared with the truth; fine Visium HD bins exceed it."""
 
 _UNQUOTED = {"$": "dollar sign", "\t": "tab", "\n": "line break"}
 _BRACES = re.compile(r"\{[^{}]*(,|\.\.)[^{}]*\}")
 
 
 class _Spots:
-    """Spots of a section: their number, and their barcodes where these are cheap to read."""
+    """Number of spots of a section, with their barcodes if these are cheap to read."""
 
     def __init__(self, number: int, barcodes: Iterable[bytes | str] | None) -> None:
         self.number = number
@@ -42,35 +44,40 @@ class _Spots:
 
 
 def absolute(path: str, folder: Path) -> str:
-    """Return ``path`` absolute, with relative ones starting at ``folder``; URIs (``s3://…``) as they are."""
+    """Return the absolute path, resolved from ``folder``. URIs (``s3://…``) are returned unchanged."""
     return path if is_remote(path) else os.path.abspath(folder / path)
 
 
 def is_remote(path: str) -> bool:
-    """Tell whether ``path`` is a URI, such as ``s3://bucket/key``."""
+    """Return whether ``path`` is a URI, such as ``s3://bucket/key``."""
     return re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", path) is not None
 
 
 def check_files(
     section: Section, folder: Path, wrong: Collection[str] = (), unread: Collection[str] = ()
 ) -> Iterator[Problem]:
-    """Yield what is wrong with the files of one row.
+    """Yield the problems of the files of one row.
 
     Parameters
     ----------
     section
-        A checked row of the samplesheet.
+        Validated row of the samplesheet.
     folder
-        Folder of the samplesheet, where relative paths start.
+        Folder of the samplesheet, from which relative paths are resolved.
     wrong
-        Columns of the row whose values were refused: what they choose from is not looked for in folders.
+        Columns with invalid values. Folders are not searched if the platform or the bin size is invalid.
     unread
         Columns whose files the run does not read.
+
+    Yields
+    ------
+    Problem
+        One problem for each file, and one for more domains than spots.
     """
-    faults: list[Problem] = []
+    problems: list[Problem] = []
 
     def attempt(column: str, check: Callable[[Path], Any]) -> Any:
-        """Run a check on the file in ``column``, if there is one that can be looked at."""
+        """Run a check on the file in ``column``, if the row has a local one; return its result."""
         if column not in section or column in unread or is_remote(section[column]):
             return None
         if column in FOLDER_COLUMNS and not {"bin_size", "platform"}.isdisjoint(wrong):
@@ -81,12 +88,12 @@ def check_files(
             _readable(path, folder_allowed=column in FOLDER_COLUMNS)
             return check(path)
         except BinSizeError as error:
-            faults.append(Problem(section["row"], str(error), column="bin_size", value=str(section["bin_size"])))
+            problems.append(Problem(section["row"], str(error), column="bin_size", value=str(section["bin_size"])))
         except InputError as error:
-            faults.append(Problem(section["row"], str(error), column=column, value=section[column]))
+            problems.append(Problem(section["row"], str(error), column=column, value=section[column]))
         except OSError as error:
             text = f"cannot be read ({error.strerror}: {error.filename}); ask its owner, or copy it"
-            faults.append(Problem(section["row"], text, column=column, value=section[column]))
+            problems.append(Problem(section["row"], text, column=column, value=section[column]))
         return None
 
     spots: _Spots | None = attempt("spaceranger_dir", lambda path: _spaceranger(path, section.get("bin_size")))
@@ -99,23 +106,23 @@ def check_files(
     attempt("image", check_header)
     attempt("alignment", read_alignment)
     attempt("truth", lambda path: check_truth(path, spots.barcodes if spots else None))
-    yield from faults
+    yield from problems
     if spots and section.get("n_domains", 0) > spots.number:
         text = f"the section has only {spots.number} spots; give a smaller number"
         yield Problem(section["row"], text, column="n_domains", value=str(section["n_domains"]))
 
 
 def _quotable(path: Path) -> None:
-    """Refuse a path that the shell would read otherwise: Nextflow (24.10) links it into tasks without quoting these."""
+    """Refuse a path with shell syntax that Nextflow (24.10) does not quote when it stages files."""
     text = str(path)
-    named = next((f"a {what}" for sign, what in _UNQUOTED.items() if sign in text), None)
+    syntax = next((f"a {name}" for sign, name in _UNQUOTED.items() if sign in text), None)
     if _BRACES.search(text):
-        named = "alternatives in braces"
-    elif named is None and glob.has_magic(text) and glob.glob(text) not in ([], [text]):
-        named = "a pattern (*, ? or [ ]) that other files match too"
-    if named is not None:
+        syntax = "alternatives in braces"
+    elif syntax is None and glob.has_magic(text) and glob.glob(text) not in ([], [text]):
+        syntax = "a pattern (*, ? or [ ]) that other files match too"
+    if syntax is not None:
         raise InputError(
-            f"its path has {named}, which Nextflow does not quote; rename the folder, or give a link to it"
+            f"its path has {syntax}, which Nextflow does not quote; rename the folder, or give a link to it"
         )
 
 
@@ -146,44 +153,44 @@ def _why_not(path: Path, error: ValueError | OSError) -> str:
     if path.is_symlink():
         return f"a symbolic link to {shown(os.readlink(path))}, which does not exist"
     try:
-        near = difflib.get_close_matches(path.name, os.listdir(path.parent), n=1, cutoff=0.75)
+        matches = difflib.get_close_matches(path.name, os.listdir(path.parent), n=1, cutoff=0.75)
     except OSError:
         return f"does not exist, nor does its folder {path.parent}; relative paths start at the samplesheet's folder"
-    return f"does not exist; did you mean {shown(near[0])}?" if near else f"does not exist in {path.parent}"
+    return f"does not exist; did you mean {shown(matches[0])}?" if matches else f"does not exist in {path.parent}"
 
 
 def _spaceranger(path: Path, bin_size: str | None) -> _Spots | None:
-    """Check a folder or archive of Space Ranger's output, as ingest sees it."""
+    """Check a folder or archive of Space Ranger output with the rules of ``ingest``."""
     instruments.refuse_others(path)
-    seen = look.check(path, bin_size, _COMPARED_AT_MOST)
+    seen = look.check(path, bin_size, _MAX_COMPARED_SPOTS)
     return None if seen is None else _Spots(seen.number, seen.barcodes)
 
 
 def _data_dir(path: Path, platform: str | None, bin_size: str | None) -> _Spots | None:
-    """Check a folder or archive of another instrument, as ingest sees it."""
+    """Check a folder or archive of another instrument with the rules of ``ingest``."""
     found = instruments.check(path, platform, bin_size)
     counts = found.files.get("counts") if found else None
     if found is None or counts is None or instruments.is_packed(counts):
         return None
     if counts.suffix == ".h5":
-        seen = look.spots_of_h5(counts, _COMPARED_AT_MOST)
+        seen = look.spots_of_h5(counts, _MAX_COMPARED_SPOTS)
         return _Spots(seen.number, seen.barcodes)
-    return _h5ad(counts) if set(found.files) == {"counts"} else None  # Curio's
+    return _h5ad(counts) if set(found.files) == {"counts"} else None  # Curio Seeker
 
 
 def _h5ad(path: Path) -> _Spots:
-    """Check that a file is AnnData with coordinates and genes, as ``ingest`` does before it reads counts."""
+    """Check that a file is AnnData with coordinates and genes, without reading counts."""
     from mmsrl.ingest.h5ad import look
 
     return _spots_of(look(path).barcodes.tolist())
 
 
 def _spatialdata(path: Path, sample: str, bin_size: str | None) -> _Spots:
-    """Check that a folder is SpatialData with a table of this section, as ``ingest`` does before it reads counts."""
+    """Check that a folder is SpatialData with a table of this section, without reading counts."""
     from mmsrl.ingest.zarr import look
 
     return _spots_of(look(path, sample, bin_size).barcodes.tolist())
 
 
 def _spots_of(barcodes: list[str]) -> _Spots:
-    return _Spots(len(barcodes), barcodes if len(barcodes) <= _COMPARED_AT_MOST else None)
+    return _Spots(len(barcodes), barcodes if len(barcodes) <= _MAX_COMPARED_SPOTS else None)

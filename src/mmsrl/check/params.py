@@ -1,4 +1,4 @@
-"""Pipeline parameters as Nextflow hands them over: told by name, typed, in bounds."""
+"""Validation of pipeline parameters: names, types, bounds and combinations."""
 
 from __future__ import annotations
 
@@ -19,32 +19,32 @@ _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3})?")
 _NULLS = ("", "null")
 _KINDS = {"integer": "a whole number", "number": "a number", "boolean": "true or false", "string": "text"}
 _SITE_GROUPS = ("execution_options", "institutional_config_options")
-"""Groups of the schema about the place where tasks run, not about what is computed."""
+"""Groups of the schema that describe the computing site, not the analysis."""
 
 
 def properties_of(schema: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-    """Return every parameter of ``nextflow_schema.json`` by name, its groups flattened."""
+    """Return the schema of every parameter in ``nextflow_schema.json`` by name."""
     return {name: rule for group in schema["$defs"].values() for name, rule in group["properties"].items()}
 
 
 def check_params(given: Mapping[str, Any], schema: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """Type parameters and check them against the schema.
+    """Cast parameters to their types and check them against the schema.
 
     Parameters
     ----------
     given
-        All of Nextflow's ``params``. Values may be text whatever their type (strict parsers do not cast), and
-        ``null`` or empty text stand for "not given", which means the default.
+        Nextflow's ``params``. Any value may be text, because strict parsers do not cast. ``null`` and empty text
+        select the default.
     schema
-        ``nextflow_schema.json``: JSON Schema 2020-12 in nf-schema's form.
+        Content of ``nextflow_schema.json``: JSON Schema 2020-12 in the format of nf-schema.
 
     Returns
     -------
     params
-        Every parameter of the schema with a value of its type; ``None`` where there is none.
+        Typed value of every parameter in the schema; ``None`` without value or default.
     problems
-        One line for each parameter that is unknown or wrong. Profiles of institutions, which say who they are in
-        ``config_profile_…``, bring parameters of their own; with one, only what looks misspelt is unknown.
+        One line for each unknown or invalid parameter. Institutional profiles (recognised by ``config_profile_…``)
+        define parameters of their own, so with such a profile only likely misspellings are reported as unknown.
     """
     properties = properties_of(schema)
     of_science = [name for group, g in schema["$defs"].items() if group not in _SITE_GROUPS for name in g["properties"]]
@@ -56,19 +56,19 @@ def check_params(given: Mapping[str, Any], schema: Mapping[str, Any]) -> tuple[d
             if value is not None and value not in _NULLS:
                 params[name] = _cast(value, properties[name]["type"])
         elif at_institution and not nearest(name, of_science, likeness=0.8):
-            continue  # the profile's own
+            continue  # defined by the profile
         elif not _is_twin(name, given):
             guess = nearest(name, properties)
             hint = f"did you mean --{guess}?" if guess else "--help lists all parameters"
             problems.append(f"unknown parameter --{printable(name)}; {hint}")
 
-    set_ones = {name: value for name, value in params.items() if value is not None}
+    values = {name: value for name, value in params.items() if value is not None}
     validator = jsonschema.Draft202012Validator(schema)
-    # A value of the wrong type breaks other rules too; its type comes first and is enough.
+    # A value of the wrong type violates other rules too: report the type only.
     errors: dict[str, ValidationError] = {}
-    for error in sorted(validator.iter_errors(set_ones), key=lambda e: e.validator != "type"):
+    for error in sorted(validator.iter_errors(values), key=lambda e: e.validator != "type"):
         if error.validator == "required":
-            missing = [n for n in error.validator_value if n not in set_ones]
+            missing = [n for n in error.validator_value if n not in values]
             errors.update(dict.fromkeys(missing, error))
         else:
             errors.setdefault(str(error.path[0]), error)
@@ -77,7 +77,7 @@ def check_params(given: Mapping[str, Any], schema: Mapping[str, Any]) -> tuple[d
 
 
 def preset_problems(params: Mapping[str, Any]) -> list[str]:
-    """Return one line for each parameter that does not go with the preset.
+    """Return one line for each parameter that is incompatible with the preset.
 
     Parameters
     ----------
@@ -95,22 +95,22 @@ def preset_problems(params: Mapping[str, Any]) -> list[str]:
             given[name] = value
         else:
             problems.append(f"--{name} is a setting of {listed(owners)}, not of --preset {chosen}: leave it out")
-    asked = replace(PRESETS[chosen], **given)
-    if isinstance(asked, Published):
-        if not asked.can_mask(asked.n_top_genes):
+    settings = replace(PRESETS[chosen], **given)
+    if isinstance(settings, Published):
+        if not settings.can_mask(settings.n_top_genes):
             problems.append(
-                f"--hidden_dim {asked.hidden_dim}: masked reconstruction compares so many hidden values with "
-                f"{asked.n_top_genes} genes; leave it out, or give --masked_weight 0"
+                f"--hidden_dim {settings.hidden_dim}: masked reconstruction compares this many hidden values with "
+                f"{settings.n_top_genes} genes; leave it out, or give --masked_weight 0"
             )
     elif (params["n_seeds"] or 1) > 1:
         problems.append(
-            f"--n_seeds {params['n_seeds']}: --preset {chosen} has its whole ensemble from one training; leave it out"
+            f"--n_seeds {params['n_seeds']}: --preset {chosen} trains its whole ensemble at once; leave it out"
         )
     return problems
 
 
 def backbone_problems(params: Mapping[str, Any]) -> list[str]:
-    """Return one line for each setting of a model of timm where ``backbone`` does not name exactly one.
+    """Return one line for each setting of a timm model, unless ``backbone`` names exactly one timm model.
 
     Parameters
     ----------
@@ -121,32 +121,33 @@ def backbone_problems(params: Mapping[str, Any]) -> list[str]:
     if len(models) == 1:
         return []
     return [
-        f"--{name} is for one model of timm, and --backbone {params['backbone']} names {len(models) or 'none'}: "
-        "leave it out, or give timm/ and the name of the model"
+        f"--{name} needs exactly one timm model, but --backbone {params['backbone']} names {len(models) or 'none'}: "
+        "leave it out, or set the backbone to timm/ and the name of the model"
         for name in ("backbone_weights", "backbone_options")
         if params[name] is not None
     ]
 
 
 def seed_problems(params: Mapping[str, Any], schema: Mapping[str, Any]) -> list[str]:
-    """Return a line where a training would have a seed beyond the last that there is.
+    """Return a line if a random seed of the run exceeds the maximum.
 
     Parameters
     ----------
     params
         Typed, from :func:`check_params`.
     schema
-        ``nextflow_schema.json``.
+        Content of ``nextflow_schema.json``.
     """
-    last, most = params["seed"] + (params["n_seeds"] or 1) - 1, properties_of(schema)["seed"]["maximum"]
+    last, maximum = params["seed"] + (params["n_seeds"] or 1) - 1, properties_of(schema)["seed"]["maximum"]
     text = (
-        f"--seed {params['seed']}: the last of {params['n_seeds']} trainings would have {last}, and {most} is the last"
+        f"--seed {params['seed']}: the last of {params['n_seeds']} trainings would use seed {last}, but the maximum is "
+        f"{maximum}; give a smaller seed"
     )
-    return [text] if last > most else []
+    return [text] if last > maximum else []
 
 
 def option_problems(params: Mapping[str, Any]) -> list[str]:
-    """Return a line for each parameter that does not go with where the run starts, or asks for what is left out.
+    """Return a line for each parameter that contradicts the start of the run or a skipped stage.
 
     Parameters
     ----------
@@ -158,24 +159,24 @@ def option_problems(params: Mapping[str, Any]) -> list[str]:
         problems.append("--start_after is for --start_from: give the results of an earlier run too, or leave it out")
     if params["start_from"] and params["start_after"] != "qc" and (params["n_seeds"] or 1) > 1:
         problems.append(
-            f"--n_seeds {params['n_seeds']}: results hold the first training of a unit alone; leave it out, or give "
+            f"--n_seeds {params['n_seeds']}: results hold only the first training of a unit; leave it out, or give "
             "--start_after qc"
         )
     if params["skip_enhance"]:
-        asked = [name for name in ("n_enhanced_genes", "enhanced_genes") if params[name] is not None]
+        requested = [name for name in ("n_enhanced_genes", "enhanced_genes") if params[name] is not None]
         problems += [
-            f"--{name} asks for de-noised expression, and --skip_enhance for none: leave one out" for name in asked
+            f"--{name} requests de-noised expression, but --skip_enhance skips it: leave one out" for name in requested
         ]
     return problems
 
 
 def _is_twin(name: str, given: Mapping[str, Any]) -> bool:
-    """Tell whether Nextflow made ``name`` itself: some releases add ``nTopGenes`` beside a given ``n-top-genes``."""
+    """Return whether Nextflow added ``name``: some releases add ``nTopGenes`` to a given ``n-top-genes``."""
     return any(re.sub(r"-(\w)", lambda m: m[1].upper(), other) == name for other in given if "-" in other)
 
 
 def _cast(value: Any, kind: str) -> Any:
-    """Return ``value`` as the schema's type where it can be read as such, else as it is."""
+    """Return ``value`` cast to the type of the schema if possible, else unchanged."""
     if kind == "string" and isinstance(value, (int, float)) and not isinstance(value, bool):
         return str(value)
     if isinstance(value, float) and value.is_integer() and kind == "integer":
@@ -193,7 +194,7 @@ def _cast(value: Any, kind: str) -> Any:
 
 
 def _allowed(rule: Mapping[str, Any]) -> str:
-    """Say what a parameter may be."""
+    """Describe the allowed values of a parameter."""
     if "enum" in rule:
         return f"one of {listed(rule['enum'])}"
     if "errorMessage" in rule:

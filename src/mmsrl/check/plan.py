@@ -1,9 +1,9 @@
-"""The plan of a run: what ``main.nf`` needs to know, once everything is known to be right."""
+"""Plan of a run: the validated input of ``main.nf``."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,25 +34,28 @@ def make_plan(sheet: Path, given: Mapping[str, Any], schema_dir: Path, *, look_a
     schema_dir
         Folder with ``nextflow_schema.json`` and ``assets/schema_input.json``.
     look_at_files
-        Also look at the files that the samplesheet names, and make their paths absolute. Without it paths stay as
-        written, for a place where the files cannot be seen.
+        Whether to check the files named in the samplesheet and make their paths absolute. ``False`` keeps paths as
+        written, for a machine without access to the files.
 
     Returns
     -------
     dict
-        ``samples`` (rows with ``id``, ``unit`` and ``covariates``; ``None`` for what is not given or not read),
-        ``units`` (what is trained together), ``control`` (condition that others are compared with; ``None`` without
-        conditions), ``start_from`` and ``start_after`` (results that sections go on from; ``None``: they begin anew),
-        ``params`` (typed) and ``code`` (stage → fingerprint).
+        ``samples``: rows with ``id``, ``unit`` and ``covariates``, and ``None`` for values not given or not read.
+        ``units``: groups of samples that are trained together.
+        ``control``: reference condition of the comparison, ``None`` without conditions.
+        ``start_from``, ``start_after``: earlier results to continue from, and the last stage to reuse; ``None`` for a
+        run from scratch.
+        ``params``: typed parameters.
+        ``code``: fingerprint of each stage.
 
     Raises
     ------
     InputError
-        With every fault that was found, one line each.
+        Any check fails. The message lists all problems, one line each.
     """
     schema = _schema(schema_dir, "nextflow_schema.json")
-    params, complaints = check_params(given, schema)
-    complaints = complaints or [
+    params, wrong_params = check_params(given, schema)
+    wrong_params = wrong_params or [
         *preset_problems(params),
         *backbone_problems(params),
         *seed_problems(params, schema),
@@ -62,40 +65,15 @@ def make_plan(sheet: Path, given: Mapping[str, Any], schema_dir: Path, *, look_a
     after = (params["start_after"] or "train") if start else None
     unread = UNREAD.get(after or "", ())
     messages = []
-    if complaints:
-        headline = f"{len(complaints)} wrong parameter{'s' if len(complaints) > 1 else ''}"
-        messages.append("\n  ".join([headline, *complaints]))
-
-    sections: list[Section] = []
+    if wrong_params:
+        headline = f"{len(wrong_params)} wrong parameter{'s' if len(wrong_params) > 1 else ''}"
+        messages.append("\n  ".join([headline, *wrong_params]))
+    control = None if any(line.startswith("--control ") for line in wrong_params) else params["control"]
     row_schema = _schema(schema_dir, "assets/schema_input.json")
-    try:
-        table = read_table(sheet)
-        sections, problems = check_rows(table, row_schema)
-        # What rows say together is known once each of them is right.
-        if not problems:
-            problems = design_problems(sections, table.unit, params["control"])
-            if not any(complaint.startswith("--control ") for complaint in complaints):
-                messages += control_problems(sections, params["control"], sheet.name)
-        if look_at_files:
-            wrong = {s["row"]: {p.column for p in problems if p.row == s["row"] and p.column} for s in sections}
-            problems += [p for s in sections for p in check_files(s, sheet.parent, wrong[s["row"]], unread)]
-        if problems:
-            messages.append(report(problems, sheet.name, table.unit))
-    except InputError as error:
-        messages.append(str(error))
-    # Read last of all in a run, by the markers: a fault in it would cost all that was computed before.
-    gene_sets = params["gene_sets"]
-    if look_at_files and isinstance(gene_sets, str) and Path(gene_sets).is_file():
-        try:
-            read_gmt(Path(gene_sets))
-        except InputError as error:
-            messages.append(str(error))
-    reference = params["reference"]
-    if look_at_files and isinstance(reference, str) and "://" not in reference:
-        try:
-            check_reference(Path(reference), params["reference_unit"])
-        except InputError as error:
-            messages.append(str(error))
+    sections, sheet_messages = _check_sheet(sheet, row_schema, control, unread, look_at_files)
+    messages += sheet_messages
+    if look_at_files:
+        messages += _check_parameter_files(params)
     if look_at_files and start and after and not messages and not is_remote(start):
         messages += check_earlier(Path(start), after, _units(_samples(sections, row_schema)), params)
     if messages:
@@ -118,8 +96,47 @@ def make_plan(sheet: Path, given: Mapping[str, Any], schema_dir: Path, *, look_a
     }
 
 
+def _check_sheet(
+    sheet: Path, row_schema: Mapping[str, Any], control: str | None, unread: Collection[str], look_at_files: bool
+) -> tuple[list[Section], list[str]]:
+    """Return the rows of the samplesheet, and the messages on its problems."""
+    messages: list[str] = []
+    try:
+        table = read_table(sheet)
+        sections, problems = check_rows(table, row_schema)
+    except InputError as error:
+        return [], [str(error)]
+    # The design is checked only if every row is valid.
+    if not problems:
+        problems = design_problems(sections, table.unit, control)
+        messages += control_problems(sections, control, sheet.name)
+    if look_at_files:
+        wrong = {s["row"]: {p.column for p in problems if p.row == s["row"] and p.column} for s in sections}
+        problems += [p for s in sections for p in check_files(s, sheet.parent, wrong[s["row"]], unread)]
+    if problems:
+        messages.append(report(problems, sheet.name, table.unit))
+    return sections, messages
+
+
+def _check_parameter_files(params: Mapping[str, Any]) -> list[str]:
+    """Check files named by parameters, which only the last stages read: an error there would waste the whole run."""
+    gene_sets, reference = params["gene_sets"], params["reference"]
+    messages = []
+    try:
+        if isinstance(gene_sets, str) and Path(gene_sets).is_file():
+            read_gmt(Path(gene_sets))
+    except InputError as error:
+        messages.append(str(error))
+    try:
+        if isinstance(reference, str) and "://" not in reference:
+            check_reference(Path(reference), params["reference_unit"])
+    except InputError as error:
+        messages.append(str(error))
+    return messages
+
+
 def _samples(sections: list[Section], row_schema: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return rows as the plan has them, with ``None`` for what is not given."""
+    """Return the samples of the plan, with ``None`` for values not given."""
     columns = [name for name in row_schema["items"]["properties"] if name != "sample"]
     return [
         {"id": section["sample"], "unit": section["sample"]}
@@ -130,7 +147,7 @@ def _samples(sections: list[Section], row_schema: Mapping[str, Any]) -> list[dic
 
 
 def _units(samples: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Gather samples into units, and give all samples of a unit its name and number of domains."""
+    """Group samples into units; all samples of a unit get its name and number of domains."""
     members: dict[str, list[dict[str, Any]]] = {}
     for sample in samples:
         key = f"group {sample['group']}" if sample["group"] else f"sample {sample['id']}"
@@ -140,7 +157,7 @@ def _units(samples: list[dict[str, Any]]) -> list[dict[str, Any]]:
         unit = together[0]["group"] if len(together) > 1 else together[0]["id"]
         n_domains = next((s["n_domains"] for s in together if s["n_domains"] is not None), None)
         for sample in together:
-            # A group of one is no group: its unit has the name of the sample.
+            # A group with one sample is not a group: its unit is named after the sample.
             sample |= {"unit": unit, "n_domains": n_domains, "group": unit if len(together) > 1 else None}
         units.append({"id": unit, "samples": [s["id"] for s in together], "n_domains": n_domains})
     return units

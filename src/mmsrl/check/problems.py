@@ -1,4 +1,4 @@
-"""Faults as the user reads them: one line each, all at once."""
+"""Problems of a samplesheet, and their report to the user."""
 
 from __future__ import annotations
 
@@ -12,17 +12,18 @@ _LONGEST_VALUE = 80
 
 @dataclass(frozen=True)
 class Problem:
-    """One fault of a samplesheet: where it is, what stands there, and what to do."""
+    """Problem of a samplesheet: its place, the offending value and the remedy."""
 
     row: int
-    """Line of a CSV or TSV, entry of a YAML or JSON list, from 1; 0: the file as a whole."""
+    """Line of a CSV or TSV, or entry of a YAML or JSON list, from 1. 0 stands for the whole file."""
     text: str
+    """What is wrong and what to do."""
     column: str | None = None
     value: str | None = None
 
 
 def printable(value: object) -> str:
-    """Return ``value`` as text on one line, cut to a length that leaves a message readable."""
+    """Return ``value`` as one line of printable text of at most 80 characters, escapes not counted."""
     text = str(value)
     if len(text) > _LONGEST_VALUE:
         text = f"{text[: _LONGEST_VALUE - 3]}..."
@@ -40,27 +41,27 @@ def listed(names: Iterable[str]) -> str:
 
 
 def plain(name: str) -> str:
-    """Spell ``camelCase``, ``kebab-case`` and ``Spaced Case`` in the way of our own names."""
+    """Convert ``camelCase``, ``kebab-case`` and ``Spaced Case`` to ``snake_case``."""
     return re.sub(r"[\s\-.]+", "_", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name.strip())).lower()
 
 
 def nearest(name: str, names: Collection[str], likeness: float = 0.6) -> str | None:
-    """Return the one of ``names`` that ``name`` is most likely a misspelling of, if any is as like it (0 to 1)."""
+    """Return the closest match of ``name`` in ``names``; ``None`` if no similarity reaches ``likeness`` (0 to 1)."""
     matches = difflib.get_close_matches(plain(name), names, n=1, cutoff=likeness)
     return matches[0] if matches else None
 
 
 def report(problems: Collection[Problem], name: str, unit: str) -> str:
-    """Return the message for the faults of one samplesheet.
+    """Return the message that lists the problems of one samplesheet.
 
     Parameters
     ----------
     problems
-        Faults in any order; repeated ones are told once.
+        Problems in any order. Duplicates are listed once.
     name
         File name of the samplesheet.
     unit
-        What rows are called: ``row`` or ``entry``.
+        Word for a row: ``row`` or ``entry``.
     """
     unique = sorted(set(problems), key=lambda p: (p.row, p.column or "", p.text))
     lines = [f"{len(unique)} problem{'s' if len(unique) > 1 else ''} in {name}"]

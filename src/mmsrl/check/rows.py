@@ -1,4 +1,4 @@
-"""What a row of the samplesheet may say, alone and beside the others."""
+"""Validation of the rows of a samplesheet, each on its own and against each other."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from mmsrl.check.problems import Problem, listed, nearest, plain, shown
 from mmsrl.check.table import Row, Table
 
 Section = dict[str, Any]
-"""Values of one row by column, typed as the schema says; ``row`` is its number."""
+"""Values of one row by column, with the types of the schema; ``row`` is the row number."""
 
 _OTHER_WORDS = {
     **dict.fromkeys(("arm", "treatment"), "condition"),
     **dict.fromkeys(("animal", "individual", "patient", "subject"), "donor"),
     **{name: f"{COVARIATE}{name}" for name in ("age", "batch", "sex", "slide")},
 }
-"""What others call our columns, by their name for it."""
+"""Columns of the samplesheet by common synonyms."""
 
 _WHOLE_NUMBER = re.compile(r"[+-]?[0-9]{1,18}")
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3})?")
@@ -34,16 +34,16 @@ def check_rows(table: Table, schema: Mapping[str, Any]) -> tuple[list[Section], 
     Parameters
     ----------
     table
-        The samplesheet as written.
+        Samplesheet as written.
     schema
-        ``assets/schema_input.json``.
+        Content of ``assets/schema_input.json``.
 
     Returns
     -------
     sections
-        Every row, with those of its values that are right.
+        All rows, with their valid values only.
     problems
-        All that is wrong, the problems of ``table`` included.
+        All problems, including those of ``table``.
     """
     rules = {column: rule for _, column in _columns(table) if (rule := _rule(column, schema["items"])) is not None}
     problems = list(table.problems)
@@ -74,7 +74,7 @@ def check_rows(table: Table, schema: Mapping[str, Any]) -> tuple[list[Section], 
 
 
 def _columns(table: Table) -> Iterator[tuple[int, str]]:
-    """Yield every column with the row that names it: the header, or each entry."""
+    """Yield every column with the number of the row that names it (the header or an entry)."""
     if table.columns is not None:
         yield from ((table.header, column) for column in table.columns if column)
     else:
@@ -82,25 +82,25 @@ def _columns(table: Table) -> Iterator[tuple[int, str]]:
 
 
 def _rule(column: str, rules: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """Return what the schema of a row says of a column, by its name or by its pattern."""
+    """Return the schema of a column by its name or pattern; ``None`` for an unknown column."""
     named: Mapping[str, Any] | None = rules["properties"].get(column)
     return named or next((rule for form, rule in rules["patternProperties"].items() if re.search(form, column)), None)
 
 
 def _guess(column: str, rules: Mapping[str, Any]) -> str | None:
-    """Return the column that is most likely meant by one that is not known."""
+    """Return the known column that an unknown one most likely stands for; ``None`` without a guess."""
     spelt = plain(column)
     if spelt in _OTHER_WORDS:
         return _OTHER_WORDS[spelt]
-    name = _covariate(column)
-    if spelt == name.removeprefix(COVARIATE):
+    covariate = _covariate(column)
+    bare = covariate.removeprefix(COVARIATE)
+    if spelt == bare:
         return nearest(column, rules["properties"])
-    own = name.removeprefix(COVARIATE)
-    return own if own in rules["properties"] else name if _rule(name, rules) else None
+    return bare if bare in rules["properties"] else covariate if _rule(covariate, rules) else None
 
 
 def _covariate(column: str) -> str:
-    """Return the column of a covariate that is called so, with another prefix or none."""
+    """Return the covariate column for a name with a misspelt prefix or none."""
     return COVARIATE + re.sub(r"[^a-z0-9]+", "_", re.sub(r"^cov[a-z]*_", "", plain(column)))
 
 
@@ -109,9 +109,9 @@ def _hint(column: str, guess: str | None, rules: Mapping[str, Any]) -> str:
         return f"columns of covariates begin with {COVARIATE}: name it {guess}"
     if guess is not None:
         return f"did you mean {guess}?"
-    own = _covariate(column)
-    covariate = f", or {own} if it is a covariate of a comparison" if _rule(own, rules) else ""
-    return f"there are {listed(rules['properties'])}{covariate}"
+    covariate = _covariate(column)
+    hint = f", or {covariate} if it is a covariate of a comparison" if _rule(covariate, rules) else ""
+    return f"the columns are {listed(rules['properties'])}{hint}"
 
 
 def _cast(value: str, kind: str) -> str | int | float:
@@ -128,18 +128,18 @@ def _problem(error: ValidationError, row: Row, table: Table, suspected: set[str]
     if error.validator in ("required", "anyOf"):
         missing = _required(error)
         if missing & suspected:
-            return None  # the misspelt column is told already
+            return None  # the misspelt column is reported already
         if table.columns is not None and not missing & set(table.columns):
             return Problem(table.header, f"no column {' or '.join(sorted(missing, reverse=True))}; add it")
     return Problem(row.number, text)
 
 
 def _required(error: ValidationError) -> set[str]:
-    """Return the columns that a failed ``required``, or ``anyOf`` of them, asks for."""
-    wanted: Any = error.validator_value
+    """Return the columns required by a failed ``required``, or by an ``anyOf`` of several."""
+    rule: Any = error.validator_value
     if error.validator == "required":
-        return set(wanted)
-    return {column for alternative in wanted for column in alternative["required"]}
+        return set(rule)
+    return {column for alternative in rule for column in alternative["required"]}
 
 
 def _repeated_samples(sections: list[Section], unit: str) -> Iterator[Problem]:

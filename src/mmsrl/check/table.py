@@ -1,4 +1,4 @@
-"""Reads a samplesheet of any of its formats into rows of text; knows nothing of what the columns mean."""
+"""Parser of samplesheets in all formats: rows of text, without interpretation of the columns."""
 
 from __future__ import annotations
 
@@ -15,47 +15,59 @@ from mmsrl._errors import InputError
 from mmsrl.check.problems import Problem
 
 FORMATS = (".csv", ".tsv", ".yaml", ".yml", ".json")
+"""Suffixes of samplesheets."""
 
-_LARGEST = 16 * 2**20
-"""Bytes; whatever is larger is no samplesheet, and is not read."""
+_MAX_BYTES = 16 * 2**20
+"""Maximum size of a samplesheet. Larger files are not read."""
 
 _YAML_NULLS = ("", "~", "null", "Null", "NULL")
 
 
 @dataclass(frozen=True)
 class Row:
-    """One sample as written: text by column; what was left empty is not in it."""
+    """Row of a samplesheet as written."""
 
     number: int
     values: dict[str, str]
+    """Text by column, without empty values."""
     named: tuple[str, ...] = ()
-    """Columns that the row itself names, empty ones too (YAML, JSON)."""
+    """Columns named by the row itself, including empty ones (YAML and JSON only)."""
 
 
 @dataclass(frozen=True)
 class Table:
-    """A samplesheet as written, and what was wrong with its form."""
+    """Samplesheet as written, with the problems of its format."""
 
     unit: str
-    """What :attr:`Row.number` counts: ``row`` (line of a CSV or TSV) or ``entry`` (of a YAML or JSON list)."""
+    """Unit of :attr:`Row.number`: ``row`` (line of a CSV or TSV) or ``entry`` (of a YAML or JSON list)."""
     columns: tuple[str, ...] | None
-    """Columns of the header; ``None`` where every row names its own (YAML, JSON)."""
+    """Columns of the header; ``None`` for YAML and JSON, where every row names its columns."""
     rows: list[Row] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     header: int = 0
-    """Line of the header."""
+    """Line number of the header."""
 
 
 def read_table(path: Path) -> Table:
-    """Read a samplesheet: CSV, TSV, YAML or JSON, told by the suffix of its name.
+    """Read a samplesheet in CSV, TSV, YAML or JSON format, chosen by the suffix of its name.
 
-    A byte-order mark, any line ends, quotes, blank lines, blanks around values and empty columns at the right
-    (as spreadsheets leave them) are accepted.
+    Byte-order marks, all line endings, quotes, blank lines, spaces around values and empty trailing columns (as
+    spreadsheets write them) are accepted.
+
+    Parameters
+    ----------
+    path
+        The samplesheet.
+
+    Returns
+    -------
+    Table
+        Rows as text, with the problems of single rows.
 
     Raises
     ------
     InputError
-        If the file cannot be read or is not of its format, so that no row can be told.
+        The file cannot be read or parsed.
     """
     suffix = path.suffix.lower()
     if suffix not in FORMATS:
@@ -71,8 +83,8 @@ def _text(path: Path) -> str:
     try:
         if path.is_dir():
             raise InputError(f"samplesheet {path} is a folder; give the file")
-        if path.stat().st_size > _LARGEST:
-            raise InputError(f"samplesheet {path} has more than {_LARGEST >> 20} MiB; is it the right file?")
+        if path.stat().st_size > _MAX_BYTES:
+            raise InputError(f"samplesheet {path} has more than {_MAX_BYTES >> 20} MiB; is it the right file?")
         content = path.read_bytes()
     except OSError as error:
         raise InputError(f"samplesheet {path} cannot be read: {error.strerror}") from error
@@ -99,7 +111,7 @@ def _delimited(name: str, text: str, delimiter: str) -> Table:
         except StopIteration:
             break
         except csv.Error as error:
-            # After a broken quote nothing tells where the next row begins.
+            # The start of the next row is unknown after an unbalanced quote.
             problems.append(Problem(line, f"not a row of a table ({error}); is a quote missing?"))
             break
         fields = [value.strip() for value in record]
@@ -144,18 +156,18 @@ _Pairs = list[tuple[str, "str | None | _Structure"]]
 
 
 class _Structure:
-    """A list or map where a plain value belongs."""
+    """Placeholder for a list or map in place of a plain value."""
 
 
 def _yaml_entries(name: str, text: str) -> list[_Pairs | None]:
-    # Nodes rather than values: YAML reads 0123 as 83 and no as false, and keeps one of two equal keys.
+    # Parse nodes instead of values: YAML reads 0123 as 83 and no as false, and drops duplicate keys.
     try:
         root = yaml.compose(text, Loader=yaml.BaseLoader)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark is not None else ""
-        what = getattr(error, "problem", None) or "characters that YAML does not allow"
-        raise InputError(f"{name}{where}: not YAML ({what})") from error
+        reason = getattr(error, "problem", None) or "characters that YAML does not allow"
+        raise InputError(f"{name}{where}: not YAML ({reason})") from error
     except (RecursionError, ValueError) as error:
         raise InputError(f"{name}: not YAML that a samplesheet can be read from ({type(error).__name__})") from error
     if root is None:
@@ -179,7 +191,7 @@ def _yaml_pairs(node: yaml.MappingNode) -> _Pairs:
 
 
 class _JsonMap:
-    """A JSON object with its keys as written, repeated ones too."""
+    """JSON object with all keys as written, including duplicates."""
 
     def __init__(self, pairs: list[tuple[str, object]]) -> None:
         self.pairs = pairs

@@ -1,4 +1,4 @@
-"""Form of a truth file. What the labels say is nobody's business before ``evaluate``."""
+"""Format check of a truth file. Only ``evaluate`` uses its labels."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from mmsrl.check.problems import shown
 
 
 def check_truth(path: Path, barcodes: Set[str] | None) -> None:
-    """Check that a file is a table of barcodes and labels, and that its barcodes are of the section.
+    """Check that a file is a table of barcodes and labels, and shares barcodes with the section.
 
     Parameters
     ----------
     path
         The truth file.
     barcodes
-        Barcodes of the section; ``None`` where they are not known here.
+        Barcodes of the section. ``None`` skips the comparison.
 
     Raises
     ------
     InputError
-        If the file could not be used to score this section.
+        The file is not such a table, or none of its barcodes is in the section.
     """
     labels = read_labels(path)
     if barcodes and labels.keys().isdisjoint(barcodes):

@@ -130,6 +130,7 @@ def quality_control(
         "n_genes": kept.n_vars,
         "n_entries": int(kept.X.nnz),
         "spot_filters": [_removal_summary(removal) for removal in removals],
+        "spots_without_counts_in_kept_genes": int(bare.sum()),
         "gene_filters": [{"filter": "min_spots", "value": min_spots, "removed": int((~detected).sum())}],
         "quantile_levels": list(filters.QUANTILES),
         "quantiles_before": filters.quantiles(metrics),
@@ -244,7 +245,7 @@ def _fixed_filters(
         inside = pd.to_numeric(adata.obs[_keys.IN_TISSUE], errors="coerce")
         if inside.isna().any():
             spot = adata.obs_names[int(inside.isna().to_numpy().argmax())]
-            raise InputError(f"obs['{_keys.IN_TISSUE}'] must be 0 or 1 (or False, True); of spot {spot} it is not")
+            raise InputError(f"obs['{_keys.IN_TISSUE}'] must be 0 or 1 (or False, True); correct it at spot {spot}")
         metrics[_keys.IN_TISSUE] = inside.to_numpy(dtype=np.float64)
         bounds.append(filters.Filter("", None, _keys.IN_TISSUE, "below", 1))
     if min_counts is not None:
