@@ -115,7 +115,7 @@ def test_a_misspelt_parameter_is_told_beside_an_institutional_profile(name):
         ("learning_rate", "1e999", "--learning_rate must be a number, more than 0, not '1e999'"),
         ("use_image", "nope", "--use_image must be true or false, not 'nope'"),
         ("use_image", 1, "--use_image must be true or false, not '1'"),
-        ("outdir", None, "--outdir is needed: Folder for the results."),
+        ("outdir", None, "--outdir is needed: Path to the folder for the results."),
         ("outdir", True, "--outdir must be text, but no value was given"),
         ("report_title", ["a"], "--report_title must be text, not '['a']'"),
     ],
