@@ -114,12 +114,12 @@ BAD: dict[str, tuple[tuple[str, ...], dict[str, Any], list[str]]] = {
     "a covariate that tells the condition": (
         ("condition,covariate_batch", "a,1", "a,2", "b,3", "b,3"),
         {},
-        ["condition 'b' cannot be told from covariate_batch: rows 4, 5 have '3'"],
+        ["condition 'b' is confounded with covariate_batch: rows 4, 5 have '3'"],
     ),
     "a covariate that tells one of three": (
         ("condition,covariate_batch", "a,1", "a,1", "b,1", "b,1", "c,2", "c,2", "c,2"),
         {},
-        ["condition 'c' cannot be told", "rows 6, 7, 8", "no section of 'a'"],
+        ["condition 'c' is confounded", "rows 6, 7, 8", "no section of 'a'"],
     ),
     "covariates that tell the condition together": (
         ("condition,covariate_x,covariate_y", *["a,1,f"] * 3, "b,2,f", *["b,1,m"] * 2),

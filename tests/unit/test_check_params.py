@@ -131,8 +131,8 @@ def test_the_last_training_has_a_seed_too():
         return seed_problems(checked(preset="mmsrl", **given)[0], SCHEMA)
 
     assert problems(seed=last) == problems(seed=last - 1, n_seeds=2) == []
-    text = f"--seed {last}: the last of 2 trainings would use seed {2**32}, but the maximum is {last}; give a smaller seed"
-    assert problems(seed=last, n_seeds=2) == [text]
+    text = f"--seed {last}: the last of 2 trainings would use seed {2**32}, but the maximum is {last}"
+    assert problems(seed=last, n_seeds=2) == [f"{text}; give a smaller seed"]
 
 
 def test_several_trainings_are_for_the_published_presets():

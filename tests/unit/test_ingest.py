@@ -257,7 +257,7 @@ def test_antibodies_in_three_files_without_types_are_told(outs):
     as_three_files(outs, packed=False, legacy=True)
     path = outs / "filtered_feature_bc_matrix/genes.tsv"
     path.write_text(path.read_text().replace("ENSG6\tACTB", "CD3E\tCD3E_TotalSeqB"))
-    assert "1 features such as CD3E_TotalSeqB have no id of a gene" in messages_of(read_spaceranger(outs, "s"))
+    assert "1 features such as CD3E_TotalSeqB have no gene id" in messages_of(read_spaceranger(outs, "s"))
 
 
 def test_raw_matrix_is_cut_to_the_tissue(outs):

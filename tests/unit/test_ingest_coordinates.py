@@ -73,7 +73,7 @@ def test_a_third_coordinate_is_left_out_where_it_says_nothing():
     flat = np.column_stack([XY, np.full(N, 5.0)])
     for places in (found(flat), found(frame(flat, "x", "y", "z")), found(frame(flat[:, [2, 1, 0]], "z", "y", "x"))):
         np.testing.assert_array_equal(places.spatial, XY)
-        assert "the third coordinate is the same of all spots" in places.notes[-1]
+        assert "the third coordinate is constant" in places.notes[-1]
     deep = np.column_stack([XY, np.arange(N)])
     for element in (deep, frame(deep, "x", "y", "z")):
         with pytest.raises(InputError, match="of several sections, give each a row and a file of its own"):

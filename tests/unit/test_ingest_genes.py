@@ -151,7 +151,7 @@ def test_proteins_without_a_type_are_told():
     ids = [f"ENSG000000001{k:02}" for k in range(20)]
     symbols = [f"G{k}" for k in range(20)]
     *_, warnings = gene_expression(counts_of([""] * 22, [*symbols, "CD3E.1", "CD8A.1"], [*ids, "CD3E", "CD8A"]))
-    assert len(warnings) == 1 and "2 features such as CD3E.1, CD8A.1 have no id of a gene, and 75% of" in warnings[0]
+    assert len(warnings) == 1 and "2 features such as CD3E.1, CD8A.1 have no gene id, and 75% of" in warnings[0]
     stated = ["Gene Expression"] * 22
     assert gene_expression(counts_of(stated, [*symbols, "CD3E.1", "CD8A.1"], [*ids, "CD3E", "CD8A"]))[3] == []
     # Few counts, as a gene has that was added to a genome: nothing is said, unless its name is that of an antibody.
@@ -175,7 +175,7 @@ def read(adata: ad.AnnData, folder):
 @pytest.mark.parametrize(("names", "form"), [(IDS, "ids"), (["0", "1", "2", "3"], "numbers")])
 def test_names_that_are_no_symbols_are_a_warning(tmp_path, names, form):
     messages = read(cells(pd.DataFrame(index=names)), tmp_path).messages
-    assert [m["level"] for m in messages if f"genes are named by {form} alone" in m["text"]] == ["warning"]
+    assert [m["level"] for m in messages if f"genes have {form} but no symbols" in m["text"]] == ["warning"]
 
 
 def test_totals_of_proteins_and_controls_are_kept(tmp_path):

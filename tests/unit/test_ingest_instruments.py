@@ -383,7 +383,9 @@ def test_a_list_of_barcodes_of_another_form(tmp_path):
     pytest.importorskip("spatialdata_io")
     folder = instruments.dbit(tmp_path / "d")
     (folder / "barcode_list.txt").write_text("AACGTGAT 1 1\n")
-    with pytest.raises(InputError, match=r"barcode_list\.txt or GSM4364242_E11-1L\.h5ad: not as DBiT-seq has them"):
+    with pytest.raises(
+        InputError, match=r"barcode_list\.txt or GSM4364242_E11-1L\.h5ad: not in the format of DBiT-seq"
+    ):
         read_instrument(folder, "s")
 
 

@@ -7,7 +7,7 @@ import pytest
 from spaceranger import hexagonal
 
 from mmsrl import geometry
-from mmsrl.ingest.lattice import complaint, fit_array, of_indices, on_array
+from mmsrl.ingest.lattice import fit_array, of_indices, on_array, problem_of
 
 TABLE = hexagonal(90, 60)
 ROW, COL = TABLE["array_row"].to_numpy(), TABLE["array_col"].to_numpy()
@@ -19,7 +19,7 @@ def small(rows: int, columns: int) -> np.ndarray:
 
 
 def said(spatial: np.ndarray, rows: np.ndarray | None = ROW, columns: np.ndarray | None = COL) -> str | None:
-    return complaint(rows, columns, geometry.measure(spatial, rows, columns), spatial)
+    return problem_of(rows, columns, geometry.measure(spatial, rows, columns), spatial)
 
 
 def turned(degrees: float) -> np.ndarray:

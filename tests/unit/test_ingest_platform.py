@@ -203,7 +203,9 @@ def test_cells_held_twice_are_kept_once(tmp_path):
     doubled.obsm["spatial"][5] = doubled.obsm["spatial"][4]  # one place, but counts of its own
     ingested = read(doubled, tmp_path)
     assert list(ingested.adata.obs_names) == [f"{name}-0" for name in adata.obs_names] + ["cell5-1"]
-    assert any("19 of 320 cells have coordinates and counts of another" in m["text"] for m in ingested.messages)
+    assert any(
+        "19 of 320 cells duplicate the coordinates and counts of another" in m["text"] for m in ingested.messages
+    )
 
 
 def test_control_features_are_left_out_and_counted(tmp_path):
@@ -277,10 +279,10 @@ def test_barcodes_of_visium_on_a_square_lattice_are_told(tmp_path):
     adata = section(list(table["barcode"]), np.column_stack(np.divmod(np.arange(144), 12)) * 50.0)
     ingested = read(adata, tmp_path)
     assert ingested.adata.uns["mmsrl"]["platform"] == "other"
-    told = [m["text"] for m in ingested.messages if "16 bases, as Visium has, but spots lie on a square" in m["text"]]
+    told = [m["text"] for m in ingested.messages if "16 bases, as in Visium, but spots lie on a square" in m["text"]]
     assert len(told) == 1 and "give platform and pitch_um" in told[0]
     stated = read(adata, tmp_path, platform="dbit", pitch_um=50.0)
-    assert not [m for m in stated.messages if "as Visium has" in m["text"]]
+    assert not [m for m in stated.messages if "as in Visium" in m["text"]]
 
 
 def test_measured_places_on_the_array_are_rounded(tmp_path):
@@ -311,13 +313,13 @@ def test_rows_and_columns_for_coordinates_leave_images_out(tmp_path):
         pytest.approx(65.0),
     )
     assert ingested.adata.uns["spatial"]["s"]["images"] == {}
-    assert any("are rows and columns of Visium's array" in m["text"] for m in ingested.messages)
+    assert any("are rows and columns of the Visium array" in m["text"] for m in ingested.messages)
 
 
 def test_fields_of_view_on_one_another_are_told(tmp_path):
     adata = cells()
     adata.obs["fov"] = np.arange(300) % 7
-    told = [m for m in read(adata, tmp_path).messages if "7 fields of view, which lie on one another" in m["text"]]
+    told = [m for m in read(adata, tmp_path).messages if "7 fields of view that overlap" in m["text"]]
     assert len(told) == 1 and told[0]["level"] == "warning"
 
 

@@ -6,13 +6,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mmsrl.ingest.units import COSMX_UM_PER_PX, Told, scale_of_columns, stacked_fields
+from mmsrl.ingest.units import COSMX_UM_PER_PX, Unit, scale_of_columns, stacked_fields
 
 N = 400
 PLACES = np.random.default_rng(0).uniform(0, 1000, (N, 2))
 
 
-def told(x: str, y: str, places: np.ndarray = PLACES, **other: np.ndarray) -> Told | None:
+def told(x: str, y: str, places: np.ndarray = PLACES, **other: np.ndarray) -> Unit | None:
     return scale_of_columns(pd.DataFrame({"cell": range(N), x: places[:, 0], y: places[:, 1]} | other), PLACES)
 
 
@@ -64,7 +64,7 @@ def test_fields_that_lie_on_one_another_are_told() -> None:
     assert stacked_fields(beside, PLACES) is None
     local = PLACES - 250 * side
     text = stacked_fields(beside, local)
-    assert text is not None and "obs['fov'] has 16 fields of view, which lie on one another" in text
+    assert text is not None and "obs['fov'] has 16 fields of view that overlap" in text
     assert stacked_fields(pd.DataFrame({"batch": beside["fov"]}), local) is None
     assert stacked_fields(pd.DataFrame({"fov": np.ones(N)}), local) is None
 

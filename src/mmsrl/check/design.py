@@ -1,4 +1,4 @@
-"""What conditions, donors and covariates say together: whether the conditions of a study can be compared."""
+"""Validation of the study design: whether conditions, donors and covariates allow a comparison."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from mmsrl._design import Assignment, compare, replicates_of
 from mmsrl.check.problems import Problem, listed, nearest, shown
 
 Section = Mapping[str, Any]
-"""Values of one row by column; ``row`` is its number."""
+"""Values of one row by column; ``row`` is the row number."""
 
-_MOST_NAMED = 12
-"""Rows that a message names at most."""
+_MAX_ROWS_NAMED = 12
+"""Maximum number of rows named in a message."""
 
 
 def covariates_of(section: Section) -> dict[str, str]:
-    """Return the covariates of a row by name, without the prefix of their columns."""
+    """Return the covariates of a row by name, without the column prefix."""
     return {
         column.removeprefix(_keys.COVARIATE): value
         for column, value in section.items()
@@ -26,19 +26,19 @@ def covariates_of(section: Section) -> dict[str, str]:
 
 
 def default_control(sections: Iterable[Section]) -> str | None:
-    """Return the condition of the first row that has one."""
+    """Return the first condition in the samplesheet; ``None`` if no row has a condition."""
     return next((section["condition"] for section in sections if "condition" in section), None)
 
 
 def control_problems(sections: Sequence[Section], control: str | None, sheet: str) -> list[str]:
-    """Return a line where ``--control`` is given and no row has that condition.
+    """Return a line if ``--control`` names a condition that no row has.
 
     Parameters
     ----------
     sections
         Rows of the samplesheet.
     control
-        As given; ``None``: not given.
+        Value of ``--control``; ``None`` if not given.
     sheet
         File name of the samplesheet.
     """
@@ -47,58 +47,58 @@ def control_problems(sections: Sequence[Section], control: str | None, sheet: st
         return []
     if not conditions:
         return [f"--control {control}: no row of {sheet} has a condition; add the column condition, or leave it out"]
-    spelt = {condition.lower(): condition for condition in conditions}
-    guess = nearest(control, spelt)
-    hint = f"did you mean {spelt[guess]}?" if guess else f"the conditions are {listed(conditions)}"
+    condition_of = {condition.lower(): condition for condition in conditions}
+    guess = nearest(control, condition_of)
+    hint = f"did you mean {condition_of[guess]}?" if guess else f"the conditions are {listed(conditions)}"
     return [f"--control {control}: no row of {sheet} has this condition; {hint}"]
 
 
 def design_problems(sections: Sequence[Section], unit: str, control: str | None) -> list[Problem]:
-    """Tell why the conditions of a study cannot be compared.
+    """Return the reasons why the conditions of a study cannot be compared.
 
-    A fault that makes others meaningless is told alone.
+    A problem that invalidates later checks is reported alone.
 
     Parameters
     ----------
     sections
-        Rows of the samplesheet, all values right by themselves.
+        Valid rows of the samplesheet.
     unit
-        What rows are called: ``row`` or ``entry``.
+        Word for a row: ``row`` or ``entry``.
     control
-        Condition that others are compared with; ``None``: that of the first row that has one.
+        Reference condition. ``None`` selects the condition of the first row that has one.
 
     Returns
     -------
     list of Problem
-        Empty where no row has a condition, or where the conditions can be compared.
+        Empty if no row has a condition or all conditions can be compared.
     """
-    said = _Wording(unit)
-    if problems := _gaps(sections, said):
+    wording = _Wording(unit)
+    if problems := _gaps(sections, wording):
         return problems
     if default_control(sections) is None:
         return []
-    if problems := _levels(sections, said):
+    if problems := _levels(sections, wording):
         return problems
-    if problems := [*_groups(sections, said), *_donors_of_conditions(sections, said)]:
+    if problems := [*_groups(sections, wording), *_donors_of_conditions(sections, wording)]:
         return problems
     conditions = [section["condition"] for section in sections]
-    return _model(sections, said, control if control is not None and control in conditions else conditions[0])
+    return _model(sections, wording, control if control is not None and control in conditions else conditions[0])
 
 
 class _Wording:
-    """Names rows in messages."""
+    """Wording of rows in messages."""
 
     def __init__(self, unit: str) -> None:
         self.unit = unit
 
     def rows(self, sections: Sequence[Section]) -> str:
-        """Return ``row 3``, or ``rows 3, 5``; of many rows the first ones and how many more."""
+        """Return ``row 3`` or ``rows 3, 5``. Long lists end with the number of rows left out."""
         numbers = [str(section["row"]) for section in sections]
         if len(numbers) == 1:
             return f"{self.unit} {numbers[0]}"
         plural = "entries" if self.unit == "entry" else f"{self.unit}s"
-        more = f" and {len(numbers) - _MOST_NAMED} more" if len(numbers) > _MOST_NAMED else ""
-        return f"{plural} {listed(numbers[:_MOST_NAMED])}{more}"
+        more = f" and {len(numbers) - _MAX_ROWS_NAMED} more" if len(numbers) > _MAX_ROWS_NAMED else ""
+        return f"{plural} {listed(numbers[:_MAX_ROWS_NAMED])}{more}"
 
 
 def _by_condition(sections: Sequence[Section]) -> dict[str, list[Section]]:
@@ -108,29 +108,29 @@ def _by_condition(sections: Sequence[Section]) -> dict[str, list[Section]]:
     return arms
 
 
-def _gaps(sections: Sequence[Section], said: _Wording) -> list[Problem]:
-    """Columns of the design that some rows have and others lack."""
+def _gaps(sections: Sequence[Section], wording: _Wording) -> list[Problem]:
+    """Return design columns that only some rows fill in."""
     columns = dict.fromkeys(
         c for s in sections for c in s if c in ("condition", "donor") or c.startswith(_keys.COVARIATE)
     )
     problems = []
     for column in columns:
-        lacking = [section for section in sections if column not in section]
-        if lacking:
+        incomplete = [section for section in sections if column not in section]
+        if incomplete:
             text = (
-                f"{said.rows(lacking)} {'has' if len(lacking) == 1 else 'have'} no {column}, though other rows have "
-                "one; give one to every row, or to none"
+                f"{wording.rows(incomplete)} {'has' if len(incomplete) == 1 else 'have'} no {column}, but other rows "
+                "have one; give one to every row, or to none"
             )
-            problems.append(Problem(lacking[0]["row"], text, column=column))
+            problems.append(Problem(incomplete[0]["row"], text, column=column))
     return problems
 
 
-def _levels(sections: Sequence[Section], said: _Wording) -> list[Problem]:
-    """A study of one condition, and conditions of one section."""
+def _levels(sections: Sequence[Section], wording: _Wording) -> list[Problem]:
+    """Return a problem for a single condition, or for conditions with a single section."""
     arms = _by_condition(sections)
     if len(arms) == 1:
         text = (
-            f"{said.rows(sections)}: all have this condition, and there is nothing to compare it with; name a second "
+            f"{wording.rows(sections)}: all have this condition, so there is nothing to compare it with; add a second "
             "condition, or leave the column empty"
         )
         return [Problem(sections[0]["row"], text, column="condition", value=next(iter(arms)))]
@@ -138,50 +138,52 @@ def _levels(sections: Sequence[Section], said: _Wording) -> list[Problem]:
     for condition, members in arms.items():
         if len(members) < 2:
             guess = nearest(condition, [other.lower() for other in arms if other != condition], likeness=0.7)
-            spelt = next((other for other in arms if other != condition and other.lower() == guess), None)
-            hint = f" (did you mean {spelt}?)" if spelt else ""
+            meant = next((other for other in arms if other != condition and other.lower() == guess), None)
+            hint = f" (did you mean {meant}?)" if meant else ""
             text = (
-                f"{said.rows(members)} is the only section of this condition{hint}, and a comparison needs at least "
+                f"{wording.rows(members)} is the only section of this condition{hint}, and a comparison needs at least "
                 "two; add one, or leave this section out"
             )
             problems.append(Problem(members[0]["row"], text, column="condition", value=condition))
     return problems
 
 
-def _groups(sections: Sequence[Section], said: _Wording) -> list[Problem]:
-    """Conditions each of which is alone in its only group."""
-    apart = []
+def _groups(sections: Sequence[Section], wording: _Wording) -> list[Problem]:
+    """Return a problem for conditions that are confounded with a group."""
+    confounded = []
     for condition, members in _by_condition(sections).items():
         group = members[0].get("group")
         mates = {section["condition"] for section in sections if section.get("group") == group}
         if group is not None and mates == {condition} and all(member.get("group") == group for member in members):
-            apart.append((condition, group, members))
-    if not apart:
+            confounded.append((condition, group, members))
+    if not confounded:
         return []
-    where = " and ".join(f"{said.rows(m)} (condition {shown(c)}) alone in group {shown(g)}" for c, g, m in apart)
+    where = " and ".join(
+        f"{wording.rows(m)} (condition {shown(c)}) alone in group {shown(g)}" for c, g, m in confounded
+    )
     text = (
-        f"{where}: domains of the conditions would be learned apart, and no difference told from that of the groups; "
+        f"{where}: condition and group are confounded, as domains are learned for each group separately; "
         "put all sections of the comparison in one group, or leave group empty"
     )
-    return [Problem(apart[0][2][0]["row"], text, column="group")]
+    return [Problem(confounded[0][2][0]["row"], text, column="group")]
 
 
-def _donors_of_conditions(sections: Sequence[Section], said: _Wording) -> list[Problem]:
-    """Conditions whose sections are all of one donor."""
+def _donors_of_conditions(sections: Sequence[Section], wording: _Wording) -> list[Problem]:
+    """Return a problem for each condition with a single donor."""
     problems = []
     for condition, members in _by_condition(sections).items():
         donors = {member.get("donor") for member in members}
         if len(donors) == 1 and None not in donors:
             text = (
-                f"{said.rows(members)}: all sections of condition {shown(condition)} are of this donor, and one donor "
-                "is one replicate; add sections of another donor"
+                f"{wording.rows(members)}: all sections of condition {shown(condition)} are of this donor, and one "
+                "donor is one replicate; add sections of another donor"
             )
             problems.append(Problem(members[0]["row"], text, column="donor", value=donors.pop()))
     return problems
 
 
-def _model(sections: Sequence[Section], said: _Wording, control: str) -> list[Problem]:
-    """Conditions that covariates leave no way to compare with the control."""
+def _model(sections: Sequence[Section], wording: _Wording, control: str) -> list[Problem]:
+    """Return a problem for each condition whose linear model cannot be fitted."""
     assignments = [Assignment(s["sample"], s["condition"], s.get("donor"), covariates_of(s)) for s in sections]
     replicates = replicates_of(assignments)
     arms = _by_condition(sections)
@@ -189,33 +191,33 @@ def _model(sections: Sequence[Section], said: _Wording, control: str) -> list[Pr
     for condition in arms:
         if condition == control:
             continue
-        found = compare(replicates, [True] * len(replicates), condition, control)
-        if not isinstance(found, str):
+        comparison = compare(replicates, [True] * len(replicates), condition, control)
+        if not isinstance(comparison, str):
             continue
-        telling = [
+        confounders = [
             name
             for name in covariates_of(sections[0])
             if not {s[_keys.COVARIATE + name] for s in arms[condition]}
             & {s[_keys.COVARIATE + name] for s in arms[control]}
         ]
-        if telling:
-            problems.append(_confounded(condition, control, arms, telling, said))
+        if confounders:
+            problems.append(_confounded(condition, control, arms, confounders, wording))
             continue
         both = sorted([*arms[control], *arms[condition]], key=lambda section: section["row"])
-        text = f"{said.rows(both)}: {found}; leave out a covariate, or add sections"
+        text = f"{wording.rows(both)}: {comparison}; leave out a covariate, or add sections"
         problems.append(Problem(both[0]["row"], text, column="condition", value=condition))
     return problems
 
 
 def _confounded(
-    condition: str, control: str, arms: Mapping[str, Sequence[Section]], telling: Sequence[str], said: _Wording
+    condition: str, control: str, arms: Mapping[str, Sequence[Section]], covariates: Sequence[str], wording: _Wording
 ) -> Problem:
-    """Say which covariate has no value in common for a condition and the control."""
-    column = _keys.COVARIATE + telling[0]
+    """Return the problem of covariates without a value shared by a condition and the control."""
+    column = _keys.COVARIATE + covariates[0]
     values = listed(shown(value) for value in sorted({section[column] for section in arms[condition]}))
     text = (
-        f"condition {shown(condition)} cannot be told from {listed(_keys.COVARIATE + name for name in telling)}: "
-        f"{said.rows(arms[condition])} have {values}, which no section of {shown(control)} has; leave the covariate "
-        "out, or add sections of both that share a value"
+        f"condition {shown(condition)} is confounded with {listed(_keys.COVARIATE + name for name in covariates)}: "
+        f"{wording.rows(arms[condition])} have {values}, which no section of {shown(control)} has; leave the covariate "
+        "out, or add sections of both conditions with the same value"
     )
     return Problem(arms[condition][0]["row"], text, column=column)

@@ -1,1 +1,1 @@
-"""Ingest: one internal form of a section, whatever platform and layout it comes in."""
+"""Ingest: readers of all platforms and layouts, and the internal form of a section."""

@@ -1,4 +1,4 @@
-"""What tables of counts hold beside cells and genes: controls, cells held twice, lost places. Arrays only."""
+"""Cleaning of count tables: control features, duplicate cells and missing coordinates. Works on arrays only."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ CONTROL_NAMES = {
     "visium": r"DEPRECATED[-_]",
     "spike-ins": r"ERCC[-_.]\d{5}$",
 }
-"""How control features begin, which many files give no type, by the platform that names them so; R writes `.` or `-`
-for `_`. The genes ERCC1 to ERCC8, BLNK or NEGR1 are none."""
+"""Prefixes of control features by platform, for files without feature types. R replaces `_` by `.` or `-`. Genes such
+as ERCC1 to ERCC8, BLNK and NEGR1 do not match."""
 
 CONTROLS = re.compile("|".join(CONTROL_NAMES.values()), re.IGNORECASE)
 
@@ -35,7 +35,7 @@ _ANTIBODIES = re.compile(
     r"(?:ADT|HTO|CITE|TotalSeq|prot(?:ein)?)[-_.: ]|.*(?:TotalSeq[A-D]?$|isotype|[-_ .]Ig[GMA]\d?[a-z]?\b)",
     re.IGNORECASE,
 )
-"""Names of antibodies rather than of genes."""
+"""Names of antibodies."""
 
 _GENE_TYPES = (
     *("gene expression", "gene", "genes", "gex", "rna", "mrna", "transcript", "transcripts", "expression"),
@@ -57,20 +57,21 @@ _BIOTYPE = re.compile(
     r"|ribozyme|processed transcript|antisense|sense (?:intronic|overlapping)|non coding|non stop decay"
     r"|nonsense mediated decay|retained intron|artifact"
 )
-"""Types of genes by GENCODE, which are all genes here."""
+"""Gene biotypes of GENCODE, all of which count as genes."""
 
 MAX_WITHOUT_ID, MAX_FOREIGN = 0.1, 0.05
-"""Share of features without an id below which these are foreign, and share of the counts that such may have."""
+"""Features without an identifier are foreign if they are fewer than the first share of all features. They may have
+at most the second share of the counts without a warning."""
 
 MAX_DOUBLED = 0.25
-"""Share of cells held twice above which a file is taken to be several sections; osmFISH's has a tenth."""
+"""Share of duplicate cells above which a file is taken for several sections. osmFISH has 10 %."""
 
 FAR = 10.0
-"""Neighbour distances from all other cells at which a coordinate of 0 is taken to stand for a lost one."""
+"""Distance from all other cells, in neighbour distances, at which a coordinate of 0 counts as missing."""
 
 
 def kinds_of(types: pd.Series[str]) -> pd.Series[str]:
-    """Return what types of features, (n,), stand for: `gene`, `control`, `protein`, …; empty where it is not known."""
+    """Return the kind of each feature type, (n_features,): `gene`, `control`, `protein` and so on; empty if unknown."""
 
     def kind(text: str) -> str:
         plain = re.sub(r"[-_.\s]+", " ", text).strip().lower()
@@ -84,17 +85,17 @@ def kinds_of(types: pd.Series[str]) -> pd.Series[str]:
 
 
 def must_have_genes(features: pd.DataFrame, source: str) -> None:
-    """Raise InputError, which names the file, where none of its features is a gene."""
+    """Raise InputError, which names the file ``source``, if no feature is a gene."""
     try:
-        _sorted_out(features)
+        _classified(features)
     except InputError as error:
         raise InputError(f"{source}: {error}") from error
 
 
-def _sorted_out(features: pd.DataFrame) -> tuple[pd.Series[str], list[str]]:
-    """Return the kind of every feature, (n,), and what of them are no genes, in words."""
+def _classified(features: pd.DataFrame) -> tuple[pd.Series[str], list[str]]:
+    """Return the kind of every feature, (n_features,), and notes on those that are not genes."""
     types = features["feature_types"].astype(str).str.strip().reset_index(drop=True)
-    # Blank where tables were joined of which one did not say.
+    # Types are empty in tables joined from one without types.
     kinds = kinds_of(types).mask(types == "", "gene")
     symbols = features["symbol"].astype(str).reset_index(drop=True)
     notes = []
@@ -102,7 +103,7 @@ def _sorted_out(features: pd.DataFrame) -> tuple[pd.Series[str], list[str]]:
     if not genes.all():
         others = ", ".join(f"{n} {name}" for name, n in types[~genes].value_counts().items())
         if not genes.any():
-            raise InputError(f"no features of type {GENE_EXPRESSION!r}, only {others}; mend feature_types")
+            raise InputError(f"no features of type {GENE_EXPRESSION!r}, only {others}; correct feature_types")
         notes.append(f"features of other types left out: {others}")
     named = genes & symbols.map(without_genome).str.match(CONTROLS)
     if named.any():
@@ -115,25 +116,30 @@ def _sorted_out(features: pd.DataFrame) -> tuple[pd.Series[str], list[str]]:
 
 
 def gene_expression(counts: Counts) -> tuple[Counts, dict[str, NDArray[np.float64]], list[str], list[str]]:
-    """Keep the genes.
+    """Select the genes among the features.
+
+    Parameters
+    ----------
+    counts
+        Expression of all features, (n_spots, n_features).
 
     Returns
     -------
     counts
-        Features whose type is one of genes, or that have none, and that are not named like controls.
+        Expression of the features with a gene type or without type, except those named like controls.
     totals
-        What each spot has of the others, (n,), by their kind: `control`, `protein` and so on.
+        Total of the other features of each spot, (n_spots,) float64, by kind (`control`, `protein` and so on).
     notes
-        What was left out.
+        Features left out.
     warnings
-        What may be no genes, but was kept.
+        Features that were kept but may not be genes.
 
     Raises
     ------
     InputError
         No gene is left.
     """
-    kinds, notes = _sorted_out(counts.features)
+    kinds, notes = _classified(counts.features)
     keep = (kinds == "gene").to_numpy()
     totals = {
         str(kind): np.asarray(counts.matrix[:, (kinds == kind).to_numpy()].sum(axis=1), dtype=np.float64).ravel()
@@ -145,10 +151,9 @@ def gene_expression(counts: Counts) -> tuple[Counts, dict[str, NDArray[np.float6
 
 
 def _like_proteins(counts: Counts) -> list[str]:
-    """Return a warning where features are named as antibodies are, or lack the ids of all others and stand out.
+    """Return a warning if features are named like antibodies, or have no identifier but many counts.
 
-    Genes that were added to a genome (GFP) have no id of Ensembl either, but few of the counts. What has a type is what
-    that says.
+    Transgenes (GFP) have no Ensembl identifier either, but few counts. Typed features are never reported.
     """
     features = counts.features
     untyped = (features["feature_types"] == "").to_numpy()
@@ -161,15 +166,15 @@ def _like_proteins(counts: Counts) -> list[str]:
         return []
     examples = ", ".join(features["symbol"][foreign].head(3))
     return [
-        f"{foreign.sum()} features such as {examples} have no id of a gene, and {share:.0%} of the counts: if these "
-        "are proteins, say so in a column feature_types (Antibody Capture), and they are left out"
+        f"{foreign.sum()} features such as {examples} have no gene id, and {share:.0%} of the counts: if they are "
+        "proteins, set their feature_types to Antibody Capture, which leaves them out"
     ]
 
 
 def first_of_doubled(counts: sparse.csr_matrix, spatial: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Tell which cells to keep, (n,): of those with the same coordinates and the same counts the first.
+    """Return a mask of the cells to keep, (n_cells,) bool: the first of each set with equal coordinates and counts.
 
-    All are kept where more than the share ``MAX_DOUBLED`` would go: such files are several sections.
+    All cells are kept if the share of duplicates exceeds :data:`MAX_DOUBLED`, which indicates several sections.
     """
     keep = np.ones(len(spatial), dtype=bool)
     places = pd.DataFrame(spatial)
@@ -186,7 +191,7 @@ def first_of_doubled(counts: sparse.csr_matrix, spatial: NDArray[np.float64]) ->
 
 
 def lost_places(spatial: NDArray[np.float64], neighbour_distance: float) -> NDArray[np.bool_]:
-    """Tell which cells, (n,), have a coordinate of exactly 0 and lie far from all that have none."""
+    """Return a mask of the cells, (n_cells,) bool, with a coordinate of 0 and far from all cells without."""
     zero: NDArray[np.bool_] = np.any(spatial == 0, axis=1)
     if not zero.any() or zero.all():
         return np.zeros(len(spatial), dtype=bool)

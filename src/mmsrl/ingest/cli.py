@@ -1,4 +1,4 @@
-"""``mmsrl-ingest``: a section of any platform into the internal form."""
+"""Command line of ``mmsrl-ingest``: convert a section of any platform to the internal form."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 @click.option(
     "--spaceranger-dir",
     type=click.Path(path_type=Path),
-    help="Space Ranger's `outs`, a part or download of it, a folder of GEO, or an archive of one of these.",
+    help="Space Ranger `outs`, a part or download of it, a folder from GEO, or an archive of one of these.",
 )
 @click.option(
     "--data-dir",
@@ -30,24 +30,24 @@ log = logging.getLogger(__name__)
 )
 @click.option("--h5ad", type=click.Path(path_type=Path), help="AnnData with raw counts and obsm['spatial'].")
 @click.option("--spatialdata", type=click.Path(path_type=Path), help="SpatialData (.zarr) with raw counts of spots.")
-@click.option("--bin-size", help="Bin of Visium HD or Stereo-seq in µm, or 'cell' for cells; left out: the only.")
-@click.option("--platform", type=click.Choice(list(PLATFORMS)), help="Platform; left out: as the files tell.")
+@click.option("--bin-size", help="Bin size of Visium HD or Stereo-seq in µm, or 'cell'; default: the only one.")
+@click.option("--platform", type=click.Choice(list(PLATFORMS)), help="Platform; default: detected from the files.")
 @click.option(
     "--pitch-um",
     type=click.FloatRange(min=0, min_open=True),
-    help="Distance of neighbouring spots in µm; left out: as scale or files tell.",
+    help="Spot spacing (centre-to-centre) in µm; default: from --um-per-px or the files.",
 )
 @click.option(
     "--um-per-px",
     type=click.FloatRange(min=0, min_open=True),
-    help="µm of one unit of the coordinates; left out: as the files tell.",
+    help="Length of one coordinate unit in µm; default: from the files.",
 )
 @click.option(
     "--expression",
     type=click.Choice(["counts", "normalised"]),
-    help="What the values of --h5ad or --spatialdata are; left out: as they tell.",
+    help="Kind of values in --h5ad or --spatialdata; default: detected from the values.",
 )
-@click.option("--output-dir", type=click.Path(path_type=Path, file_okay=False), default=".", help="Where to write.")
+@click.option("--output-dir", type=click.Path(path_type=Path, file_okay=False), default=".", help="Output folder.")
 def main(
     id: str,
     spaceranger_dir: Path | None,

@@ -1,4 +1,4 @@
-"""Names of columns, layers and the like, as programs spell them."""
+"""Normalised spelling of column and layer names."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ import re
 
 
 def plain(name: str) -> str:
-    """Return a name in lower case, letters and digits alone: ``x_centroid`` and ``X.Centroid`` are ``xcentroid``."""
+    """Return the lower-case letters and digits of a name: ``x_centroid`` and ``X.Centroid`` give ``xcentroid``."""
     return re.sub(r"[^a-z0-9]", "", name.lower())

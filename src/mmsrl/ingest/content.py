@@ -1,4 +1,4 @@
-"""What every reader of a file returns; ``api`` makes the internal form of it."""
+"""Common result of all readers, from which ``internal`` builds the internal form."""
 
 from __future__ import annotations
 
@@ -12,43 +12,43 @@ from mmsrl.ingest.matrix import Counts
 
 
 class Content(NamedTuple):
-    """A section as its files have it."""
+    """Section as read from its files."""
 
     counts: Counts
     obs: pd.DataFrame
-    """(n_spots, …): columns of the file; only those of the internal form are kept."""
+    """(n_spots, …) annotations of the file; the internal form keeps a few of them."""
     spatial: NDArray[np.float64]
-    """(n_spots, 2): x, y."""
+    """(n_spots, 2) coordinates x, y."""
     pictures: dict[str, NDArray[np.uint8]]
-    """`hires` and `lowres` as RGB, where they are there."""
+    """Images `hires` and `lowres` as RGB, (height, width, 3), if there are any."""
     scalefactors: dict[str, float]
     source: str
-    """Name of the file of the coordinates, for messages."""
+    """Name of the file with the coordinates, for messages."""
     notes: list[dict[str, str]]
-    """Messages: what was chosen or left out."""
+    """Messages on choices of the reader and on data left out."""
     expression: str = "counts"
-    """Or ``normalised``: what the values are."""
+    """Kind of values: ``counts`` or ``normalised``."""
     bin_um: int | None = None
-    """Width of a bin in µm by the name of its folder."""
+    """Bin size in µm, from the name of the folder."""
     platform: str | None = None
-    """A name of :data:`mmsrl._platforms.PLATFORMS`, where the form of the files is that of one instrument."""
+    """A name of :data:`mmsrl._platforms.PLATFORMS`, if the file format belongs to one instrument."""
     um_per_px: float | None = None
-    """µm of one unit of the coordinates, where the files state it; the samplesheet is heard later."""
+    """Length of one coordinate unit in µm, if the files state it. The samplesheet overrides it."""
     um_per_px_from: str = ""
-    """What states it, in words."""
+    """Source of ``um_per_px``, for messages."""
     max_stacked: float = 0.0
-    """Accepted share of spots on top of another."""
+    """Maximum share of spots with the same coordinates as another spot."""
     area: NDArray[np.float64] | None = None
-    """(n_spots,) area of the cells in the square of the units of ``spatial``, where the files have it."""
+    """(n_spots,) cell area in squared coordinate units, if the files have it."""
     outlines: NDArray[Any] | None = None
-    """(n_spots,) polygons of shapely in the units of ``spatial``, ``None`` for a cell without one."""
+    """(n_spots,) shapely polygons in coordinate units; ``None`` for a cell without polygon."""
 
 
 def info(text: str) -> dict[str, str]:
-    """Return a message that only informs."""
+    """Return a message of level ``info``."""
     return {"level": "info", "text": text}
 
 
 def warning(text: str) -> dict[str, str]:
-    """Return a message that warns."""
+    """Return a message of level ``warning``."""
     return {"level": "warning", "text": text}

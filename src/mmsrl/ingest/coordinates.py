@@ -1,4 +1,4 @@
-"""Coordinates of spots in AnnData, wherever programs put them: by the names of columns, not by their order."""
+"""Search for the coordinates of spots in AnnData, by the names of columns rather than their order."""
 
 from __future__ import annotations
 
@@ -24,44 +24,49 @@ PAIRS = (
     *(("sdimx", "sdimy"), ("spotx", "spoty")),
     *(("xum", "yum"), ("xmicron", "ymicron"), ("xmm", "ymm"), ("xslidemm", "yslidemm"), ("xslideum", "yslideum")),
 )
-"""Names of x and y, in lower case, letters and digits alone."""
+"""Column names of x and y, spelt as :func:`mmsrl.ingest.columns.plain` returns them."""
 
 MORE_PAIRS = (("col", "row"), ("column", "row"), ("arraycol", "arrayrow"))
-"""Names of x and y too, where they are the columns of a table of coordinates; in `obs` they are places on an array."""
+"""Further names of x and y in a table of coordinates. In `obs` they are positions on the array."""
 
 ALIASES = (
     *("xspatial", "spatial", "spatialfullres", "spatialcoords", "spatialcoordinates", "coords", "coordinates", "xy"),
 )
-"""Names of coordinates in `obsm`, in lower case, letters and digits alone."""
+"""Names of coordinates in `obsm`, spelt as :func:`mmsrl.ingest.columns.plain` returns them."""
 
 
 class Places(NamedTuple):
-    """Coordinates as found."""
+    """Coordinates and their source."""
 
     spatial: NDArray[np.float64]
-    """(n, 2): x, y."""
+    """(n_spots, 2) coordinates x, y."""
     notes: list[str]
-    """Where they were found, if that is not `obsm['spatial']` as an array of two columns."""
+    """Source of the coordinates, unless it is `obsm['spatial']` with two columns."""
     um_per_unit: float | None = None
-    """µm of one unit, where the names of the columns state it."""
+    """Length of one coordinate unit in µm, if the column names state it."""
 
 
 def places_of(obsm: Mapping[str, Any], obs: pd.DataFrame, read: Callable[[Any], Any]) -> Places:
-    """Return x and y of every spot.
+    """Return the coordinates x and y of every spot.
 
     Parameters
     ----------
     obsm
-        `obsm` of AnnData: elements that ``read`` makes arrays, DataFrames or sparse matrices of.
+        Elements of `obsm`, not yet read.
     obs
-        Its `obs`, where coordinates are searched if ``obsm`` has none.
+        Annotations of the spots, searched if ``obsm`` has no coordinates.
     read
-        Reads an element.
+        Function that reads an element as array, DataFrame or sparse matrix.
+
+    Returns
+    -------
+    Places
+        Coordinates (n_spots, 2) and their source.
 
     Raises
     ------
     InputError
-        There are none, several that differ, or they cannot be x and y of these spots.
+        There are no coordinates, several different ones, or their shape or values are invalid.
     """
     if _keys.SPATIAL in obsm:
         return _of_element(read(obsm[_keys.SPATIAL]), _keys.SPATIAL, obs)
@@ -80,14 +85,14 @@ def places_of(obsm: Mapping[str, Any], obs: pd.DataFrame, read: Callable[[Any], 
         )
     first, *others = [_of_frame(obs[[x, y]], f"obs[{x!r}], obs[{y!r}]", obs) for x, y in columns]
     if any(not np.array_equal(first.spatial, other.spatial, equal_nan=True) for other in others):
-        said = " and ".join(f"{x}, {y}" for x, y in columns)
-        raise InputError(f"has no obsm['spatial'], and obs has coordinates of several kinds ({said}); put one there")
+        pairs = " and ".join(f"{x}, {y}" for x, y in columns)
+        raise InputError(f"has no obsm['spatial'], and obs has coordinates of several kinds ({pairs}); put one there")
     x, y = columns[0]
     return first._replace(notes=[f"coordinates from obs[{x!r}] and obs[{y!r}], as obsm['spatial'] is missing"])
 
 
 def _of_element(element: Any, key: str, obs: pd.DataFrame) -> Places:
-    """Return the coordinates that an element of obsm holds."""
+    """Return the coordinates in an element of obsm."""
     place = f"obsm[{key!r}]"
     if sparse.issparse(element):
         raise InputError(f"{place} is a sparse matrix; write it as an array: adata.obsm[{key!r}].toarray()")
@@ -102,7 +107,7 @@ def _of_element(element: Any, key: str, obs: pd.DataFrame) -> Places:
 
 
 def _of_frame(table: pd.DataFrame, place: str, obs: pd.DataFrame) -> Places:
-    """Return the columns of a table that are named as x and y; if none are, the two that there are."""
+    """Return the columns of a table named as x and y, else its only two columns."""
     pairs = _pairs_in(table, (*PAIRS, *MORE_PAIRS))
     if pairs:
         x, y = pairs[0]
@@ -120,7 +125,7 @@ def _of_frame(table: pd.DataFrame, place: str, obs: pd.DataFrame) -> Places:
 
 
 def _pairs_in(table: pd.DataFrame, pairs: tuple[tuple[str, str], ...]) -> list[tuple[str, str]]:
-    """Return the columns that are named as x and y."""
+    """Return all pairs of columns named as x and y."""
     names: dict[str, list[str]] = {}
     for column in table.columns:
         names.setdefault(plain(str(column)), []).append(column)
@@ -128,7 +133,7 @@ def _pairs_in(table: pd.DataFrame, pairs: tuple[tuple[str, str], ...]) -> list[t
 
 
 def _checked(values: NDArray[Any], place: str, obs: pd.DataFrame, notes: list[str]) -> Places:
-    """Return values, (n, 2) or (n, 3), as the coordinates of the spots of ``obs``."""
+    """Return values, (n_spots, 2) or (n_spots, 3), as coordinates, after checks of shape and numbers."""
     if len(values) != len(obs):
         raise InputError(f"{place} has {len(values)} rows for {len(obs)} spots")
     numbers = np.column_stack([pd.to_numeric(pd.Series(column), errors="coerce") for column in values.T])
@@ -139,8 +144,8 @@ def _checked(values: NDArray[Any], place: str, obs: pd.DataFrame, notes: list[st
     if numbers.shape[1] == 3:
         if np.ptp(numbers[:, 2]) > 0 or not np.isfinite(numbers[:, 2]).all():
             raise InputError(
-                f"{place} is of shape {numbers.shape}; (spots, 2) is needed: x, y. Where the third is the depth of "
+                f"{place} is of shape {numbers.shape}; (spots, 2) is needed: x, y. If the third is the depth of "
                 "several sections, give each a row and a file of its own"
             )
-        notes = [*notes, f"{place}: the third coordinate is the same of all spots and left out"]
+        notes = [*notes, f"{place}: the third coordinate is constant and left out"]
     return Places(np.ascontiguousarray(numbers[:, :2]), notes)

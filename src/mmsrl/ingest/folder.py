@@ -1,4 +1,4 @@
-"""Space Ranger's folders and archives, and other data in the same layout."""
+"""Reader of Space Ranger folders and archives, and of other data in the same layout."""
 
 from __future__ import annotations
 
@@ -15,33 +15,35 @@ from mmsrl.ingest.look import Found
 from mmsrl.ingest.matrix import Counts
 
 _STACKED_CELLS = 0.01
-"""Accepted share of cells with the centre of another: corners are rounded to tenths of a pixel, and cells may nest."""
+"""Maximum share of cells with identical centroids, due to nested cells and vertices rounded to 0.1 pixels."""
 
 
 def read_folder(path: Path, bin_size: int | str | None, scratch: Path | None = None) -> tuple[Content, list[Path]]:
-    """Read a section in Space Ranger's layout: a folder, an archive, or a folder with archives of its parts.
+    """Read a section in the layout of Space Ranger: a folder, an archive, or a folder with archives of its parts.
 
     Parameters
     ----------
     path
         Folder or archive.
     bin_size
-        Visium HD bin in µm, or ``"cell"``; ``None`` takes the only one.
+        Visium HD bin size in µm, or ``"cell"``. ``None`` requires that the folder has one only.
     scratch
-        Where to unpack, in a folder that is removed again; ``None`` takes the system's.
+        Parent of the temporary folder for unpacked archives. ``None`` uses the system's temporary folder.
 
     Returns
     -------
-    content, files
-        The section, and the files that it was read from.
+    content
+        The section.
+    files
+        Files that were read.
 
     Raises
     ------
     InputError
-        A file is missing, damaged or does not belong to the others.
+        A file is missing, damaged or inconsistent with the others.
     """
     with look.located(path, bin_size, scratch) as found:
-        assert found is not None, "what is unpacked is found"
+        assert found is not None, "unpacked sections are always located"
         section = found.section
         if look.is_text(section.matrix):
             counts, three = matrix.read_10x_mtx(section.matrix)
@@ -74,7 +76,7 @@ def read_folder(path: Path, bin_size: int | str | None, scratch: Path | None = N
 
 
 def _spots(content: Content, found: Found) -> Content:
-    """Return the section with the positions of its spots."""
+    """Add the positions of spots."""
     path = found.section.positions
     assert path is not None, "a section without outlines has positions"
     placed = places.read_places(look.plain(path, found), content.counts.barcodes.tolist(), found.section)
@@ -88,7 +90,7 @@ def _spots(content: Content, found: Found) -> Content:
 
 
 def _cells(content: Content, found: Found) -> Content:
-    """Return the section with its cells at the centroids of their polygons."""
+    """Add segmented cells, located at the centroids of their polygons."""
     path, notes = found.section.outlines, list(content.notes)
     assert path is not None, "a section of cells has outlines"
     cells = segmentation.read_cells(look.plain(path, found), content.counts.barcodes)
@@ -96,12 +98,12 @@ def _cells(content: Content, found: Found) -> Content:
     if not found.section.filtered:
         notes.append(warning("no filtered matrix of cells: took all of the raw one"))
     diameter = float(np.median(2 * np.sqrt(cells.areas / np.pi)))
-    notes.append(info(f"{len(cells.areas)} segmented cells, half of them wider than {diameter:.1f} pixels"))
+    notes.append(info(f"{len(cells.areas)} segmented cells, with a median diameter of {diameter:.1f} pixels"))
     return content._replace(
         counts=_kept(content.counts, cells.kept),
         obs=pd.DataFrame({_keys.IN_TISSUE: np.ones(len(cells.areas), dtype=np.int64)}),
         spatial=cells.spatial,
-        # Space Ranger gives none, and what draws cells as dots needs one.
+        # Plots that draw cells as dots need a diameter, which Space Ranger does not give.
         scalefactors={"spot_diameter_fullres": diameter, **content.scalefactors},
         source=path.name,
         notes=notes,

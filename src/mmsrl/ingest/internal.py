@@ -1,4 +1,4 @@
-"""From what a reader returns to the internal form (``docs/architecture.md``)."""
+"""Conversion of a section from the result of a reader to the internal form (``docs/architecture.md``)."""
 
 from __future__ import annotations
 
@@ -24,12 +24,30 @@ _ARRAY = (_keys.ARRAY_ROW, _keys.ARRAY_COL)
 
 
 def internal_form(content: Content, sample: str, stated: Stated) -> tuple[AnnData, Any | None, list[dict[str, str]]]:
-    """Return the section in the internal form, the outlines of its cells, and what was left out or decided.
+    """Build the internal form of a section.
+
+    Parameters
+    ----------
+    content
+        Section as read from its files.
+    sample
+        Name of the section.
+    stated
+        Platform and scale from the samplesheet, which override those of the files.
+
+    Returns
+    -------
+    adata
+        Section in the internal form, (n_spots, n_genes).
+    outlines
+        GeoDataFrame of cell polygons indexed by barcode, or ``None``.
+    messages
+        Choices made and data left out.
 
     Raises
     ------
     InputError
-        Coordinates, array positions or genes cannot be those of one section, or what is stated contradicts itself.
+        Coordinates, array positions or genes cannot belong to one section, or the stated values contradict each other.
     """
     messages = list(content.notes)
     content = _off_array(_without_doubled(content, messages), stated, messages)
@@ -46,8 +64,8 @@ def internal_form(content: Content, sample: str, stated: Stated) -> tuple[AnnDat
     messages += [*map(info, notes), *map(warning, doubts)]
     obs = obs.assign(**{f"{kind}{_keys.KIND_COUNTS}": total for kind, total in totals.items()})
     features = counts.features
-    own = features["symbol"].map(species.genome_of)
-    features = features.assign(genome=features["genome"].where(features["genome"] != "", own))
+    genome = features["symbol"].map(species.genome_of)
+    features = features.assign(genome=features["genome"].where(features["genome"] != "", genome))
     messages += _about_names(features)
 
     measured = geometry.measure(spatial, row, col)
@@ -57,9 +75,9 @@ def internal_form(content: Content, sample: str, stated: Stated) -> tuple[AnnDat
     um_per_px = scale.pitch_um / measured.pitch
     if content.area is not None and np.isfinite(um_per_px):
         obs = obs.assign(**{_keys.AREA_UM2: content.area * um_per_px**2})
-    # Sums of values that were standardised are 0.
+    # Standardised values sum to 0.
     weights = np.asarray(abs(counts.matrix).sum(axis=0)).ravel()
-    names = species.species_of(
+    species_name = species.species_of(
         features["symbol"].tolist(), features["gene_ids"].tolist(), features["genome"].tolist(), weights
     )
     shown = _placed(content, messages)
@@ -80,7 +98,7 @@ def internal_form(content: Content, sample: str, stated: Stated) -> tuple[AnnDat
                 _keys.PITCH_UM: scale.pitch_um,
                 _keys.UM_PER_PX: um_per_px,
                 _keys.SPOT_DIAMETER_PX: scale.spot_diameter_px,
-                _keys.SPECIES: names,
+                _keys.SPECIES: species_name,
                 _keys.EXPRESSION: content.expression,
             },
         },
@@ -89,32 +107,32 @@ def internal_form(content: Content, sample: str, stated: Stated) -> tuple[AnnDat
 
 
 def _scale(content: Content, measured: Geometry, stated: Stated, messages: list[dict[str, str]]) -> Scale:
-    """Return platform and scale, with a word on coordinates that cannot be those of its spots."""
+    """Return platform and scale; add warnings on implausible coordinates to ``messages``."""
     evidence = platforms.Evidence.of(content, measured)
     scale = platforms.scale_of(evidence, stated)
     messages += [*map(info, scale.notes), *map(warning, scale.warnings)]
     cells = evidence.are_cells or content.outlines is not None
     if measured.lattice == "none" and scale.platform in platforms.LATTICES and not cells:
-        messages.append(warning("spots lie on no lattice that could be told; neighbours are found by distance"))
+        messages.append(warning("spots lie on no known lattice; neighbours are found by distance"))
     if scale.platform in ("visium", "other") and platforms.is_visium(evidence.barcodes):
         row, col = (None if key not in content.obs else content.obs[key].to_numpy() for key in _ARRAY)
-        text = lattice.complaint(row, col, measured, content.spatial)
+        text = lattice.problem_of(row, col, measured, content.spatial)
         messages += [warning(text)] if text else []
     lost = cleaning.lost_places(content.spatial, measured.pitch)
     if lost.any():
         text = f"{content.source}: {lost.sum()} spots have a coordinate of 0 and lie far from all others"
         example = evidence.barcodes[int(lost.argmax())]
-        messages.append(warning(f"{text}, e.g. {example!r}; remove them if their place was lost"))
+        messages.append(warning(f"{text}, e.g. {example!r}; remove them if their coordinates are missing"))
     return scale
 
 
 def _without_doubled(content: Content, messages: list[dict[str, str]]) -> Content:
-    """Leave out cells that are another once more, where ``content`` accepts cells on top of another at all."""
+    """Drop duplicate cells (same coordinates and counts), if ``content`` allows stacked cells."""
     keep = cleaning.first_of_doubled(content.counts.matrix, content.spatial) if content.max_stacked else None
     if keep is None or keep.all():
         return content
     counts = content.counts
-    text = f"{(~keep).sum()} of {len(keep)} cells have coordinates and counts of another and are left out"
+    text = f"{(~keep).sum()} of {len(keep)} cells duplicate the coordinates and counts of another and are left out"
     messages.append(warning(f"{text}, e.g. {counts.barcodes[~keep][0]!r}; the first of each is kept"))
     return content._replace(
         counts=Counts(counts.matrix[keep], counts.barcodes[keep], counts.features),
@@ -126,7 +144,7 @@ def _without_doubled(content: Content, messages: list[dict[str, str]]) -> Conten
 
 
 def _off_array(content: Content, stated: Stated, messages: list[dict[str, str]]) -> Content:
-    """Put spots of Visium that have row and column of the array for coordinates where these lie on the slide."""
+    """Convert coordinates of Visium spots from array rows and columns to positions on the slide in µm."""
     names = [str(barcode) for barcode in content.counts.barcodes]
     visium = platforms.is_visium(names) or stated.platform == "visium"
     if not visium or not np.isfinite(content.spatial).all():
@@ -137,9 +155,9 @@ def _off_array(content: Content, stated: Stated, messages: list[dict[str, str]])
         return content
     unused = f"; {' and '.join(content.pictures)} cannot be placed by them and are not used" if content.pictures else ""
     text = (
-        f"{content.source}: the coordinates are rows and columns of Visium's array, not pixels; spots were put where "
-        f"these lie on the slide, in µm{unused}. Give pxl_col_in_fullres and pxl_row_in_fullres as coordinates to have "
-        "spots on the image"
+        f"{content.source}: the coordinates are rows and columns of the Visium array, not pixels; they were converted "
+        f"to positions on the slide in µm{unused}. Give pxl_col_in_fullres and pxl_row_in_fullres as coordinates to "
+        "place spots on the image"
     )
     messages.append(warning(text))
     of_pixels = ("spot_diameter_fullres", "microns_per_pixel")
@@ -153,7 +171,7 @@ def _off_array(content: Content, stated: Stated, messages: list[dict[str, str]])
 
 
 def _outlines_table(outlines: NDArray[Any] | None, barcodes: list[str]) -> Any | None:
-    """Return polygons as a GeoDataFrame by barcode."""
+    """Return polygons as a GeoDataFrame indexed by barcode."""
     if outlines is None:
         return None
     import geopandas
@@ -162,18 +180,16 @@ def _outlines_table(outlines: NDArray[Any] | None, barcodes: list[str]) -> Any |
 
 
 def _about_names(features: pd.DataFrame) -> list[dict[str, str]]:
-    """Return what is to be known of the names of the genes: several genomes, no symbols."""
+    """Return messages on gene names: several genomes, or identifiers without symbols."""
     messages = []
     genomes = [genome for genome in features["genome"].unique() if genome]
     if len(genomes) > 1:
         messages.append(info(f"several genomes ({', '.join(genomes)}): all genes are kept, see var['genome']"))
     form = form_of(features["symbol"].astype(str).reset_index(drop=True))
     if form != "symbols":
-        text = (
-            f"genes are named by {form} alone, e.g. {features['symbol'].iloc[0]}: mitochondrial genes and sets of genes"
-        )
+        text = f"genes have {form} but no symbols, e.g. {features['symbol'].iloc[0]}: mitochondrial genes and gene sets"
         messages.append(
-            warning(f"{text} cannot be told; add their symbols to var['gene_symbols'], or the features file")
+            warning(f"{text} cannot be recognised; add symbols to var['gene_symbols'] or to the features file")
         )
     return messages
 
@@ -186,15 +202,15 @@ def _unique_symbols(features: pd.DataFrame, messages: list[dict[str, str]]) -> p
         first = renamed[0]
         messages.append(
             info(
-                f"{symbols.duplicated().sum()} genes have the symbol of another; {len(renamed)} got their id or a "
-                f"number behind it, e.g. {symbols.iloc[first]} is {unique[first]}"
+                f"{symbols.duplicated().sum()} genes share the symbol of another; {len(renamed)} got their id or a "
+                f"number as suffix, e.g. {symbols.iloc[first]} is now {unique[first]}"
             )
         )
     return unique
 
 
 def _placed(content: Content, messages: list[dict[str, str]]) -> dict[str, NDArray[np.uint8]]:
-    """Return the images that have a scale and lie beneath the spots, with a word on those that are missing."""
+    """Return the images that have a scale factor and cover the spots; add notes on the others to ``messages``."""
     placed, astray = {}, {}
     for size, picture in content.pictures.items():
         factor = content.scalefactors.get(f"tissue_{size}_scalef")

@@ -1,4 +1,4 @@
-"""Whether coordinates can be those of spots on Visium's hexagonal array. Arrays only."""
+"""Comparison of coordinates with the hexagonal array of Visium. Works on arrays only."""
 
 from __future__ import annotations
 
@@ -10,37 +10,48 @@ from numpy.typing import NDArray
 from mmsrl.geometry import FIRST_SHELL, VISIUM_PITCH_UM, Geometry, lattice_of_indices, neighbour_bonds
 
 ROW_UM, COL_UM = VISIUM_PITCH_UM * np.sqrt(0.75), VISIUM_PITCH_UM / 2
-"""µm of a row and of a column of Visium's array, whose columns are counted in halves of a pitch."""
+"""Row and column spacing of the Visium array in µm. Columns are numbered in steps of half a spot spacing."""
 
 ROWS, COLUMNS = (78, 128), (128, 224)
-"""Rows and columns of the arrays: 6.5 and 11 mm wide."""
+"""Numbers of rows and columns of the two Visium arrays (6.5 and 11 mm wide)."""
 
-MOST_STRETCHED = 1.05
-"""Ratio of the distances along both directions, each over that of the array, from which spots are called stretched;
-of real sections it is 1.005 at most, as the nominal array is."""
+MAX_STRETCH = 1.05
+"""Maximum ratio of the scales along both axes of the array. Real sections have at most 1.005."""
 
-
-MOST_UNEVEN = 1.03
-"""Ratio of the distances of neighbours along the three directions of the lattice from which it is called stretched; a
-stretch of 5 % makes 1.04 of it, and real sections have 1.005 at most."""
+MAX_UNEVENNESS = 1.03
+"""Maximum ratio of the neighbour distances along the three directions of a hexagonal lattice. A stretch of 5 % gives
+1.04; real sections have at most 1.005."""
 
 
 class ArrayFit(NamedTuple):
-    """How Visium's array lies in the coordinates."""
+    """Affine fit of the Visium array to coordinates."""
 
     stretch: float
-    """Ratio of the longer to the shorter direction, 1 where the lattice is hexagonal."""
+    """Ratio of the larger to the smaller singular value; 1 for a regular hexagonal lattice."""
     mirrored: bool
-    """Whether the array can be laid on the coordinates only by turning it over."""
+    """Whether the fit includes a reflection."""
 
 
 def on_array(row: NDArray[np.int64], col: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Return the places on the slide in µm, (n, 2): x, y, of spots by row and column of Visium's array, (n,)."""
+    """Return the positions x, y on the slide in µm, (n_spots, 2), from rows and columns of the array, (n_spots,)."""
     return np.column_stack([COL_UM * col, ROW_UM * row])
 
 
 def fit_array(row: NDArray[np.int64], col: NDArray[np.int64], spatial: NDArray[np.float64]) -> ArrayFit | None:
-    """Lay Visium's array on coordinates, (n, 2); ``None`` where row and column, (n,), are not Visium's or too few."""
+    """Fit the Visium array to coordinates by affine least squares.
+
+    Parameters
+    ----------
+    row, col
+        (n_spots,) int64 positions on the array.
+    spatial
+        (n_spots, 2) coordinates x, y.
+
+    Returns
+    -------
+    ArrayFit or None
+        ``None`` if rows and columns are not on the Visium array, or too few for a fit.
+    """
     if lattice_of_indices(row, col) != "hexagonal":
         return None
     places = on_array(row, col)
@@ -55,10 +66,20 @@ def fit_array(row: NDArray[np.int64], col: NDArray[np.int64], spatial: NDArray[n
 def of_indices(
     spatial: NDArray[np.float64], row: NDArray[np.int64] | None, col: NDArray[np.int64] | None
 ) -> NDArray[np.float64] | None:
-    """Return places in µm, (n, 2), where the coordinates, (n, 2), are rows and columns of Visium's array themselves.
+    """Return positions on the slide in µm if the coordinates are rows and columns of the Visium array.
 
-    Which of both is the row is told by ``row`` and ``col``, (n,), else by the array's shape, which is wider than high.
-    ``None`` where coordinates are no such numbers, or both directions are possible.
+    Parameters
+    ----------
+    spatial
+        (n_spots, 2) coordinates.
+    row, col
+        (n_spots,) positions on the array, which tell rows from columns. If ``None``, the shape of the array decides:
+        it has more columns than rows.
+
+    Returns
+    -------
+    ndarray or None
+        (n_spots, 2) x, y in µm; ``None`` if the coordinates are not array positions or both orders are possible.
     """
     if not np.array_equal(spatial, np.round(spatial)) or spatial.min() < 0:
         return None
@@ -79,14 +100,14 @@ def of_indices(
 
 
 def stretch_of_bonds(spatial: NDArray[np.float64], pitch: float) -> float:
-    """Return the ratio of the longest to the shortest of the three distances of neighbours on a hexagonal lattice.
+    """Return the ratio of the largest to the smallest neighbour distance over the three directions of the lattice.
 
     Parameters
     ----------
     spatial
-        (n, 2), spots that lie on a hexagonal lattice, stretched or not.
+        (n_spots, 2) coordinates on a hexagonal lattice, possibly stretched.
     pitch
-        The median distance of neighbours.
+        Median neighbour distance, in coordinate units.
     """
     bonds = neighbour_bonds(spatial, FIRST_SHELL * pitch)
     angle = np.arctan2(bonds[:, 1], bonds[:, 0])
@@ -96,53 +117,55 @@ def stretch_of_bonds(spatial: NDArray[np.float64], pitch: float) -> float:
     return float(max(lengths) / min(lengths)) if len(lengths) == 3 else 1.0
 
 
-def complaint(
+def problem_of(
     row: NDArray[np.int64] | None, col: NDArray[np.int64] | None, measured: Geometry, spatial: NDArray[np.float64]
 ) -> str | None:
-    """Say what is wrong with the coordinates, (n, 2), of spots that have Visium's barcodes; ``None`` where nothing is.
+    """Return a warning if coordinates do not fit the Visium barcodes of the spots, else ``None``.
 
     Parameters
     ----------
     row, col
-        (n,), position on the array, where it is known.
+        (n_spots,) positions on the array, or ``None``.
     measured
-        The lattice that the spots lie on by their coordinates, and their pitch.
+        Lattice and spot spacing measured on the coordinates.
+    spatial
+        (n_spots, 2) coordinates x, y.
     """
     pixels = "the pixels of Space Ranger (pxl_col_in_fullres, pxl_row_in_fullres)"
     fit = None if row is None or col is None else fit_array(row, col, spatial)
     if row is None or col is None or fit is None:
         return _of_lattice_alone(measured, spatial, pixels)
-    if fit.stretch > MOST_STRETCHED:
+    if fit.stretch > MAX_STRETCH:
         other = fit_array(col, row, spatial)
-        if other is not None and other.stretch <= MOST_STRETCHED:
+        if other is not None and other.stretch <= MAX_STRETCH:
             return "array_row and array_col are exchanged, by the coordinates; exchange the two columns"
         return (
             f"by row and column of the array, spots are {fit.stretch:.2f} times as far apart in one direction as in "
-            "the other, where Visium's lie on a hexagonal lattice: neighbours, which are found by distance, are not "
-            f"those of the slide. Give {pixels} as coordinates, x and y in the same unit"
+            "the other, unlike on Visium's hexagonal lattice. Neighbours are found by distance and so differ from "
+            f"those on the slide. Give {pixels} as coordinates, x and y in the same unit"
         )
     if fit.mirrored:
         return (
-            "row and column of the array and the coordinates are mirror images of each other, as where x and y were "
-            "exchanged (scanpy named pxl_row and pxl_col the wrong way round for years) or y counts upwards. Domains "
-            "do not depend on it, but spots lie on the wrong places of an image, unless that was flipped when it was "
-            "aligned by hand; look at the report's pictures, and correct the coordinates"
+            "row and column of the array and the coordinates are mirror images of each other: x and y may have been "
+            "exchanged (older versions of scanpy swapped the names pxl_row and pxl_col), or y points upwards. Domains "
+            "do not depend on it, but spots are misplaced on the image, unless the image was flipped in a manual "
+            "alignment; look at the figures of the report, and correct the coordinates"
         )
     return None
 
 
 def _of_lattice_alone(measured: Geometry, spatial: NDArray[np.float64], pixels: str) -> str | None:
-    """Say what is wrong with the lattice of spots whose row and column on the array are not known."""
+    """Return a warning on the lattice of spots without row and column on the array, or ``None``."""
     if measured.lattice == "square":
         return (
-            "barcodes of 16 bases, as Visium has, but spots lie on a square lattice: if this is Visium, whose lattice "
-            f"is hexagonal, neighbours are not those of the slide: give {pixels} as coordinates, or array_row and "
-            "array_col besides; if it is DBiT-seq, give platform and pitch_um in the samplesheet"
+            "barcodes of 16 bases, as in Visium, but spots lie on a square lattice. If this is Visium, whose lattice "
+            f"is hexagonal, neighbours differ from those on the slide: give {pixels} as coordinates, or add array_row "
+            "and array_col; if it is DBiT-seq, give platform and pitch_um in the samplesheet"
         )
     stretch = stretch_of_bonds(spatial, measured.pitch) if measured.lattice == "hexagonal" else 1.0
-    if stretch <= MOST_UNEVEN:
+    if stretch <= MAX_UNEVENNESS:
         return None
     return (
-        f"neighbours are {stretch:.2f} times as far apart in one direction of the lattice as in another, where those "
-        f"of Visium are not: give {pixels} as coordinates, x and y in the same unit"
+        f"neighbours are {stretch:.2f} times as far apart in one direction of the lattice as in another, unlike on "
+        f"Visium's: give {pixels} as coordinates, x and y in the same unit"
     )

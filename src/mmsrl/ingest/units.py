@@ -1,7 +1,4 @@
-"""What the columns of a table of cells say of its coordinates: their unit, and whether they are of one field of view.
-
-Arrays only.
-"""
+"""Unit of coordinates and overlap of fields of view, from the columns of a table of cells. Works on arrays only."""
 
 from __future__ import annotations
 
@@ -15,25 +12,26 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 COSMX_UM_PER_PX = 0.12028
-"""µm of a pixel of CosMx, by the vendor's description of the files."""
+"""Pixel size of CosMx in µm, from the vendor's file documentation."""
 
 COSMX_FIRST_UM_PER_PX = 0.18
-"""The same of the first public sections (He et al., Nature Biotechnology 2022), whose fields of view are larger."""
+"""Pixel size of the first public CosMx sections in µm (He et al., Nature Biotechnology 2022)."""
 
 COSMX_FIELD_PX = 4256
-"""Width of a field of view of CosMx in pixels; the first sections have 5472."""
+"""Width of a CosMx field of view in pixels. The first public sections have 5472."""
 
 ROUNDING = 2e-6
-"""Difference, as a share of the largest coordinate, up to which numbers are the same: of single precision."""
+"""Tolerance for equal numbers (single precision), relative to the largest coordinate."""
 
 NEIGHBOURS = 6
+"""Number of nearest neighbours in the test for overlapping fields of view."""
 
-MOST_MIXED = 0.5
-"""Share of neighbours in another field of view, of what there would be if fields were mixed at random, from which
-they are taken to lie on one another. Fields beside each other have such neighbours at their rims alone."""
+MAX_MIXING = 0.5
+"""Share of neighbours in other fields of view, relative to fields mixed at random, above which fields overlap.
+Adjacent fields share neighbours at their borders only."""
 
 UM_OF_UNIT = {"um": 1.0, "µm": 1.0, "μm": 1.0, "micron": 1.0, "microns": 1.0, "mm": 1000.0, "nm": 0.001}
-"""µm of one unit, by the end of a column's name."""
+"""Length of a unit in µm, by the suffix of a column name."""
 
 _WITH_UNIT = re.compile(rf"[_.\s(]({'|'.join(UM_OF_UNIT)})\)?$", re.IGNORECASE)
 
@@ -42,7 +40,7 @@ _INSTRUMENTS = {
     ("x_location", "y_location"): ("xenium", "Xenium"),
     ("center_x", "center_y"): ("merscope", "MERSCOPE"),
 }
-"""Columns of instruments whose coordinates are in µm."""
+"""Platform and instrument by their coordinate columns in µm."""
 
 _COSMX = (("CenterX_global_px", "CenterY_global_px"), ("CenterX_local_px", "CenterY_local_px"))
 
@@ -51,54 +49,55 @@ _COSMX_NUMBERS = ("Area", "Area.um2", "CenterX_local_px", "CenterY_local_px")
 _FIELDS = re.compile(r"^(?:fov|fov_id|field_?of_?view)$", re.IGNORECASE)
 
 
-class Told(NamedTuple):
-    """What columns tell of the unit of coordinates."""
+class Unit(NamedTuple):
+    """Unit of coordinates, from column names."""
 
     um_per_px: float
-    """µm of one unit of the coordinates."""
+    """Length of one coordinate unit in µm."""
     why: str
-    """What states it, in words."""
+    """Evidence, for messages."""
     platform: str | None
-    """A name of :data:`mmsrl._platforms.PLATFORMS`, where only one instrument has such columns."""
+    """A name of :data:`mmsrl._platforms.PLATFORMS`, if the columns belong to one instrument."""
 
 
-def scale_of_columns(obs: pd.DataFrame, spatial: NDArray[np.float64]) -> Told | None:
-    """Tell the unit of coordinates from the names of columns that hold the same numbers.
+def scale_of_columns(obs: pd.DataFrame, spatial: NDArray[np.float64]) -> Unit | None:
+    """Return the unit of coordinates, from the names of columns with the same numbers.
 
     Parameters
     ----------
     obs
-        (n, …), columns as the file has them.
+        (n_spots, …) columns of the file.
     spatial
-        (n, 2), x and y.
+        (n_spots, 2) coordinates x, y.
 
     Returns
     -------
-    ``None`` where no column of a known unit holds these coordinates.
+    Unit or None
+        ``None`` if no column of a known unit holds the coordinates.
     """
     for pair, (platform, instrument) in _INSTRUMENTS.items():
         if _hold(obs, pair, spatial):
-            return Told(1.0, f"{' and '.join(pair)} of {instrument} are in µm", platform)
+            return Unit(1.0, f"{' and '.join(pair)} of {instrument} are in µm", platform)
     for pair in _COSMX:
         if _hold(obs, pair, spatial):
             um, why = cosmx_pixel(obs)
-            return Told(um, f"{' and '.join(pair)} are in pixels: {why}", "cosmx")
+            return Unit(um, f"{' and '.join(pair)} are in pixels: {why}", "cosmx")
     for pair, unit in _pairs_with_unit(obs):
         if _hold(obs, pair, spatial):
-            maker = "cosmx" if pair == ("x_slide_mm", "y_slide_mm") else None
-            return Told(UM_OF_UNIT[unit.lower()], f"{' and '.join(pair)} are in {unit} by their names", maker)
+            platform_name = "cosmx" if pair == ("x_slide_mm", "y_slide_mm") else None
+            return Unit(UM_OF_UNIT[unit.lower()], f"{' and '.join(pair)} are in {unit} by their names", platform_name)
     return None
 
 
 def stacked_fields(obs: pd.DataFrame, spatial: NDArray[np.float64]) -> str | None:
-    """Say that fields of view lie on one another, as where each has coordinates of its own; ``None`` where not.
+    """Return a warning if fields of view overlap because each has local coordinates, else ``None``.
 
     Parameters
     ----------
     obs
-        (n, …), with a column such as `fov` where fields are told.
+        (n_cells, …) columns of the file. Without a column such as `fov`, no test is made.
     spatial
-        (n, 2).
+        (n_cells, 2) coordinates x, y.
     """
     column = next((name for name in obs if _FIELDS.match(str(name))), None)
     if column is None or not np.isfinite(spatial).all():
@@ -109,20 +108,17 @@ def stacked_fields(obs: pd.DataFrame, spatial: NDArray[np.float64]) -> str | Non
     _, near = cKDTree(spatial).query(spatial, k=NEIGHBOURS + 1)
     elsewhere = float((field[near[:, 1:]] != field[:, None]).mean())
     by_chance = 1.0 - float(((np.bincount(field[field >= 0]) / len(field)) ** 2).sum())
-    if elsewhere < MOST_MIXED * by_chance:
+    if elsewhere < MAX_MIXING * by_chance:
         return None
     return (
-        f"obs[{column!r}] has {len(names)} fields of view, which lie on one another: {elsewhere:.0%} of the nearest "
-        "cells are of another field, so that neighbours and domains mean nothing. Give coordinates of the whole slide "
+        f"obs[{column!r}] has {len(names)} fields of view that overlap: {elsewhere:.0%} of the nearest cells are of "
+        "another field, so neighbours and domains are meaningless. Give coordinates of the whole slide "
         "(CosMx: CenterX_global_px and CenterY_global_px), or each field as a section of its own"
     )
 
 
 def _hold(obs: pd.DataFrame, pair: tuple[str, str], spatial: NDArray[np.float64]) -> bool:
-    """Tell whether two columns hold the coordinates, in either order, moved or counted the other way or not.
-
-    None of these changes their unit.
-    """
+    """Return whether two columns hold the coordinates up to order, shift and sign, none of which changes the unit."""
     if not set(pair) <= set(obs) or not len(obs):
         return False
     values = obs[list(pair)].apply(pd.to_numeric, errors="coerce").to_numpy(dtype=np.float64)
@@ -140,12 +136,14 @@ def _hold(obs: pd.DataFrame, pair: tuple[str, str], spatial: NDArray[np.float64]
 
 
 def cosmx_pixel(cells: pd.DataFrame) -> tuple[float, str]:
-    """Return µm of a pixel of CosMx, and what says so: areas in both units, else the size of the fields of view.
+    """Return the pixel size of CosMx in µm and its evidence.
+
+    The ratio of the areas in µm² and pixels gives the size; without both, the width of the fields of view decides.
 
     Parameters
     ----------
     cells
-        (n, …), columns as CosMx names them: `Area` (pixels), `Area.um2` (µm²), `CenterX_local_px`.
+        (n_cells, …) CosMx columns: `Area` (pixels), `Area.um2` (µm²), `CenterX_local_px` and `CenterY_local_px`.
     """
     numbers = {name: pd.to_numeric(cells[name], errors="coerce") for name in _COSMX_NUMBERS if name in cells}
     if {"Area", "Area.um2"} <= set(numbers):
@@ -160,7 +158,7 @@ def cosmx_pixel(cells: pd.DataFrame) -> tuple[float, str]:
 
 
 def _pairs_with_unit(obs: pd.DataFrame) -> Iterator[tuple[tuple[str, str], str]]:
-    """Yield pairs of columns, such as `x_um` and `y_um`, that end with a unit."""
+    """Yield pairs of columns with a unit as suffix, such as `x_um` and `y_um`, and the unit."""
     for name in map(str, obs):
         unit = _WITH_UNIT.search(name)
         for at in [match.start() for match in re.finditer("[xX]", name)] if unit else []:

@@ -1,4 +1,4 @@
-"""A section as an instrument's folder has it, whichever it is."""
+"""Reader of instrument output folders; dispatches on the instrument."""
 
 from __future__ import annotations
 
@@ -15,39 +15,41 @@ from mmsrl.ingest.instruments import Found
 def read_vendor(
     root: Path, sample: str, platform: str | None, bin_size: int | str | None, um_per_px: float | None, scratch: Path
 ) -> tuple[Content, list[Path]]:
-    """Read the folder of an instrument.
+    """Read the output folder of an instrument.
 
     Parameters
     ----------
     root
-        The folder, or one that has it within.
+        The folder, or a parent of it.
     sample
         Name of the section.
     platform
-        A name of :data:`mmsrl._platforms.PLATFORMS`; ``None``: as the names of the files tell.
+        A name of :data:`mmsrl._platforms.PLATFORMS`. ``None`` detects the platform from the file names.
     bin_size
-        Stereo-seq: width of a bin in µm, or ``"cell"``.
+        Stereo-seq bin size in µm, or ``"cell"``.
     um_per_px
-        Stereo-seq: µm between spots of the chip, by which bins are made; ``None``: as the file tells.
+        Stereo-seq: centre-to-centre distance of DNBs on the chip in µm. ``None`` reads it from the file.
     scratch
-        Folder to unpack single files in.
+        Folder for unpacked files.
 
     Returns
     -------
-    content, files
-        The section, and the files that it was read from.
+    content
+        The section.
+    files
+        Files that were read.
 
     Raises
     ------
     InputError
-        The folder is none of an instrument's, or a file is missing, damaged or does not belong to the others.
+        The folder belongs to no known instrument, or a file is missing, damaged or inconsistent with the others.
     """
-    given = instruments.find(root, platform, bin_size)
-    found = instruments.unpacked(given, scratch)
+    packed = instruments.find(root, platform, bin_size)
+    found = instruments.unpacked(packed, scratch)
     instruments.check_headers(found, bin_size)
-    content, read = _read(found, sample, bin_size, um_per_px)
-    named = {found.files[role]: path for role, path in given.files.items()}
-    return content, [named.get(path, path) for path in read]
+    content, files_read = _read(found, sample, bin_size, um_per_px)
+    original_of = {found.files[role]: path for role, path in packed.files.items()}
+    return content, [original_of.get(path, path) for path in files_read]
 
 
 def _read(found: Found, sample: str, bin_size: int | str | None, um_per_px: float | None) -> tuple[Content, list[Path]]:
@@ -58,14 +60,14 @@ def _read(found: Found, sample: str, bin_size: int | str | None, um_per_px: floa
     if "barcodes" in found.files:
         content = _dbit(found, sample)
     else:
-        # spatialdata-io wants four tables of clusters beside this one, and uses its coordinates too.
+        # The reader of spatialdata-io needs four more tables of clusters, and takes the same coordinates.
         content = h5ad.read_h5ad(found.files["counts"], sample)
     notes = [*(info(text) for text in found.notes), *content.notes]
     return content._replace(platform=found.platform, notes=notes), list(found.files.values())
 
 
 def _of_cells(content: Content, files: list[Path]) -> tuple[Content, list[Path]]:
-    """Add the diameter that cells are drawn with, that of a disc as large as half of them are at most."""
+    """Add the diameter at which cells are drawn: that of a disc with the median cell area."""
     area = content.area
     if area is None or not np.isfinite(area).any():
         return content, files
@@ -74,14 +76,14 @@ def _of_cells(content: Content, files: list[Path]) -> tuple[Content, list[Path]]
 
 
 def _dbit(found: Found, sample: str) -> Content:
-    """Read DBiT-seq: places from the list of barcodes, with the image where it is there."""
+    """Read DBiT-seq: coordinates from the barcode list, and the image if there is one."""
     files, name = found.files, found.files["counts"].name
     try:
         import spatialdata_io
     except ImportError as error:
         raise InputError(
-            f"{name}: to read DBiT-seq the package spatialdata-io is needed, which is not installed here; "
-            "say pip install 'mmsrl[spatialdata]'"
+            f"{name}: reading DBiT-seq needs the package spatialdata-io, which is not installed; "
+            "run pip install 'mmsrl[spatialdata]'"
         ) from error
     try:
         sdata = spatialdata_io.dbit(
@@ -94,7 +96,7 @@ def _dbit(found: Found, sample: str) -> Content:
         return zarr.content_of(sdata, name, sample)
     except (MmsrlError, MemoryError):
         raise
-    # What the reader raises depends on which of its files is not as it expects.
+    # The reader raises different errors for different format problems.
     except Exception as error:
-        what = " ".join(str(error).split())
-        raise InputError(f"{files['barcodes'].name} or {name}: not as DBiT-seq has them ({what})") from error
+        reason = " ".join(str(error).split())
+        raise InputError(f"{files['barcodes'].name} or {name}: not in the format of DBiT-seq ({reason})") from error
