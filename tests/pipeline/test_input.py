@@ -12,26 +12,11 @@ from pathlib import Path
 import pytest
 from pipeline.runs import Project
 
-GOOD = "sample,spaceranger_dir\ntiny,{data}/tiny\n"
+# What each fault says is tested without the engine (tests/bad_input); here, that nothing starts.
 SHEETS: dict[str, tuple[str, list[str]]] = {
-    "missing_column": ("spaceranger_dir\n{data}/tiny\n", ["sample"]),
     "misspelt_column": ("sample,spaceranger_dirs\ntiny,{data}/tiny\n", ["spaceranger_dirs", "spaceranger_dir"]),
     "empty_file": ("", ["empty"]),
-    "no_rows": ("sample,spaceranger_dir\n", ["no rows"]),
-    "duplicate_sample": ("sample,spaceranger_dir\ntiny,{data}/tiny\ntiny,{data}/tiny\n", ["row 3", "tiny"]),
-    "bad_name": ("sample,spaceranger_dir\n../tiny,{data}/tiny\n", ["row 2", "../tiny"]),
-    "no_source": ("sample,spaceranger_dir,h5ad\ntiny,,\n", ["row 2", "spaceranger_dir", "h5ad"]),
-    "two_sources": (
-        "sample,spaceranger_dir,h5ad\ntiny,{data}/tiny,{data}/x.h5ad\n",
-        ["row 2", "spaceranger_dir", "h5ad"],
-    ),
     "missing_folder": ("sample,spaceranger_dir\ntiny,{data}/tinny\n", ["row 2", "tinny"]),
-    "not_a_number": ("sample,spaceranger_dir,n_domains\ntiny,{data}/tiny,seven\n", ["row 2", "n_domains", "seven"]),
-    "one_domain": ("sample,spaceranger_dir,n_domains\ntiny,{data}/tiny,1\n", ["row 2", "n_domains", "1"]),
-    "truth_without_labels": (
-        "sample,spaceranger_dir,truth\ntiny,{data}/tiny,{data}/samplesheet_tiny.csv\n",
-        ["row 2", "truth", "label"],
-    ),
 }
 
 
@@ -51,21 +36,12 @@ def test_wrong_samplesheet_starts_nothing(project: Project, tmp_path: Path, name
     assert "Traceback" not in run.text
 
 
-@pytest.mark.parametrize(
-    ("arguments", "expected"),
-    [
-        (["--prest", "mmsrl"], "--preset"),
-        (["--preset", "mmsr"], "stmmr"),
-        (["--epochs", "many"], "--epochs"),
-        (["--seed", "-1"], "--seed"),
-    ],
-)
-def test_wrong_parameter_starts_nothing(project: Project, arguments: list[str], expected: str) -> None:
-    run = project.run(*arguments)
+def test_misspelt_parameter_starts_nothing(project: Project) -> None:
+    run = project.run("--prest", "mmsrl")
 
     assert run.status != 0
     assert not run.tasks
-    assert expected in run.text
+    assert "--preset" in run.text
 
 
 def test_all_faults_are_said_in_one_go(project: Project, tmp_path: Path) -> None:

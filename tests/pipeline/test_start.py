@@ -21,12 +21,11 @@ def ran(run: Run) -> set[str]:
 
 
 @pytest.fixture(scope="module")
-def earlier(project: Project) -> Path:
-    """Results of a whole run, moved away; what another suite's run left in the folder is none of them."""
-    shutil.rmtree(project.launch / "results", ignore_errors=True)
-    run = project.run()
-    assert run.status == 0, run.text
-    return (project.launch / "results").rename(project.launch / "earlier [1]")
+def earlier(project: Project, first: Run) -> Path:
+    """Results of a whole run, moved away."""
+    assert first.status == 0, first.text
+    shutil.rmtree(project.launch / "results")
+    return project.launch / "earlier [1]"
 
 
 @pytest.fixture(scope="module")
