@@ -236,7 +236,7 @@ def test_links_in_a_zip_are_followed(outs, tmp_path):
 
 @pytest.mark.parametrize("kind", ["zip", "tar.gz"])
 def test_an_archive_that_unpacks_to_much_more_than_itself_is_refused(outs, tmp_path, monkeypatch, kind):
-    monkeypatch.setattr(archive, "_UNPACKED_AT_MOST", 10_000)
+    monkeypatch.setattr(archive, "_MAX_UNPACKED_BYTES", 10_000)
     (outs / "spatial/tissue_hires_image.png").write_bytes(bytes(3_000_000))
     path = tmp_path / f"s.{kind}"
     if kind == "zip":
@@ -267,7 +267,7 @@ def test_zip_damaged_or_encrypted(outs, tmp_path):
 
 
 def test_large_archives_are_looked_into_where_that_is_cheap(outs, tmp_path, monkeypatch):
-    monkeypatch.setattr(archive, "_LISTED_AT_MOST", 100)
+    monkeypatch.setattr(archive, "_MAX_LISTED_BYTES", 100)
     zipped(outs, tmp_path / "s.zip")
     for name, mode in (("s.tar", "w"), ("s.tar.gz", "w:gz")):
         with tarfile.open(tmp_path / name, mode) as tar:

@@ -235,7 +235,7 @@ def test_without_geopandas_both_say_what_to_install(tmp_path, monkeypatch):
     folder = segmented(tmp_path / "segmented_outputs")
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     for read in (lambda: read_spaceranger(folder, "s"), lambda: look.check(folder, None, 100)):
-        with pytest.raises(InputError, match=r"say pip install 'mmsrl\[spatialdata\]'"):
+        with pytest.raises(InputError, match=r"run pip install 'mmsrl\[spatialdata\]'"):
             read()
 
 

@@ -448,7 +448,7 @@ def test_names_of_x_and_y_that_are_exchanged(outs, wrong, angle):
     table = hexagonal().drop(columns=names).assign(**{names[0]: first, names[1]: second})
     ingested = read(positions_as(outs, table))
     np.testing.assert_allclose(ingested.adata.obsm["spatial"], np.column_stack([x, y]))
-    assert ["which scanpy did; exchanged them back" in text for text in warnings_of(ingested)] == [True] * wrong
+    assert ["swapped their names; exchanged them back" in text for text in warnings_of(ingested)] == [True] * wrong
 
 
 def test_a_mirrored_image_is_said_where_x_and_y_look_exchanged(outs):

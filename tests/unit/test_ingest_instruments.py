@@ -224,7 +224,7 @@ class TestCosMx:
         counts = pd.read_csv(folder / "S0_exprMat_file.csv", dtype=str)
         counts.loc[4, "Actb"] = "many"
         counts.to_csv(folder / "S0_exprMat_file.csv", index=False)
-        with pytest.raises(InputError, match=r"S0_exprMat_file\.csv: row 6, column Actb: 'many' is no number"):
+        with pytest.raises(InputError, match=r"S0_exprMat_file\.csv: row 6, column Actb: 'many' is not a count"):
             read_instrument(folder, "s")
 
 
@@ -248,7 +248,7 @@ class TestMerscope:
         assert_read(read_instrument(folder, "s"), "merscope", names=MERSCOPE_IDS)
         counts = pd.read_parquet(folder / "cell_by_gene.parquet").assign(note="x")
         counts.to_parquet(folder / "cell_by_gene.parquet")
-        with pytest.raises(InputError, match=r"cell_by_gene\.parquet: column note is no numbers of molecules"):
+        with pytest.raises(InputError, match=r"cell_by_gene\.parquet: column note holds text instead of counts"):
             read_instrument(folder, "s")
 
     def test_one_region_within_the_folder_of_a_run(self, tmp_path):
@@ -332,7 +332,7 @@ class TestStereoseq:
         (folder / "SS200000135TL_D1.cellbin.gef").unlink()
         assert read_instrument(folder, "s").inputs[0]["file"] == "SS200000135TL_D1.tissue.gef"
         (folder / "SS200000135TL_D1.tissue.gef").rename(folder / "SS200000135TL_D1.raw.gef")
-        assert "is of the whole chip, also of bins outside the tissue" in said(read_instrument(folder, "s"))
+        assert "covers the whole chip, including bins outside the tissue" in said(read_instrument(folder, "s"))
 
     def test_an_unknown_resolution_stays_unknown(self, tmp_path):
         folder = instruments.stereoseq(tmp_path / "outs")

@@ -345,7 +345,7 @@ def test_counts_go_before_values_and_what_is_stated_before_both(written):
 
 
 def test_counts_that_are_stated_and_not_there_are_an_error(written):
-    with pytest.raises(InputError, match="sample S: a.h5ad: no raw counts .*or say expression normalised"):
+    with pytest.raises(InputError, match="sample S: a.h5ad: no raw counts .*or set expression to normalised"):
         read_h5ad(written(X="log"), "S", expression="counts")
 
 
@@ -360,4 +360,4 @@ def test_values_that_are_not_finite_are_an_error(written):
 
 def test_whole_numbers_said_to_be_normalised_are_told(written):
     messages = read_h5ad(written(X="counts"), "S", expression="normalised").messages
-    assert any("whole numbers from 0, as counts are" in message["text"] for message in messages)
+    assert any("whole numbers from 0: if they are counts" in message["text"] for message in messages)

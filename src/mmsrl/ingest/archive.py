@@ -1,4 +1,4 @@
-"""Archives of a section's folder, tar or zip: looked into, and unpacked without leaving the folder meant for it."""
+"""Listing and safe extraction of tar and zip archives of a section."""
 
 from __future__ import annotations
 
@@ -20,45 +20,47 @@ from mmsrl._errors import InputError
 from mmsrl.ingest.parts import is_wanted
 
 ENDINGS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".zip")
-"""Of the names of archives."""
+"""Suffixes of archives."""
 
-_LISTED_AT_MOST = 256 * 2**20
-"""Bytes of a compressed tar file up to which it is looked into: it has no directory, and all of it is to be read."""
+_MAX_LISTED_BYTES = 256 * 2**20
+"""Maximum size of a compressed tar file that is listed, because listing reads the whole file."""
 
-_UNPACKED_AT_MOST, _TIMES = 2**30, 100
-"""Bytes that any archive may unpack to, and how often its own size a larger one may: text packs to a tenth."""
+_MAX_UNPACKED_BYTES, _MAX_RATIO = 2**30, 100
+"""An archive may unpack to the first number of bytes, or to its own size times the second number. Text compresses to
+about a tenth."""
 
 
 class Member(NamedTuple):
-    """A file or a link in an archive."""
+    """File or link in an archive."""
 
     name: str
-    """Normal form, from the archive's top."""
+    """Normalised path in the archive."""
     size: int
+    """Size in bytes."""
     to: str | None
-    """Of a link: what it leads to, from the archive's top."""
+    """Target of a link, as path in the archive; ``None`` for a file."""
     is_file: bool
     handle: tarfile.TarInfo | zipfile.ZipInfo
 
 
 class Archive(Protocol):
-    """What tar and zip files have in common."""
+    """Common interface of tar and zip files."""
 
     def members(self, destination: Path) -> Iterator[Member]:
-        """Yield all members in their order, refusing what is not safe to unpack into ``destination``."""
+        """Yield all members in order. Refuse members that are not safe to unpack into ``destination``."""
 
     def open(self, member: Member) -> IO[bytes]:
         """Open a file for reading."""
 
 
 def is_archive(path: Path) -> bool:
-    """Tell whether a name is that of an archive."""
+    """Return whether the name of a file has the suffix of an archive."""
     return path.name.lower().endswith(ENDINGS)
 
 
 def can_be_listed(path: Path) -> bool:
-    """Tell whether looking into an archive is cheap: zip has a directory, and within plain tar files one can jump."""
-    if path.stat().st_size <= _LISTED_AT_MOST or _is_zip(path):
+    """Return whether listing an archive is cheap: it is a zip file, an uncompressed tar file, or small."""
+    if path.stat().st_size <= _MAX_LISTED_BYTES or _is_zip(path):
         return True
     with path.open("rb") as handle:
         handle.seek(257)
@@ -67,7 +69,7 @@ def can_be_listed(path: Path) -> bool:
 
 @contextmanager
 def opened(path: Path) -> Iterator[Archive]:
-    """Open an archive, whatever its name; what is wrong with it becomes an InputError, which does not name it.
+    """Open an archive of any format. Errors become an InputError without the name of the archive.
 
     Raises
     ------
@@ -86,24 +88,31 @@ def opened(path: Path) -> Iterator[Archive]:
     except (tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error, lzma.LZMAError) as error:
         raise InputError(_damaged(error)) from error
     except OSError as error:
-        if error.errno is not None:  # of the disk, not of the content
+        if error.errno is not None:  # an error of the disk, not of the content
             raise
         raise InputError(_damaged(error)) from error
     except (RuntimeError, NotImplementedError) as error:
-        raise InputError(f"encrypted, or packed by a method that is not known here ({error}); pack it anew") from error
+        raise InputError(f"encrypted, or packed by an unknown method ({error}); pack it anew") from error
 
 
 def wanted(
     archive: Archive, destination: Path, is_read: Callable[[str], object] = is_wanted
 ) -> Iterator[tuple[str, Member]]:
-    """Yield the path below ``destination`` of every file that ``is_read``, and the member that has its content.
+    """Yield the path of every file accepted by ``is_read``, and the member with its content.
 
-    That is another one where the file is a link: Visium HD has one image for all bin sizes. Links are followed by the
-    names in the archive, never on the disk, and come last, as what they lead to may stand behind them; one that leads
-    to nothing in the archive is left out.
+    For a link, the member is its target: Visium HD links one image from all bin sizes. Links are resolved within the
+    archive, never on disk, and are yielded last, because a target may follow its link. Broken links are skipped.
 
-    Every member is checked, wanted or not: an archive with members that lie outside of its folder was made to harm, or
-    by accident holds somebody's absolute paths, and is refused whole.
+    Unsafe members are refused even if they are not read, as they mark a malicious archive or one with absolute paths.
+
+    Parameters
+    ----------
+    archive
+        Open archive.
+    destination
+        Folder to unpack into.
+    is_read
+        Predicate on the path of a member.
 
     Raises
     ------
@@ -112,7 +121,7 @@ def wanted(
     """
     members = {}
     for member in archive.members(destination):
-        members[member.name] = member  # of several with one name the last counts
+        members[member.name] = member  # the last of duplicate names counts
         if member.is_file and is_read(member.name):
             yield member.name, member
     for name, member in members.items():
@@ -123,22 +132,24 @@ def wanted(
 
 
 def extract(path: Path, destination: Path, is_read: Callable[[str], object] = is_wanted) -> None:
-    """Extract the files that ``is_read`` names from an archive into ``destination``; of links the content.
+    """Extract the files accepted by ``is_read`` into ``destination``. Links become copies of their target.
 
     Raises
     ------
     InputError
-        The archive is damaged, reaches outside its folder, unpacks to more than any section has, or has nothing of
-        Space Ranger's in it where that is looked for.
+        The archive is damaged, reaches outside its folder, is larger than any section, or has no Space Ranger output
+        although this is expected.
     """
     total, n_extracted = 0, 0
-    most = max(_UNPACKED_AT_MOST, _TIMES * path.stat().st_size)
+    max_bytes = max(_MAX_UNPACKED_BYTES, _MAX_RATIO * path.stat().st_size)
     try:
         with opened(path) as archive:
             for name, member in wanted(archive, destination, is_read):
                 total += member.size
-                if total > most:
-                    raise InputError(f"refused, as it unpacks to more than {_TIMES} times its own size; pack it anew")
+                if total > max_bytes:
+                    raise InputError(
+                        f"refused, as it unpacks to more than {_MAX_RATIO} times its own size; pack it anew"
+                    )
                 _write(archive, member, destination, name)
                 n_extracted += 1
     except InputError as error:
@@ -148,13 +159,12 @@ def extract(path: Path, destination: Path, is_read: Callable[[str], object] = is
 
 
 def make_listing(path: Path, destination: Path, is_read: Callable[[str], object] = is_wanted) -> None:
-    """Make empty files in ``destination`` of what :func:`extract` would; nothing is unpacked.
+    """Create empty files in ``destination`` in place of those that :func:`extract` would unpack.
 
     Raises
     ------
     InputError
-        The archive is damaged, reaches outside its folder, or has nothing of Space Ranger's in it where that is looked
-        for.
+        The archive is damaged, reaches outside its folder, or has no Space Ranger output although this is expected.
     """
     n_listed = 0
     try:
@@ -171,7 +181,7 @@ def make_listing(path: Path, destination: Path, is_read: Callable[[str], object]
 
 
 def unpack_gzip(path: Path, target: Path) -> Path:
-    """Write what is in a gzipped file to ``target``, and return that.
+    """Decompress a gzipped file to ``target``, and return ``target``.
 
     Raises
     ------
@@ -179,8 +189,8 @@ def unpack_gzip(path: Path, target: Path) -> Path:
         The file is damaged.
     """
     try:
-        with gzip.open(path) as source, target.open("wb") as made:
-            shutil.copyfileobj(source, made)
+        with gzip.open(path) as source, target.open("wb") as output:
+            shutil.copyfileobj(source, output)
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise InputError(f"{path.name}: not gzip, or damaged ({error}); copy it anew") from error
     return target
@@ -196,7 +206,7 @@ class _Tar:
             tarfile.data_filter(info, str(destination))
             to = None
             if info.issym() or info.islnk():
-                # A symbolic link starts at its own folder, a hard link at that of the archive.
+                # Symbolic links are relative to their folder, hard links to the root of the archive.
                 start = posixpath.dirname(name) if info.issym() else ""
                 to = posixpath.normpath(posixpath.join(start, info.linkname))
             yield Member(name, info.size, to, info.isfile(), info)
@@ -230,12 +240,12 @@ class _Zip:
 
 
 def _safe(name: str) -> str:
-    """Return the normal form of a member's name, whose folders Windows may have parted by backslashes.
+    """Return the normalised name of a member. Backslashes from Windows become slashes.
 
     Raises
     ------
     InputError
-        It is an absolute path, or leads out of the archive's folder.
+        The name is an absolute path, or leads outside the archive's folder.
     """
     plain = name.replace("\\", "/")
     if plain.startswith("/") or re.match(r"[A-Za-z]:/", plain):
@@ -247,7 +257,7 @@ def _safe(name: str) -> str:
 
 
 def _followed(member: Member, members: Mapping[str, Member]) -> Member | None:
-    """Return the file that a link leads to, over other links; ``None`` where there is none, or they lead in circles."""
+    """Return the file that a chain of links leads to; ``None`` for broken or circular links."""
     seen = set()
     found: Member | None = member
     while found is not None and found.to is not None and found.name not in seen:
@@ -257,17 +267,17 @@ def _followed(member: Member, members: Mapping[str, Member]) -> Member | None:
 
 
 def _write(archive: Archive, member: Member, destination: Path, name: str) -> None:
-    path, own = destination / name, destination / member.name
+    path, extracted = destination / name, destination / member.name
     path.parent.mkdir(parents=True, exist_ok=True)
-    if own != path and own.is_file():  # a link to what is there: going back in a compressed archive takes long
-        shutil.copyfile(own, path)
+    if extracted != path and extracted.is_file():  # seeking back in a compressed archive is slow
+        shutil.copyfile(extracted, path)
         return
     with archive.open(member) as source, path.open("wb") as target:
         shutil.copyfileobj(source, target)
 
 
 def _is_zip(path: Path) -> bool:
-    # By its beginning: a tar file may end with a zip file.
+    # Test the first bytes, because a tar file may end with a zip file.
     with path.open("rb") as handle:
         return handle.read(4) in (b"PK\x03\x04", b"PK\x05\x06")
 
@@ -279,13 +289,13 @@ def _nothing(path: Path) -> InputError:
 
 
 def _damaged(error: Exception) -> str:
-    # Of a file that is no tar file, tarfile lists what each kind of compression says.
-    said = str(error).strip().partition("\n")[0].rstrip(":")
-    return f"not a tar or zip archive, or a damaged one ({said}); copy it anew"
+    # tarfile lists one message a compression method on further lines.
+    reason = str(error).strip().partition("\n")[0].rstrip(":")
+    return f"not a tar or zip archive, or a damaged one ({reason}); copy it anew"
 
 
 def _unsafe(error: tarfile.FilterError) -> str:
-    """Say what makes a member unsafe to unpack, and what to do."""
+    """Describe why a member is unsafe, and the remedy."""
     remedy = "pack it anew"
     if isinstance(error, tarfile.SpecialFileError):
         what = "is a device or a pipe"

@@ -1,8 +1,7 @@
-"""Two tables of an instrument, counts and cells, joined by the names of the cells.
+"""Reader of instruments with a table of counts and a table of cells, joined by cell name.
 
-spatialdata-io reads the same tables, but only of complete folders (`cells.zarr.zip` of Xenium, pictures and labels of
-CosMx, the mosaic of MERSCOPE, DAPI of seqFISH), of which nothing more is used here, and as dense matrices. Public
-downloads seldom are complete, and two ways to read one file could disagree: so this is the only one.
+spatialdata-io reads the same tables, but as dense matrices, and only from complete folders (with `cells.zarr.zip` of
+Xenium, images and labels of CosMx, the mosaic of MERSCOPE or DAPI of seqFISH). Public downloads are rarely complete.
 """
 
 from __future__ import annotations
@@ -31,31 +30,33 @@ from mmsrl.ingest.outlines import areas_of, joined_names, read_outlines
 from mmsrl.ingest.units import cosmx_pixel
 
 VALUES_AT_ONCE, BYTES_AT_ONCE = 2**24, 2**25
-"""Numbers, and bytes of text, of a table of counts that are dense in memory at a time."""
+"""Numbers of values (Parquet) and bytes of text (CSV) read at a time as dense data."""
 
 _TEXT = ("fov", "cell_ID", "cell", "cell_id", "cellID", "slide_ID", "slide_ID_numeric", "Run_Tissue_name")
-"""Columns of tables of counts that are no genes."""
+"""Columns of tables of counts that are not genes."""
 
-_HEIGHTS = ("z_centroid", "center_z", "CenterZ", "z")
+_Z_COLUMNS = ("z_centroid", "center_z", "CenterZ", "z")
 
 
 def read_cell_table(found: Found) -> tuple[Content, list[Path]]:
-    """Read a section whose counts and cells are two tables.
+    """Read a section from a table of counts and a table of cells.
 
     Parameters
     ----------
     found
-        Its files, as :func:`mmsrl.ingest.instruments.find` found them.
+        Files of the section, from :func:`mmsrl.ingest.instruments.find`.
 
     Returns
     -------
-    content, files
-        The cells that both tables have, and the files read.
+    content
+        The cells in both tables.
+    files
+        Files that were read.
 
     Raises
     ------
     InputError
-        A file is damaged, lacks a column, or does not belong to the other.
+        A file is damaged, lacks a column, or shares no cell with the other.
     """
     columns = found.layout.cells
     assert columns is not None, "a layout of two tables"
@@ -67,12 +68,12 @@ def read_cell_table(found: Found) -> tuple[Content, list[Path]]:
 
     notes = [info(text) for text in found.notes]
     counts, cells, spatial = _cells_of_both(counts, cells, spatial, found, notes)
-    um_per_px, said = columns.um_per_px, f"{x} and {y} of {path.name} are in µm"
+    um_per_px, um_source = columns.um_per_px, f"{x} and {y} of {path.name} are in µm"
     if um_per_px is None:
-        um_per_px, said = cosmx_pixel(cells)
-    heights = [column for column in _HEIGHTS if column in cells]
-    if heights:
-        notes.append(info(f"{heights[0]} of {path.name} is left out: a section is taken as flat"))
+        um_per_px, um_source = cosmx_pixel(cells)
+    z_columns = [column for column in _Z_COLUMNS if column in cells]
+    if z_columns:
+        notes.append(info(f"{z_columns[0]} of {path.name} is left out: a section is taken as flat"))
     outlines = None
     if "outlines" in found.files:
         outlines, note = read_outlines(found.files["outlines"], columns, counts.barcodes)
@@ -92,7 +93,7 @@ def read_cell_table(found: Found) -> tuple[Content, list[Path]]:
         notes=notes,
         platform=found.platform,
         um_per_px=um_per_px,
-        um_per_px_from=said,
+        um_per_px_from=um_source,
         max_stacked=MAX_STACKED,
         area=area,
         outlines=outlines,
@@ -103,7 +104,7 @@ def read_cell_table(found: Found) -> tuple[Content, list[Path]]:
 def _cells_of_both(
     counts: Counts, cells: pd.DataFrame, spatial: NDArray[np.float64], found: Found, notes: list[dict[str, str]]
 ) -> tuple[Counts, pd.DataFrame, NDArray[np.float64]]:
-    """Return counts, rows of the table and places, (n, 2), of the cells that have both, with a word on the others."""
+    """Return counts, rows and coordinates, (n_cells, 2), of the cells in both tables; add notes on the others."""
     columns, path, counts_path = found.layout.cells, found.files["cells"], found.files["counts"]
     assert columns is not None, "a layout of two tables"
     x, y = columns.place
@@ -115,30 +116,31 @@ def _cells_of_both(
     if background.any():
         notes.append(info(f"{background.sum()} rows of {counts_path.name} are the background (cell 0), left out"))
         counts = Counts(counts.matrix[~background], counts.barcodes[~background], counts.features)
-    rows, own = _joined(counts.barcodes, cells.index[placed], counts_path.name, path.name, notes)
-    counts = Counts(counts.matrix[rows], counts.barcodes[rows], counts.features)
-    return counts, cells[placed].iloc[own], spatial[placed][own]
+    count_rows, cell_rows = _joined(counts.barcodes, cells.index[placed], counts_path.name, path.name, notes)
+    counts = Counts(counts.matrix[count_rows], counts.barcodes[count_rows], counts.features)
+    return counts, cells[placed].iloc[cell_rows], spatial[placed][cell_rows]
 
 
 def _cells(path: Path, columns: Cells) -> pd.DataFrame:
-    """Return the table of cells by the names of these."""
+    """Return the table of cells, indexed by cell name."""
     header = columns_of(path)
     named = find_columns(columns.id, header, path.name)
     try:
         if path.suffix == ".parquet":
             table: pd.DataFrame = parquet.read_table(path).to_pandas(ignore_metadata=True)
         else:
-            # Names of 18 digits are no numbers: they would lose digits.
+            # Read names as text, because numbers lose digits of names with 18 digits.
             text = dict.fromkeys((header.index(name) for name in named), str)
             table = pd.read_csv(path, header=0, names=range(len(header)), index_col=False, dtype=text)
             table.columns = pd.Index(header)
     except (pd.errors.ParserError, OSError, EOFError, zlib.error, ValueError, pyarrow.ArrowException) as error:
         raise InputError(f"{path.name}: damaged ({_line(error)}); copy it anew") from error
     table.index = pd.Index(joined_names(table, named))
-    twice = table.index.duplicated()
-    if twice.any():
+    duplicated = table.index.duplicated()
+    if duplicated.any():
+        example = table.index[duplicated][0]
         raise InputError(
-            f"{path.name}: {twice.sum()} cells come more than once, e.g. {table.index[twice][0]!r}; give one section"
+            f"{path.name}: {duplicated.sum()} cells come more than once, e.g. {example!r}; give one section"
         )
     return table
 
@@ -155,9 +157,9 @@ def _counts(path: Path, columns: Cells) -> tuple[Counts, list[Path]]:
     parts, names = [], []
     for batch in _batches(path, header, named):
         genes = [batch.column(int(k)).to_numpy(zero_copy_only=False) for k in np.flatnonzero(is_gene)]
-        worded = [name for name, values in zip(np.array(header)[is_gene], genes, strict=True) if values.dtype == object]
-        if worded:
-            raise InputError(f"{path.name}: column {worded[0]} is no numbers of molecules; remove it")
+        as_text = [name for name, value in zip(np.array(header)[is_gene], genes, strict=True) if value.dtype == object]
+        if as_text:
+            raise InputError(f"{path.name}: column {as_text[0]} holds text instead of counts; remove it")
         parts.append(sparse.csr_matrix(np.column_stack(genes), dtype=np.float32))
         ids = (
             batch.select([header.index(name) for name in named]).to_pandas(ignore_metadata=True).set_axis(named, axis=1)
@@ -179,29 +181,29 @@ def _counts(path: Path, columns: Cells) -> tuple[Counts, list[Path]]:
 
 
 def _batches(path: Path, header: Sequence[str], named: Sequence[str]) -> Iterator[pyarrow.RecordBatch]:
-    """Yield the rows of a table of counts in their order: in text, columns ``named`` as text and genes as numbers."""
+    """Yield the rows of a table of counts in order. In CSV, columns ``named`` are text and genes are numbers."""
     try:
         if path.suffix == ".parquet":
             yield from parquet.ParquetFile(path).iter_batches(batch_size=max(1, VALUES_AT_ONCE // len(header)))
             return
-        columns = [str(k) for k in range(len(header))]  # genes may come twice
+        columns = [str(k) for k in range(len(header))]  # gene names may be duplicated
         read = csv.ReadOptions(column_names=columns, skip_rows=1, use_threads=False, block_size=BYTES_AT_ONCE)
         kinds = {str(k): pyarrow.string() if name in _TEXT else pyarrow.float32() for k, name in enumerate(header)}
         kinds |= {str(header.index(name)): pyarrow.string() for name in named}
         with csv.open_csv(path, read, convert_options=csv.ConvertOptions(column_types=kinds)) as batches:
             yield from batches
     except (pyarrow.ArrowException, OSError, EOFError, ValueError) as error:
-        # pyarrow counts columns from 0 and rows from 1, of the header.
+        # pyarrow counts columns from 0, and rows from 1 including the header.
         place = re.search(r"CSV column #(\d+): (?:Row #(\d+): )?.*invalid value '(.*?)'", str(error))
         if place is None:
             raise InputError(f"{path.name}: damaged ({_line(error)}); copy it anew") from error
         row = f"row {place[2]}, " if place[2] else ""
-        text = f"{row}column {header[int(place[1])]}: {place[3]!r} is no number of molecules; correct it"
+        text = f"{row}column {header[int(place[1])]}: {place[3]!r} is not a count; correct it"
         raise InputError(f"{path.name}: {text}") from error
 
 
 def _background(names: NDArray[np.object_], columns: Cells) -> NDArray[np.bool_]:
-    """Tell which rows, (n,), are of no cell: CosMx counts what lies beside the cells of a field of view as cell 0."""
+    """Return a mask of the rows, (n,) bool, without cell: CosMx counts molecules outside cells as cell 0."""
     if columns.counts_id and "cell_ID" in columns.counts_id[-1]:
         return np.array([name.endswith("_0") for name in names], dtype=bool)
     return np.zeros(len(names), dtype=bool)
@@ -210,25 +212,25 @@ def _background(names: NDArray[np.object_], columns: Cells) -> NDArray[np.bool_]
 def _joined(
     counted: NDArray[np.object_], placed: pd.Index[str], counts_name: str, cells_name: str, notes: list[dict[str, str]]
 ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Return the rows of both tables of the cells that both have, with a word on the others."""
-    found = placed.get_indexer(pd.Index(counted))
-    if not (found >= 0).any():
+    """Return the rows of the shared cells in the counts and in the cells; add notes on the others."""
+    rows = placed.get_indexer(pd.Index(counted))
+    if not (rows >= 0).any():
         raise InputError(
             f"{counts_name} and {cells_name} have no cell in common (e.g. {counted[0]!r} and {placed[0]!r}); "
             "are both of the same section?"
         )
-    without = found < 0
-    if without.any():
-        text = f"{without.sum()} of {len(counted)} cells of {counts_name} are not in {cells_name}"
-        notes.append(warning(f"{text} and are left out, e.g. {counted[without][0]!r}"))
-    uncounted = len(placed) - len(np.unique(found[found >= 0]))
+    missing = rows < 0
+    if missing.any():
+        text = f"{missing.sum()} of {len(counted)} cells of {counts_name} are not in {cells_name}"
+        notes.append(warning(f"{text} and are left out, e.g. {counted[missing][0]!r}"))
+    uncounted = len(placed) - len(np.unique(rows[~missing]))
     if uncounted:
         notes.append(info(f"{uncounted} cells of {cells_name} are not in {counts_name} and are left out"))
-    return np.flatnonzero(found >= 0), found[found >= 0]
+    return np.flatnonzero(~missing), rows[~missing]
 
 
 def _areas(cells: pd.DataFrame, columns: Cells, um_per_px: float) -> NDArray[np.float64] | None:
-    """Return the areas of the cells in the square of the units of their places, where the table has them."""
+    """Return the cell areas in squared coordinate units; ``None`` if the table has none."""
     for column, unit in ((columns.area_px, 1.0), (columns.area_um2, um_per_px)):
         if column in cells:
             return pd.to_numeric(cells[column], errors="coerce").to_numpy(dtype=np.float64) / unit**2
@@ -236,7 +238,7 @@ def _areas(cells: pd.DataFrame, columns: Cells, um_per_px: float) -> NDArray[np.
 
 
 def _names(cells: pd.DataFrame, joined: NDArray[np.object_], columns: Cells) -> NDArray[np.object_]:
-    """Return the vendor's own names of the cells where there is a column of these, else those of the join."""
+    """Return the vendor's names of the cells if there are any, else the names of the join."""
     if columns.name in cells and cells[columns.name].notna().all() and cells[columns.name].is_unique:
         return cells[columns.name].astype(str).to_numpy(dtype=object)
     return joined
@@ -247,7 +249,7 @@ def _numbers(values: pd.Series[float], name: str) -> NDArray[np.float64]:
     bad = numbers.isna() & values.notna()
     if bad.any():
         cell = values.index[bad][0]
-        raise InputError(f"{name}: {values.name} of cell {cell} is {values[bad].iloc[0]!r}, no number; correct it")
+        raise InputError(f"{name}: {values.name} of cell {cell} is {values[bad].iloc[0]!r}, not a number; correct it")
     return numbers.to_numpy(dtype=np.float64)
 
 

@@ -1,4 +1,4 @@
-"""Which of the matrices in a file is taken: counts where there are any, else values that were normalised before."""
+"""Choice of the expression matrix of a file: raw counts if there are any, else normalised values."""
 
 from __future__ import annotations
 
@@ -16,78 +16,79 @@ from mmsrl.ingest.content import info, warning
 
 
 class Candidate(NamedTuple):
-    """Where counts may be."""
+    """Matrix that may hold counts."""
 
     place: str
-    """In words."""
+    """Name of the matrix in AnnData, for messages."""
     n_genes: int
     matrix: Callable[[], sparse.csr_matrix]
-    """Reads it."""
+    """Function that reads the matrix."""
     var: Callable[[], pd.DataFrame]
-    """Reads its genes."""
+    """Function that reads the annotations of its genes."""
 
 
 class Chosen(NamedTuple):
-    """The matrix that is taken."""
+    """Chosen expression matrix."""
 
     matrix: sparse.csr_matrix
+    """(n_spots, n_genes), float32."""
     var: pd.DataFrame
+    """(n_genes, …) annotations."""
     expression: str
     """``counts`` or ``normalised``."""
     notes: list[dict[str, str]]
-    """Where it is from, and why."""
+    """Messages on the source of the matrix and the reason for the choice."""
 
 
 def choose_matrix(candidates: Iterable[Candidate], name: str, expression: str | None, of: str = "") -> Chosen:
-    """Return of several matrices that hold counts the one with the most genes; without any, normalised values.
+    """Return the matrix of raw counts with the most genes; without raw counts, normalised values.
 
-    Of those with equally many genes it is the first. A matrix with fewer is a choice of variable genes, which
-    programs make before they normalise. Of values that are no counts the first matrix without negative ones is taken,
-    else the first: whoever standardises keeps what came before.
+    Smaller count matrices hold selected variable genes. Ties go to the first candidate. Among normalised matrices, the
+    first without negative values is preferred, because standardised values are usually stored beside their source.
 
     Parameters
     ----------
     candidates
-        In the order of preference.
+        Matrices, in order of preference.
     name
-        Of the file, for messages.
+        Name of the file, for messages.
     expression
-        ``counts`` or ``normalised`` as the samplesheet says; ``None``: as the values tell.
+        ``counts`` or ``normalised`` from the samplesheet. ``None`` decides by the values.
     of
-        What the matrices are of, for the message.
+        Suffix that names the owner of the matrices, for messages.
 
     Raises
     ------
     InputError
-        There is no matrix; there are no counts, though they were stated; or values are not finite.
+        There is no matrix, no raw counts although ``counts`` was requested, or only matrices with non-finite values.
     """
-    there = list(candidates)
-    if not there:
+    matrices = list(candidates)
+    if not matrices:
         raise InputError(f"{name}: has no matrix of expression (X, raw.X or layers['counts']); put the raw counts in X")
     faults = {}
     if expression != _keys.NORMALISED:
-        ordered = sorted(there, key=lambda candidate: -candidate.n_genes)
+        ordered = sorted(matrices, key=lambda candidate: -candidate.n_genes)
         for candidate in ordered:
             matrix = candidate.matrix()
             fault = not_counts(matrix.data)
             if fault is None:
                 fewer = [f"{other.place} has {other.n_genes}" for other in ordered if other.n_genes < candidate.n_genes]
-                said = f", which has {candidate.n_genes} genes ({', '.join(fewer)})" if fewer else ""
-                text = f"raw counts from {candidate.place}{said}{of}"
+                reason = f", which has {candidate.n_genes} genes ({', '.join(fewer)})" if fewer else ""
+                text = f"raw counts from {candidate.place}{reason}{of}"
                 return Chosen(matrix, candidate.var(), _keys.COUNTS, [info(text)])
             faults[candidate.place] = fault
-    told = "; ".join(f"{place}: {fault}" for place, fault in faults.items())
+    reasons = "; ".join(f"{place}: {fault}" for place, fault in faults.items())
     if expression == _keys.COUNTS:
         raise InputError(
-            f"{name}: no raw counts ({told}); put the counts as they were sequenced, whole numbers from 0, in X or "
-            "layers['counts'], or say expression normalised"
+            f"{name}: no raw counts ({reasons}); put the sequenced counts, whole numbers from 0, in X or "
+            "layers['counts'], or set expression to normalised"
         )
-    return _values(there, name, told, of)
+    return _normalised(matrices, name, reasons, of)
 
 
-def _values(there: list[Candidate], name: str, faults: str, of: str) -> Chosen:
-    """Return values as normalised ones; ``faults`` says why there are no counts, empty where none were looked for."""
-    plain = sorted(there, key=lambda candidate: candidate.place not in ("X", "raw.X"))
+def _normalised(matrices: list[Candidate], name: str, faults: str, of: str) -> Chosen:
+    """Return normalised values; ``faults`` says why there are no counts, empty if normalised values were requested."""
+    plain = sorted(matrices, key=lambda candidate: candidate.place not in ("X", "raw.X"))
     taken: tuple[Candidate, sparse.csr_matrix] | None = None
     broken = []
     for candidate in plain:
@@ -101,14 +102,12 @@ def _values(there: list[Candidate], name: str, faults: str, of: str) -> Chosen:
     candidate, matrix = taken
     if faults:
         text = (
-            f"no raw counts ({faults}): {candidate.place}{of} is taken as normalised already, and what needs counts is "
-            "left out; if there are counts, put them in layers['counts'], else say expression normalised"
+            f"no raw counts ({faults}): {candidate.place}{of} is taken as normalised already, and analyses of counts "
+            "are left out; put counts in layers['counts'], or set expression to normalised"
         )
         notes = [warning(text)]
     else:
         notes = [info(f"normalised values from {candidate.place}{of}, as the samplesheet says")]
         if not_counts(matrix.data) is None:
-            notes.append(
-                warning("the values are whole numbers from 0, as counts are: expression counts makes more of them")
-            )
+            notes.append(warning("the values are whole numbers from 0: if they are counts, set expression to counts"))
     return Chosen(matrix, candidate.var(), _keys.NORMALISED, notes)

@@ -1,6 +1,6 @@
-"""Stereo-seq's `.gef`: counts of cells, or of square bins.
+"""Reader of the `.gef` format of Stereo-seq: counts of cells or of square bins.
 
-spatialdata-io reads these only within a whole folder of SAW up to version 7, with its pictures and an `.h5ad` beside.
+spatialdata-io reads `.gef` only from complete folders of SAW up to version 7, with images and an `.h5ad`.
 """
 
 from __future__ import annotations
@@ -26,31 +26,38 @@ from mmsrl.ingest.matrix import Counts, checked
 from mmsrl.ingest.outlines import areas_of, polygons
 
 USUAL_BIN = 50
-"""Spots of the chip along a bin where none is asked for: 25 µm on a chip of .5 µm."""
+"""Default bin size in DNBs per side: 25 µm on a chip with a DNB spacing of 0.5 µm."""
 
 RECORDS_AT_ONCE = 2**24
-"""Records of a chip that are in memory at a time."""
+"""Number of records held in memory at a time."""
 
 PADDING = 32767
-"""What a border with fewer vertices than there is place for ends with."""
+"""Padding of cell borders with fewer vertices than the array has room for."""
 
 
 def read_gef(found: Found, bin_size: int | str | None, stated_um: float | None) -> tuple[Content, list[Path]]:
-    """Read cells, or square bins, of a Stereo-seq section.
+    """Read cells or square bins of a Stereo-seq section.
 
     Parameters
     ----------
     found
-        Its files, as :func:`mmsrl.ingest.instruments.find` found them.
+        Files of the section, from :func:`mmsrl.ingest.instruments.find`.
     bin_size
-        Width of a bin in µm, or ``"cell"``; ``None``: cells where these are there, else bins of ``USUAL_BIN``.
+        Bin size in µm, or ``"cell"``. ``None`` reads cells if there are any, else bins of :data:`USUAL_BIN`.
     stated_um
-        µm between the spots of the chip; ``None``: as the file tells.
+        Centre-to-centre distance of DNBs on the chip in µm. ``None`` reads it from the file.
+
+    Returns
+    -------
+    content
+        The section.
+    files
+        The file that was read.
 
     Raises
     ------
     InputError
-        The file is damaged, or has no bins of that size.
+        The file is damaged, or the bin size is not a multiple of the DNB spacing.
     """
     bin_size = parse_bin_size(bin_size)
     notes = [info(text) for text in found.notes]
@@ -59,20 +66,20 @@ def read_gef(found: Found, bin_size: int | str | None, stated_um: float | None) 
     if as_cells and bin_size is None:
         notes.append(info(f"cells of {path.name}; give bin_size in µm for square bins"))
     if path == found.files.get("raw"):
-        notes.append(warning(f"{path.name} is of the whole chip, also of bins outside the tissue"))
+        notes.append(warning(f"{path.name} covers the whole chip, including bins outside the tissue"))
     with open_hdf5(path, "GEF") as file:
-        read = _cells(file[group], path.name) if as_cells else _bins(file[group], path.name, bin_size, stated_um)
-    return read._replace(notes=[*notes, *read.notes], platform=found.platform), [path]
+        content = _cells(file[group], path.name) if as_cells else _bins(file[group], path.name, bin_size, stated_um)
+    return content._replace(notes=[*notes, *content.notes], platform=found.platform), [path]
 
 
 def _cells(group: h5py.Group, name: str) -> Content:
     cells, expressed = group["cell"][()], group["cellExp"][()]
     indptr = np.concatenate([[0], np.cumsum(cells["geneCount"], dtype=np.int64)])
-    # Cells left out of an adjusted file leave their counts behind.
-    own = np.repeat(cells["offset"].astype(np.int64) - indptr[:-1], cells["geneCount"]) + np.arange(indptr[-1])
-    if len(own) and own.max() >= len(expressed):
+    # Adjusted files keep the counts of removed cells, so offsets have gaps.
+    records = np.repeat(cells["offset"].astype(np.int64) - indptr[:-1], cells["geneCount"]) + np.arange(indptr[-1])
+    if len(records) and records.max() >= len(expressed):
         raise InputError(f"{name}: cells and their counts do not belong together; copy it anew")
-    expressed, features = expressed[own], _features(group["gene"][()])
+    expressed, features = expressed[records], _features(group["gene"][()])
     matrix = sparse.csr_matrix(
         (expressed["count"].astype(np.float32), expressed["geneID"].astype(np.int64), indptr),
         shape=(len(cells), len(features)),
@@ -121,7 +128,7 @@ def _bins(group: h5py.Group, name: str, bin_um: int | str | None, stated_um: flo
 def _binned(
     records: NDArray[Any], ends: NDArray[np.int64], start: int, width: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
-    """Return bin (x in the upper half of the number), gene and count of records of spots, summed within bins."""
+    """Return bin (x in the upper 32 bits, y in the lower), gene and summed count of the records of DNBs."""
     gene = np.searchsorted(ends, np.arange(start, start + len(records)), side="right")
     place = (records["x"].astype(np.int64) // width << 32) | (records["y"].astype(np.int64) // width)
     table = pd.DataFrame({"place": place, "gene": gene, "count": records["count"].astype(np.float32)})
@@ -145,13 +152,13 @@ def _content(counts: Counts, spatial: NDArray[np.float64], um: float | None, nam
 
 
 def _um(attributes: h5py.AttributeManager) -> float | None:
-    """Return µm between spots of the chip, which are stated in nm; ``None`` where they are not."""
+    """Return the DNB spacing in µm, which the file states in nm; ``None`` if it does not."""
     stated = np.asarray(attributes.get("resolution", 0)).ravel()
     return float(stated[0]) / 1000 if len(stated) and stated[0] > 0 else None
 
 
 def _features(genes: NDArray[Any]) -> pd.DataFrame:
-    """Return symbols and ids, which older versions of SAW have in one column."""
+    """Return symbols and identifiers, which older versions of SAW store in one column."""
     fields = genes.dtype.names or ()
     symbols, ids = (
         next((genes[field] for field in names if field in fields), None)
@@ -164,7 +171,7 @@ def _features(genes: NDArray[Any]) -> pd.DataFrame:
 
 
 def _borders(borders: NDArray[np.int16], centres: NDArray[np.float64]) -> NDArray[np.object_]:
-    """Return the outlines of the cells from offsets to their centres, (n, 32, 2)."""
+    """Return the outlines of cells, (n_cells,), from border vertices relative to their centres, (n_cells, 32, 2)."""
     used = (borders != PADDING).all(axis=2)
     cell, _ = np.nonzero(used)
     outlines = np.full(len(borders), None, dtype=object)

@@ -1,4 +1,4 @@
-"""Symbol, id, type and genome of every feature, from tables whose columns have the names of many programs."""
+"""Symbols, identifiers, types and genomes of features, from the column names of many programs."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ TYPE_COLUMNS = (
     *("featuretypes", "featuretype", "type", "types", "modality", "featureclass", "codeclass", "probetype", "assay"),
     *("featurebiotype", "librarytype"),
 )
-"""Names of columns in lower case, letters and digits alone, the likelier first."""
+"""Column names in order of preference, spelt as :func:`mmsrl.ingest.columns.plain` returns them."""
 
 MISSING = ("", "nan", "NaN", "NA", "<NA>", "None", "none", "-")
-"""What stands where a gene has no symbol."""
+"""Placeholders for a missing symbol."""
 
-MOST = 0.5
-"""Share of the names that must be ids, or numbers, for all to be taken as such."""
+MAJORITY = 0.5
+"""Share of names above which their form (identifiers or numbers) applies to all."""
 
 _JOINED = re.compile(rf"(?P<id>{GENE_ID.pattern})[_|:; -]+(?P<symbol>\S.*)")
 _JOINED_AFTER = re.compile(rf"(?P<symbol>\S+?)[_|:; -]+(?P<id>{GENE_ID.pattern})")
@@ -37,14 +37,20 @@ Form = Literal["symbols", "ids", "numbers"]
 
 
 def features_of(var: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
-    """Return what ``var`` of AnnData tells of its features, and what was chosen.
+    """Return symbols, identifiers, types and genomes of features.
+
+    Parameters
+    ----------
+    var
+        ``var`` of AnnData, (n_features, …).
 
     Returns
     -------
     features
-        (n_features,) rows: ``symbol``, ``gene_ids``, ``feature_types``, ``genome``; the last two empty where not told.
+        (n_features, 4) text columns ``symbol``, ``gene_ids``, ``feature_types`` and ``genome``. The last two are empty
+        if unknown.
     notes
-        Columns that were taken, where they are not those that scanpy writes.
+        Columns that were used, unless scanpy writes them by default.
     """
     notes: list[str] = []
     names = text_of(var.index).str.strip()
@@ -62,24 +68,24 @@ def features_of(var: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
 
 
 def form_of(names: pd.Series[str]) -> Form:
-    """Tell whether most of some names are ids of genes, numbers, or neither."""
-    if len(names) and is_gene_id(names).mean() > MOST:
+    """Return the form of most names: ``ids`` (gene identifiers), ``numbers`` or ``symbols``."""
+    if len(names) and is_gene_id(names).mean() > MAJORITY:
         return "ids"
-    return "numbers" if len(names) and names.str.fullmatch(r"\d+(\.0)?").mean() > MOST else "symbols"
+    return "numbers" if len(names) and names.str.fullmatch(r"\d+(\.0)?").mean() > MAJORITY else "symbols"
 
 
 def text_of(values: Any) -> pd.Series[str]:
-    """Return values as text, (n,): bytes decoded, and nothing where a value is missing."""
+    """Return values as text, (n,). Bytes are decoded and missing values become empty."""
     series = pd.Series(np.asarray(values, dtype=object))
     series = series.map(lambda value: value.decode("utf-8", "replace") if isinstance(value, bytes) else value)
     return series.where(series.notna(), "").astype(str)
 
 
 def _names(var: pd.DataFrame, names: pd.Series[str], notes: list[str]) -> tuple[pd.Series[str], pd.Series[str]]:
-    """Return symbols and ids, (n_features,) each."""
+    """Return symbols and identifiers, (n_features,) each."""
     joined = _split(names)
     if joined is not None:
-        notes.append(f"names such as {names[0]} are taken apart into symbol and id")
+        notes.append(f"names such as {names[0]} are split into symbol and id")
         return joined
     ids = _ids(var, names)
     if form_of(names) == "symbols":
@@ -95,10 +101,10 @@ def _names(var: pd.DataFrame, names: pd.Series[str], notes: list[str]) -> tuple[
 
 
 def _split(names: pd.Series[str]) -> tuple[pd.Series[str], pd.Series[str]] | None:
-    """Take names such as `ENSG00000187730_GABRD` apart into symbols and ids, where most are such."""
+    """Split names such as `ENSG00000187730_GABRD` into symbols and identifiers; ``None`` for other names."""
     for pattern in (_JOINED, _JOINED_AFTER):
         matches = [pattern.fullmatch(name) for name in names]
-        if len(names) and sum(match is not None for match in matches) > MOST * len(names):
+        if len(names) and sum(match is not None for match in matches) > MAJORITY * len(names):
             symbols = [match["symbol"] if match else name for match, name in zip(matches, names, strict=True)]
             ids = [match["id"] if match else name for match, name in zip(matches, names, strict=True)]
             return pd.Series(symbols, dtype=object), pd.Series(ids, dtype=object)
@@ -106,32 +112,32 @@ def _split(names: pd.Series[str]) -> tuple[pd.Series[str], pd.Series[str]] | Non
 
 
 def _ids(var: pd.DataFrame, names: pd.Series[str]) -> pd.Series[str] | None:
-    """Return the ids: names that are ids, else the first column that holds such, else the first that is named so."""
+    """Return the identifiers: the names, else the first column with identifiers, else one named after them."""
     if form_of(names) == "ids":
         return names
-    found = [column for name in ID_COLUMNS if (column := _column(var, (name,))) is not None]
-    holding = [values for _, values in found if form_of(values) == "ids"]
-    named = [values for column, values in found if plain(column) != "id" and (values != "").any()]
-    return next(iter(holding + named), None)
+    columns = [column for name in ID_COLUMNS if (column := _column(var, (name,))) is not None]
+    by_values = [values for _, values in columns if form_of(values) == "ids"]
+    by_name = [values for column, values in columns if plain(column) != "id" and (values != "").any()]
+    return next(iter(by_values + by_name), None)
 
 
 def _symbols(var: pd.DataFrame) -> tuple[str, pd.Series[str]] | None:
-    """Return the first column that is named after symbols and holds neither ids nor numbers, with its name."""
+    """Return name and values of the first column that is named after symbols and holds some."""
     for name in SYMBOL_COLUMNS:
-        found = _column(var, (name,))
-        if found is not None and form_of(found[1]) == "symbols" and (found[1] != "").any():
-            return found
+        column = _column(var, (name,))
+        if column is not None and form_of(column[1]) == "symbols" and (column[1] != "").any():
+            return column
     return None
 
 
 def _types(var: pd.DataFrame, notes: list[str]) -> pd.Series[str] | None:
-    """Return the types of features: the first column named so that has a type which is known."""
+    """Return the types of features: the first column of such a name with a known type."""
     for name in TYPE_COLUMNS:
-        found = _column(var, (name,))
-        if found is None:
+        named = _column(var, (name,))
+        if named is None:
             continue
-        column, values = found
-        # Other columns of that name may be about anything; `feature_types` is 10x's.
+        column, values = named
+        # Only `feature_types` is defined (by 10x); the other names are ambiguous.
         if name == TYPE_COLUMNS[0] or (kinds_of(values) != "").any():
             if column != "feature_types":
                 notes.append(f"types of features from var[{column!r}]")
@@ -140,7 +146,7 @@ def _types(var: pd.DataFrame, notes: list[str]) -> pd.Series[str] | None:
 
 
 def _column(table: pd.DataFrame, names: tuple[str, ...]) -> tuple[str, pd.Series[str]] | None:
-    """Return the first column that has one of some names, however spelt, and its own name."""
+    """Return name and values of the first column with one of the names in any spelling."""
     for name in names:
         for column in table:
             if plain(str(column)) == name:

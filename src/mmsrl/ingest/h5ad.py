@@ -1,4 +1,4 @@
-"""What ingest needs of an `.h5ad` of any platform; the rest of the file is not read."""
+"""Reader of `.h5ad` files of any platform, limited to the parts that the internal form needs."""
 
 from __future__ import annotations
 
@@ -30,50 +30,57 @@ from mmsrl.ingest.positions import array_obs, check_array, check_coordinates, ch
 from mmsrl.ingest.units import scale_of_columns, stacked_fields
 
 ROWS_AT_ONCE = 4096
-"""Rows of a dense matrix read at a time."""
+"""Number of rows of a dense matrix read at a time."""
 
 COUNT_LAYERS = ("counts", "count", "rawcounts", "rawcount", "raw", "umicounts", "umis", "umi")
-"""Names of layers that say that they hold counts, in lower case, letters and digits alone."""
+"""Names of layers with counts, spelt as :func:`mmsrl.ingest.columns.plain` returns them."""
 
 MAX_STACKED = 0.01
-"""Share of spots on top of another from which a file is taken to hold several sections; single-cell platforms with
-rounded centroids stay below."""
+"""Maximum share of spots with the coordinates of another in a single section. Single-cell platforms with rounded
+centroids stay below."""
 
 
 class Look(NamedTuple):
-    """What an `.h5ad` says of its spots; all but counts and images."""
+    """Annotations and coordinates of the spots in an `.h5ad` file."""
 
     obs: pd.DataFrame
-    """(n, …), the index being text."""
+    """(n_spots, …), with a text index."""
     places: Places
 
     @property
     def barcodes(self) -> NDArray[np.object_]:
-        """(n,) names of the spots."""
+        """Names of the spots, (n_spots,)."""
         return self.obs.index.to_numpy(dtype=object)
 
 
 def look(path: Path) -> Look:
-    """See whether a file is AnnData with spots, coordinates and genes, as far as that can be told without the counts.
+    """Check that a file is AnnData with spots, coordinates and genes, without reading expression.
 
     Raises
     ------
     InputError
-        As :func:`read_h5ad` does, which looks first.
+        See :func:`read_h5ad`.
     """
     with _opened(path) as file:
         return _look(file, path.name)
 
 
 def read_h5ad(path: Path, sample: str, expression: str | None = None) -> Content:
-    """Read counts or normalised values, names, coordinates and images of an `.h5ad`.
+    """Read expression, names, coordinates and images of an `.h5ad` file.
 
-    ``expression`` is that of :func:`mmsrl.ingest.choice.choose_matrix`.
+    Parameters
+    ----------
+    path
+        The file.
+    sample
+        Name of the section, which selects its images.
+    expression
+        See :func:`mmsrl.ingest.choice.choose_matrix`.
 
     Raises
     ------
     InputError
-        The file is damaged or foreign, or has no coordinates or no raw counts.
+        The file is damaged or not AnnData, or has no coordinates or no expression of the requested kind.
     """
     with _opened(path) as file:
         found = _look(file, path.name)
@@ -113,21 +120,21 @@ def _look(file: h5py.File, name: str) -> Look:
     try:
         places = places_of(elements, obs, read_elem)
     except InputError as error:
-        turned = "varm" in file and _keys.SPATIAL in file["varm"]
-        hint = "; varm has it: rows are genes here, write adata.T" if turned else ""
+        transposed = "varm" in file and _keys.SPATIAL in file["varm"]
+        hint = "; varm has it: rows are genes here, write adata.T" if transposed else ""
         raise InputError(f"{name}: {error}{hint}") from error
     check_one_section(barcodes, name)
-    # Of cells that are there twice, which the counts tell, one each is left out later.
-    most = MAX_DOUBLED + MAX_STACKED
-    check_coordinates(places.spatial, barcodes, name, most)
+    # Duplicate cells, which only the counts reveal, are removed later.
+    max_stacked = MAX_DOUBLED + MAX_STACKED
+    check_coordinates(places.spatial, barcodes, name, max_stacked)
     array, _ = array_obs(obs, places.spatial, name)
     if _keys.ARRAY_ROW in array:
-        check_array(array[_keys.ARRAY_ROW].to_numpy(), array[_keys.ARRAY_COL].to_numpy(), barcodes, name, most)
+        check_array(array[_keys.ARRAY_ROW].to_numpy(), array[_keys.ARRAY_COL].to_numpy(), barcodes, name, max_stacked)
     return Look(obs, places)
 
 
 def _must_be_anndata(file: h5py.File, name: str) -> None:
-    """Raise where a file is HDF5 of something else, or AnnData of a form that is no longer read."""
+    """Raise InputError if a file is not AnnData, or in a format of anndata before 0.7."""
     missing = [part for part in ("obs", "var") if part not in file]
     if missing:
         raise InputError(f"{name}: HDF5, but no AnnData (it has no {' and '.join(missing)})")
@@ -138,13 +145,13 @@ def _must_be_anndata(file: h5py.File, name: str) -> None:
         )
     if isinstance(file["obs"], h5py.Dataset):
         raise InputError(
-            f"{name}: written by anndata before 0.7; write it anew: anndata.read_h5ad({name!r}).write_h5ad(…), and see "
-            "that the counts are in it"
+            f"{name}: written by anndata before 0.7; write it anew: anndata.read_h5ad({name!r}).write_h5ad(…), and "
+            "check that it has the counts"
         )
 
 
 def _must_have_genes(file: h5py.File, n_spots: int, name: str) -> None:
-    """Raise where no matrix can be read, or none is of genes."""
+    """Raise InputError if there is no matrix, or none of its features is a gene."""
     candidates = _candidates(file)
     if not candidates:
         choose_matrix([], name, None)
@@ -205,39 +212,39 @@ def scalefactors_of(library: dict[str, Any]) -> dict[str, float]:
 
 
 def _candidates(file: h5py.File) -> list[Candidate]:
-    """Return the matrices of a file that may hold counts: layers that say so, X and raw.X."""
+    """Return the matrices of a file that may hold counts: layers named so, X and raw.X."""
     layers = [f"layers/{key}" for key in counts_named(file["layers"] if "layers" in file else ())]
     places = [*((place, "var") for place in [*layers, "X"]), ("raw/X", "raw/var")]
-    there = [(place, var, _shape(file[place])) for place, var in places if place in file]
+    existing = [(place, var, _shape(file[place])) for place, var in places if place in file]
     return [
-        Candidate(_said(place), int(shape[1]), partial(_csr, file[place]), partial(read_elem, file[var]))
-        for place, var, shape in there
+        Candidate(_python_name(place), int(shape[1]), partial(_csr, file[place]), partial(read_elem, file[var]))
+        for place, var, shape in existing
         if len(shape) == 2
     ]
 
 
 def _shape(element: h5py.Group | h5py.Dataset) -> tuple[int, ...]:
-    """Return the shape of a matrix, having read one of its values, which shows whether its filters are known."""
+    """Return the shape of a matrix. Reading one value detects unknown compression filters."""
     values = element["data"] if isinstance(element, h5py.Group) else element
     if values.size:
         values[:1]
     return element.shape if isinstance(element, h5py.Dataset) else tuple(element.attrs["shape"])
 
 
-def _said(place: str) -> str:
-    """Return a place in the file as it is in AnnData: `raw.X`, `layers['counts']`."""
+def _python_name(place: str) -> str:
+    """Return a path in the file as written in Python: `raw.X`, `layers['counts']`."""
     folder, _, key = place.rpartition("/")
     return f"layers[{key!r}]" if folder == "layers" else place.replace("/", ".")
 
 
 def counts_named(layers: Iterable[str]) -> list[str]:
-    """Return the layers that by their names hold counts, the likelier first."""
+    """Return the layers named after counts, in order of preference."""
     named = (key for key in layers if plain(key) in COUNT_LAYERS)
     return sorted(named, key=lambda key: COUNT_LAYERS.index(plain(key)))
 
 
 def csr_of(matrix: Any) -> sparse.csr_matrix:
-    """Return a matrix in memory, sparse or dense, as CSR float32."""
+    """Convert a sparse or dense matrix to CSR float32."""
     return sparse.csr_matrix(matrix, dtype=np.float32)
 
 
@@ -250,26 +257,26 @@ def _csr(element: h5py.Group | h5py.Dataset) -> sparse.csr_matrix:
 
 
 def _library(file: h5py.File, sample: str) -> tuple[dict[str, Any], list[str]]:
-    """Return the entry of `uns['spatial']` that is the sample's: the only one, or that of its name."""
+    """Return the entry of `uns['spatial']` of the sample: the one named after it, or the only one."""
     key = f"uns/{_keys.UNS_SPATIAL}"
     if key not in file or not isinstance(file[key], h5py.Group):
         return {}, []
-    if {"images", "scalefactors"} & set(file[key]):  # without a name of its own
+    if {"images", "scalefactors"} & set(file[key]):  # an entry without name
         return _images_and_factors(file[key]), []
-    # What is no group is about all of them, as CELLxGENE's `is_single`.
+    # Entries that are not groups apply to all, such as `is_single` of CELLxGENE.
     names = [name for name in file[key] if isinstance(file[key][name], h5py.Group)]
     chosen = sample if sample in names else names[0] if len(names) == 1 else None
     if chosen is None:
         return {}, [f"uns['spatial'] has images of {', '.join(names)}, none named {sample}; took none"] if names else []
     element = file[f"{key}/{chosen}"]
-    # A path as the name of a library is stored as folders in folders.
+    # HDF5 stores a library name with slashes as nested groups.
     while isinstance(element, h5py.Group) and len(element) == 1 and not {"images", "scalefactors"} & set(element):
         element = next(iter(element.values()))
     return _images_and_factors(element), []
 
 
 def _images_and_factors(library: h5py.Group | h5py.Dataset) -> dict[str, Any]:
-    """Read what is needed of a library; the metadata that programs add have types of their own."""
+    """Read images and scale factors of a library, but not its metadata, which may have unknown types."""
     if not isinstance(library, h5py.Group):
         return {}
     return {name: read_elem(library[name]) for name in ("images", "scalefactors") if name in library}

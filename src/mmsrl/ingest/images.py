@@ -1,4 +1,4 @@
-"""Tissue images of a section: files, and arrays in AnnData and SpatialData."""
+"""Readers of tissue images: files, and arrays in AnnData and SpatialData."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from mmsrl._errors import InputError
 from mmsrl._pictures import RGB
 
 SIZES = ("hires", "lowres")
+"""Names of images in `uns['spatial']`, in order of preference."""
 
-MOST_OUTSIDE = 0.5
-"""Share of spots beside an image from which it is taken for another one's."""
+MAX_OUTSIDE = 0.5
+"""Maximum share of spots outside an image; above it, the image belongs to other coordinates."""
 
 
 def read_image(path: Path) -> RGB:
@@ -25,18 +26,18 @@ def read_image(path: Path) -> RGB:
     Raises
     ------
     InputError
-        The file is damaged or no image.
+        The file is damaged or not an image.
     """
     return read_images({path.name: path})[0][path.name]
 
 
 def read_images(paths: Mapping[str, Path]) -> tuple[dict[str, RGB], list[str]]:
-    """Read images, each (height, width, 3) uint8, and say which of them are meant to be shown turned.
+    """Read images as (height, width, 3) uint8, with notes on those with a rotation in their metadata.
 
     Raises
     ------
     InputError
-        A file is damaged or no image.
+        A file is damaged or not an image.
     """
     pictures, notes = {}, []
     for size, path in paths.items():
@@ -50,9 +51,10 @@ def read_images(paths: Mapping[str, Path]) -> tuple[dict[str, RGB], list[str]]:
 
 
 def to_rgb(image: NDArray[Any]) -> RGB | None:
-    """Turn an image array, (height, width) or (height, width, channels), into RGB uint8; ``None`` if it is none.
+    """Convert an array to an RGB image, (height, width, 3) uint8; ``None`` if it is not an image.
 
-    Channels may come first, as torch has them. What is white is told by :func:`mmsrl._pictures.white_of`.
+    The array is (height, width), (height, width, channels) or (channels, height, width).
+    :func:`mmsrl._pictures.white_of` determines the value of white.
     """
     numbers = np.issubdtype(image.dtype, np.number) or image.dtype == bool
     if image.ndim == 3 and image.shape[2] > 4 and image.shape[0] in (1, 3, 4):
@@ -60,12 +62,12 @@ def to_rgb(image: NDArray[Any]) -> RGB | None:
     if not numbers or image.ndim not in (2, 3) or image.size == 0 or (image.ndim == 3 and image.shape[2] > 4):
         return None
     if image.ndim == 3 and image.shape[2] in (2, 4) and np.ptp(image[:, :, -1]) == 0:
-        image = image[:, :, :-1]  # an opacity that is the same everywhere says nothing
+        image = image[:, :, :-1]  # drop a constant alpha channel
     return np.ascontiguousarray(_pictures.to_rgb(image))
 
 
 def pictures_of(images: Mapping[str, Any]) -> tuple[dict[str, RGB], list[str]]:
-    """Return `hires` and `lowres` of the images of an entry of `uns['spatial']`, and what of them is no image."""
+    """Return `hires` and `lowres` of an entry of `uns['spatial']` as RGB, with notes on arrays that are not images."""
     pictures, notes = {}, []
     for size in SIZES:
         if size not in images:
@@ -74,8 +76,8 @@ def pictures_of(images: Mapping[str, Any]) -> tuple[dict[str, RGB], list[str]]:
         picture = to_rgb(array)
         if picture is None:
             notes.append(
-                f"the {size} image is an array of shape {array.shape} and type {array.dtype}, which is no picture, and "
-                "is not used; give (height, width, 3)"
+                f"the {size} image is an array of shape {array.shape} and type {array.dtype}, which is not an image, "
+                "and is not used; give (height, width, 3)"
             )
         else:
             pictures[size] = picture
@@ -83,14 +85,26 @@ def pictures_of(images: Mapping[str, Any]) -> tuple[dict[str, RGB], list[str]]:
 
 
 def beside(spatial: NDArray[np.float64], factor: float, picture: RGB, size: str) -> tuple[float, str | None]:
-    """Tell which share of spots, (n, 2), lies beside an image by its scale factor, and say so with numbers."""
-    places = spatial * factor
+    """Return the share of spots outside an image and a warning about them.
+
+    Parameters
+    ----------
+    spatial
+        (n_spots, 2) coordinates x, y in pixels of the full-resolution image.
+    factor
+        Scale factor of the image.
+    picture
+        (height, width, 3) image.
+    size
+        Name of the image: ``hires`` or ``lowres``.
+    """
+    pixels = spatial * factor
     height, width = picture.shape[:2]
-    off = np.logical_not(np.all((places >= 0) & (places <= [width, height]), axis=1))
-    if not off.any():
+    outside = np.logical_not(np.all((pixels >= 0) & (pixels <= [width, height]), axis=1))
+    if not outside.any():
         return 0.0, None
-    (left, top), (right, bottom) = places.min(axis=0), places.max(axis=0)
-    return float(off.mean()), (
-        f"by tissue_{size}_scalef {factor:.4g} {off.sum()} of {len(off)} spots lie beside the {size} image, which is "
-        f"{width} x {height} pixels: they span x {left:.0f} to {right:.0f} and y {top:.0f} to {bottom:.0f}"
+    (left, top), (right, bottom) = pixels.min(axis=0), pixels.max(axis=0)
+    return float(outside.mean()), (
+        f"by tissue_{size}_scalef {factor:.4g} {outside.sum()} of {len(outside)} spots lie beside the {size} image of "
+        f"{width} x {height} pixels: spots span x {left:.0f} to {right:.0f} and y {top:.0f} to {bottom:.0f}"
     )

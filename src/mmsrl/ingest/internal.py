@@ -222,7 +222,7 @@ def _placed(content: Content, messages: list[dict[str, str]]) -> dict[str, NDArr
         if text:
             asked = "are coordinates, image and scale factor of the same section, and the factor of this image?"
             messages.append(warning(f"{text}; {asked}"))
-        astray[size] = share > images.MOST_OUTSIDE
+        astray[size] = share > images.MAX_OUTSIDE
     if len(set(astray.values())) == 2:
         wrong = next(size for size in placed if astray[size])
         placed.pop(wrong)

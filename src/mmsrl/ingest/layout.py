@@ -1,4 +1,4 @@
-"""Which files in a folder are those of the section, whoever laid them there."""
+"""Search for the files of a section in a folder: Space Ranger output, downloads and GEO folders."""
 
 from __future__ import annotations
 
@@ -13,38 +13,41 @@ from mmsrl.ingest import parts
 from mmsrl.ingest.parts import CELL, MATRICES, Part
 
 _DEPTH, _FOLDERS = 6, 2000
-"""Levels below the given folder, and folders, that are looked through for a section."""
+"""Maximum depth and number of folders searched."""
 
-_PASSED_OVER = ("SPATIAL_RNA_COUNTER_CS", "SPATIAL_RNA_AGGREGATOR_CS", "analysis", "web_summaries")
-"""Folders of Space Ranger that hold no section, but thousands of other files."""
+_SKIPPED = ("SPATIAL_RNA_COUNTER_CS", "SPATIAL_RNA_AGGREGATOR_CS", "analysis", "web_summaries")
+"""Folders of Space Ranger without sections but with thousands of files."""
 
 _OTHER_HDF5 = ("molecule_info", "feature_slice", "raw_probe_bc_matrix")
-"""What else Space Ranger writes as HDF5."""
+"""Prefixes of other HDF5 files of Space Ranger."""
 
 _FALL_BACK_UM = 8
+"""Bin size in µm that replaces missing segmented cells, as recommended by 10x."""
 
 
 class BinSizeError(InputError):
-    """The fault lies in the bin size asked for rather than in the folder."""
+    """Error caused by the requested bin size, not by the folder."""
 
 
 class Section(NamedTuple):
-    """The files of one section (and one bin size)."""
+    """Files of one section (and one bin size)."""
 
     name: str
-    """Of its folder, as messages say it: from the folder or archive that was given."""
+    """Name of the folder in messages, relative to the given folder or archive."""
     matrix: Path
     """HDF5 file, or `matrix.mtx` of three text files."""
     filtered: bool | None
-    """False where only the raw matrix is there, which has spots outside of the tissue too; ``None``: not said."""
+    """Whether the matrix is filtered. ``False`` for a raw matrix, which includes spots outside the tissue; ``None`` if
+    unknown."""
     positions: Path | None
+    """Positions of spots; ``None`` for segmented cells."""
     outlines: Path | None
-    """Of segmented cells, which have no positions."""
+    """Polygons of segmented cells; ``None`` for spots and bins."""
     scalefactors: Path | None
     images: dict[str, Path]
-    """``hires`` and ``lowres``, where they are there."""
+    """Images ``hires`` and ``lowres``, if there are any."""
     bin_um: int | None
-    """Visium HD bin size by the folder's name."""
+    """Visium HD bin size in µm, from the name of the folder."""
 
     def parts(self) -> list[Path]:
         """Return all files."""
@@ -53,12 +56,12 @@ class Section(NamedTuple):
 
 
 def parse_bin_size(text: int | str | None) -> int | str | None:
-    """Return a bin size as the samplesheet has it: µm as a number, or ``"cell"``.
+    """Parse a bin size of the samplesheet: an integer in µm, or ``"cell"``.
 
     Raises
     ------
     BinSizeError
-        It is neither.
+        The text is neither.
     """
     if text is None or isinstance(text, int) or text == CELL:
         return text
@@ -68,31 +71,33 @@ def parse_bin_size(text: int | str | None) -> int | str | None:
 
 
 def find_section(root: Path, bin_size: int | str | None, name: str = "") -> tuple[Section, list[tuple[str, str]]]:
-    """Find the files of the section in a folder: Space Ranger's `outs`, one around it, a download, a folder of GEO.
+    """Find the files of the section in a folder: Space Ranger `outs`, a parent of it, a download or a GEO folder.
 
-    Names may begin with the sample's, files may be gzipped, and lie flat or in Space Ranger's folders. Links are
-    followed; folders in circles end.
+    File names may have the sample as prefix. Files may be gzipped, and lie flat or in the folders of Space Ranger.
+    Links are followed, and circular links end the search.
 
     Parameters
     ----------
     root
         The folder.
     bin_size
-        Visium HD bin in µm, or ``"cell"``; ``None`` takes the only one.
+        Visium HD bin size in µm, or ``"cell"``. ``None`` requires that there is one only.
     name
-        What messages call the folder; empty: by its name.
+        Name of the folder in messages; empty for its own name.
 
     Returns
     -------
-    section, notes
-        The files, and what was chosen that the user did not ask for: level and text of messages.
+    section
+        The files.
+    notes
+        Level and text of messages on choices made.
 
     Raises
     ------
     BinSizeError
-        There are no bins of that size.
+        There are no bins of this size.
     InputError
-        There is no section, or more than one, or a file that cannot be done without is missing.
+        There is no section, more than one, or a required file is missing.
     """
     if not root.is_dir():
         raise InputError(f"{root}: no such folder; give Space Ranger's `outs`, or an archive of it")
@@ -112,13 +117,13 @@ def find_section(root: Path, bin_size: int | str | None, name: str = "") -> tupl
 
 
 def inner_archives(root: Path, bin_size: int | str | None, name: str) -> tuple[Path, list[Path]] | None:
-    """Return archives that hold parts of the section, and their folder, where these don't lie open in ``root``.
+    """Return the folder and paths of archives with parts of the section; ``None`` if ``root`` has them unpacked.
 
-    10x offers `<sample>_filtered_feature_bc_matrix.h5` and `<sample>_spatial.tar.gz` side by side.
+    10x distributes `<sample>_filtered_feature_bc_matrix.h5` beside `<sample>_spatial.tar.gz`.
     """
     places = list(_places(root))
     bin_size = parse_bin_size(bin_size)
-    # Of a section that lies open only other bins, or cells, are looked for in archives.
+    # If a section is unpacked, search archives only for other bins or cells.
     kind = "" if bin_size is None else "segmented_outputs" if bin_size == CELL else "binned_outputs"
     whole = [place for place in places if _is_whole(place)]
     for place in whole or places:
@@ -133,7 +138,7 @@ def inner_archives(root: Path, bin_size: int | str | None, name: str) -> tuple[P
 
 
 def read_scalefactors(path: Path) -> dict[str, float]:
-    """Read scale factors; entries that are no numbers, in themselves, as text or alone in a list, are left out.
+    """Read the scale factors by name. Numbers may be text or lists of one element; other entries are skipped.
 
     Raises
     ------
@@ -151,7 +156,7 @@ def read_scalefactors(path: Path) -> dict[str, float]:
 
 
 def _number(value: Any) -> float:
-    """Return a number of JSON as R and people write them too, 0 where there is none."""
+    """Return a number from JSON, also from text or nested lists of one element; 0 for anything else."""
     while isinstance(value, list) and len(value) == 1:
         value = value[0]
     try:
@@ -161,13 +166,13 @@ def _number(value: Any) -> float:
 
 
 def _called(folder: Path, root: Path, name: str) -> str:
-    """Return the name of a folder from the one that was given."""
+    """Return the name of a folder relative to the given one, for messages."""
     inside = os.path.relpath(folder, root)
     return name if inside == "." else f"{name}/{inside}"
 
 
 def _places(root: Path) -> Iterator[Path]:
-    """Yield folders that may hold a section, level by level; those with one are not looked into further."""
+    """Yield folders that may hold a section, breadth first, without descending into sections."""
     level, seen = [root], {Path(os.path.realpath(root))}
     for _ in range(_DEPTH):
         below: list[Path] = []
@@ -176,7 +181,7 @@ def _places(root: Path) -> Iterator[Path]:
             if _is_whole(folder):
                 continue
             for child in parts.entries(folder):
-                if child.name in _PASSED_OVER or parts.is_part(child) or not child.is_dir():
+                if child.name in _SKIPPED or parts.is_part(child) or not child.is_dir():
                     continue
                 if not os.access(child, os.R_OK | os.X_OK):
                     continue
@@ -212,7 +217,7 @@ def _place_of_section(root: Path, name: str) -> Path:
 
 
 def _what_is_missing(places: list[Path], root: Path, name: str) -> str:
-    """Say what keeps the folder that is most like a section from being one."""
+    """Describe what the folder closest to a section lacks."""
     kinds: set[str] = set()
     for place in places:
         found = parts.parts_of(place)
@@ -248,7 +253,7 @@ def _shown(found: list[Part]) -> str:
 
 
 def _above(place: Path) -> str:
-    """Return what to do: give the folder above where that one has the whole section, else copy what is missing."""
+    """Return the remedy: give the parent folder if it holds the whole section, else copy the whole folder."""
     above = Path(os.path.realpath(place)).parent
     inside = Path(os.path.realpath(place)).name.endswith(("spatial", "_matrix")) and _is_whole(above)
     return f"; give the folder above, {above.name}" if inside else "; copy the whole folder"
@@ -288,14 +293,14 @@ def _choose(
 
 
 def _agreed(section: Section, bin_size: int | str | None) -> Section:
-    """Return the section with the bin size asked for, refusing one that is not that of the one folder given."""
+    """Return the section if it has the requested bin size."""
     here = CELL if section.outlines is not None else section.bin_um
     if bin_size is None or bin_size == here:
         return section
-    # Of Space Ranger's positions only those of bins are Parquet; the folder may have been renamed.
+    # Only bins have positions in Parquet format; the folder may have been renamed.
     if here is None and isinstance(bin_size, int) and section.positions and ".parquet" in section.positions.name:
         return section._replace(bin_um=bin_size)
-    what = (
+    description = (
         "the folder of segmented cells"
         if here == CELL
         else f"one folder of {here} µm bins"
@@ -303,14 +308,14 @@ def _agreed(section: Section, bin_size: int | str | None) -> Section:
         else "by its name no Visium HD output"
     )
     remedy = "leave bin_size empty, or give `outs`" if here else "leave bin_size empty"
-    raise BinSizeError(f"{section.name}: bin size {bin_size} was asked for, but this is {what}; {remedy}")
+    raise BinSizeError(f"{section.name}: bin size {bin_size} was asked for, but this is {description}; {remedy}")
 
 
 def _of_one_section(found: list[Part], name: str) -> list[Part]:
-    """Return those files that are of one section, by what their names begin with; those that go before others first.
+    """Return the files of one section by the prefix of their names, in order of preference.
 
-    Barcodes do not tell sections apart. Files without a prefix that are a whole section are it, whatever copies with
-    other names lie beside.
+    A complete section without prefix is preferred to copies with prefixes. Several prefixes are refused, because
+    barcodes do not distinguish sections.
     """
     kinds: dict[str, set[str]] = {}
     for part in found:
@@ -318,12 +323,12 @@ def _of_one_section(found: list[Part], name: str) -> list[Part]:
     whole = [prefix for prefix, there in kinds.items() if _is_section(there)]
     if whole == [""]:
         return [part for part in found if not part.prefix]
-    telling = (*MATRICES, "positions", "outlines", "archive")
-    prefixes = sorted({part.prefix for part in found if part.prefix and part.kind in telling})
+    distinctive = (*MATRICES, "positions", "outlines", "archive")
+    prefixes = sorted({part.prefix for part in found if part.prefix and part.kind in distinctive})
     if len(prefixes) > 1 or len(whole) > 1:
         raise _several(prefixes if len(prefixes) > 1 else sorted(whole), name)
-    mine = [part for part in found if part.prefix in ("", *prefixes)] if prefixes else found
-    return sorted(mine, key=lambda part: part.prefix not in (whole or [""]))
+    chosen = [part for part in found if part.prefix in ("", *prefixes)] if prefixes else found
+    return sorted(chosen, key=lambda part: part.prefix not in (whole or [""]))
 
 
 def _several(prefixes: list[str], name: str) -> InputError:
@@ -361,10 +366,10 @@ def _section(folder: Path, name: str) -> Section:
 
 
 def _images(folder: Path, found: dict[str, Path]) -> dict[str, Path]:
-    """Return the images of a section, by their size.
+    """Return the images of a section by size.
 
-    Since Space Ranger 3.0.1 those of Visium HD lie in `outs/spatial`, once for all bin sizes, and the folders of these
-    have links to them, which get lost in copies, or nothing. So it is with some folders of segmented cells.
+    Since Space Ranger 3.0.1, Visium HD images lie in `outs/spatial`. Folders of bins and cells have links to them or
+    nothing, and copies often lose the links.
     """
     up = None
     if Path(os.path.realpath(folder)).parent.name.endswith("binned_outputs"):

@@ -1,4 +1,4 @@
-"""The files of instruments other than Visium, by the names that vendors give them, and the columns in these."""
+"""File names and table columns of instruments other than Visium."""
 
 from __future__ import annotations
 
@@ -6,54 +6,59 @@ from typing import NamedTuple
 
 
 class Role(NamedTuple):
-    """One file of a section."""
+    """File of a section."""
 
     what: str
+    """Content of the file, for messages."""
     names: tuple[str, ...]
-    """Names in order of preference, ``*`` for anything; a prefix (``<sample>_``) and ``.gz`` are accepted of each."""
+    """Names in order of preference, with ``*`` as wildcard. A prefix (``<sample>_``) and ``.gz`` are accepted."""
     needed: bool = True
     unless: str | None = None
-    """Pattern of names that are another file."""
+    """Regular expression of names to exclude."""
 
 
 class Cells(NamedTuple):
-    """Columns of a table of counts and of a table of cells. Of several names in one tuple the first that is there."""
+    """Columns of a table of counts and a table of cells. The first existing column of each inner tuple is used."""
 
     counts_id: tuple[tuple[str, ...], ...]
-    """Columns that name a cell together; empty for a matrix with names of its own. ``""`` is a column without name."""
+    """Columns of the counts that identify a cell together; empty for a matrix with barcodes. ``""`` is an unnamed
+    column."""
     id: tuple[tuple[str, ...], ...]
+    """Columns of the cells that identify a cell together."""
     place: tuple[str, str]
-    """x, y."""
+    """Coordinates x, y."""
     um_per_px: float | None
-    """µm of one unit of these; ``None``: as the table tells."""
+    """Length of one coordinate unit in µm; ``None`` derives it from the table."""
     area_um2: str | None = None
     area_px: str | None = None
     outline_id: tuple[tuple[str, ...], ...] = ()
+    """Columns of the outlines that identify a cell together."""
     vertices: tuple[str, str] | None = None
-    """x and y of a vertex in the table of outlines; ``None`` for GeoParquet."""
+    """Coordinates x, y of a vertex in the table of outlines; ``None`` for GeoParquet."""
     name: str | None = None
-    """Column of the table of cells with the vendor's own name of a cell, where it is another than ``id``."""
+    """Column with the vendor's name of a cell, if it differs from ``id``."""
     controls: str | None = None
-    """Pattern of the names of control features beyond those that are known of all platforms."""
+    """Regular expression of control features, in addition to those of all platforms."""
 
 
 class Layout(NamedTuple):
-    """How an instrument's folder is laid out."""
+    """Layout of an instrument's output folder."""
 
     platforms: tuple[str, ...]
-    """Names of :data:`mmsrl._platforms.PLATFORMS` that are read so; the first where none is stated."""
+    """Names of :data:`mmsrl._platforms.PLATFORMS` with this layout. The first is the default."""
     marks: tuple[tuple[str, ...], ...]
-    """Alternatives of names that tell the instrument, all of one needed."""
+    """Alternative sets of file names that identify the instrument. All names of one set are required."""
     roles: dict[str, Role]
+    """Files by role."""
     cells: Cells | None = None
-    """Where two tables, of counts and of cells, are what is read."""
+    """Columns of the two tables; ``None`` for other formats."""
     unread: tuple[tuple[str, str], ...] = ()
-    """Names of files that hold counts but are not read, and what to do."""
+    """Names of files with counts in an unsupported format, and the remedy."""
 
 
 _PROTEIN = r"\bprotein\b"
 UNNAMED = ("", "Unnamed: 0", "__index_level_0__")
-"""What a column of row names is called where it has no name, by itself, by pandas in text and in Parquet."""
+"""Names of an unnamed column of row names: in CSV, as read by pandas, and in Parquet."""
 
 LAYOUTS = (
     Layout(
@@ -154,4 +159,4 @@ LAYOUTS = (
         },
     ),
 )
-"""The instruments whose folders are read."""
+"""Layouts of all supported instruments."""

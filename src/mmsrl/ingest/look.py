@@ -1,4 +1,4 @@
-"""What a section is, before its numbers are read: one way for the check before the run and for ingest."""
+"""Location and checks of a section's files before its values are read, shared by ``check`` and ``ingest``."""
 
 from __future__ import annotations
 
@@ -20,34 +20,34 @@ from mmsrl._errors import InputError
 from mmsrl._hdf5 import open_hdf5
 from mmsrl.ingest import archive, layout, parts
 
-_POSITIONS_AT_MOST = 4 * 2**20
-"""Bytes of a table of positions up to which the check before the run reads it: Visium's, not fine bins'."""
+_MAX_POSITIONS_BYTES = 4 * 2**20
+"""Maximum size of a positions file that ``check`` reads: enough for Visium, not for fine bins."""
 
 _NUMBERED = re.compile(r"(?:[ACGT]{16}|s_\d{3}um_\d+_\d+|cellid_\d+)-(\d+)")
 _HEADERS = ("barcode", "barcodes", "x", "v1", "0")
-"""What programs write above a column of barcodes."""
+"""Headers of a barcode column."""
 
 
 class Found(NamedTuple):
-    """A section's files, some of which may lie in a folder that is removed again."""
+    """Files of a section, some of them in a temporary folder."""
 
     section: layout.Section
     notes: list[tuple[str, str]]
     """Level and text of messages."""
     files: list[Path]
-    """What the user gave of it: files, and archives of the others."""
+    """Input files of the section, including archives."""
     listed: bool
-    """Whether files are empty, as an archive was only looked into."""
+    """Whether files are empty placeholders from listing an archive."""
     scratch: Path
-    """The folder that is removed again."""
+    """The temporary folder."""
 
 
 class Seen(NamedTuple):
-    """Spots of a section, as far as they are cheap to know."""
+    """Number of spots of a section, with their barcodes if these are cheap to read."""
 
     number: int
     barcodes: list[str] | None
-    """``None`` where there are too many."""
+    """``None`` if there are too many."""
 
 
 @contextmanager
@@ -57,26 +57,30 @@ def located(
     scratch: Path | None = None,
     unpack: Callable[[Path, Path], None] = archive.extract,
 ) -> Iterator[Found | None]:
-    """Find a section in a folder or an archive, or in a folder with archives of its parts.
+    """Locate the files of a section in a folder, an archive, or a folder with archives of its parts.
 
     Parameters
     ----------
     path
         Folder or archive.
     bin_size
-        Visium HD bin in µm, or ``"cell"``; ``None`` takes the only one.
+        Visium HD bin size in µm, or ``"cell"``. ``None`` requires that there is one only.
     scratch
-        Where to unpack, in a folder that is removed again; ``None`` takes the system's.
+        Parent of the temporary folder for unpacked archives. ``None`` uses the system's temporary folder.
     unpack
-        :func:`archive.extract`, or :func:`archive.make_listing` where names do; ``None`` is yielded then where a part
-        is in an archive within an archive, or in a large one.
+        :func:`archive.extract`, or :func:`archive.make_listing` if file names suffice.
+
+    Yields
+    ------
+    Found or None
+        ``None`` if listing does not suffice: a part lies in a nested or large archive.
 
     Raises
     ------
     InputError
         There is no section, or more than one, or an archive is damaged or unsafe.
     """
-    with tempfile.TemporaryDirectory(dir=scratch, prefix=".unpacked-") as made:
+    with tempfile.TemporaryDirectory(dir=scratch, prefix=".unpacked-") as temporary:
         root, packed = path, []
         if not path.is_dir():
             if not path.is_file():
@@ -88,8 +92,8 @@ def located(
                     remedy = f"give its folder, {path.parent}"
                 elif path.suffix == ".h5ad":
                     remedy = "give it in the column h5ad"
-                raise InputError(f"{path.name}: no archive that can be read, whose names end with {endings}; {remedy}")
-            root, packed = Path(made, "whole"), [path]
+                raise InputError(f"{path.name}: not a supported archive (names end with {endings}); {remedy}")
+            root, packed = Path(temporary, "whole"), [path]
             unpack(path, root)
         inner = layout.inner_archives(root, bin_size, path.name)
         listing = unpack is archive.make_listing
@@ -99,33 +103,34 @@ def located(
             if listing and (packed or not all(map(archive.can_be_listed, inside))):
                 yield None
                 return
-            root = _joined(start, inside, Path(made), unpack)
+            root = _joined(start, inside, Path(temporary), unpack)
             packed = packed or inside
         section, notes = layout.find_section(root, bin_size, path.name)
         others = three_files(section.matrix)[1:] if is_text(section.matrix) else ()
         given = [start / os.path.relpath(part, root) for part in (*section.parts(), *others)]
-        files = [part for part in given if part.exists() and not part.is_relative_to(made)]
-        yield Found(section, notes, [*packed, *files], listing and bool(packed), Path(made))
+        files = [part for part in given if part.exists() and not part.is_relative_to(temporary)]
+        yield Found(section, notes, [*packed, *files], listing and bool(packed), Path(temporary))
 
 
 def check(path: Path, bin_size: int | str | None, at_most: int) -> Seen | None:
-    """Check a section before the run by all that is cheap to see of it, with the code that ingest reads it by.
+    """Check a section before the run, as far as this is cheap, with the code of ``ingest``.
 
     Parameters
     ----------
     path, bin_size
-        As for :func:`located`.
+        See :func:`located`.
     at_most
-        Number of spots above which barcodes are not read.
+        Maximum number of spots whose barcodes are read.
 
     Returns
     -------
-    ``None`` where the spots are in an archive.
+    Seen or None
+        Number and barcodes of the spots; ``None`` if they are in an archive.
 
     Raises
     ------
     InputError
-        Ingest would refuse the section.
+        ``ingest`` would refuse the section.
     """
     if path.is_file() and archive.is_archive(path) and not archive.can_be_listed(path):
         return None
@@ -138,37 +143,37 @@ def check(path: Path, bin_size: int | str | None, at_most: int) -> Seen | None:
         else:
             seen = spots_of_h5(plain(section.matrix, found), at_most)
         if seen.barcodes:
-            from mmsrl.ingest.matrix import check_names  # here, as it starts slowly
+            from mmsrl.ingest.matrix import check_names  # slow to import
 
             check_names(np.array(seen.barcodes, dtype=object), _called(section.matrix))
         if section.scalefactors is not None:
             layout.read_scalefactors(plain(section.scalefactors, found))
         if section.images:
-            from mmsrl.ingest import images  # here, as it starts slowly
+            from mmsrl.ingest import images  # slow to import
 
             images.read_images({size: plain(image, found) for size, image in section.images.items()})
         if section.outlines is not None:
             refuse_without_geopandas(section.outlines.name)
         places = section.positions
-        if seen.barcodes and places is not None and places.stat().st_size <= _POSITIONS_AT_MOST:
-            from mmsrl.ingest import places as reader  # here, as it starts slowly
+        if seen.barcodes and places is not None and places.stat().st_size <= _MAX_POSITIONS_BYTES:
+            from mmsrl.ingest import places as reader  # slow to import
 
             reader.read_places(plain(places, found), seen.barcodes, section)
         return seen
 
 
 def _called(matrix: Path) -> str:
-    """Return what messages call a matrix: of three text files their folder."""
+    """Return the name of a matrix in messages; for three text files, the name of their folder."""
     return matrix.parent.name if is_text(matrix) else matrix.name
 
 
 def is_text(matrix: Path) -> bool:
-    """Tell whether a matrix is one of three text files rather than HDF5."""
+    """Return whether a matrix is stored as three text files instead of HDF5."""
     return "matrix.mtx" in matrix.name.lower()
 
 
 def plain(path: Path, found: Found) -> Path:
-    """Return a file as it is, or what is in it where it is gzipped.
+    """Return the path of a file, decompressed into the temporary folder if it is gzipped.
 
     Raises
     ------
@@ -183,12 +188,12 @@ def plain(path: Path, found: Found) -> Path:
 
 
 def refuse_aggregated(barcodes: list[str], name: str) -> None:
-    """Refuse barcodes that end with numbers of several sections, as `spaceranger aggr` makes them.
+    """Refuse barcodes of several sections joined by `spaceranger aggr`.
 
     Raises
     ------
     InputError
-        Barcodes end with `-1`, `-2` and so on.
+        Barcodes end with different numbers (`-1`, `-2` and so on).
     """
     numbers = {match.group(1) for barcode in barcodes if (match := _NUMBERED.fullmatch(barcode))}
     if len(numbers) > 1:
@@ -200,72 +205,72 @@ def refuse_aggregated(barcodes: list[str], name: str) -> None:
 
 
 def refuse_without_geopandas(name: str) -> None:
-    """Refuse polygons of cells where the package that reads them is not installed.
+    """Refuse cell polygons if the package geopandas is not installed.
 
     Raises
     ------
     InputError
-        So it is; names the file ``name``.
+        geopandas is not installed. The message names the file ``name``.
     """
     if importlib.util.find_spec("geopandas") is None:
         raise InputError(
-            f"{name}: to read segmented cells the package geopandas is needed, which is not installed here; "
-            "say pip install 'mmsrl[spatialdata]'"
+            f"{name}: reading segmented cells needs the package geopandas, which is not installed; "
+            "run pip install 'mmsrl[spatialdata]'"
         )
 
 
 def refuse_header(barcodes: Sequence[str], name: str) -> None:
-    """Refuse barcodes of a text file whose first line is a header.
+    """Refuse barcodes from a text file with a header.
 
     Raises
     ------
     InputError
-        It is one.
+        The first barcode is a header. The message names the file ``name``.
     """
     if len(barcodes) and str(barcodes[0]).lower() in _HEADERS:
         raise InputError(f"{name}: its first line, {barcodes[0]!r}, is no barcode but a header; remove that line")
 
 
 def unquoted(names: list[str]) -> list[str]:
-    """Return names without the quotes that R's `write.table` puts around all of them."""
+    """Return names without the quotes that `write.table` of R adds to all names."""
     quoted = bool(names) and all(len(name) > 1 and name[0] == name[-1] == '"' for name in names)
     return [name[1:-1] for name in names] if quoted else names
 
 
 def three_files(path: Path) -> tuple[Path, Path, Path]:
-    """Return matrix, barcodes and features of a matrix in three text files, each plain or gzipped.
+    """Return the paths of matrix, barcodes and features of a matrix in three text files, plain or gzipped.
 
     Parameters
     ----------
     path
-        Folder of the three, or the path of the matrix, whose name the others' begin like.
+        Folder of the three files, or path of the matrix. The prefix of its name applies to the other two.
 
     Raises
     ------
     InputError
-        One is missing.
+        A file is missing.
     """
     folder, before = (path, "") if path.is_dir() else (path.parent, path.name[: path.name.lower().rfind("matrix.mtx")])
     found = []
     for names in (("matrix.mtx",), ("barcodes.tsv",), ("features.tsv", "genes.tsv")):
-        ways = [folder / f"{before}{name}{packed}" for name in names for packed in (".gz", "")]
-        there = next((way for way in ways if way.is_file()), None)
-        if there is None:
-            named = " or ".join(f"{before}{name}" for name in names)
-            raise InputError(f"{folder.name}: has no {named} (plain or .gz); copy the whole folder")
-        found.append(there)
+        candidates = [folder / f"{before}{name}{suffix}" for name in names for suffix in (".gz", "")]
+        existing = next((candidate for candidate in candidates if candidate.is_file()), None)
+        if existing is None:
+            expected = " or ".join(f"{before}{name}" for name in names)
+            raise InputError(f"{folder.name}: has no {expected} (plain or .gz); copy the whole folder")
+        found.append(existing)
     return found[0], found[1], found[2]
 
 
-def _joined(folder: Path, packed: list[Path], made: Path, unpack: Callable[[Path, Path], None]) -> Path:
-    """Return a folder in ``made`` with links to what lies in ``folder`` and what its archives hold."""
-    target = Path(made, "joined")
+def _joined(folder: Path, packed: list[Path], scratch: Path, unpack: Callable[[Path, Path], None]) -> Path:
+    """Return a folder in ``scratch`` with links to the files of ``folder`` and the content of its archives."""
+    target = Path(scratch, "joined")
     target.mkdir()
     for path in folder.iterdir():
         if path not in packed:
             (target / path.name).symlink_to(os.path.abspath(path))
     for number, path in enumerate(packed):
-        inside = Path(made, f"inside_{number}")
+        inside = Path(scratch, f"inside_{number}")
         unpack(path, inside)
         found = parts.entries(inside)
         while len(found) == 1 and found[0].is_dir() and not parts.is_part(found[0]):
@@ -277,7 +282,7 @@ def _joined(folder: Path, packed: list[Path], made: Path, unpack: Callable[[Path
 
 
 def spots_of_h5(path: Path, at_most: int) -> Seen:
-    """Return the spots of a 10x matrix in HDF5 (version 3: group `matrix`; 2: a group for each genome)."""
+    """Return the spots of a 10x matrix in HDF5 (version 3: group `matrix`, version 2: one group a genome)."""
     if not h5py.is_hdf5(path):
         raise InputError(f"{path.name} is not HDF5, whatever its name says; give the right file")
     with open_hdf5(path, "10x feature-barcode matrix") as file:
@@ -298,7 +303,7 @@ def _of_text(matrix: Path) -> Seen:
         content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
     except (OSError, EOFError, zlib.error) as error:
         raise InputError(f"{path.name} is damaged ({error}); copy it anew") from error
-    # As pandas reads them: names of lines, of which the first column is the barcode.
+    # As in the reader with pandas: skip empty lines, and take the first column.
     barcodes = unquoted([line.split("\t")[0] for line in content.decode("utf-8", "replace").splitlines() if line])
     refuse_header(barcodes, path.name)
     refuse_aggregated(barcodes, path.name)

@@ -1,4 +1,4 @@
-"""Count matrices as Cell Ranger and Space Ranger write them: HDF5 (versions 2 and 3) and three text files."""
+"""Readers of count matrices of Cell Ranger and Space Ranger: HDF5 (versions 2 and 3) and three text files."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ from mmsrl.ingest.look import refuse_header, three_files, unquoted
 
 
 class Counts(NamedTuple):
-    """Counts with their names."""
+    """Count matrix with the names of its spots and features."""
 
     matrix: sparse.csr_matrix
     """(n_spots, n_features), float32."""
     barcodes: NDArray[Any]
     """(n_spots,) str."""
     features: pd.DataFrame
-    """(n_features,) rows: ``symbol``, ``gene_ids``, ``feature_types``, ``genome`` (empty where not stated)."""
+    """(n_features, 4) text columns ``symbol``, ``gene_ids``, ``feature_types`` and ``genome``, empty if unknown."""
 
 
 def read_10x_h5(path: Path) -> Counts:
-    """Read an HDF5 feature-barcode matrix.
+    """Read a feature-barcode matrix in HDF5.
 
-    Version 3 has one group `matrix`; version 2 has one group for every genome.
+    Version 3 has one group `matrix`, version 2 has one group for every genome.
 
     Raises
     ------
     InputError
-        The file is no HDF5, is truncated, or is something else than a 10x matrix.
+        The file is not HDF5, is truncated, or is not a 10x matrix.
     """
     with open_hdf5(path, "10x feature-barcode matrix") as file:
         if "matrix" in file:
@@ -82,7 +82,7 @@ def _read_version_2(group: h5py.Group, genome: str) -> Counts:
 
 
 def _spots_by_features(group: h5py.Group) -> sparse.csr_matrix:
-    # 10x stores features × barcodes by columns, which read by rows is barcodes × features.
+    # CSC of features × barcodes, as stored by 10x, is CSR of barcodes × features.
     n_features, n_spots = (int(n) for n in group["shape"][()])
     return sparse.csr_matrix(
         (group["data"][()].astype(np.float32), group["indices"][()], group["indptr"][()]), shape=(n_spots, n_features)
@@ -101,17 +101,24 @@ def _beside(parts: list[Counts], path: Path) -> Counts:
 
 
 def read_10x_mtx(path: Path) -> tuple[Counts, list[Path]]:
-    """Read a matrix in three text files, each plain or gzipped; return it with the files read.
+    """Read a matrix in three text files, plain or gzipped.
 
     Parameters
     ----------
     path
-        Folder of the three, or the path of the matrix, whose name the others' begin like.
+        Folder of the three files, or path of the matrix. The prefix of its name applies to the other two.
+
+    Returns
+    -------
+    counts
+        The matrix with its names.
+    files
+        Paths of the three files.
 
     Raises
     ------
     InputError
-        A file is missing or damaged, or the three don't belong together.
+        A file is missing or damaged, or the shapes do not match.
     """
     matrix_path, barcodes_path, features_path = three_files(path)
     folder = matrix_path.parent
@@ -123,7 +130,6 @@ def read_10x_mtx(path: Path) -> tuple[Counts, list[Path]]:
             raise InputError(
                 f"{folder.name}/{matrix_path.name}: says which genes are there (pattern), not how often; give counts"
             )
-        # The pattern of a 10x matrix is never symmetric, and the file holds whole numbers.
         matrix = sparse.csr_matrix(io.mmread(matrix_path).T, dtype=np.float32)
     except (ValueError, OSError, EOFError, zlib.error, OverflowError) as error:
         raise InputError(f"{folder.name}/{matrix_path.name}: damaged ({error}); copy it anew") from error
@@ -148,7 +154,7 @@ def _read_tsv(path: Path) -> pd.DataFrame:
     opened = gzip.open if path.suffix == ".gz" else open
     try:
         with opened(path, "rt", encoding="utf-8") as handle:
-            # Names such as "NA" are names; quotes are part of them, but for those that R puts around all.
+            # Keep names such as "NA" as text, and quotes as part of names unless R quoted all of them.
             table = pd.read_csv(handle, sep="\t", header=None, dtype=str, keep_default_na=False, quoting=3)
     except (pd.errors.ParserError, pd.errors.EmptyDataError, OSError, EOFError, zlib.error, UnicodeError) as error:
         raise InputError(f"{path.parent.name}/{path.name}: empty or damaged ({error}); copy it anew") from error
@@ -156,13 +162,21 @@ def _read_tsv(path: Path) -> pd.DataFrame:
 
 
 def checked(counts: Counts, name: str, expression: str = _keys.COUNTS) -> Counts:
-    """Return ``counts`` with sorted indices if they can be counts of spots, or what ``expression`` says they are.
+    """Validate a matrix and its names, and bring it to canonical format (sorted indices, no explicit zeros).
+
+    Parameters
+    ----------
+    counts
+        The matrix with its names. Modified in place.
+    name
+        Name of the file, for messages.
+    expression
+        ``counts`` requires whole numbers from 0; ``normalised`` accepts any values.
 
     Raises
     ------
     InputError
-        Sizes don't fit, there are no spots, genes or counts, a barcode comes twice, or a value is negative, not whole
-        or not finite.
+        Shapes do not match, there are no spots, genes or counts, barcodes are not unique, or values are not counts.
     """
     matrix = counts.matrix
     if matrix.shape != (len(counts.barcodes), len(counts.features)):
@@ -186,7 +200,7 @@ def checked(counts: Counts, name: str, expression: str = _keys.COUNTS) -> Counts
 
 
 def _where(counts: Counts) -> str:
-    """Say of which spot and gene the first value is that is no count."""
+    """Name the spot and gene of the first value that is not a count."""
     matrix = counts.matrix
     with np.errstate(invalid="ignore"):
         odd = ~((matrix.data >= 0) & (matrix.data == np.round(matrix.data)) & np.isfinite(matrix.data))
@@ -197,18 +211,18 @@ def _where(counts: Counts) -> str:
 
 
 def check_size(n_spots: int, n_genes: int, name: str) -> None:
-    """Raise InputError where there are no spots or no genes."""
+    """Raise InputError if there are no spots or no genes."""
     if 0 in (n_spots, n_genes):
         raise InputError(f"{name}: empty, {n_spots} spots x {n_genes} genes")
 
 
 def check_names(names: NDArray[Any], source: str) -> None:
-    """Check that every spot has a name, (n,), of its own.
+    """Check that the names of spots, (n_spots,), are unique and not empty.
 
     Raises
     ------
     InputError
-        Names the file ``source`` and a spot.
+        A name is empty or duplicated. The message names the file ``source`` and a spot.
     """
     bare = np.flatnonzero(pd.Series(names, dtype=object).astype(str).str.strip() == "")
     if len(bare):

@@ -1,4 +1,4 @@
-"""Outlines of cells as instruments write them: tables of vertices (Xenium, CosMx) and GeoParquet (MERSCOPE)."""
+"""Readers of cell outlines: tables of vertices (Xenium, CosMx) and GeoParquet (MERSCOPE)."""
 
 from __future__ import annotations
 
@@ -22,13 +22,24 @@ from mmsrl.ingest.layouts import Cells
 def read_outlines(
     path: Path, columns: Cells, names: NDArray[np.object_]
 ) -> tuple[NDArray[np.object_] | None, dict[str, str]]:
-    """Read the outlines of the cells ``names``, (n,).
+    """Read the outlines of cells.
+
+    Parameters
+    ----------
+    path
+        File with the outlines.
+    columns
+        Names of its columns.
+    names
+        (n_cells,) names of the cells.
 
     Returns
     -------
-    outlines, message
-        (n,) polygons of shapely in the units of the file, ``None`` for a cell without one, and what was found; no
-        outlines where the package geopandas is missing, or the file has other columns or other cells.
+    outlines
+        (n_cells,) shapely polygons in the units of the file, ``None`` for a cell without polygon. ``None`` without any
+        outlines, because geopandas is not installed or the file has other columns or cells.
+    message
+        Number of outlines, or why there are none.
 
     Raises
     ------
@@ -50,17 +61,17 @@ def read_outlines(
     except (pd.errors.ParserError, OSError, EOFError, zlib.error, ValueError, pyarrow.ArrowException) as error:
         raise InputError(f"{path.name}: damaged ({' '.join(str(error).split())}); copy it anew") from error
     outlines = of_cells.reindex(names).to_numpy(dtype=object)
-    there = np.array([outline is not None and outline == outline for outline in outlines])
-    outlines[~there] = None
-    if not there.any():
+    present = np.array([outline is not None and outline == outline for outline in outlines])
+    outlines[~present] = None
+    if not present.any():
         text = f"outlines are left out: {path.name} has none of the cells, e.g. {names[0]!r}"
-        return None, warning(f"{text} (there: {of_cells.index[0]!r}); give that of the same section")
-    say = info if there.all() else warning
-    return outlines, say(f"outlines of {there.sum()} of {len(names)} cells from {path.name}")
+        return None, warning(f"{text} (there: {of_cells.index[0]!r}); give the file of the same section")
+    message = info if present.all() else warning
+    return outlines, message(f"outlines of {present.sum()} of {len(names)} cells from {path.name}")
 
 
 def areas_of(outlines: NDArray[np.object_]) -> NDArray[np.float64]:
-    """Return the areas of polygons, (n,), in the square of their units; NaN where there is none."""
+    """Return the areas of polygons, (n_cells,), in squared coordinate units; NaN for a missing polygon."""
     import shapely
 
     areas: NDArray[np.float64] = shapely.area(outlines)
@@ -68,12 +79,14 @@ def areas_of(outlines: NDArray[np.object_]) -> NDArray[np.float64]:
 
 
 def polygons(xy: NDArray[Any], index: NDArray[np.intp]) -> NDArray[np.object_]:
-    """Return a polygon for every value of ``index``, (n_vertices,) in ascending order from 0, of vertices (n, 2)."""
+    """Return the polygons, (n_polygons,), of vertices ``xy``, (n_vertices, 2).
+
+    ``index``, (n_vertices,), is the polygon of each vertex, ascending from 0.
+    """
     import shapely
 
     rings = shapely.linearrings(np.asarray(xy, dtype=np.float64), indices=index)
-    made: NDArray[np.object_] = shapely.polygons(rings)
-    return made
+    return np.asarray(shapely.polygons(rings), dtype=object)
 
 
 def _polygons(path: Path, named: list[str], vertices: tuple[str, str]) -> pd.Series[Any]:
@@ -93,7 +106,7 @@ def _polygons(path: Path, named: list[str], vertices: tuple[str, str]) -> pd.Ser
 
 
 def _shapes(path: Path, named: list[str]) -> pd.Series[Any]:
-    """Return the outlines in GeoParquet, of several planes the lowest."""
+    """Return the outlines in GeoParquet, in the lowest plane if there are several."""
     import geopandas
 
     table = geopandas.read_parquet(path)
@@ -105,7 +118,7 @@ def _shapes(path: Path, named: list[str]) -> pd.Series[Any]:
 
 
 def joined_names(table: pd.DataFrame, named: list[str]) -> NDArray[np.object_]:
-    """Return names of cells, (n,): the columns ``named`` with ``_`` between, bytes as text."""
+    """Return the names of cells, (n_cells,): the columns ``named`` joined by ``_``."""
     names = _text(table[named[0]])
     for name in named[1:]:
         names = names + "_" + _text(table[name])
@@ -114,5 +127,5 @@ def joined_names(table: pd.DataFrame, named: list[str]) -> NDArray[np.object_]:
 
 def _text(values: pd.Series[Any]) -> pd.Series[str]:
     text = values.str.decode("utf-8") if len(values) and isinstance(values.iloc[0], bytes) else values.astype(str)
-    # Whole numbers become `7.0` where a program once had a missing one among them.
+    # Whole numbers were written as `7.0` if some were missing once.
     return text.str.removesuffix(".0") if text.str.fullmatch(r"\d+\.0").all() else text

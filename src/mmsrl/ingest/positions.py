@@ -1,4 +1,4 @@
-"""Positions of spots as Space Ranger writes them: CSV without header (v1), with header (v2, v3), Parquet (HD)."""
+"""Spot positions of Space Ranger: CSV without header (v1), with header (v2, v3) and Parquet (HD); checks on them."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from mmsrl import _keys, geometry
 from mmsrl._errors import InputError
 from mmsrl.ingest.platform import grid_places, on_grid
 
-MOST_JOINED = 50
-"""Sections that somebody may have joined in one file; where more spots share a place on the array it is none."""
+MAX_JOINED = 50
+"""Maximum number of sections joined in one file. If more spots share an array position, the columns hold no array."""
 
 BARCODE = r"(?:^|[-_.:#])([ACGT]{16}|s_\d{3}um_\d{5}_\d{5})(?=$|[-_.:#])"
-"""The part of Visium's names that no two spots of a section share, whatever is written before or behind it."""
+"""Part of a Visium barcode that is unique within a section, without prefix and suffix."""
 
-MOST_OFF = 0.4
-"""Distance from a whole number up to which measured places on the array are rounded, where all stay apart."""
+MAX_OFFSET = 0.4
+"""Maximum distance of measured array positions from whole numbers, up to which they are rounded."""
 
-MOST_SHARED = 0.01
-"""Share of barcodes that come twice in one section at most: none of Visium do, few of nuclei of several lanes."""
+MAX_SHARED = 0.01
+"""Maximum share of duplicate barcodes in one section: none in Visium, a few in nuclei of several lanes."""
 
 COLUMNS = ("barcode", "in_tissue", "array_row", "array_col", "pxl_row_in_fullres", "pxl_col_in_fullres")
 
@@ -39,35 +39,41 @@ _OTHER_NAMES = {
     "imagerow": "pxl_row_in_fullres",
     "imagecol": "pxl_col_in_fullres",
 }
-"""Names of Seurat's image slots."""
+"""Column names of Seurat's image slots."""
 
 _UNNAMED = ("", "unnamed: 0", "index", "__index_level_0__", "x", "spot", "cell")
-"""What an index is called that was written without a name."""
+"""Names of an index column that was written without a name."""
 
-_LOOKED_AT = 10_000
-"""Spots whose place on the array is compared with their coordinates."""
+_N_COMPARED = 10_000
+"""Approximate number of spots whose array position is compared with their coordinates."""
 
 
 class Positions(NamedTuple):
-    """Positions of spots as a file has them."""
+    """Positions of spots from a file."""
 
     table: pd.DataFrame
-    """Index: barcode. ``in_tissue``, ``array_row``, ``array_col`` (int64), ``pxl_row_in_fullres``,
-    ``pxl_col_in_fullres`` (float64; not yet checked to be finite)."""
+    """(n_spots, 5), indexed by barcode: ``in_tissue``, ``array_row``, ``array_col`` (int64), ``pxl_row_in_fullres``
+    and ``pxl_col_in_fullres`` (float64, possibly not finite)."""
     notes: list[str]
     """Warnings."""
 
 
 def read_positions(path: Path) -> Positions:
-    """Read positions of spots: by the names of the columns, or in Space Ranger's order where there is no header.
+    """Read positions of spots by column names, or in the order of Space Ranger without a header.
 
-    Whether there is one is told from the first line, not from the name of the file. Names may be those of Seurat;
-    ``in_tissue`` may be TRUE and FALSE.
+    The first line tells whether there is a header. Column names of Seurat, and ``in_tissue`` as TRUE and FALSE, are
+    accepted.
+
+    Parameters
+    ----------
+    path
+        CSV or Parquet file, not gzipped.
 
     Raises
     ------
     InputError
-        The file is damaged or foreign, lacks a column, has a cell that is no number, or has a barcode twice.
+        The file is damaged or of another format, lacks a column, has a value that is not a number, or has duplicate
+        barcodes.
     """
     read = _read_parquet(path) if path.suffix == ".parquet" else _read_csv(path)
     given = ", ".join(map(str, read.columns))
@@ -113,25 +119,24 @@ def _numbers(cells: pd.Series[Any], barcodes: pd.Series[str], name: str) -> pd.S
 
 
 def _plain_names(names: Iterable[Any]) -> list[str]:
-    """Return the names of columns as Space Ranger has them; an index without a name in front is the barcode."""
+    """Return the column names of Space Ranger; a first column without name is the barcode."""
     plain = [str(name).strip().lower() for name in names]
-    others = {name: own for name, own in _OTHER_NAMES.items() if own not in plain}
-    plain = [others.get(name, name) for name in plain]
+    renamed = {name: standard for name, standard in _OTHER_NAMES.items() if standard not in plain}
+    plain = [renamed.get(name, name) for name in plain]
     if "barcode" not in plain and plain and plain[0] in _UNNAMED:
         plain[0] = "barcode"
     return plain
 
 
 def _oriented(table: pd.DataFrame, swapped: bool, name: str) -> Positions:
-    """Return positions with x and y the right way round, by the array, where the order of the columns is another.
+    """Exchange x and y if the array shows that their names are swapped.
 
-    Rows of an array of Visium grow downwards and its columns to the right, whatever angle the image was turned by; the
-    one is the mirror image of the other where the names of x and y are exchanged. scanpy's `read_visium` did that. Of
-    Visium HD both occur.
+    Visium array rows grow downwards and columns to the right at any rotation of the image. Swapped names of x and y, as
+    written by scanpy's `read_visium`, mirror the array. In Visium HD both orientations occur, so it is left unchanged.
     """
-    some = table.iloc[:: max(1, len(table) // _LOOKED_AT)]
-    x, y = some["pxl_col_in_fullres"].to_numpy(), some["pxl_row_in_fullres"].to_numpy()
-    array = some[["array_col", "array_row"]].to_numpy(dtype=np.float64)
+    sample = table.iloc[:: max(1, len(table) // _N_COMPARED)]
+    x, y = sample["pxl_col_in_fullres"].to_numpy(), sample["pxl_row_in_fullres"].to_numpy()
+    array = sample[["array_col", "array_row"]].to_numpy(dtype=np.float64)
     finite = np.isfinite(x) & np.isfinite(y)
     if finite.sum() < 3 or str(table.index[0]).startswith("s_"):
         return Positions(table, [])
@@ -142,11 +147,11 @@ def _oriented(table: pd.DataFrame, swapped: bool, name: str) -> Positions:
     turned = abs(col_y) > abs(col_x) and abs(row_x) > abs(row_y)
     if rank < 3 or not mirrored or not (swapped or turned):
         return Positions(table, [])
-    told = f"{name}: by the array, pxl_row_in_fullres and pxl_col_in_fullres are the mirror image of a section"
+    text = f"{name}: by the array, pxl_row_in_fullres and pxl_col_in_fullres are the mirror image of a section"
     if not swapped:
-        return Positions(table, [f"{told}; if spots do not lie on the tissue of the image, exchange these two columns"])
+        return Positions(table, [f"{text}; if spots do not lie on the tissue of the image, exchange these two columns"])
     exchanged = table.rename(columns={COLUMNS[4]: COLUMNS[5], COLUMNS[5]: COLUMNS[4]})[table.columns.tolist()]
-    return Positions(exchanged, [f"{told}, as where their names are exchanged, which scanpy did; exchanged them back"])
+    return Positions(exchanged, [f"{text}, because older versions of scanpy swapped their names; exchanged them back"])
 
 
 def _is_number(cell: str) -> bool:
@@ -200,7 +205,7 @@ def _read_csv(path: Path) -> pd.DataFrame:
 
 
 def _first_at(places: NDArray[Any]) -> NDArray[np.intp]:
-    """Return for each place, (n, 2), the first spot that is at the same one, (n,)."""
+    """Return the index of the first spot at each position; positions are (n_spots, 2), indices (n_spots,)."""
     _, first, inverse = np.unique(places, axis=0, return_index=True, return_inverse=True)
     return first[inverse.ravel()]
 
@@ -208,61 +213,83 @@ def _first_at(places: NDArray[Any]) -> NDArray[np.intp]:
 def check_array(
     row: NDArray[np.int64], col: NDArray[np.int64], barcodes: NDArray[Any], source: str, max_stacked: float
 ) -> None:
-    """Check that spots, by their row and column on the array, (n,), are those of one array.
+    """Check that array positions are unique, as in a single section.
 
-    Sections joined in one file differ in pixel coordinates: they would be analysed as one that lies on the others.
+    Columns with very few distinct positions (all 0, for example) hold no array and pass.
+
+    Parameters
+    ----------
+    row, col
+        (n_spots,) int64 positions on the array.
+    barcodes
+        (n_spots,) names of the spots.
+    source
+        Name of the file, for messages.
+    max_stacked
+        Maximum share of spots at the position of another.
 
     Raises
     ------
     InputError
-        More than the share ``max_stacked`` of the spots has the place of another; names the file ``source`` and a spot.
-        Not where places are so few that the columns tell nothing, as where all spots have row and column 0.
+        Too many spots share a position.
     """
-    below = _first_at(np.column_stack([row, col]))
-    taken = below != np.arange(len(row))
-    if taken.mean() > max_stacked and (~taken).sum() * MOST_JOINED > len(row):
-        spot = int(np.flatnonzero(taken)[0])
+    first = _first_at(np.column_stack([row, col]))
+    shared = first != np.arange(len(row))
+    if shared.mean() > max_stacked and (~shared).sum() * MAX_JOINED > len(row):
+        spot = int(np.flatnonzero(shared)[0])
         raise InputError(
-            f"{source}: {taken.sum()} of {len(taken)} spots have the array row and column of another, e.g. "
-            f"{barcodes[spot]!r} those of {barcodes[below[spot]]!r}; if these are several sections, give each a row "
+            f"{source}: {shared.sum()} of {len(shared)} spots have the array row and column of another, e.g. "
+            f"{barcodes[spot]!r} those of {barcodes[first[spot]]!r}; if these are several sections, give each a row "
             "and a file of its own, else remove the columns"
         )
 
 
 def check_one_section(names: NDArray[Any], source: str) -> None:
-    """Check that barcodes of Visium, (n,), do not come with two endings or beginnings, as those of several sections.
+    """Check that Visium barcodes, (n_spots,), are unique without their prefixes and suffixes.
 
     Raises
     ------
     InputError
-        Names the file ``source`` and two spots.
+        Barcodes come from several sections. The message names the file ``source`` and two spots.
     """
     cores = pd.Series(names, dtype=object).astype(str).str.extract(BARCODE, expand=False)
     if cores.isna().any():
         return
-    again = cores.duplicated()
-    if again.mean() > MOST_SHARED:
-        spot = int(np.flatnonzero(again)[0])
+    duplicated = cores.duplicated()
+    if duplicated.mean() > MAX_SHARED:
+        spot = int(np.flatnonzero(duplicated)[0])
         first = int(np.flatnonzero(cores == cores.iloc[spot])[0])
         raise InputError(
-            f"{source}: {again.sum()} of {len(names)} spots have the barcode of another, e.g. {names[spot]!r} that of "
-            f"{names[first]!r}, so that these are several sections; give each a row and a file of its own"
+            f"{source}: {duplicated.sum()} of {len(names)} spots have the barcode of another, e.g. {names[spot]!r} "
+            f"that of {names[first]!r}, so that these are several sections; give each a row and a file of its own"
         )
 
 
 def check_coordinates(
     spatial: NDArray[np.float64], barcodes: NDArray[Any], source: str, max_stacked: float
 ) -> str | None:
-    """Check that coordinates, (n_spots, 2), are finite and that spots don't lie on top of one another.
+    """Check that coordinates are finite and that no more than a few spots share theirs.
+
+    Parameters
+    ----------
+    spatial
+        (n_spots, 2) coordinates x, y.
+    barcodes
+        (n_spots,) names of the spots.
+    source
+        Name of the file, for messages.
+    max_stacked
+        Maximum share of spots with the coordinates of another.
 
     Returns
     -------
-    A warning where at most the share ``max_stacked`` of the spots lies on another.
+    str or None
+        A warning if some spots share coordinates.
 
     Raises
     ------
     InputError
-        Names the file ``source`` and a spot.
+        A coordinate is not finite, or too many spots share theirs.
     """
     bad = np.logical_not(np.isfinite(spatial).all(axis=1))
     if bad.any():
@@ -270,14 +297,14 @@ def check_coordinates(
             f"{source}: {bad.sum()} of {len(bad)} spots have no finite coordinates, e.g. {barcodes[bad][0]!r}; "
             "correct or remove them"
         )
-    below = _first_at(spatial)
-    stacked = below != np.arange(len(spatial))
+    first = _first_at(spatial)
+    stacked = first != np.arange(len(spatial))
     if not stacked.any():
         return None
     spot = int(np.flatnonzero(stacked)[0])
     text = (
         f"{source}: {stacked.sum()} of {len(stacked)} spots have the coordinates of another, e.g. {barcodes[spot]!r} "
-        f"those of {barcodes[below[spot]]!r}"
+        f"those of {barcodes[first[spot]]!r}"
     )
     if stacked.mean() > max_stacked:
         raise InputError(f"{text}; correct them, or give each section a row and a file of its own")
@@ -285,16 +312,25 @@ def check_coordinates(
 
 
 def array_obs(obs: pd.DataFrame, spatial: NDArray[np.float64], source: str) -> tuple[pd.DataFrame, list[str]]:
-    """Return in-tissue flag and array position as far as the file has them, and a note of what was left out.
+    """Return the in-tissue flag and array positions of the spots, with notes on columns left out.
 
-    Names such as `12x34` are array positions where the coordinates, (n, 2), are those of spots on such an array.
+    Names such as `12x34` give the array positions if the coordinates lie on such a grid.
+
+    Parameters
+    ----------
+    obs
+        (n_spots, …) annotations of the file.
+    spatial
+        (n_spots, 2) coordinates x, y.
+    source
+        Name of the file, for messages.
 
     Raises
     ------
     InputError
-        A value is not whole; names the file ``source`` and the spot.
+        A value is not a whole number, or ``in_tissue`` is neither 0 nor 1.
     """
-    # Sections that were joined with others of another platform have such columns.
+    # Concatenation with sections of another platform leaves empty columns.
     places = (_keys.IN_TISSUE, _keys.ARRAY_ROW, _keys.ARRAY_COL)
     empty = [column for column in places if column in obs and obs[column].isna().all()]
     notes = []
@@ -310,7 +346,7 @@ def array_obs(obs: pd.DataFrame, spatial: NDArray[np.float64], source: str) -> t
         columns[_keys.ARRAY_COL] = _whole(obs, _keys.ARRAY_COL, source)
     else:
         grid = grid_places(obs.index.astype(str).tolist())
-        # Coordinates that are not finite are told later.
+        # Coordinates that are not finite are reported later.
         if grid is not None and np.array_equal(grid, np.round(grid)) and np.isfinite(spatial).all():
             pitch = geometry.measure(spatial).pitch
             if np.isfinite(pitch) and on_grid(grid, spatial, pitch):
@@ -320,13 +356,13 @@ def array_obs(obs: pd.DataFrame, spatial: NDArray[np.float64], source: str) -> t
 
 
 def _rounded_places(obs: pd.DataFrame) -> tuple[pd.DataFrame, str | None]:
-    """Round places on the array that were measured, as of legacy Spatial Transcriptomics (`12.03`, `33.98`)."""
+    """Round measured array positions of legacy Spatial Transcriptomics (`12.03`, `33.98`)."""
     names = [_keys.ARRAY_ROW, _keys.ARRAY_COL]
     places = obs[names].astype(object).apply(pd.to_numeric, errors="coerce").to_numpy(dtype=np.float64)
     whole = np.round(places)
     if not np.isfinite(places).all() or np.array_equal(places, whole):
         return obs, None
-    if np.abs(places - whole).max() > MOST_OFF or len(np.unique(whole, axis=0)) < len(whole):
+    if np.abs(places - whole).max() > MAX_OFFSET or len(np.unique(whole, axis=0)) < len(whole):
         return obs, None
     example = " and ".join(f"{value:g}" for value in places[int(np.abs(places - whole).sum(axis=1).argmax())])
     text = f"array_row and array_col are measured places, such as {example}, and were rounded"
