@@ -51,6 +51,13 @@ def write_enhanced(folder: Path, unit: str, samples: tuple[str, ...]) -> None:
     ad.concat(parts).write_h5ad(folder / f"{unit}.enhanced.h5ad")
 
 
+def add_biology(folder: Path) -> None:
+    """Give the pair of a small run markers, trajectory and enhancement; the section on its own gets none."""
+    for sample in ("S1", "S2"):
+        add_to_assembled(folder / f"{sample}.mmsrl.h5ad")
+    write_findings(folder, "pair", ("S1", "S2"))
+
+
 def write_findings(folder: Path, unit: str, samples: tuple[str, ...], *, seed: int = 0) -> None:
     """Write the summaries of markers, trajectory and enhance, and what de-noising comes to, of an assembled unit."""
     generator = np.random.default_rng(seed)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from biology import add_to_assembled, write_findings
+from biology import add_biology
 from browser.chromium import NAMES, Browser
 from report_page import make_report
 
@@ -30,7 +30,5 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 def html(template_assembled: SmallRun, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A report of two sections with everything and one on its own, with the pages beside it; tests only read it."""
     run = template_assembled.copy(tmp_path_factory.mktemp("browser"))
-    for sample in ("S1", "S2"):
-        add_to_assembled(run.folder / f"{sample}.mmsrl.h5ad")
-    write_findings(run.folder, "pair", ("S1", "S2"))
+    add_biology(run.folder)
     return make_report(run, pages=("--report-genes", "G0,G19")).folder / "mmsrl_report.html"

@@ -176,7 +176,7 @@ def test_report_of_many_sections_answers_at_once(browser: Browser, cohort: Path)
     groups = "[...document.querySelectorAll('.page.current h3')].map((heading) => heading.textContent)"
     assert browser.evaluate(groups) == [f"Group donor-{number}" for number in range(1, MANY // 2 + 1)]
     assert browser.requests() == [cohort.as_uri()]
-    browser.follow("document.querySelectorAll('.page.current .gallery a')[4]", "document.title === 'section-3'")
+    browser.follow("document.querySelector('.gallery [data-section=section-3] a')", "document.title === 'section-3'")
     browser.until("document.querySelectorAll('.tissue canvas').length > 0")
     browser.follow("document.querySelector('nav a')", "document.querySelector('#overview.current') !== null")
     assert browser.complaints() == []
@@ -221,7 +221,7 @@ def test_sections_are_found_and_sorted(browser: Browser, cohort: Path) -> None:
         assert browser.evaluate(f"{spots}.ariaSort") == way
         found = browser.evaluate(values)
         assert found == sorted(found, key=lambda value: sign * value) and len(set(found)) > 1
-    browser.evaluate(f"{head.format('Sample')}.querySelector('button').click()")  # numbers as numbers
+    browser.evaluate(f"{head.format('Section')}.querySelector('button').click()")  # numbers as numbers
     assert browser.evaluate(rows)[:3] == ["section-1", "section-2", "section-3"]
     assert browser.complaints() == []
 

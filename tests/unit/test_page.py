@@ -12,7 +12,7 @@ import anndata as ad
 import numpy as np
 import pandas as pd
 import pytest
-from biology import GAINING, LOSING, SPARSE, add_to_assembled, write_findings
+from biology import GAINING, LOSING, SPARSE, add_biology
 from click.testing import CliRunner
 from report_page import Page, Report, make_report
 
@@ -44,7 +44,7 @@ def test_page_says_what_happened_to_its_section_alone(made: tuple[SmallRun, Repo
         assert text in labelled
     assert "genes of pair were intersected" in labelled and "genes of pair" not in lone
     assert "no image features: there is no image" in lone and "no image features" not in labelled
-    assert "came without labels" in lone
+    assert "the section has no labels" in lone
 
 
 def test_page_loads_nothing_but_what_lies_beside_it(made: tuple[SmallRun, Report]) -> None:
@@ -75,7 +75,7 @@ def test_sections_of_another_unit_are_refused(assembled_run: SmallRun) -> None:
     arguments = [*assembled_run.page_arguments("pair"), "--assembled", str(assembled_run.folder / "lone.mmsrl.h5ad")]
     result = CliRunner().invoke(main, arguments)
     assert result.exit_code == 2
-    assert "lone.mmsrl.h5ad: of unit lone, not of pair" in result.output
+    assert "lone.mmsrl.h5ad: belongs to unit lone, not to pair" in result.output
     assert not list(assembled_run.report.glob("sections/*"))
 
 
@@ -98,9 +98,7 @@ def test_design_stands_on_the_page(assembled_run: SmallRun) -> None:
 def biology(template_assembled: SmallRun, tmp_path_factory: pytest.TempPathFactory) -> SmallRun:
     """A run with markers, trajectory and enhancement of the pair, and none of the section on its own."""
     run = template_assembled.copy(tmp_path_factory.mktemp("biology"))
-    for sample in ("S1", "S2"):
-        add_to_assembled(run.folder / f"{sample}.mmsrl.h5ad")
-    write_findings(run.folder, "pair", ("S1", "S2"))
+    add_biology(run.folder)
     return run
 
 
@@ -108,10 +106,13 @@ def test_markers_trajectory_and_enhancement_are_shown(biology: SmallRun) -> None
     report = make_report(biology)
     page = report.page("S1")
     assert "1 (0.12) → 2 (0.50)" in page.text
-    assert "3 spots cannot be reached" in page.text
-    assert "correlate with it by 0.75 (median). Not sure: domain 1 comes before domain 2 in only 8 of 11." in page.text
-    assert "rising: G0; falling: G1, G2" in page.text
-    assert "Of 19 genes, it explains 5 % or more of the variance over spots of 7" in page.text
+    assert "3 spots are not connected to the root" in page.text
+    assert (
+        "correlates with this one by 0.75 (median). Uncertain: domain 1 comes before domain 2 in only 8 of 11."
+        in page.text
+    )
+    assert "Top rising genes: G0. Top falling genes: G1, G2." in page.text
+    assert "7 of 19 genes change along pseudotime" in page.text
     assert "G2 (0.62)" in page.text
     # On both samples of the unit, and not on the third.
     headline = (
@@ -132,7 +133,7 @@ def test_denoising_that_was_not_made_is_said_and_not_explained(template_assemble
     (run.folder / "lone.enhance.json").write_text(json.dumps(summary | {"result": result}))
     report = make_report(run)
     assert "De-noised expression was not made: expression is normalised already." in report.page("lone").text
-    assert "Every molecule went at random" not in report.source("lone")
+    assert "Every molecule was assigned at random" not in report.source("lone")
 
 
 def test_a_unit_of_one_domain_is_reported_with_all_others(small_run: SmallRun) -> None:
@@ -141,9 +142,7 @@ def test_a_unit_of_one_domain_is_reported_with_all_others(small_run: SmallRun) -
     pd.read_csv(path, dtype=str).assign(domain="1").to_csv(path, index=False)
     for unit in ("pair", "lone"):
         assert CliRunner().invoke(assemble, small_run.assemble_arguments(unit)).exit_code == 0
-    for sample in ("S1", "S2"):
-        add_to_assembled(folder / f"{sample}.mmsrl.h5ad")
-    write_findings(folder, "pair", ("S1", "S2"))
+    add_biology(folder)
     # Nothing is tested, so that there is nothing to find again.
     untested = {"n_markers": {"1": 0}, "n_specific": {"1": 0}, "markers": {"1": []}, "recovered": {}, "gene_sets": []}
     alone = {"paga": [], "median_rank": {"1": 0.5}, "order_agreement": None}
@@ -155,12 +154,28 @@ def test_a_unit_of_one_domain_is_reported_with_all_others(small_run: SmallRun) -
     assert [entry["sample"] for entry in report.manifest["samples"]] == ["S1", "S2", "lone"]
     html, text = report.source("S1"), report.page("S1").text
     assert (
-        "Found again" in text
+        "Agreement of the halves" in text
         and "Pseudotime runs from domain 1 to domain 10. It starts at the spot" in text
-        and "nothing tells how sure" in text
+        and "the certainty of the order is not known" in text
     )
     assert 'id="unit-boxes"' in html
-    assert 'id="unit-paga"' not in html and "How domains connect" not in text
+    assert 'id="unit-paga"' not in html and "Connectivity of the domains" not in text
+
+
+def test_domains_are_listed_with_their_markers_and_gene_set(biology: SmallRun) -> None:
+    report = make_report(biology)
+    (table,) = re.findall(r'aria-label="Domains of S1".*?</table>', report.source("S1"), flags=re.DOTALL)
+    rows = [" ".join(Page(row).text.split()) for row in re.findall(r"<tr>.*?</tr>", table, flags=re.DOTALL)[2:]]
+    # Specific markers come first.
+    assert [re.search(r"G\d.*?G\d.*?G\d", row).group() for row in rows] == ["G1, G0, G2", "G4, G3, G5", "G7, G6, G8"]
+    assert ["<ribosomal> adjusted p 0.001" in row for row in rows] == [False, True, False]
+    assert "10 G7, G6, G8" in " ".join(report.overview.text.split())
+
+
+def test_values_have_a_unit_on_their_colour_bar(biology: SmallRun) -> None:
+    data = make_report(biology).page("S1").payloads["section-payload"]
+    assert data["labels"].keys() == data["values"].keys()
+    assert data["labels"]["Counts"] == "Counts (molecules)" and data["expression"] == "ln(1 + scaled counts)"
 
 
 def test_tables_hold_what_is_searched(biology: SmallRun) -> None:
@@ -169,19 +184,19 @@ def test_tables_hold_what_is_searched(biology: SmallRun) -> None:
     assert markers["Domain"] == ["1"] * 3 + ["2"] * 3 + ["10"] * 3
     assert markers["Gene"] == [f"G{index}" for index in range(9)]
     assert markers["Specific"] == [False, True, False] * 3
-    assert markers["Samples where higher"] == [2] * 9
+    assert markers["Samples with higher level"] == [2] * 9
     assert markers["at least"] == [1.5, 1.0, 0.5] * 3
     judged = {column["title"]: column["cells"] for column in payloads["unit-judged"]}
     # One gene has no held-out molecule.
     assert judged["Gene"][0] == GAINING and judged["Gene"][-2:] == [LOSING, SPARSE] and len(judged["Gene"]) == 39
-    assert judged["De-noising"] == ["better", *["undecided"] * 36, "worse", "too few molecules"]
-    assert judged["Saved over the neighbourhood"][0] == 0.5
+    assert judged["Verdict"] == ["better", *["undecided"] * 36, "worse", "too few molecules"]
+    assert judged["Saved over neighbourhood"][0] == 0.5
     assert {column["title"]: column["cells"] for column in payloads["unit-gene-sets"]}["Gene set"] == ["<ribosomal>"]
 
 
 def test_genes_are_shown_raw_and_de_noised(biology: SmallRun) -> None:
     report = make_report(biology, pages=("--report-genes", "G0, G19,G99"))
-    for note in ("gene G99 is in no sample", "gene G19 is not in S2"):
+    for note in ("gene G99 is in no section", "gene G19 is not in S2"):
         assert note in report.said and note in report.overview.text
     assert "S2 has no G19, G99" in report.said and "Not in this section: G19, G99." in report.page("S2").text
     genes = report.page("S1").payloads["section-payload"]["genes"]
@@ -237,10 +252,10 @@ def test_filters_are_told_in_words() -> None:
         }
     )
     assert [row["reason"] for row in rows] == [
-        "outside tissue",
+        "outside the tissue",
         "Counts below 12.35 (5 median absolute deviations)",
         "detected in fewer spots than 3",
-        "no counts in the genes that are left",
+        "no counts in the remaining genes",
     ]
     assert [row["removed"] for row in rows] == [2, 4, 9, 1]
     assert qc_filters({}) == []
@@ -273,8 +288,8 @@ def test_page_shows_pictures_of_every_domain(assembled_run: SmallRun) -> None:
         assembled_run.folder / "S1.tiles.tif", Gallery([*barcodes, "removed-1"], 200.0, np.vstack([tiles, tiles[:1]]))
     )
     html = make_report(assembled_run, pages=("--tiles", str(assembled_run.folder / "S1.tiles.tif"))).source("S1")
-    assert "A picture is 200 µm wide, the bar 50 µm." in Page(html).text
-    shown = re.findall(r'alt="Tissue at spot &lt;b&gt;(\d+)-1 of domain (\d+)"', html)
+    assert "Each picture is 200 µm wide. The bar is 50 µm long." in Page(html).text
+    shown = re.findall(r'alt="Tissue at spot &lt;b&gt;(\d+)-1 of domain (\d+), ', html)
     assert len(shown) == 3 * SHOWN
     assert all(assembled_run.domains["S1"][int(spot)] == domain for spot, domain in shown)
     assert html.count('<i class="spot"') == 3 * SHOWN and "width:31.2%" in html  # a spot of 25 px in 80
@@ -286,10 +301,10 @@ def test_a_scale_that_is_not_known_is_said_beside_pitch_and_pictures(assembled_r
     write_gallery(path, Gallery([f"<b>{number}-1" for number in range(40)], math.nan, tiles))
     report = make_report(assembled_run, pages=("--tiles", str(path)))
     text = report.page("lone").text
-    assert "units of the coordinates (µm not known: give um_per_px)" in text
-    assert "100 µm, 40 units of the coordinates" in report.page("S1").text
+    assert "coordinate units (not known in µm; set um_per_px)" in text
+    assert "100 µm, 40 coordinate units" in report.page("S1").text
     assert ['<span class="bar"' in report.source(sample) for sample in ("S1", "S2", "lone")] == [True, True, False]
-    assert "A picture is two distances of neighbouring spots wide; how many µm that is is not known." in text
+    assert "Each picture is two spot distances wide. Its width in µm is not known." in text
 
 
 def test_pictures_of_another_program_are_named(assembled_run: SmallRun) -> None:

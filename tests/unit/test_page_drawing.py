@@ -242,13 +242,13 @@ def test_pictures_are_typical_of_their_domain_and_far_from_each_other() -> None:
     assert sorted(choose_spots(places[:3], typical[:3])) == [0, 1, 2]
 
 
-def test_it_is_said_what_markers_allow_for_and_when_nothing_was_tested():
+def test_marker_note_names_adjustments_and_missing_tests():
     result = {"markers": {"1": []}, "corrected_for": ["library", "section"], "found_anew": True}
-    assert "allows for the library of each spot and the level of each section" in marker_note(result)
-    assert "found in the same counts, so that genes have no p-value" in marker_note(result | {"found_anew": False})
+    assert "adjusted for the library size of each spot and the level of each section" in marker_note(result)
+    assert "found in the same counts, so genes have no p-value" in marker_note(result | {"found_anew": False})
     assert "over samples" not in marker_note(result)
     over = {"pseudobulk": {"sections": 4, "domains": ["1"]}, "markers": {"1": [], "2": []}}
-    assert "over samples too in domain 1 (molecules summed by sample, 4 or more)" in marker_note(result | over)
+    assert "also over samples in domain 1 (pseudobulk of at least 4 samples)" in marker_note(result | over)
     assert marker_note({}) == ""
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from click.testing import CliRunner
-from report_page import Report, make_report, run_command
+from report_page import Page, Report, make_report, run_command
 
 from mmsrl.page.cli import main as page
 from mmsrl.report.cards import address
@@ -25,11 +26,25 @@ def made(template_assembled: SmallRun, tmp_path_factory: pytest.TempPathFactory)
     return make_report(template_assembled.copy(tmp_path_factory.mktemp("report")))
 
 
+def warnings_of(report: Report) -> str:
+    """Return the text of the list of warnings."""
+    (section,) = re.findall(r"<h2>Warnings</h2>.*?</section>", report.html, flags=re.DOTALL)
+    return Page(section).text
+
+
+def test_cards_show_size_domains_and_warnings(made: Report) -> None:
+    cards = dict(re.findall(r'<figure data-section="(\w+)">(.*?)</figure>', made.html, flags=re.DOTALL))
+    text = {name: Page(card).text for name, card in cards.items()}
+    assert "120 spots, 3 domains, ARI 0.62" in text["S1"] and "genes of pair were intersected" in text["S1"]
+    # The domains of a group stand above its sections, those of a single section on its card.
+    assert 'class="profiles"' not in cards["S1"] and 'class="profiles"' in cards["lone"]
+
+
 def test_overview_says_what_happened(made: Report) -> None:
     text = made.overview.text
-    for words in ("3 samples", "234 spots", "ARI 0.62", "no image features: there is no image"):
+    for words in ("3 sections", "234 spots", "ARI 0.62", "no image features: there is no image"):
         assert words in text
-    assert text.count("genes of pair were intersected") == 1
+    assert warnings_of(made).count("genes of pair were intersected") == 1
 
 
 def test_report_loads_nothing_but_what_lies_beside_it(made: Report) -> None:
@@ -55,9 +70,9 @@ def test_a_warning_of_many_sections_is_said_once(assembled_run: SmallRun) -> Non
         summary["messages"] = [{"level": "warning", "text": "no image features: there is no image"}]
         path.write_text(json.dumps(summary))
     report = make_report(assembled_run)
-    assert report.overview.text.count("no image features: there is no image") == 1
-    assert "S1, S2, lone, Image features:" in report.overview.text
-    assert report.overview.text.count("1 flagged") == 3
+    assert warnings_of(report).count("no image features: there is no image") == 1
+    assert "S1, S2, lone, Image features:" in warnings_of(report)
+    assert report.html.count('<span class="flag">Image features</span>') == 3
 
 
 def test_names_are_escaped_in_links() -> None:
@@ -73,7 +88,7 @@ def test_a_section_without_a_page_is_missed_and_keeps_its_place_in_the_manifest(
     run_command(page, assembled_run.page_arguments("pair"))
     run_command(main, [*assembled_run.report_arguments(), "--asked", str(path)])
     report = Report(assembled_run.report, "")
-    assert "lone without a page and without figures: making them failed: Killed" in report.overview.text
+    assert "lone has no page and no figures: their task failed: Killed" in report.overview.text
     assert [entry["sample"] for entry in report.manifest["samples"]] == ["S1", "S2", "lone"]
     assert [(entry["sample"], entry["stage"]) for entry in report.manifest["missing"]] == [("lone", "figures")]
     assert "sections/lone.html" not in report.html
@@ -82,7 +97,7 @@ def test_a_section_without_a_page_is_missed_and_keeps_its_place_in_the_manifest(
 def test_report_is_written_where_no_section_has_a_page(assembled_run: SmallRun) -> None:
     run_command(main, assembled_run.report_arguments())
     report = Report(assembled_run.report, "")
-    assert "0 samples" in report.overview.text and "Methods" in report.overview.text
+    assert "0 sections" in report.overview.text and "Methods" in report.overview.text
     assert [entry["sample"] for entry in report.manifest["samples"]] == ["S1", "S2", "lone"]
 
 
@@ -97,7 +112,7 @@ def test_other_files_are_no_cards(tmp_path: Path, content: str) -> None:
 def test_two_cards_of_a_section_are_refused(made: Report, tmp_path: Path) -> None:
     card = str(made.folder / "sections/S1.card.json")
     result = CliRunner().invoke(main, ["--card", card, "--card", card, "--output-dir", str(tmp_path)])
-    assert result.exit_code == 2 and "S1.card.json: a second card of sample S1" in result.output
+    assert result.exit_code == 2 and "S1.card.json: second card of sample S1" in result.output
 
 
 def test_what_comes_from_outside_is_escaped(made: Report) -> None:
@@ -130,7 +145,7 @@ def test_report_and_page_of_an_assembled_sample_alone(assembled_run: SmallRun) -
     run_command(main, ["--card", str(folder / "sections/lone.card.json"), "--output-dir", str(folder)])
     report = Report(folder, "")
     assert "There is no training log." in report.page("lone").text
-    assert "Warnings There are none." in " ".join(report.overview.text.split())
+    assert "Warnings There are no warnings." in " ".join(report.overview.text.split())
 
 
 @pytest.mark.parametrize(
@@ -150,10 +165,8 @@ def test_broken_files_are_named(assembled_run: SmallRun, option: str, content: s
     assert message in result.output
 
 
-@pytest.mark.parametrize(
-    ("preset", "words"), [("mmsrl", "MMSRL model as published"), ("stmmr", "stMMR model as published")]
-)
-def test_methods_tell_the_model_and_cite_only_what_was_used(preset: str, words: str) -> None:
+@pytest.mark.parametrize(("preset", "words"), [("mmsrl", "published MMSRL model"), ("stmmr", "published stMMR model")])
+def test_methods_name_the_model_and_cite_only_used_references(preset: str, words: str) -> None:
     result = {"samples": {"a": 9}, "n_genes": 9}
     train = {"stage": "train", "id": "a", "parameters": {"preset": preset, "seed": 3}, "result": result}
     steps = paragraphs([train])

@@ -35,14 +35,14 @@ def test_stage_and_message_of_what_failed() -> None:
     failures = [{"stage": "qc", "id": "A", "exit": "2", "message": "no spot is left"}]
     left = summaries(*((stage, "A") for stage in (*NEEDED[1:], "evaluate")))
     (only,) = missing_samples(Asked(SAMPLES, failures), {"B", "C"}, {"B", "C"}, left)
-    assert only == ("A", "qc", "not analysed: quality control failed", "no spot is left")
+    assert only == ("A", "qc", "was not analysed: quality control failed", "no spot is left")
 
 
 def test_a_group_ends_with_the_section_that_failed() -> None:
     left = summaries(("features", "C"), *((stage, "pair") for stage in (*NEEDED[3:], "evaluate")))
     b, c = missing_samples(Asked(SAMPLES, []), {"A"}, {"A"}, left)
-    assert (b.sample, b.text) == ("B", "not analysed, as C of its group pair could not be")
-    assert (c.sample, c.stage, c.text) == ("C", "features", "not analysed: image features failed")
+    assert (b.sample, b.text) == ("B", "was not analysed, because C of its group pair failed")
+    assert (c.sample, c.stage, c.text) == ("C", "features", "was not analysed: image features failed")
 
 
 def test_a_stage_of_the_unit_is_told_of_all_its_sections() -> None:
@@ -57,7 +57,7 @@ def test_a_stage_of_the_unit_is_told_of_all_its_sections() -> None:
 
 def test_scores_that_failed_leave_the_section_in() -> None:
     (only,) = missing_samples(Asked(SAMPLES, []), set("ABC"), set("ABC"), summaries(("evaluate", "A")))
-    assert (only.sample, only.text) == ("A", "without scores: the comparison with its labels failed")
+    assert (only.sample, only.text) == ("A", "has no scores: the comparison with its labels failed")
 
 
 def test_a_further_training_that_failed_is_told_and_not_what_waited_for_it() -> None:
@@ -65,7 +65,7 @@ def test_a_further_training_that_failed_is_told_and_not_what_waited_for_it() -> 
     left = summaries(*((stage, "pair") for stage in (*NEEDED[NEEDED.index("domains") :], "evaluate")))
     found = missing_samples(Asked(SAMPLES, failures), {"A"}, {"A"}, left)
     assert [(m.sample, m.stage, m.text, m.message) for m in found] == [
-        (sample, "train", "not analysed: training failed", "Killed") for sample in "BC"
+        (sample, "train", "was not analysed: training failed", "Killed") for sample in "BC"
     ]
 
 
@@ -86,7 +86,7 @@ def test_a_comparison_that_failed_is_told_once_and_of_no_sample() -> None:
     failures = [{"stage": "compare", "id": "study", "exit": "2", "message": "two replicates are needed"}]
     found = missing_samples(Asked(SAMPLES, failures), set("ABC"), set("ABC"), summaries())
     assert [tuple(m) for m in found] == [
-        (None, "compare", "without a comparison of the conditions: it failed", "two replicates are needed")
+        (None, "compare", "has no comparison of the conditions: its stage failed", "two replicates are needed")
     ]
 
 
@@ -109,9 +109,9 @@ def test_report_and_manifest_name_what_is_missing(assembled_run: SmallRun) -> No
     path.write_text(json.dumps(asked))
     report = make_report(assembled_run, "--asked", str(path))
     text = report.html
-    assert "What is missing" in text
-    assert "<strong>lost</strong> not analysed: ingest failed: <q>sample lost: &lt;truncated&gt;</q>" in text
-    assert "<strong>Study</strong> without a comparison of the conditions: it failed: <q>too few</q>" in text
+    assert "Missing results" in text
+    assert "<strong>lost</strong> was not analysed: ingest failed: <q>sample lost: &lt;truncated&gt;</q>" in text
+    assert "<strong>Study</strong> has no comparison of the conditions: its stage failed: <q>too few</q>" in text
     assert [entry["sample"] for entry in report.manifest["missing"]] == ["lost", None]
 
 
@@ -123,6 +123,6 @@ def test_report_says_what_was_left_out_as_asked(assembled_run: SmallRun) -> None
     report = make_report(assembled_run, "--params", str(path))
 
     text = " ".join(report.overview.text.split())
-    assert "Left out, as asked: pseudotime (--skip_trajectory), figures as files (--skip_figures)." in text
-    assert "What is missing" not in text
+    assert "Skipped on request: pseudotime (--skip_trajectory), figure files (--skip_figures)." in text
+    assert "Missing results" not in text
     assert report.manifest["missing"] == []

@@ -1,1 +1,1 @@
-"""Pages of sections: everything about one section in an HTML page, and the card that the report has of it."""
+"""Section pages: an HTML page with all results of a section, and its summary card for the report."""

@@ -1,4 +1,4 @@
-"""Reads what a page needs of an assembled sample; of the expression, the genes that are shown and no others."""
+"""Readers of assembled samples. Of the expression matrix, they read only the genes that the page shows."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from mmsrl.page.sample import METRICS, OF_COUNTS, Mate, Sample
 from mmsrl.page.tissue import Gene, Section
 
 ROWS = 20_000
-"""Spots of which expression is read at a time."""
+"""Number of spots whose expression is read at a time."""
 
 
 def read_mate(path: Path) -> Mate | None:
-    """Read of ``<sample>.mmsrl.h5ad`` what the pages of other samples need of it.
+    """Read the part of ``<sample>.mmsrl.h5ad`` that the pages of other samples need.
 
     Returns
     -------
-    That part of the sample, or ``None`` for the file of a group, whose samples have files of their own.
+    Part of the sample, or ``None`` for the file of a group, which has one file per sample as well.
 
     Raises
     ------
@@ -42,8 +42,12 @@ def read_mate(path: Path) -> Mate | None:
             return None
         obs = file["obs"]
         domains = read_elem(obs[_keys.DOMAIN])
-        named = _keys.PSEUDOTIME_RANK in obs
-        rank = np.asarray(read_elem(obs[_keys.PSEUDOTIME_RANK]), np.float64) if named else np.full(len(domains), np.nan)
+        has_pseudotime = _keys.PSEUDOTIME_RANK in obs
+        rank = (
+            np.asarray(read_elem(obs[_keys.PSEUDOTIME_RANK]), np.float64)
+            if has_pseudotime
+            else np.full(len(domains), np.nan)
+        )
         return Mate(
             name=str(facts[_keys.SAMPLE]),
             unit=str(facts[_keys.UNIT]),
@@ -60,9 +64,9 @@ def read_sample(path: Path, genes: Iterable[str] = (), enhanced: Path | None = N
     Parameters
     ----------
     path
-        The file.
+        File of the sample.
     genes
-        Genes to show; those that the sample lacks are left out.
+        Genes to show. Genes that the sample lacks are ignored.
     enhanced
         ``<unit>.enhanced.h5ad``.
 
@@ -83,6 +87,7 @@ def read_sample(path: Path, genes: Iterable[str] = (), enhanced: Path | None = N
     name, barcodes = str(facts[_keys.SAMPLE]), obs.index.astype(str).tolist()
     denoised = {} if enhanced is None else _denoised(enhanced, name, barcodes, names)
     image, scale = _image(library.get(name, {}))
+    counted = facts.get(_keys.EXPRESSION) != _keys.NORMALISED
     section = Section(
         barcodes=barcodes,
         x=spatial[:, 0],
@@ -91,18 +96,19 @@ def read_sample(path: Path, genes: Iterable[str] = (), enhanced: Path | None = N
         square=facts.get(_keys.PLATFORM) == "visium_hd",
         domains=obs[_keys.DOMAIN].astype(str).tolist(),
         colors=colors,
-        values=_values(obs, facts.get(_keys.EXPRESSION) != _keys.NORMALISED),
+        values=_values(obs, counted),
         image=image,
         scale=scale,
         genes={gene: Gene(raw[:, i], denoised.get(gene)) for i, gene in enumerate(names)},
         umap=umap,
         um_per_px=um_per_px(facts),
+        expression_unit="ln(1 + scaled counts)" if counted else "normalised values as given",
     )
     return Sample(name, str(facts[_keys.UNIT]), facts, len(var), section, _design(obs))
 
 
 def _colors(file: h5py.File, domains: pd.Categorical) -> dict[str, str]:
-    """Return the colour of every domain by its name."""
+    """Return the colour of each domain."""
     colors = [str(color) for color in read_elem(file["uns"][_keys.DOMAIN_COLORS])]
     return dict(zip(domains.categories.astype(str), colors, strict=True))
 
@@ -112,16 +118,16 @@ def _umap(file: h5py.File) -> npt.NDArray[np.float64] | None:
 
 
 def _design(obs: pd.DataFrame) -> dict[str, str]:
-    """Return condition, donor and covariates by the title shown: a section has one value of each."""
-    own = [name for name in obs if name in (_keys.CONDITION, _keys.DONOR) or str(name).startswith(_keys.COVARIATE)]
-    titles = {name: str(name).removeprefix(_keys.COVARIATE).capitalize() for name in own}
-    return {titles[name]: str(obs[name].iloc[0]) for name in own if obs[name].notna().iloc[0]}
+    """Return condition, donor and covariates by their title; a section has one value of each."""
+    columns = [name for name in obs if name in (_keys.CONDITION, _keys.DONOR) or str(name).startswith(_keys.COVARIATE)]
+    titles = {name: str(name).removeprefix(_keys.COVARIATE).capitalize() for name in columns}
+    return {titles[name]: str(obs[name].iloc[0]) for name in columns if obs[name].notna().iloc[0]}
 
 
 def _denoised(
     path: Path, sample: str, barcodes: Sequence[str], names: Iterable[str]
 ) -> dict[str, npt.NDArray[np.float64]]:
-    """Read de-noised expression of a few genes, (n,) each; those that the file lacks are left out."""
+    """Read de-noised expression of some genes, (n,) each. Genes that the file lacks are ignored."""
     with open_stage_file(path, "enhance") as file:
         rows = rows_of(sample, barcodes, read_elem(file["obs"]), path.name)
         genes = read_elem(file["var"]).index
@@ -129,7 +135,7 @@ def _denoised(
 
 
 def _columns(matrix: h5py.Group, columns: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-    """Read a few columns of a sparse matrix, (n, len(columns)), a part of the rows at a time."""
+    """Read some columns of a sparse matrix in blocks of rows, as an array of shape (n, len(columns))."""
     stored = sparse_dataset(matrix)
     values = np.zeros((stored.shape[0], len(columns)))
     for start in range(0, len(values), ROWS) if len(columns) else ():
@@ -138,19 +144,19 @@ def _columns(matrix: h5py.Group, columns: npt.NDArray[np.int64]) -> npt.NDArray[
 
 
 def _values(obs: pd.DataFrame, counted: bool) -> dict[str, npt.NDArray[np.float64]]:
-    # Totals and percentages of values that were normalised before are no counts.
-    told = [key for key in METRICS if key in obs and (counted or key not in OF_COUNTS)]
-    columns = {METRICS[key]: obs[key].to_numpy(np.float64) for key in told}
-    # A metric that is the same everywhere, such as a percentage of genes that the data do not have, shows nothing.
+    # Totals and percentages of normalised values are not counts.
+    shown = [key for key in METRICS if key in obs and (counted or key not in OF_COUNTS)]
+    columns = {METRICS[key]: obs[key].to_numpy(np.float64) for key in shown}
+    # A constant metric shows nothing, such as a mitochondrial percentage without mitochondrial genes.
     return {title: values for title, values in columns.items() if len(np.unique(values[np.isfinite(values)])) > 1}
 
 
 def _image(library: dict[str, Any]) -> tuple[npt.NDArray[np.uint8] | None, float]:
-    """Return the finest tissue image there is and its scale, or ``None``."""
-    found = finest_image(library)
-    if found is None:
+    """Return the tissue image of the highest resolution and its scale, or ``None`` without an image."""
+    finest = finest_image(library)
+    if finest is None:
         return None, math.nan
-    pixels, scale = found
-    if pixels.dtype != np.uint8:  # scanpy's own reader keeps PNGs as floats in [0, 1]
+    pixels, scale = finest
+    if pixels.dtype != np.uint8:  # scanpy reads PNG files as floats from 0 to 1
         pixels = np.round(np.clip(pixels, 0, 1) * 255).astype(np.uint8)
     return np.ascontiguousarray(pixels[..., :3]), scale

@@ -1,50 +1,62 @@
-"""The card of a section: what the report says of it without its page."""
+"""Summary card of a section, from which the report shows the section without its page."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from mmsrl import _keys
 from mmsrl.page.content import SAMPLE_STAGES, Outputs
-from mmsrl.page.genes import ASKED
-from mmsrl.page.sample import Sample
+from mmsrl.page.genes import ASKED, domain_profiles
+from mmsrl.page.sample import METRICS, Sample
 from mmsrl.page.sections import medians
 from mmsrl.page.tissue import MAX_THUMBNAIL_SIDE, data_uri, domain_figure
+
+TOP_GENES = 3
+"""Maximum number of marker genes of a domain on a card."""
+
+TOP_WARNINGS = 2
+"""Maximum number of warnings on a card."""
 
 
 @dataclass(frozen=True)
 class Card:
-    """A section in some ten kilobytes, however many spots and genes it has."""
+    """Summary of a section. A card takes some ten kilobytes, whatever the number of spots and genes."""
 
     sample: str
     unit: str
     unit_sections: int
-    """Sections of the unit."""
+    """Number of sections of the unit."""
     noun: str
     """``cells`` or ``spots``."""
     platform: str
     design: Mapping[str, str]
-    """Condition, donor and covariates by the title shown."""
+    """Condition, donor and covariates by their title."""
     n_spots: int
     n_spots_before: int | None
-    """Before quality control; ``None`` where that is not known."""
+    """Number of spots before quality control, or ``None`` if not known."""
     n_genes: int
     medians: Mapping[str, float | None]
-    """Over the spots, by the title shown."""
+    """Medians over the spots by the title of the metric."""
     colors: Mapping[str, str]
-    """Of the unit's domains."""
+    """Colour of each domain of the unit."""
     domains: Mapping[str, int]
-    """Spots of every domain that the section can have."""
+    """Number of spots of each domain of the unit."""
+    marker_genes: Mapping[str, Sequence[str]]
+    """Top marker genes of each domain; empty if no domain has markers."""
     scores: Mapping[str, float]
     flags: Sequence[str]
     """Stages of the section that gave a warning."""
     warnings: int
-    """Warnings on the page."""
+    """Number of warnings on the page."""
+    top_warnings: Sequence[str]
+    """First warnings on the page."""
     genes_asked: Sequence[str]
     genes_lacking: Sequence[str]
-    """Genes asked for that the section lacks."""
+    """Requested genes that the section lacks."""
     thumbnail: str
-    """Data URI."""
+    """Domains on the tissue, as a data URI."""
     thumbnail_size: Sequence[int]
     """Width and height in pixels."""
 
@@ -54,13 +66,18 @@ class Card:
         return len(self.domains)
 
     @property
+    def confidence(self) -> float | None:
+        """Median confidence of the domains, if known."""
+        return self.medians.get(METRICS[_keys.CONFIDENCE])
+
+    @property
     def kept_share(self) -> float | None:
-        """Share of the spots that passed quality control."""
+        """Share of spots that passed quality control, if known."""
         return self.n_spots / self.n_spots_before if self.n_spots_before else None
 
     @property
-    def words(self) -> str:
-        """What the section is found by, in small letters."""
+    def search_text(self) -> str:
+        """Lower-case text that the search field of the report looks through."""
         return " ".join([self.sample, self.unit, self.platform, *self.design.values()]).lower()
 
 
@@ -71,28 +88,27 @@ def card_of(
     genes: Mapping[str, Sequence[str]],
     outputs: Outputs,
 ) -> Card:
-    """Return the card of a section.
+    """Build the card of a section.
 
     Parameters
     ----------
     sample
-        The section.
+        Section.
     n_sections
-        Sections of its unit.
+        Number of sections of its unit.
     colors
-        Of the unit's domains.
+        Colour of each domain of the unit.
     genes
-        As :func:`mmsrl.page.genes.listed_genes` returns them.
+        Genes by reason, from :func:`mmsrl.page.genes.listed_genes`.
     outputs
-        What the stages wrote.
+        Stage outputs of the unit.
     """
     section = sample.section
-    asked = list(genes.get(ASKED, ()))
-    warned = [m["stage"] for m in outputs.messages(sample.name, sample.unit) if m["level"] == "warning"]
+    requested = list(genes.get(ASKED, ()))
+    warnings = [m for m in outputs.messages(sample.name, sample.unit) if m["level"] == "warning"]
     thumbnail = domain_figure(section, MAX_THUMBNAIL_SIDE)
-    sizes = dict.fromkeys(section.colors, 0)
-    for label in section.domains:
-        sizes[label] += 1
+    sizes = Counter(section.domains)
+    profiles = domain_profiles(outputs.result("markers", sample.name, sample.unit), section.colors)
     return Card(
         sample=sample.name,
         unit=sample.unit,
@@ -105,12 +121,14 @@ def card_of(
         n_genes=sample.n_genes,
         medians=medians(section),
         colors=colors,
-        domains=sizes,
+        domains={label: sizes[label] for label in section.colors},
+        marker_genes={name: profile["genes"][:TOP_GENES] for name, profile in profiles.items() if profile["genes"]},
         scores=outputs.scores_of(sample.name),
-        flags=[stage for stage in dict.fromkeys(warned) if stage in SAMPLE_STAGES],
-        warnings=len(warned),
-        genes_asked=asked,
-        genes_lacking=[gene for gene in asked if gene not in section.genes],
+        flags=[stage for stage in dict.fromkeys(m["stage"] for m in warnings) if stage in SAMPLE_STAGES],
+        warnings=len(warnings),
+        top_warnings=[m["text"] for m in warnings[:TOP_WARNINGS]],
+        genes_asked=requested,
+        genes_lacking=[gene for gene in requested if gene not in section.genes],
         thumbnail=data_uri(thumbnail),
         thumbnail_size=thumbnail.size,
     )

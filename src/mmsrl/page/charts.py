@@ -1,4 +1,4 @@
-"""The figures of the report, as plotly JSON; their common look is in ``templates/report.js``."""
+"""Figures of section pages as Plotly JSON. ``templates/plots.js`` sets their common style."""
 
 from __future__ import annotations
 
@@ -16,36 +16,36 @@ from mmsrl.page.series import Adjoining, Order, Trend, domain_graph, drawn_genes
 from mmsrl.page.tissue import SEQUENTIAL
 
 MAX_POINTS = 600
-"""A curve with more points than a screen has columns is thinned."""
+"""Maximum number of points of a curve; longer curves are subsampled."""
 
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
-"""Curves differ in their dashes as well as in colour."""
+"""Line styles, so that curves differ not only in colour."""
 
 INK = "#1b2330"
 GAINS, LOSES, UNSURE = PALETTE[0], PALETTE[5], "#8a94a6"
-"""Blue and vermilion, told apart with any colour vision."""
+"""Blue, vermilion and grey, which differ with any colour vision."""
 
 MOST_LABELS = 12
-"""Domains up to which a heat map has room for numbers in its cells."""
+"""Maximum number of domains for which a heat map shows numbers in its cells."""
 
 ROW_PX = 17
-"""Height of a row of a heat map of genes."""
+"""Height of a row of a heat map of genes, in pixels."""
 
 
 def to_json(figure: go.Figure) -> str:
-    """Serialise without the template, and so that it can stand inside a ``<script>`` element."""
+    """Serialise a figure without its template, escaped for a ``<script>`` element."""
     figure.update_layout(template="none")
     text: str = figure.to_json()
     return text.replace("<", "\\u003c")
 
 
 def training_curves(log: pd.DataFrame) -> go.Figure:
-    """Draw every loss of a training log over the epochs.
+    """Draw each loss of a training log over the epochs.
 
     Parameters
     ----------
     log
-        The first column is the epoch, all other numeric columns are losses.
+        Training log. The first column is the epoch; all other numeric columns are losses.
     """
     rows = np.unique(np.linspace(0, len(log) - 1, min(len(log), MAX_POINTS)).round().astype(int))
     thinned = log.iloc[rows]
@@ -64,13 +64,13 @@ def training_curves(log: pd.DataFrame) -> go.Figure:
 
 
 def loss_columns(log: pd.DataFrame) -> list[str]:
-    """Return the names of the columns that are losses: numeric, neither the first nor the time."""
+    """Return the names of the losses: numeric columns except the first one and the time."""
     numeric = log.iloc[:, 1:].select_dtypes("number")
     return [name for name in numeric.columns if name != "seconds"]
 
 
 def histogram(title: str, values: npt.NDArray[np.float64]) -> go.Figure:
-    """Draw the distribution of a metric over spots, binned here so that the page stays small."""
+    """Draw a histogram of a metric over spots, binned in advance to keep the page small."""
     finite = values[np.isfinite(values)]
     counts, edges = np.histogram(finite, bins=40)
     figure = go.Figure(
@@ -87,19 +87,19 @@ def histogram(title: str, values: npt.NDArray[np.float64]) -> go.Figure:
 
 
 def choice_curve(numbers: Sequence[int], stabilities: Sequence[float], chosen: int) -> go.Figure:
-    """Draw how stable each number of domains is, and which one was taken.
+    """Draw the stability of each number of domains, and mark the chosen number.
 
     Parameters
     ----------
     numbers, stabilities
-        Numbers of domains that were tried, and how well labelings with so many agree.
+        Candidate numbers of domains, and the agreement of repeated clusterings.
     chosen
-        The number taken.
+        Chosen number.
     """
     figure = go.Figure(
         go.Scatter(x=list(numbers), y=list(stabilities), mode="lines+markers", line_color=PALETTE[0], name="stability")
     )
-    figure.add_vline(x=chosen, line={"dash": "dash", "color": PALETTE[5]}, annotation_text=f"taken: {chosen}")
+    figure.add_vline(x=chosen, line={"dash": "dash", "color": PALETTE[5]}, annotation_text=f"chosen: {chosen}")
     figure.update_layout(xaxis_title="Number of domains", yaxis_title="Stability", showlegend=False)
     figure.update_xaxes(tickformat="d", nticks=12)
     return figure
@@ -108,22 +108,22 @@ def choice_curve(numbers: Sequence[int], stabilities: Sequence[float], chosen: i
 def domain_map(
     sizes: Mapping[str, int], edges: Sequence[Mapping[str, Any]], order: Mapping[str, float], colors: Mapping[str, str]
 ) -> go.Figure:
-    """Draw how domains connect (PAGA): nodes as large as the domains, lines as wide as the connections are strong.
+    """Draw the PAGA graph of the domains. Node size shows the number of spots, line width the connectivity.
 
     Parameters
     ----------
     sizes, colors
-        Spots and colour by domain.
+        Number of spots and colour of each domain.
     edges
-        ``one``, ``other``, ``connectivity``; only those worth drawing.
+        Edges to draw: ``one``, ``other`` and ``connectivity``.
     order
-        Rank of pseudotime by domain, which runs from left to right as far as the connections allow; may be empty.
+        Median pseudotime rank by domain, possibly empty. It runs from left to right as far as the edges allow.
     """
     places = domain_graph(list(sizes), edges, order)
     figure = go.Figure()
     for edge in edges:
         one, other, strength = places[edge["one"]], places[edge["other"]], float(edge["connectivity"])
-        # Points along the line, so that it answers to the pointer anywhere.
+        # Intermediate points give the whole line a tooltip.
         along = np.linspace(0, 1, 9)[:, None]
         x, y = (one + along * (np.asarray(other) - one)).round(4).T.tolist()
         figure.add_scatter(
@@ -132,7 +132,7 @@ def domain_map(
             mode="lines",
             line={"width": 1 + 11 * strength, "color": "#8A94A1"},
             hoverinfo="text",
-            text=f"{edge['one']} – {edge['other']}: {strength:.2f}",
+            text=f"{edge['one']} – {edge['other']}: connectivity {strength:.2f}",
         )
     largest = max(sizes.values())
     figure.add_scatter(
@@ -151,27 +151,27 @@ def domain_map(
         hovertemplate="%{customdata}<extra></extra>",
         cliponaxis=False,
     )
-    bare = {"visible": False, "range": [-1.25, 1.25]}
-    figure.update_layout(xaxis=bare, yaxis=bare, showlegend=False, hovermode="closest")
+    hidden = {"visible": False, "range": [-1.25, 1.25]}
+    figure.update_layout(xaxis=hidden, yaxis=hidden, showlegend=False, hovermode="closest")
     figure.update_layout(margin={"l": 8, "r": 8, "t": 8, "b": 8})
     return figure
 
 
 def _at(pseudotime: float | None) -> str:
-    return "" if pseudotime is None else f"<br>median rank of pseudotime {pseudotime:.2f}"
+    return "" if pseudotime is None else f"<br>median pseudotime rank {pseudotime:.2f}"
 
 
 def ink_on(color: str) -> str:
-    """Return dark or white text, whichever is easier to read on a colour."""
+    """Return the text colour, dark or white, with the higher contrast on a background."""
     channels = np.array([int(color[at : at + 2], 16) for at in (1, 3, 5)]) / 255
     linear = np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
     luminance = float(linear @ (0.2126, 0.7152, 0.0722))
-    # Contrast by WCAG: (lighter + 0.05) / (darker + 0.05).
+    # WCAG contrast ratio: (lighter + 0.05) / (darker + 0.05).
     return "#fff" if 1.05 / (luminance + 0.05) > (luminance + 0.05) / 0.066 else INK
 
 
 def pseudotime_boxes(orders: Sequence[Order], colors: Mapping[str, str]) -> go.Figure:
-    """Draw ranks of pseudotime by domain, first ones on top: median, quartiles, and where 90 % of its spots lie."""
+    """Draw box plots of the pseudotime rank by domain: median, quartiles and the middle 90 % of the spots."""
     figure = go.Figure()
     for order in reversed(orders):
         low, first, middle, third, high = order.quantiles
@@ -189,13 +189,13 @@ def pseudotime_boxes(orders: Sequence[Order], colors: Mapping[str, str]) -> go.F
             name=order.domain,
         )
     figure.update_layout(showlegend=False, height=90 + 30 * len(orders))
-    figure.update_xaxes(title="Pseudotime (rank)", range=[-0.02, 1.02])
+    figure.update_xaxes(title="Pseudotime rank (0 = root, 1 = end)", range=[-0.02, 1.02])
     figure.update_yaxes(title="Domain", type="category", showgrid=False)
     return figure
 
 
 def trend_map(trend: Trend) -> go.Figure:
-    """Draw genes along pseudotime, each between its own lowest and highest, those with the earliest peak on top."""
+    """Draw fitted expression along pseudotime, scaled per gene. Genes with the earliest peak are on top."""
     n = trend.curves.shape[1]
     ticks = np.unique(np.linspace(0, n - 1, 5).round().astype(int)).tolist()
     figure = go.Figure(
@@ -209,21 +209,21 @@ def trend_map(trend: Trend) -> go.Figure:
             zmax=1,
             ygap=1,
             colorbar={
-                "title": {"text": "Expression", "side": "top"},
+                "title": {"text": "Fitted<br>expression", "side": "top", "font": {"size": 12}},
                 "tickvals": [0, 1],
-                "ticktext": ["lowest", "highest"],
+                "ticktext": ["gene’s min.", "gene’s max."],
                 "thickness": 12,
                 "len": 200,
                 "lenmode": "pixels",
                 "y": 1,
                 "yanchor": "top",
             },
-            hovertemplate=f"%{{y}}: %{{customdata}}{' in 10,000' if trend.counted else ''}<extra></extra>",
+            hovertemplate=f"%{{y}}: %{{customdata}}{' molecules per 10,000' if trend.counted else ''}<extra></extra>",
         )
     )
     figure.update_layout(height=max(ROW_PX * len(trend.genes) + 70, 300), margin={"t": 8})
     figure.update_xaxes(
-        title="Pseudotime (rank)",
+        title="Pseudotime rank (0 = root, 1 = end)",
         tickvals=ticks,
         ticktext=[f"{trend.grid[tick]:.2f}" for tick in ticks],
     )
@@ -232,7 +232,7 @@ def trend_map(trend: Trend) -> go.Figure:
 
 
 def neighbourhood_map(adjoining: Adjoining) -> go.Figure:
-    """Draw how much more or less often domains adjoin than with domains shuffled over the spots."""
+    """Draw the ratio of observed to expected contacts between domains, on a logarithmic colour scale."""
     names = adjoining.names
     ratio = np.clip(adjoining.log2_ratio, -3, 3)
     figure = go.Figure(
@@ -251,7 +251,7 @@ def neighbourhood_map(adjoining: Adjoining) -> go.Figure:
             customdata=adjoining.words,
             hovertemplate="%{customdata}<extra></extra>",
             colorbar={
-                "title": {"text": "Contacts", "side": "top"},
+                "title": {"text": "Contacts,<br>observed /<br>expected", "side": "top", "font": {"size": 11}},
                 "tickvals": [-3, -1, 0, 1, 3],
                 "ticktext": ["⅛×", "½×", "1×", "2×", "8×"],
                 "thickness": 12,
@@ -260,21 +260,21 @@ def neighbourhood_map(adjoining: Adjoining) -> go.Figure:
         )
     )
     figure.update_layout(height=min(max(100 + 38 * len(names), 260), 400), margin={"t": 8})
-    figure.update_xaxes(title="adjoins domain", type="category", showgrid=False, constrain="domain")
+    figure.update_xaxes(title="Neighbouring domain", type="category", showgrid=False, constrain="domain")
     figure.update_yaxes(title="Domain", type="category", autorange="reversed", showgrid=False)
     figure.update_yaxes(scaleanchor="x", constrain="domain", constraintoward="top")
     return figure
 
 
 def evidence(table: pd.DataFrame, saved: str) -> go.Figure:
-    """Draw for genes how much of the deviance of another estimate enhanced expression saves on held-out molecules.
+    """Draw the share of another estimate's held-out deviance that de-noised expression saves, by gene.
 
     Parameters
     ----------
     table
-        ``gene``, ``held_out`` (molecules), ``verdict`` and ``saved``, a share.
+        Columns ``gene``, ``held_out`` (molecules), ``verdict`` and ``saved``.
     saved
-        The column.
+        Name of the column with the saved share.
     """
     drawn = drawn_genes(table)
     percent = 100 * drawn[saved]
@@ -285,20 +285,20 @@ def evidence(table: pd.DataFrame, saved: str) -> go.Figure:
         (BETTER, GAINS, "circle"),
         (WORSE, LOSES, "diamond"),
     ):
-        own = drawn["verdict"] == name
+        rows = drawn["verdict"] == name
         figure.add_scatter(
-            x=drawn["held_out"][own].tolist(),
-            y=np.maximum(percent[own], lowest).round(2).tolist(),
+            x=drawn["held_out"][rows].tolist(),
+            y=np.maximum(percent[rows], lowest).round(2).tolist(),
             mode="markers",
             name=name,
             marker={"color": color, "symbol": symbol, "size": 5, "opacity": 0.6},
             customdata=[
-                f"{gene}: {value:+.1f} %" for gene, value in zip(drawn["gene"][own], percent[own], strict=True)
+                f"{gene}: {value:+.1f} %" for gene, value in zip(drawn["gene"][rows], percent[rows], strict=True)
             ],
             hovertemplate="%{customdata}, %{x} molecules<extra></extra>",
         )
     figure.add_hline(y=0, line={"color": INK, "width": 1})
-    figure.update_xaxes(title="Molecules held out", type="log", dtick=1)
-    figure.update_yaxes(title="Deviance saved, %", range=[lowest * 1.05, highest])
+    figure.update_xaxes(title="Held-out molecules of the gene", type="log", dtick=1)
+    figure.update_yaxes(title="Saved deviance (%)", range=[lowest * 1.05, highest])
     figure.update_layout(legend={"y": 1.02, "yanchor": "bottom", "x": 0, "itemsizing": "constant"}, margin={"t": 30})
     return figure

@@ -1,4 +1,4 @@
-"""``mmsrl-page``: a page for every section of a unit, and its card for the report."""
+"""``mmsrl-page``: write a page and a summary card for each section of a unit."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from mmsrl._click import INPUT_FILE, output_dir_option, stage_command
 
 @stage_command("page")
 @click.option("--id", "id", required=True, help="Id of the unit.")
-@click.option("--assembled", type=INPUT_FILE, multiple=True, required=True, help="<sample>.mmsrl.h5ad; once a sample.")
+@click.option(
+    "--assembled", type=INPUT_FILE, multiple=True, required=True, help="<sample>.mmsrl.h5ad; repeat for each sample."
+)
 @click.option("--summaries", type=INPUT_FILE, multiple=True, help="<id>.<stage>.json; repeatable.")
 @click.option("--training", type=INPUT_FILE, help="<unit>.training.tsv.")
 @click.option("--evidence", type=INPUT_FILE, help="<unit>.enhanced_genes.tsv.")
@@ -31,7 +33,7 @@ def main(
     output_dir: Path,
     report_genes: str | None,
 ) -> None:
-    """Write a page about every section of a unit, and a card with which the report shows it."""
+    """Write a page and a summary card for each section of a unit."""
     import logging
     from dataclasses import asdict
 
@@ -55,16 +57,16 @@ def main(
     )
     read = [(path, mate) for path in assembled if (mate := read_mate(path)) is not None]
     if not read:
-        raise InputError("--assembled: only files of groups; give the files of their samples")
+        raise InputError("--assembled: all files belong to groups; give the files of the samples")
     for path, mate in read:
         if mate.unit != id:
-            raise InputError(f"{path.name}: of unit {mate.unit}, not of {id}; give the sections of one unit")
+            raise InputError(f"{path.name}: belongs to unit {mate.unit}, not to {id}; give the sections of one unit")
     mates = [mate for _, mate in read]
-    named = [gene.strip() for gene in (report_genes or "").split(",") if gene.strip()]
-    genes = listed_genes(named, *(outputs.result(stage, id, id) for stage in ("markers", "enhance")))
+    requested = [gene.strip() for gene in (report_genes or "").split(",") if gene.strip()]
+    genes = listed_genes(requested, *(outputs.result(stage, id, id) for stage in ("markers", "enhance")))
     shown = [gene for chosen in genes.values() for gene in chosen]
     pictured = {path.name.removesuffix(".tiles.tif"): path for path in tiles}
-    # One section at a time: a unit may have many, and large ones.
+    # Process one section at a time to limit memory.
     for path, mate in read:
         sample, store = read_sample(path, shown, enhanced), Store()
         unit = unit_content(id, mates, outputs, genes, store)

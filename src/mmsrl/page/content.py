@@ -1,4 +1,4 @@
-"""What the stages wrote of a unit besides its assembled sections: small files, sorted by sample and unit."""
+"""Small output files of the stages of a unit, besides its assembled sections."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from mmsrl.page.series import judged_genes
 from mmsrl.parameters import STAGES
 
 SAMPLE_STAGES = ("ingest", "qc", "features", "map")
-"""Stages that run once a sample; the others run once a unit."""
+"""Stages that run once per sample. All other stages run once per unit."""
 
 EVIDENCE = (
     *("gene", "held_out", "deviance_enhanced", "deviance_normalised", "deviance_smoothed"),
     *("gain", "gain_se", "judged", "verdict", "written"),
 )
-"""Columns of ``<unit>.enhanced_genes.tsv`` that are shown."""
+"""Columns of ``<unit>.enhanced_genes.tsv`` that the page uses."""
 
 
 class Message(TypedDict):
-    """What a stage says it skipped or did otherwise than asked."""
+    """Message of a stage about a skipped or changed step."""
 
     stage: str
     level: str
@@ -35,29 +35,29 @@ class Message(TypedDict):
 
 @dataclass
 class Summaries:
-    """The JSON that every stage leaves."""
+    """JSON summaries of the stages."""
 
     summaries: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
-    """By stage and id."""
+    """Summaries by stage and id."""
 
     def result(self, stage: str, sample: str, unit: str) -> dict[str, Any]:
-        """Return what a stage found for a sample, or for its unit; empty where the stage did not run."""
+        """Return the result of a stage for a sample or its unit; empty if the stage did not run."""
         summary = self.summaries.get((stage, sample if stage in SAMPLE_STAGES else unit), {})
         result: dict[str, Any] = summary.get("result", {})
         return result
 
     def parameters(self, stage: str, id: str) -> dict[str, Any]:
-        """Return the parameters a stage ran with; empty where it did not run."""
+        """Return the parameters of a stage; empty if it did not run."""
         parameters: dict[str, Any] = self.summaries.get((stage, id), {}).get("parameters", {})
         return parameters
 
     def of_sample(self, sample: str, unit: str) -> list[dict[str, Any]]:
-        """Return the summaries that concern a sample, in the order of the stages."""
+        """Return the summaries of a sample and its unit, in the order of the stages."""
         keys = [(stage, sample if stage in SAMPLE_STAGES else unit) for stage in STAGES]
         return [self.summaries[key] for key in keys if key in self.summaries]
 
     def messages(self, sample: str, unit: str) -> list[Message]:
-        """Return the messages that concern a sample, in the order of the stages."""
+        """Return the messages on a sample and its unit, in the order of the stages."""
         return [
             {"stage": summary["stage"], "level": message["level"], "text": message["text"]}
             for summary in self.of_sample(sample, unit)
@@ -67,28 +67,28 @@ class Summaries:
 
 @dataclass
 class Outputs(Summaries):
-    """Everything the stages wrote of a unit, besides its assembled sections."""
+    """Stage outputs of a unit, besides its assembled sections."""
 
     training: dict[str, pd.DataFrame] = field(default_factory=dict)
     """Training log by unit."""
     judged: dict[str, pd.DataFrame] = field(default_factory=dict)
-    """What held-out molecules say of de-noised genes (:func:`mmsrl.page.series.judged_genes`), by unit."""
+    """Gain of de-noising by gene (:func:`mmsrl.page.series.judged_genes`), by unit."""
     scores: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=["sample", "metric", "value", "n_spots"]))
 
     def scores_of(self, sample: str) -> dict[str, float]:
-        """Return a sample's scores by metric, without those that could not be computed."""
-        own = self.scores[self.scores["sample"] == sample]
-        values = dict(zip(own["metric"], own["value"], strict=True))
+        """Return the finite scores of a sample by metric."""
+        rows = self.scores[self.scores["sample"] == sample]
+        values = dict(zip(rows["metric"], rows["value"], strict=True))
         return {metric: float(value) for metric, value in values.items() if math.isfinite(value)}
 
 
 def read_summaries(paths: Iterable[Path]) -> dict[tuple[str, str], dict[str, Any]]:
-    """Read the summaries of stages, and return them by stage and id.
+    """Read the summaries of the stages by stage and id.
 
     Raises
     ------
     InputError
-        If a file is not the summary of a stage.
+        If a file is not a stage summary.
     """
     read = [read_summary(path) for path in paths]
     return {(summary["stage"], summary["id"]): summary for summary in read}
@@ -97,12 +97,12 @@ def read_summaries(paths: Iterable[Path]) -> dict[tuple[str, str], dict[str, Any
 def read_outputs(
     *, summaries: Iterable[Path], training: Iterable[Path], evidence: Iterable[Path], scores: Iterable[Path]
 ) -> Outputs:
-    """Read the small files of all stages.
+    """Read the small output files of all stages.
 
     Raises
     ------
     InputError
-        If a file is not what its stage writes.
+        If a file is not the output of its stage.
     """
     outputs = Outputs(read_summaries(summaries))
     for path in training:

@@ -1,4 +1,4 @@
-"""What the page unpacks when it is needed: base64 of gzipped JSON, which a browser reads on its own."""
+"""Data of the interactive tissue figure, as base64-encoded, gzipped JSON that browsers can unpack."""
 
 from __future__ import annotations
 
@@ -13,28 +13,29 @@ import numpy as np
 import numpy.typing as npt
 
 from mmsrl._samples import evenly
+from mmsrl.page.sample import AXIS_TITLES
 from mmsrl.page.tissue import MAX_IMAGE_SIDE, Float, Gene, Section, background, data_uri, window_of
 
 MAX_INTERACTIVE_SPOTS = 120_000
-"""Above this a browser no longer turns a section fluently; an even subset is drawn and the page says so."""
+"""Maximum number of spots of the interactive figure. Larger sections are subsampled evenly to keep browsers fluent."""
 
 LEVELS = 255
-"""Expression is kept in so many steps from lowest to highest: more than a scale of colours tells apart."""
+"""Number of steps between the lowest and the highest expression. A colour map shows no finer differences."""
 
 
 def packed(content: Any) -> str:
-    """Pack JSON; the same content gives the same text."""
+    """Encode JSON as text. The same content always gives the same text."""
     text = json.dumps(content, separators=(",", ":"), allow_nan=False)
     return base64.b64encode(gzip.compress(text.encode(), 9, mtime=0)).decode("ascii")
 
 
 def drawn_spots(n_spots: int) -> npt.NDArray[np.int64]:
-    """Return which spots of a section the interactive figure draws: all, or an even subset where there are too many."""
+    """Return the rows of the spots that the interactive figure draws: all, or an even subset of a large section."""
     return evenly(n_spots, MAX_INTERACTIVE_SPOTS)
 
 
 def rounded(values: Float) -> list[float | None]:
-    """Round to four significant digits, whole numbers to the digit; ``None`` where not finite."""
+    """Round to four significant digits, or to integers if all values are whole; ``None`` if not finite."""
     whole = np.all(np.mod(values[np.isfinite(values)], 1) == 0)
     return [
         None if not np.isfinite(value) else int(value) if whole else float(f"{value:.4g}") for value in values.tolist()
@@ -42,24 +43,24 @@ def rounded(values: Float) -> list[float | None]:
 
 
 def levels(values: Float) -> dict[str, Any]:
-    """Keep finite values as steps between their lowest and highest: ``low + step * (high - low) / LEVELS``."""
+    """Quantise finite values to steps between minimum and maximum: ``low + step * (high - low) / LEVELS``."""
     low, high = float(values.min()), float(values.max())
     steps = np.round((values - low) / max(high - low, 1e-12) * LEVELS).astype(np.int64)
     return {"low": float(f"{low:.5g}"), "high": float(f"{high:.5g}"), "steps": steps.tolist()}
 
 
 def tissue_payload(section: Section, words: Mapping[str, str]) -> str:
-    """Pack what the interactive figure of a section needs.
+    """Encode the data of the interactive figure of a section.
 
-    Coordinates are whole full-resolution pixels counted from the corner of the window, or finer where the spots are
-    less than 20 pixels wide.
+    Coordinates are full-resolution pixels from the corner of the window. They are rounded to integers, or to two
+    decimals if spots are less than 20 pixels wide.
 
     Parameters
     ----------
     section
-        The section.
+        Section.
     words
-        What is said of each gene when it is shown.
+        Sentence about each gene.
     """
     window = window_of(section)
     rows = drawn_spots(len(section.barcodes))
@@ -90,6 +91,8 @@ def tissue_payload(section: Section, words: Mapping[str, str]) -> str:
         "y": coordinates(section.y, window.top),
         "domain": [code[domains[row]] for row in rows],
         "values": {title: rounded(values[rows]) for title, values in section.values.items()},
+        "labels": {title: AXIS_TITLES.get(title, title) for title in section.values},
+        "expression": section.expression_unit,
         "genes": {name: gene(name, values) for name, values in section.genes.items()},
         "image": None,
     }

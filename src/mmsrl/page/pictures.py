@@ -1,4 +1,4 @@
-"""What the tissue of each domain looks like: pictures at a few of its spots."""
+"""Tissue pictures at some spots of each domain."""
 
 from __future__ import annotations
 
@@ -18,36 +18,38 @@ from mmsrl.page.sample import METRICS, Sample
 from mmsrl.page.tissue import data_uri
 
 SHOWN = 6
-"""Pictures of a domain at most."""
+"""Maximum number of pictures per domain."""
 
 TYPICAL_SHARE = 0.5
-"""Share of a domain's spots, the most typical ones, that pictures are chosen from."""
+"""Share of the spots of a domain, the most typical ones, from which pictures are chosen."""
 
 MOST_BAR = 0.3
-"""Longest scale bar, as a share of the picture."""
+"""Maximum length of the scale bar, as a share of the picture."""
 
 LEAST_OUTLINE = 0.1
-"""A spot that is smaller than this share of the picture has no outline: it would hide what it surrounds."""
+"""Minimum size of an outlined spot, as a share of the picture. A smaller outline would hide the tissue."""
 
 
 def choose_spots(
     places: npt.NDArray[np.float64], typical: npt.NDArray[np.float64], shown: int = SHOWN
 ) -> npt.NDArray[np.int64]:
-    """Choose spots of one domain that are typical of it and far from each other.
+    """Choose spots of a domain that are typical of it and far from each other.
 
-    Of the more typical half the most typical one comes first, then again and again the one that is farthest from all
-    before it.
+    Start from the most typical spot. Then repeatedly add the spot of the more typical half that is farthest from all
+    chosen spots.
 
     Parameters
     ----------
     places
-        (n, 2).
+        Coordinates, (n, 2).
     typical
-        (n,), such as how confident the domain is.
+        Typicality such as the confidence of the domain, (n,).
+    shown
+        Maximum number of spots.
 
     Returns
     -------
-    Positions in ``places``, in the order chosen.
+    Rows of ``places`` in the order of choice.
     """
     kept = max(math.ceil(TYPICAL_SHARE * len(places)), min(shown, len(places)))
     candidates = np.argsort(-typical, kind="stable")[:kept]
@@ -61,23 +63,25 @@ def choose_spots(
 
 
 def domain_pictures(sample: Sample, path: Path) -> dict[str, Any]:
-    """Return pictures of every domain, with the size of spot and scale bar as shares of a picture.
+    """Return pictures of each domain, with the spot diameter and the scale bar as shares of a picture.
 
     Parameters
     ----------
+    sample
+        Section.
     path
-        ``<sample>.tiles.tif``.
+        File ``<sample>.tiles.tif``.
 
     Raises
     ------
     InputError
-        If the file is damaged or something else.
+        If the file is damaged or of another kind.
     """
     section = sample.section
     row_of = {barcode: row for row, barcode in enumerate(section.barcodes)}
     places = np.column_stack([section.x, section.y])
     confidence = section.values.get(METRICS[_keys.CONFIDENCE], np.ones(len(places)))
-    # Spots at the edge of the tissue are as certain as others, and show less of it.
+    # Spots at the edge of the tissue may be confident, but show less tissue.
     tissue = np.nan_to_num(section.values.get(METRICS[_keys.IMAGE_TISSUE], np.ones(len(places))))
     labels = np.array(section.domains)
     of_domain: dict[str, list[str]] = {}
@@ -85,8 +89,9 @@ def domain_pictures(sample: Sample, path: Path) -> dict[str, Any]:
     def choose(barcodes: list[str]) -> list[str]:
         rows = np.array([row_of[barcode] for barcode in barcodes if barcode in row_of], dtype=np.int64)
         for label in section.colors:
-            own = rows[labels[rows] == label]
-            picked = own[choose_spots(places[own], (confidence * tissue)[own])] if len(own) else own
+            members = rows[labels[rows] == label]
+            typicality = (confidence * tissue)[members]
+            picked = members[choose_spots(places[members], typicality)] if len(members) else members
             of_domain[label] = [section.barcodes[row] for row in picked]
         return [barcode for chosen in of_domain.values() for barcode in chosen]
 
@@ -95,9 +100,9 @@ def domain_pictures(sample: Sample, path: Path) -> dict[str, Any]:
         barcode: data_uri(Image.fromarray(tile)) for barcode, tile in zip(gallery.barcodes, gallery.tiles, strict=True)
     }
     ruler = Ruler(*(float(sample.facts.get(key) or math.nan) for key in (_keys.PITCH_PX, _keys.PITCH_UM)))
-    # Where ingest did not know the scale and the image file told it, pictures are of another width.
-    same = ruler.known == math.isfinite(gallery.um)
-    spot = section.diameter / ruler.px(PITCHES * ruler.base) if same else 0.0
+    # The width of pictures differs if only the image file, not ingest, knew the pixel size.
+    same_scale = ruler.known == math.isfinite(gallery.um)
+    spot = section.diameter / ruler.px(PITCHES * ruler.base) if same_scale else 0.0
     bar = bar_um(gallery.um, MOST_BAR)
     return {
         "um": gallery.um if math.isfinite(gallery.um) else None,

@@ -1,4 +1,4 @@
-"""Puts the content of a section into the templates."""
+"""Rendering of section pages with Jinja templates."""
 
 from __future__ import annotations
 
@@ -15,51 +15,51 @@ from mmsrl.page.words import brief, probability, show
 from mmsrl.parameters import STAGES
 
 REPORT = "../mmsrl_report.html"
-"""The report, as seen from a section's page."""
+"""Path of the report, relative to a section page."""
 
 ASSETS = "../assets"
-"""What the report leaves for all pages, as seen from one: the library of figures, and the list of sections."""
+"""Path of the shared files (figure library, list of sections), relative to a section page."""
 
 
 def code(text: str) -> Markup:
-    """Write what stands between backticks as code."""
+    """Format text between backticks as code."""
     return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
 
 
 def environment(*packages: str) -> Environment:
-    """Return templates with the filters that all pages use.
+    """Return a Jinja environment with the filters that all pages use.
 
     Parameters
     ----------
     packages
-        Packages with folders ``templates``, besides this one; theirs come first.
+        Further packages with a folder ``templates``, which take precedence.
     """
-    made = Environment(
+    templates = Environment(
         loader=ChoiceLoader([PackageLoader(package) for package in (*packages, "mmsrl.page")]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters.update(show=show, brief=brief, code=code, probability=probability)
-    made.globals.update(version=__version__, stages=STAGES)
-    return made
+    templates.filters.update(show=show, brief=brief, code=code, probability=probability)
+    templates.globals.update(version=__version__, stages=STAGES)
+    return templates
 
 
 def stored(store: Store) -> dict[str, Any]:
-    """Return figures and tables as the templates embed them."""
+    """Return figures and tables as template variables."""
     return {"figures": {id_: Markup(text) for id_, text in store.figures.items()}, "tables": store.tables}
 
 
 def render_page(page: Mapping[str, Any], pictures: Mapping[str, Any] | None, store: Store) -> str:
-    """Return the page of a section as HTML.
+    """Render the page of a section as HTML.
 
     Parameters
     ----------
     page
-        As :func:`mmsrl.page.sections.sample_content` returns it.
+        Content from :func:`mmsrl.page.sections.sample_content`.
     pictures
-        As :func:`mmsrl.page.pictures.domain_pictures` returns them; ``None`` where there are none.
+        Tissue pictures from :func:`mmsrl.page.pictures.domain_pictures`, or ``None``.
     store
         Figures and tables of the page.
     """

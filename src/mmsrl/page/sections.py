@@ -1,4 +1,4 @@
-"""All that the page of one section shows, and what sections of one unit share."""
+"""Content of the page of a section, and the content that the sections of a unit share."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from mmsrl.page.content import Outputs
 from mmsrl.page.genes import (
     ASKED,
     ESTIMATES,
+    domain_profiles,
     enhancement_facts,
     gene_words,
     marker_note,
@@ -29,17 +30,17 @@ from mmsrl.page.genes import (
     trajectory_facts,
 )
 from mmsrl.page.payload import drawn_spots, tissue_payload
-from mmsrl.page.sample import METRICS, QUALITY, Mate, Sample
+from mmsrl.page.sample import AXIS_TITLES, METRICS, QUALITY, Mate, Sample
 from mmsrl.page.stages import (
     SCORES,
     choice_points,
-    confusion_rows,
+    confusion_matrix,
     covariate_facts,
     image_facts,
     qc_filters,
     qc_quantiles,
     reference_shares,
-    section_rows,
+    section_matrix,
     train_facts,
 )
 from mmsrl.page.store import Store
@@ -57,29 +58,29 @@ from mmsrl.page.tissue import (
 from mmsrl.page.words import show
 
 SMALL_SIDE = 440
-"""Of pictures that stand beside each other, in pixels."""
+"""Longest side of pictures that are shown side by side, in pixels."""
 
 CHART = 260
-"""Height of a small figure."""
+"""Height of a small figure in pixels."""
 
 
 def unit_content(
     unit: str, mates: Sequence[Mate], outputs: Outputs, genes: Mapping[str, Sequence[str]], store: Store
 ) -> dict[str, Any]:
-    """Return what the pages of all sections of a unit show.
+    """Build the content that the pages of all sections of a unit share.
 
     Parameters
     ----------
     unit
-        Its id.
+        Id of the unit.
     mates
-        The sections of the unit.
+        Sections of the unit.
     outputs
-        What the stages wrote.
+        Stage outputs of the unit.
     genes
-        That can be looked at on the tissue, by the reason for it.
+        Genes that the tissue figure offers, by reason.
     store
-        Takes the figures and tables.
+        Receives the figures and tables.
     """
     key = "unit"
     colors = {name: color for mate in mates for name, color in mate.colors.items()}
@@ -92,8 +93,8 @@ def unit_content(
     log, judged = outputs.training.get(unit), outputs.judged.get(unit)
     decided = None if judged is None else judged[judged["verdict"] != series.FEW]
     time = np.concatenate([mate.rank for mate in mates])
-    found = outputs.result("domains", unit, unit)
-    points, chosen = choice_points(found), found.get("chosen") or {}
+    partition = outputs.result("domains", unit, unit)
+    points, chosen = choice_points(partition), partition.get("chosen") or {}
     facts = trajectory_facts(trajectory)
     connects = bool(facts) and len(sizes) > 1
     orders = series.pseudotime_order(labels, time)
@@ -110,13 +111,14 @@ def unit_content(
         "training": store.figure(
             f"{key}-training", charts.training_curves(log) if log is not None and len(log) else None
         ),
-        "covariates": covariate_facts(found, outputs.result("train", unit, unit)),
-        "by_section": section_rows(found),
+        "covariates": covariate_facts(partition, outputs.result("train", unit, unit)),
+        "by_section": section_matrix(partition, colors, unit),
         "choice": points and {"number": chosen["n_domains"], "rule": chosen["rule"]},
         "choice_curve": store.figure(
             f"{key}-choice", charts.choice_curve(*points, chosen["n_domains"]) if points else None, CHART
         ),
         "markers": marker_rows(markers),
+        "profiles": domain_profiles(markers, colors),
         "marker_note": marker_note(markers),
         "spatial_words": spatial_words(markers),
         "tested_over_samples": bool(markers.get("pseudobulk", {}).get("domains")),
@@ -131,9 +133,7 @@ def unit_content(
         "epochs": outputs.result("train", unit, unit).get("epochs"),
         "trends": store.figure(f"{key}-trends", charts.trend_map(trend) if trend else None),
         "n_trends": len(trend.genes) if trend else 0,
-        "trend_unit": "molecules in 10,000 of the spot, whatever the depth"
-        if not trend or trend.counted
-        else "values as they were given",
+        "trend_unit": "molecules per 10,000" if not trend or trend.counted else "normalised values as given",
         "enhancement": enhancement_facts(enhancement),
         "evidence": [
             (words, store.figure(f"{key}-over-{name}", charts.evidence(decided, f"over_{name}")))
@@ -152,32 +152,32 @@ def unit_content(
 
 
 def slug(name: str) -> str:
-    """Return a name as an id may have it."""
+    """Convert a name to a valid HTML id."""
     return re.sub(r"[^A-Za-z0-9_-]+", "-", name)
 
 
 def sample_content(
     sample: Sample, mates: Sequence[Mate], unit: Mapping[str, Any], outputs: Outputs, store: Store
 ) -> dict[str, Any]:
-    """Return all that the page of one section shows.
+    """Build the content of the page of a section.
 
     Parameters
     ----------
     sample
-        The section.
+        Section.
     mates
         All sections of its unit.
     unit
-        What :func:`unit_content` returned.
+        Content from :func:`unit_content`.
     outputs
-        What the stages wrote.
+        Stage outputs of the unit.
     store
-        Takes the figures and tables.
+        Receives the figures and tables.
     """
     section, name = sample.section, sample.name
     key = "section"
     qc = outputs.result("qc", name, sample.unit)
-    compared = outputs.result("evaluate", name, sample.unit).get(name)
+    evaluated = outputs.result("evaluate", name, sample.unit).get(name) or {}
     markers = outputs.result("markers", name, sample.unit)
     adjoining = series.adjoining_domains(markers.get("neighbours", {}).get(name, []))
     denoised = {gene: values.enhanced is not None for gene, values in section.genes.items()}
@@ -209,7 +209,12 @@ def sample_content(
         "qc_quantiles": qc_quantiles(qc),
         "kept": f"{show(len(section.barcodes))} of {show(qc['n_spots_before'])} {sample.noun}" if qc else "",
         "histograms": [
-            {"title": title, "figure": store.figure(f"{key}-{slug(title)}", charts.histogram(title, values), CHART)}
+            {
+                "title": title,
+                "figure": store.figure(
+                    f"{key}-{slug(title)}", charts.histogram(AXIS_TITLES.get(title, title), values), CHART
+                ),
+            }
             for title, values in section.values.items()
             if title in QUALITY
         ],
@@ -223,8 +228,7 @@ def sample_content(
         "reference": reference_shares(outputs.result("map", name, sample.unit)),
         "scores": outputs.scores_of(name),
         "score_titles": SCORES,
-        "labels": (compared or {}).get("labels", []),
-        "confusion": confusion_rows(compared),
+        "confusion": confusion_matrix(evaluated, unit["colors"], name),
         "parameters": {
             summary["stage"]: summary["parameters"]
             for summary in outputs.of_sample(name, sample.unit)
@@ -234,42 +238,44 @@ def sample_content(
 
 
 def medians(section: Section) -> dict[str, float]:
-    """Return the median over the spots of every value that is shown, by its title."""
+    """Return the median over the spots of each continuous value, by its title."""
     return {title: float(np.nanmedian(values)) for title, values in section.values.items()}
 
 
 def _facts(sample: Sample) -> dict[str, str]:
-    """Return what is known of the sample before any analysis."""
+    """Return facts on the sample that precede the analysis."""
     facts = sample.facts
     return {
         "Platform": sample.platform,
         "Lattice": show(facts.get(_keys.LATTICE)),
-        ("Spot pitch" if facts.get(_keys.LATTICE) != "none" else "Distance to neighbours"): _pitch(facts),
+        (
+            "Spot distance (centre to centre)" if facts.get(_keys.LATTICE) != "none" else "Distance to neighbours"
+        ): _pitch(facts),
         "Species": show(facts.get(_keys.SPECIES)),
     }
 
 
 def _pitch(facts: Mapping[str, Any]) -> str:
-    """Return the pitch in µm and in the unit of the coordinates; once where these are one."""
-    units = f"{show(facts.get(_keys.PITCH_PX))} units of the coordinates"
+    """Return the spot distance in µm and in the unit of the coordinates, or once if the units agree."""
+    units = f"{show(facts.get(_keys.PITCH_PX))} coordinate units"
     scale = um_per_px(facts)
     if not math.isfinite(scale):
-        return f"{units} (µm not known: give um_per_px)"
+        return f"{units} (not known in µm; set um_per_px)"
     um = f"{show(facts.get(_keys.PITCH_UM))} µm"
     return um if math.isclose(scale, 1.0, rel_tol=1e-6) else f"{um}, {units}"
 
 
 def _scale_bar(section: Section) -> dict[str, Any] | None:
-    """Return the length of a scale bar in words and as a share of the section's picture; ``None`` if not known."""
+    """Return the length of the scale bar as text and as a share of the picture; ``None`` if not known."""
     width_um = window_of(section).width * section.um_per_px
     length = bar_um(width_um)
     return None if length is None else {"name": length_name(length), "share": length / width_um}
 
 
 def _pseudotime_picture(sample: Sample) -> dict[str, Any] | None:
-    """Return ranks of pseudotime on the tissue; ``None`` if there is none.
+    """Draw pseudotime ranks on the tissue; ``None`` without pseudotime.
 
-    Colours run from 0 to 1 on every section: ranks are of the whole unit.
+    Colours span 0 to 1 on every section, because ranks are computed over the whole unit.
     """
     values = sample.section.values.get(METRICS[_keys.PSEUDOTIME_RANK])
     if values is None:
@@ -279,7 +285,7 @@ def _pseudotime_picture(sample: Sample) -> dict[str, Any] | None:
 
 
 def _layout_pictures(sample: Sample, mates: Sequence[Mate]) -> list[dict[str, Any]]:
-    """Return the layout of the embedding by domain and by pseudotime, other sections of the unit in grey."""
+    """Draw the UMAP by domain and by pseudotime, with other sections of the unit in grey."""
     section = sample.section
     if section.umap is None:
         return []
@@ -288,7 +294,7 @@ def _layout_pictures(sample: Sample, mates: Sequence[Mate]) -> list[dict[str, An
     colored = {"domain": [section.colors[domain] for domain in section.domains]}
     time = section.values.get(METRICS[_keys.PSEUDOTIME_RANK])
     if time is not None:
-        colored["pseudotime"] = shades(time)
+        colored["pseudotime rank"] = shades(time)
     return [
         {"by": by, "uri": data_uri(layout_figure(section.umap, colors, beneath, SMALL_SIDE)), "size": (SMALL_SIDE,) * 2}
         for by, colors in colored.items()
@@ -296,12 +302,12 @@ def _layout_pictures(sample: Sample, mates: Sequence[Mate]) -> list[dict[str, An
 
 
 def _domains(sample: Sample, depth_alone: Mapping[str, float]) -> dict[str, Any]:
-    """Return every domain with its colour, size and what its spots are like, by what not all domains have alike.
+    """Return colour, size and medians of each domain, for the metrics that differ between domains.
 
     Parameters
     ----------
     depth_alone
-        Domains that no gene tells from the others, as the markers' summary has them.
+        Domains without differential genes at equal depth, from the summary of the markers.
     """
     section = sample.section
     medians = pd.DataFrame(section.values).groupby(np.asarray(section.domains)).median().reindex(list(section.colors))
@@ -314,8 +320,8 @@ def _domains(sample: Sample, depth_alone: Mapping[str, float]) -> dict[str, Any]
             "n": sizes[label],
             "share": sizes[label] / len(section.domains),
             "depth_alone": label in depth_alone,
-            "medians": own,
+            "medians": values,
         }
-        for (label, color), own in zip(section.colors.items(), medians.to_numpy().tolist(), strict=True)
+        for (label, color), values in zip(section.colors.items(), medians.to_numpy().tolist(), strict=True)
     ]
     return {"domains": rows, "domain_medians": medians.columns.tolist()}

@@ -1,4 +1,4 @@
-"""What figures of domains and genes show, as arrays: the same numbers for the report and for figures elsewhere."""
+"""Data series of the figures of domains and genes, as arrays."""
 
 from __future__ import annotations
 
@@ -15,70 +15,70 @@ from mmsrl import _keys
 Float = npt.NDArray[np.float64]
 
 MOST_GENES = 1500
-"""Points that a figure of genes has at most; beyond a third of them, genes are thinned evenly by molecules."""
+"""Maximum number of points in a figure of genes: the third with the most molecules, then an even selection."""
 
 FEW = "too few molecules"
-"""What is said of a gene of which too few molecules were held out for a verdict."""
+"""Verdict on a gene with too few held-out molecules."""
 
 PRIOR = 0.5
-"""Contacts added to observed and expected ones, so that none at all is a number too."""
+"""Pseudocount added to observed and expected contacts."""
 
 
 class Order(NamedTuple):
-    """Ranks of pseudotime in a domain."""
+    """Distribution of the pseudotime rank in a domain."""
 
     domain: str
     quantiles: tuple[float, float, float, float, float]
-    """At 5, 25, 50, 75 and 95 %."""
+    """Quantiles at 5, 25, 50, 75 and 95 %."""
 
 
 class Trend(NamedTuple):
-    """Genes along pseudotime."""
+    """Fitted expression along pseudotime."""
 
     genes: list[str]
-    """(G,), those with the earliest peak first."""
+    """(G,), sorted by the position of the peak."""
     grid: Float
-    """(T,): rank of pseudotime."""
+    """(T,): pseudotime rank."""
     curves: Float
-    """(G, T): molecules of the gene in 10,000 of the spot, or its values where these were normalised before."""
+    """(G, T): molecules per 10,000, or values of expression that was normalised before."""
     scaled: Float
-    """(G, T): the same, each gene from 0, its lowest, to 1, its highest."""
+    """(G, T): the curves scaled per gene from 0 (minimum) to 1 (maximum)."""
     counted: bool = True
-    """Whether curves are of molecules."""
+    """Whether the curves are in molecules."""
 
 
 class Adjoining(NamedTuple):
-    """How often domains adjoin each other in one section."""
+    """Contacts between the domains of a section."""
 
     names: list[str]
     """(K,)."""
     log2_ratio: Float
-    """(K, K): contacts over those expected by chance."""
+    """(K, K): log2 ratio of observed to expected contacts."""
     cells: list[list[str]]
-    """(K, K): the ratio, as short as a cell wants it."""
+    """(K, K): ratio as a short text."""
     words: list[list[str]]
-    """(K, K): contacts, and those expected, in words."""
+    """(K, K): observed and expected contacts as a sentence."""
 
 
 def domain_graph(
     names: Sequence[str], edges: Sequence[Mapping[str, Any]], order: Mapping[str, float]
 ) -> dict[str, tuple[float, float]]:
-    """Place domains so that connected ones are close, and turn the whole so that pseudotime runs from left to right.
+    """Lay out the graph of domains and rotate it so that pseudotime runs from left to right.
 
-    Kamada and Kawai (1989), where a connection is as long as it is weak.
+    The layout of Kamada and Kawai (1989) gives weak edges a large length.
 
     Parameters
     ----------
     names
-        Of the domains.
+        Domains.
     edges
-        ``one``, ``other``, ``connectivity``.
+        ``one``, ``other`` and ``connectivity``.
     order
-        Pseudotime by domain; those without one do not count for the turn.
+        Pseudotime by domain. Domains without pseudotime do not affect the rotation.
 
     Returns
     -------
-    x and y between -1 and 1 by domain.
+    Coordinates x and y between -1 and 1 by domain.
     """
     at = {name: index for index, name in enumerate(names)}
     graph = igraph.Graph(len(names), [(at[edge["one"]], at[edge["other"]]) for edge in edges])
@@ -98,22 +98,22 @@ def domain_graph(
 
 
 def pseudotime_order(domains: Sequence[str], pseudotime: Float) -> list[Order]:
-    """Return ranks of pseudotime by domain, domains by their median; those without any are left out."""
+    """Return the pseudotime ranks of each domain, sorted by median; domains without pseudotime are left out."""
     table = pd.DataFrame({"domain": list(domains), "time": pseudotime}).dropna()
-    found = [
-        Order(str(domain), tuple(np.quantile(own, [0.05, 0.25, 0.5, 0.75, 0.95]).round(4).tolist()))
-        for domain, own in table.groupby("domain", sort=True)["time"]
+    orders = [
+        Order(str(domain), tuple(np.quantile(ranks, [0.05, 0.25, 0.5, 0.75, 0.95]).round(4).tolist()))
+        for domain, ranks in table.groupby("domain", sort=True)["time"]
     ]
-    return sorted(found, key=lambda order: order.quantiles[2])
+    return sorted(orders, key=lambda order: order.quantiles[2])
 
 
 def gene_trends(result: Mapping[str, Any]) -> Trend | None:
-    """Return the genes that follow pseudotime best, with their curves; ``None`` where there are none.
+    """Return the fitted curves of the genes that change along pseudotime; ``None`` without such genes.
 
     Parameters
     ----------
     result
-        Of ``<unit>.trajectory.json``: ``grid``, ``genes`` and ``curves``.
+        Result of ``<unit>.trajectory.json`` with ``grid``, ``genes`` and ``curves``.
     """
     genes = [row["gene"] for row in result.get("genes", [])]
     if not genes:
@@ -121,7 +121,7 @@ def gene_trends(result: Mapping[str, Any]) -> Trend | None:
     curves = np.array([result["curves"][gene] for gene in genes], dtype=np.float64)
     low, high = curves.min(axis=1, keepdims=True), curves.max(axis=1, keepdims=True)
     scaled = (curves - low) / np.maximum(high - low, 1e-12)
-    # By the middle of what lies above a half, as many a gene peaks at the very beginning or end.
+    # Sort by the centre of the upper half of each curve, because many genes peak at the very start or end.
     weight = np.maximum(scaled - 0.5, 0)
     middle = (weight * np.arange(curves.shape[1])).sum(axis=1) / np.maximum(weight.sum(axis=1), 1e-12)
     rows = np.argsort(middle, kind="stable")
@@ -131,12 +131,12 @@ def gene_trends(result: Mapping[str, Any]) -> Trend | None:
 
 
 def adjoining_domains(rows: Sequence[Mapping[str, Any]]) -> Adjoining | None:
-    """Return how often domains adjoin, compared with chance; ``None`` where there is one domain only.
+    """Return observed and expected contacts between domains; ``None`` for a single domain.
 
     Parameters
     ----------
     rows
-        ``domain``, ``neighbour``, ``contacts``, ``expected`` and ``z``, of one section.
+        Rows of one section with ``domain``, ``neighbour``, ``contacts``, ``expected`` and ``z``.
     """
     names = list(dict.fromkeys(str(row["domain"]) for row in rows))
     if len(names) < 2:
@@ -156,39 +156,39 @@ def adjoining_domains(rows: Sequence[Mapping[str, Any]]) -> Adjoining | None:
 
 
 def judged_genes(table: pd.DataFrame) -> pd.DataFrame:
-    """Return for each gene how much deviance enhanced expression saves on molecules held out.
+    """Return the share of held-out deviance that de-noised expression saves, by gene.
 
     Parameters
     ----------
     table
-        ``<unit>.enhanced_genes.tsv``.
+        Table ``<unit>.enhanced_genes.tsv``.
 
     Returns
     -------
-    ``gene``, ``held_out``, ``over_normalised``, ``over_smoothed`` and ``gain`` (over the better of the two) as shares,
-    ``gain_se``, ``verdict`` (:func:`mmsrl.enhance.verdict.verdicts`, or :data:`FEW`) and ``written``; those with a
-    verdict come first, and of them those that gain most. Genes without held-out molecules are left out.
+    Columns ``gene``, ``held_out``, the shares ``over_normalised``, ``over_smoothed`` and ``gain`` (over the better of
+    the two), ``gain_se``, ``verdict`` (:func:`mmsrl.enhance.verdict.verdicts`, or :data:`FEW`) and ``written``. Genes
+    with a verdict come first, sorted by gain. Genes without held-out molecules are left out.
     """
-    told = table[table["held_out"] > 0]
+    held_out = table[table["held_out"] > 0]
     columns = {
-        "gene": told["gene"],
-        "held_out": told["held_out"].astype(np.int64),
+        "gene": held_out["gene"],
+        "held_out": held_out["held_out"].astype(np.int64),
         **{
-            f"over_{name}": 1 - told["deviance_enhanced"] / np.maximum(told[f"deviance_{name}"], 1e-12)
+            f"over_{name}": 1 - held_out["deviance_enhanced"] / np.maximum(held_out[f"deviance_{name}"], 1e-12)
             for name in ("normalised", "smoothed")
         },
-        "gain": told["gain"],
-        "gain_se": told["gain_se"],
-        "verdict": np.where(told["judged"].astype(bool), told["verdict"], FEW),
-        "written": told["written"].astype(bool),
-        "few": ~told["judged"].astype(bool),
+        "gain": held_out["gain"],
+        "gain_se": held_out["gain_se"],
+        "verdict": np.where(held_out["judged"].astype(bool), held_out["verdict"], FEW),
+        "written": held_out["written"].astype(bool),
+        "few": ~held_out["judged"].astype(bool),
     }
     ordered = pd.DataFrame(columns).sort_values(["few", "gain", "gene"], ascending=[True, False, True])
     return ordered.drop(columns="few").reset_index(drop=True)
 
 
 def drawn_genes(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the genes that a figure draws: those with the most molecules, and of the others evenly many."""
+    """Select the genes of a figure: the genes with the most molecules and an even selection of the others."""
     ordered = table.sort_values(["held_out", "gene"], ascending=[False, True], ignore_index=True)
     if len(ordered) <= MOST_GENES:
         return ordered

@@ -1,4 +1,4 @@
-"""What each stage's result comes to on the page of a sample: tables and facts with words for people."""
+"""Tables and facts on the page of a sample, from the results of each stage."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mmsrl._palette import natural_order
+from mmsrl.page.matrix import Cell, Heading, Matrix, Row, domain_headings
 from mmsrl.page.sample import METRICS
 from mmsrl.page.words import brief, show
 
 FILTERS = {
-    "in_tissue": "outside tissue",
-    "min_counts": "fewer counts than",
-    "min_genes": "fewer genes than",
+    "in_tissue": "outside the tissue",
+    "min_counts": "counts below",
+    "min_genes": "detected genes below",
     "max_pct_mt": "mitochondrial % above",
     "min_spots": "detected in fewer spots than",
 }
@@ -23,19 +24,19 @@ SCORES = {
     "completeness": "Completeness",
     "V": "V-measure",
     "purity": "Purity",
-    "pseudotime_order": "Order of pseudotime (labels)",
-    "pseudotime_order_spots": "Order of pseudotime (spots)",
+    "pseudotime_order": "Pseudotime order (labels)",
+    "pseudotime_order_spots": "Pseudotime order (spots)",
 }
-"""Titles of scores that are not their names."""
+"""Titles of scores whose name is not a title."""
 
 
 def qc_filters(result: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return one row a filter: of what it removed how much, and why.
+    """Return one row per filter with its reason and the number of removed spots or genes.
 
     Parameters
     ----------
     result
-        Of ``<sample>.qc.json``; may be empty.
+        Result of ``<sample>.qc.json``, possibly empty.
     """
     rows = []
     for kind in ("spot", "gene"):
@@ -51,12 +52,12 @@ def qc_filters(result: Mapping[str, Any]) -> list[dict[str, Any]]:
             rows.append({"what": f"{kind}s", "reason": reason, "removed": entry["removed"]})
     if result.get("spots_without_counts_in_kept_genes"):
         removed = result["spots_without_counts_in_kept_genes"]
-        rows.append({"what": "spots", "reason": "no counts in the genes that are left", "removed": removed})
+        rows.append({"what": "spots", "reason": "no counts in the remaining genes", "removed": removed})
     return rows
 
 
 def qc_quantiles(result: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return median and 5-95 % range of every metric before and after the filters; metrics that vary only."""
+    """Return median and 5-95 % range of each metric that varies, before and after the filters."""
     levels = result.get("quantile_levels", [])
     rows = []
     for metric, title in METRICS.items():
@@ -74,7 +75,7 @@ def qc_quantiles(result: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def image_facts(result: Mapping[str, Any]) -> dict[str, str]:
-    """Return which image was described at what resolution and how; empty where none was."""
+    """Return image, resolution and descriptor; empty if no image was used."""
     image = result.get("image")
     if not image or not result.get("descriptor"):
         return {}
@@ -82,14 +83,14 @@ def image_facts(result: Mapping[str, Any]) -> dict[str, str]:
     tiles = {tile["pitches"]: tile for tile in result["tiles"]}
     return {
         "Image": f"{image['name']}, {show(image['width'])} × {show(image['height'])} px",
-        "Resolution": f"{brief(result['px_per_pitch'])} px from spot to spot",
-        "Tiles around a spot": ", ".join(f"{show(tile['pitches'])}" for tile in tiles.values()) + " spot pitches",
+        "Resolution": f"{brief(result['px_per_pitch'])} px per spot distance",
+        "Tile widths": ", ".join(f"{show(tile['pitches'])}" for tile in tiles.values()) + " spot distances",
         "Descriptor": f"{result['descriptor'].replace('+', ' + ')}, {show(result['columns'])} columns",
         "Background": result["stain"]["background"],
         "Components kept": f"{show(result['components'])}, {100 * result['explained_variance']:.0f} % of variance",
         "Spots outside the image": show(result["spots_outside"]),
-        "Expression predicted": f"{_percent(max(predicted['r2'], 0))} of its first {predicted['components']} "
-        "components, in tissue held out"
+        "Expression predicted": f"{_percent(max(predicted['r2'], 0))} of the variance of the first "
+        f"{predicted['components']} components, in held-out tissue"
         if predicted
         else "not known",
     }
@@ -100,45 +101,51 @@ def _percent(share: float | None) -> str | None:
 
 
 def train_facts(result: Mapping[str, Any], parameters: Mapping[str, Any]) -> dict[str, str]:
-    """Return what was trained and how long it took; empty where there is no summary."""
+    """Return facts on the training; empty without a summary."""
     shown = {
         "Preset": parameters.get("preset"),
-        "Seed": parameters.get("seed"),
+        "Random seed": parameters.get("seed"),
         "Epochs": result.get("epochs") or None,
         "Genes modelled": result.get("n_genes"),
         "Image components": result.get("n_image_features"),
         "Weight of the image": _percent((result.get("image") or {}).get("mean_weight")),
-        "Weights of the model": result.get("n_weights") or None,
-        "Graph entries a spot": brief(result.get("graph_entries_per_spot")),
+        "Model parameters": result.get("n_weights") or None,
+        "Graph edges per spot": brief(result.get("graph_entries_per_spot")),
         "Device": result.get("device"),
-        "Seconds": brief(result.get("seconds")),
-        "Sections around a spot (iLISI)": brief(result.get("section_mixing", {}).get("ilisi")),
+        "Run time (s)": brief(result.get("seconds")),
+        "Section mixing (iLISI)": brief(result.get("section_mixing", {}).get("ilisi")),
     }
     return {title: show(value) for title, value in shown.items() if value not in (None, "–")}
 
 
-def confusion_rows(facts: Mapping[str, Any] | None) -> list[dict[str, Any]]:
-    """Return the confusion table by domain: spots with each label, and how dark to draw the cell.
+def confusion_matrix(facts: Mapping[str, Any], colors: Mapping[str, str], sample: str) -> Matrix | None:
+    """Return the number of spots by domain and label, shaded by the share of the domain.
 
     Parameters
     ----------
     facts
-        One sample's part of ``<unit>.evaluate.json``; ``None`` where it has no labels.
+        Part of ``<unit>.evaluate.json`` that belongs to the sample; empty without labels.
+    colors
+        Colour of each domain.
+    sample
+        Name of the sample.
     """
     if not facts:
-        return []
-    return [
-        {
-            "domain": domain,
-            "matched": facts["matched"].get(domain),
-            "cells": [{"n": count, "share": count / max(sum(counts), 1)} for count in counts],
-        }
+        return None
+    rows = [
+        Row(
+            Heading(domain, colors.get(domain)),
+            [Cell(show(count), count / max(sum(counts), 1)) for count in counts],
+            show(facts["matched"].get(domain)),
+        )
         for domain, counts in zip(facts["domains"], facts["confusion"], strict=True)
     ]
+    labels = [Heading(str(label)) for label in facts.get("labels", [])]
+    return Matrix(f"Spots by domain and label in {sample}", "Domain", labels, rows, "Matched label")
 
 
 def choice_points(result: Mapping[str, Any]) -> tuple[Sequence[int], Sequence[float]] | None:
-    """Return numbers of domains and how stable each is, where the number was chosen by the pipeline."""
+    """Return the candidate numbers of domains and their stability; ``None`` if the number was given."""
     chosen = result.get("chosen")
     if not chosen or len(chosen["curve"]) < 2:
         return None
@@ -146,12 +153,12 @@ def choice_points(result: Mapping[str, Any]) -> tuple[Sequence[int], Sequence[fl
 
 
 def covariate_facts(result: Mapping[str, Any], train: Mapping[str, Any]) -> dict[str, str]:
-    """Return how far domains and components follow depth, and domains the sections.
+    """Return the association of domains and components with depth, and of domains with sections.
 
     Parameters
     ----------
     result, train
-        Of ``<unit>.domains.json`` and ``<unit>.train.json``; may be empty.
+        Results of ``<unit>.domains.json`` and ``<unit>.train.json``, possibly empty.
     """
     correlations = {
         name: max((abs(value) for value in part["depth_correlation"]), default=0.0)
@@ -170,12 +177,12 @@ def covariate_facts(result: Mapping[str, Any], train: Mapping[str, Any]) -> dict
 
 
 def reference_shares(result: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Return the shares of a section's spots in the domains of a reference, and of those like none of them.
+    """Return the share of spots in each domain of a reference, and of spots unlike every domain.
 
     Parameters
     ----------
     result
-        Of ``<sample>.map.json``; ``None`` is returned where it is empty.
+        Result of ``<sample>.map.json``. If it is empty, the function returns ``None``.
     """
     if not result:
         return None
@@ -188,12 +195,13 @@ def reference_shares(result: Mapping[str, Any]) -> dict[str, Any] | None:
     }
 
 
-def section_rows(result: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return a row a section with the share of its spots in every domain; empty where there is one section."""
+def section_matrix(result: Mapping[str, Any], colors: Mapping[str, str], unit: str) -> Matrix | None:
+    """Return the share of spots in each domain by section; ``None`` for a single section."""
     spots = result.get("spots", {})
     if len(spots) < 2:
-        return []
-    return [
-        {"section": name, "shares": {domain: n / max(sum(row.values()), 1) for domain, n in row.items()}}
-        for name, row in spots.items()
-    ]
+        return None
+    rows = []
+    for section, counts in spots.items():
+        shares = [counts.get(domain, 0) / max(sum(counts.values()), 1) for domain in colors]
+        rows.append(Row(Heading(section), [Cell(f"{100 * share:.1f} %", share) for share in shares]))
+    return Matrix(f"Share of each domain by section of {unit}", "Section", domain_headings(colors), rows)

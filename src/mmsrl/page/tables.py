@@ -1,4 +1,4 @@
-"""Tables that a reader searches and sorts, as ``templates/tables.js`` unpacks them."""
+"""Interactive tables that ``templates/tables.js`` decodes."""
 
 from __future__ import annotations
 
@@ -11,36 +11,36 @@ import pandas as pd
 from mmsrl.page.payload import packed
 
 Kind = Literal["domain", "gene", "text", "number", "fold", "percent", "share", "p", "yes"]
-"""How a column is written: ``fold`` and ``percent`` with their sign, ``share`` in per cent without one."""
+"""Format of a column: ``fold`` and ``percent`` have a sign, ``share`` is a percentage without a sign."""
 
 
 class Column(NamedTuple):
-    """One column of a table."""
+    """Column of a table."""
 
     name: str
-    """In the data frame."""
+    """Name of the column in the data frame."""
     title: str
     kind: Kind
     choose: bool = False
-    """Whether rows can be chosen by its value."""
+    """Whether the reader can filter rows by the value."""
 
 
 MARKER_COLUMNS = (
     Column("domain", "Domain", "domain", choose=True),
     Column("gene", "Gene", "gene"),
-    Column("effect", "Standard deviations higher", "fold"),
+    Column("effect", "Effect size (SD)", "fold"),
     Column("effect_low", "at least", "fold"),
     Column("effect_high", "at most", "fold"),
-    Column("effect_next", "over the next domain", "fold"),
+    Column("effect_next", "over next domain", "fold"),
     Column("log2_fold_change", "log2 fold change", "fold"),
     Column("log2_fold_change_low", "at least", "fold"),
     Column("log2_fold_change_high", "at most", "fold"),
-    Column("log2_fold_change_next", "over the next domain", "fold"),
-    Column("share", "Spots with it", "share"),
+    Column("log2_fold_change_next", "over next domain", "fold"),
+    Column("share", "Detected in", "share"),
     Column("share_elsewhere", "elsewhere", "share"),
     Column("p_adjusted", "Adjusted p", "p"),
     Column("p_adjusted_pseudobulk", "Adjusted p over samples", "p"),
-    Column("samples_up", "Samples where higher", "number"),
+    Column("samples_up", "Samples with higher level", "number"),
     Column("specific", "Specific", "yes", choose=True),
 )
 GENE_SET_COLUMNS = (
@@ -48,24 +48,24 @@ GENE_SET_COLUMNS = (
     Column("gene_set", "Gene set", "text"),
     Column("n_both", "Markers in it", "number"),
     Column("expected", "Expected", "number"),
-    Column("n_set", "Genes of it tested", "number"),
+    Column("n_set", "Tested genes in it", "number"),
     Column("p_adjusted", "Adjusted p", "p"),
     Column("genes", "Genes", "text"),
 )
 JUDGED_COLUMNS = (
     Column("gene", "Gene", "gene"),
-    Column("held_out", "Molecules held out", "number"),
-    Column("over_normalised", "Saved over counts by library", "percent"),
-    Column("over_smoothed", "Saved over the neighbourhood", "percent"),
+    Column("held_out", "Held-out molecules", "number"),
+    Column("over_normalised", "Saved over library-normalised", "percent"),
+    Column("over_smoothed", "Saved over neighbourhood", "percent"),
     Column("gain", "Saved over the better", "percent"),
     Column("gain_se", "Standard error", "share"),
-    Column("verdict", "De-noising", "text", choose=True),
-    Column("written", "In the files", "yes", choose=True),
+    Column("verdict", "Verdict", "text", choose=True),
+    Column("written", "Written", "yes", choose=True),
 )
 
 
 def table_payload(table: pd.DataFrame, columns: tuple[Column, ...]) -> str:
-    """Pack a table, column by column; numbers with four significant digits, missing ones as ``null``."""
+    """Encode a table by column. Numbers have four significant digits; missing numbers are ``null``."""
     content = [
         {"title": column.title, "kind": column.kind, "choose": column.choose, "cells": _cells(table[column.name])}
         for column in columns
@@ -83,21 +83,21 @@ def _cells(values: pd.Series[Any]) -> list[Any]:
 
 
 def marker_table(result: Mapping[str, Any], n_samples: int) -> str | None:
-    """Pack the first markers of all domains; ``None`` where there are none.
+    """Encode the top markers of all domains; ``None`` without markers.
 
     Parameters
     ----------
     result
-        Of ``<unit>.markers.json``.
+        Result of ``<unit>.markers.json``.
     n_samples
-        Of the unit: in how many of them a gene is higher says something of two and more.
+        Number of samples of the unit. The table counts samples with a higher level if there are at least two.
     """
     rows = [{"domain": domain, **row} for domain, rows in result.get("markers", {}).items() for row in rows]
     left_out = set() if n_samples > 1 else {"samples_up"}
     left_out |= set() if result.get("pseudobulk", {}).get("domains") else {"p_adjusted_pseudobulk"}
     if not rows:
         return None
-    # What could not be told of a gene is missing, not a word.
+    # Missing values become NaN, not text.
     numbers = [column.name for column in MARKER_COLUMNS if column.kind not in ("domain", "gene", "yes")]
     table = pd.DataFrame(rows)
     table = table.astype({name: float for name in numbers if name in table and name != "samples_up"})
@@ -106,11 +106,11 @@ def marker_table(result: Mapping[str, Any], n_samples: int) -> str | None:
 
 
 def gene_set_table(result: Mapping[str, Any]) -> str | None:
-    """Pack the gene sets that markers are over-represented in; ``None`` where there are none."""
+    """Encode the gene sets enriched in the markers; ``None`` without such sets."""
     rows = result.get("gene_sets", [])
     return table_payload(pd.DataFrame(rows), GENE_SET_COLUMNS) if rows else None
 
 
 def judged_table(judged: pd.DataFrame) -> str:
-    """Pack what held-out molecules say of every gene, as :func:`mmsrl.page.series.judged_genes` returns it."""
+    """Encode the gain of de-noising by gene, from :func:`mmsrl.page.series.judged_genes`."""
     return table_payload(judged, JUDGED_COLUMNS)

@@ -1,4 +1,4 @@
-"""Tissue images and spots, as small as a web page wants them."""
+"""Tissue images and spots as small pictures for web pages."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from plotly.colors import sample_colorscale
 Float = npt.NDArray[np.float64]
 
 MARGIN = 0.06
-"""Tissue shown around the spots, as a fraction of their extent."""
+"""Margin around the spots, as a fraction of their extent."""
 
 MAX_IMAGE_SIDE = 1200
 MAX_FIGURE_SIDE = 800
@@ -25,51 +25,52 @@ MAX_THUMBNAIL_SIDE = 360
 WEBP_QUALITY = 72
 
 LEAST_PX = 2.0
-"""Width of a round spot in a picture at least: cells of a large section are narrower, and would be too pale to see."""
+"""Minimum width of a round spot in a picture. Cells of a large section would otherwise be too pale to see."""
 
 SEQUENTIAL = "Cividis"
-"""Scale of colours for values: the same with any colour vision, and in print."""
+"""Colour map of continuous values, readable with any colour vision and in print."""
 
 ELSEWHERE = "#D5DAE0"
-"""Spots without a value, or of other sections."""
+"""Colour of spots without a value and of spots of other sections."""
 
 
 class Gene(NamedTuple):
-    """Expression of one gene on a section, natural logarithm of 1 + scaled counts; (n_spots,) each."""
+    """Log-normalised expression of a gene on a section; arrays of shape (n_spots,)."""
 
     raw: Float
     enhanced: Float | None
-    """``None`` where the gene was not de-noised."""
+    """De-noised expression, or ``None`` if the gene was not de-noised."""
 
 
 @dataclass(frozen=True)
 class Section:
-    """What is drawn of one sample. Lengths are in pixels of the full-resolution image, y pointing down."""
+    """Section to draw. Lengths are pixels of the full-resolution image; the y axis points down."""
 
     barcodes: Sequence[str]
     x: Float
     y: Float
     diameter: float
     square: bool
-    """Bins that tile the plane are drawn as squares, spots as discs."""
+    """Whether to draw squares (adjacent bins) instead of discs (spots)."""
     domains: Sequence[str]
     colors: Mapping[str, str]
     values: Mapping[str, Float]
-    """Continuous values by the title they are shown under, shape (n_spots,) each."""
+    """Continuous values by their title, shape (n_spots,) each."""
     image: npt.NDArray[np.uint8] | None
     """Shape (height, width, 3)."""
     scale: float
     """Pixels of ``image`` per full-resolution pixel."""
     genes: Mapping[str, Gene] = field(default_factory=dict)
     umap: Float | None = None
-    """Layout of the embedding, shape (n_spots, 2)."""
+    """UMAP of the embedding, shape (n_spots, 2)."""
     um_per_px: float = math.nan
-    """NaN where it is not known."""
+    """Pixel size in µm; NaN if not known."""
+    expression_unit: str = "ln(1 + scaled counts)"
 
 
 @dataclass(frozen=True)
 class Window:
-    """The rectangle of tissue shown: edges in full-resolution pixels."""
+    """Visible rectangle of tissue. Edges are in full-resolution pixels."""
 
     left: float
     top: float
@@ -88,7 +89,7 @@ class Window:
 
 
 def window_of(section: Section) -> Window:
-    """Return the extent of the spots and a margin around it."""
+    """Return the bounding box of the spots with a margin."""
     width, height = np.ptp(section.x), np.ptp(section.y)
     margin = MARGIN * max(width, height) + section.diameter
     return Window(
@@ -100,16 +101,16 @@ def window_of(section: Section) -> Window:
 
 
 def background(section: Section, window: Window, max_side: int) -> Image.Image:
-    """Cut the window out of the tissue image, at its own resolution or less; white where there is no tissue image.
+    """Crop the tissue image to a window, at most at its own resolution. Pixels outside the image are white.
 
     Parameters
     ----------
     section
-        Its ``image`` may be ``None``.
+        Section; its ``image`` may be ``None``.
     window
-        May reach over the edge of the image.
+        Window, which may reach beyond the image.
     max_side
-        Longest side of the result in pixels. A picture without tissue image has exactly this size.
+        Longest side of the result in pixels. A section without an image gives exactly this size.
     """
     longest = max(window.width, window.height)
     if section.image is None:
@@ -136,7 +137,7 @@ def background(section: Section, window: Window, max_side: int) -> Image.Image:
 
 
 def domain_figure(section: Section, max_side: int) -> Image.Image:
-    """Draw all spots in the colours of their domains over the tissue image, true to scale.
+    """Draw all spots to scale over the tissue image, in the colours of their domains.
 
     Returns
     -------
@@ -146,9 +147,9 @@ def domain_figure(section: Section, max_side: int) -> Image.Image:
 
 
 def spots_figure(section: Section, colors: Sequence[str], max_side: int) -> Image.Image:
-    """Draw all spots, each in its colour, over the tissue image, true to scale, but no smaller than can be seen."""
+    """Draw all spots to scale over the tissue image, with a minimum size that remains visible."""
     window = window_of(section)
-    zoom = 2 * max_side / max(window.width, window.height)  # twice the size, then halved: smooth edges
+    zoom = 2 * max_side / max(window.width, window.height)  # drawn at twice the size and halved, for smooth edges
     size = (max(1, round(window.width * zoom)), max(1, round(window.height * zoom)))
     canvas = background(section, window, max_side).resize(size, Image.Resampling.BICUBIC)
     if section.image is not None:
@@ -163,16 +164,16 @@ def spots_figure(section: Section, colors: Sequence[str], max_side: int) -> Imag
 
 
 def layout_figure(points: Float, colors: Sequence[str], beneath: Float, side: int) -> Image.Image:
-    """Draw spots of a layout such as UMAP, square, on those of other sections in grey.
+    """Draw a square scatter plot of a layout such as UMAP, with spots of other sections in grey beneath.
 
     Parameters
     ----------
     points, beneath
-        (n, 2) and (m, 2), y pointing up.
+        Spots of the section, (n, 2), and of other sections, (m, 2); the y axis points up.
     colors
-        (n,), of ``points``.
+        Colours of ``points``, (n,).
     side
-        Of the image in pixels.
+        Side of the picture in pixels.
     """
     everything = np.concatenate([points, beneath])
     low, high = everything.min(axis=0), everything.max(axis=0)
@@ -189,19 +190,19 @@ def layout_figure(points: Float, colors: Sequence[str], beneath: Float, side: in
             draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=fill)
 
     discs(beneath, [ELSEWHERE] * len(beneath))
-    # In an order that depends on nothing shown: else the domain drawn last would lie on all others.
+    # A random order keeps the last domain from covering all others.
     order = np.random.default_rng(0).permutation(len(points))
     discs(points[order], [colors[row] for row in order])
     return canvas.resize((side, side), Image.Resampling.BOX)
 
 
 def shades(values: Float) -> list[str]:
-    """Return a colour of the sequential scale, which runs from 0 to 1, for each value; grey for what is not finite."""
-    known = np.isfinite(values)
+    """Map values from 0 to 1 to the sequential colour map; values that are not finite become grey."""
+    finite = np.isfinite(values)
     scale = sample_colorscale(SEQUENTIAL, [step / 255 for step in range(256)], colortype="tuple")
     hexes = ["#" + "".join(f"{round(255 * part):02X}" for part in color) for color in scale]
     steps = np.clip(np.nan_to_num(values), 0, 1)
-    return [hexes[round(255 * step)] if seen else ELSEWHERE for step, seen in zip(steps, known, strict=True)]
+    return [hexes[round(255 * step)] if known else ELSEWHERE for step, known in zip(steps, finite, strict=True)]
 
 
 def data_uri(image: Image.Image) -> str:

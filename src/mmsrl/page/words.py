@@ -1,4 +1,4 @@
-"""Values as people read them."""
+"""Formatting of values for readers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 
 def show(value: Any) -> str:
-    """Write a value for people: thousands separated, four significant digits, a dash for what is missing."""
+    """Format a value with thousands separators and four significant digits; missing values become a dash."""
     match value:
         case None:
             return "–"
@@ -32,9 +32,9 @@ def show(value: Any) -> str:
 
 
 def brief(value: float | None) -> str:
-    """Write a number for a narrow column: whole from 100 on, else three significant digits, two below 1.
+    """Format a number for a narrow column: integers from 100, else three significant digits, or two below 1.
 
-    Zeros at the end count as digits: in a column .80 stands beside .87.
+    Trailing zeros are kept, so that 0.80 aligns with 0.87.
     """
     if value is None or not math.isfinite(value):
         return "–"
@@ -44,7 +44,7 @@ def brief(value: float | None) -> str:
 
 
 def probability(value: float | None) -> str:
-    """Write a p-value as the tables that are searched write it: ``0.012``, ``3.4e−7``."""
+    """Format a p-value like the interactive tables: ``0.012``, ``3.4e−7``."""
     if value is None or not math.isfinite(value):
         return "–"
     return f"{value:.3f}" if value >= 0.001 else f"{value:.1e}".replace("e-0", "e-").replace("-", "−")

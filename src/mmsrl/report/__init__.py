@@ -1,1 +1,1 @@
-"""Report: all samples in one self-contained HTML page, and the manifest of the run."""
+"""Report: overview of all sections, study, methods, and the manifest of the run."""

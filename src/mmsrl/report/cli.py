@@ -1,4 +1,4 @@
-"""``mmsrl-report``: the overview of all sections, the study, the methods, and the manifest of the run."""
+"""``mmsrl-report``: write overview, study and methods as HTML, and the manifest of the run."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mmsrl._click import INPUT_FILE, stage_command
 @click.option("--comparison", type=INPUT_FILE, multiple=True, help="study.*.tsv of mmsrl-compare; repeatable.")
 @click.option("--versions", type=INPUT_FILE, multiple=True, help="versions.yml: process, tool, version; repeatable.")
 @click.option("--params", type=INPUT_FILE, help="Parameters of the pipeline as JSON.")
-@click.option("--asked", "asked", type=INPUT_FILE, help="Samples asked for and tasks that failed, as JSON.")
+@click.option("--asked", "asked", type=INPUT_FILE, help="Requested samples and failed tasks, as JSON.")
 @click.option("--output-dir", type=click.Path(file_okay=False, path_type=Path), default=".", show_default=True)
 def main(
     cards: tuple[Path, ...],
@@ -27,9 +27,9 @@ def main(
     output_dir: Path,
     report_title: str,
 ) -> None:
-    """Write mmsrl_report.html and assets/ for it and the pages of the sections, manifest.json, and tables for MultiQC.
+    """Write mmsrl_report.html, its assets/, manifest.json and tables for MultiQC.
 
-    Pages of sections, which mmsrl-page writes, are looked for in sections/ beside mmsrl_report.html.
+    The report links to the section pages of mmsrl-page in the folder sections/ beside it.
     """
     import logging
 
@@ -45,22 +45,22 @@ def main(
     from mmsrl.report.render import render, section_list
 
     log = logging.getLogger("mmsrl.report")
-    read = read_cards(cards)
+    sections = read_cards(cards)
     outputs = read_run(summaries=summaries, comparison=comparison, versions=versions, params=params)
-    wanted = read_asked(asked) if asked else Asked([], [])
-    units = analysed(read, outputs)
-    notes = not_found(read)
+    requested = read_asked(asked) if asked else Asked([], [])
+    units = analysed(sections, outputs)
+    notes = not_found(sections)
     for note in notes:
         log.warning("--report_genes: %s", note)
-    missing = missing_samples(wanted, units.keys(), {card.sample for card in read}, outputs.summaries)
-    page = render(read, outputs, notes, title=report_title, missing=missing)
+    missing = missing_samples(requested, units.keys(), {card.sample for card in sections}, outputs.summaries)
+    page = render(sections, outputs, notes, title=report_title, missing=missing)
     (output_dir / "assets").mkdir(parents=True, exist_ok=True)
     write_text(output_dir / "mmsrl_report.html", page)
     write_text(output_dir / "assets" / "plotly.min.js", get_plotlyjs())
-    write_text(output_dir / "assets" / "sections.js", section_list(read, outputs, report_title))
+    write_text(output_dir / "assets" / "sections.js", section_list(sections, outputs, report_title))
     write_json(output_dir / "manifest.json", build_manifest(outputs, list(units.items()), missing))
-    for name, content in multiqc_files(outputs, read).items():
+    for name, content in multiqc_files(outputs, sections).items():
         write_json(output_dir / name, content)
     if outputs.versions:
         write_text(output_dir / "mmsrl_mqc_versions.yml", yaml.safe_dump(multiqc_versions(outputs)))
-    log.info("mmsrl_report.html: %d sections, %.1f MB", len(read), len(page) / 1e6)
+    log.info("mmsrl_report.html: %d sections, %.1f MB", len(sections), len(page) / 1e6)

@@ -1,4 +1,4 @@
-"""The manifest of a run: all that is needed to repeat it, for machines."""
+"""Machine-readable manifest of a run, with everything needed to repeat it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mmsrl.report.missing import Missing
 
 
 def analysed(cards: Sequence[Card], outputs: Summaries) -> dict[str, str]:
-    """Return the unit of every section that has results, also of those without a page, by its name in natural order."""
+    """Return the unit of each section with results, in natural order, including sections without a page."""
     units = {card.sample: card.unit for card in cards}
     for (stage, unit), summary in outputs.summaries.items():
         if stage == "assemble":
@@ -25,16 +25,16 @@ def analysed(cards: Sequence[Card], outputs: Summaries) -> dict[str, str]:
 def build_manifest(
     outputs: RunOutputs, samples: Sequence[tuple[str, str]], missing: Sequence[Missing] = ()
 ) -> dict[str, Any]:
-    """Collect parameters, seeds, versions and input checksums.
+    """Build the manifest from parameters, random seeds, versions and checksums of the input.
 
     Parameters
     ----------
     outputs
-        What the stages wrote.
+        Outputs of the run.
     samples
         Sample and unit, in the order of the report.
     missing
-        Samples whose results are missing, or a part of them.
+        Samples without results, or without a part of them.
     """
     return {
         "pipeline": {"name": "mmsrl", "version": __version__},
@@ -59,7 +59,7 @@ def build_manifest(
 
 
 def _image(features: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Return which image was described, and by what weights, with their SHA-256; ``None`` where none was."""
+    """Return the image and the model weights with their SHA-256; ``None`` if no image was used."""
     if not features.get("descriptor"):
         return None
     weights = {tile["descriptor"]: tile["weights_sha256"] for tile in features["tiles"] if tile["weights_sha256"]}

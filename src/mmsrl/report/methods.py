@@ -1,4 +1,4 @@
-"""The methods text: what was done with which settings, as one would write it in a paper, with what to cite."""
+"""Methods text of a run with its settings and references, ready for a paper."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from mmsrl import _keys
 
 PUBLISHED = {"mmsrl": "MMSRL", "stmmr": "stMMR"}
-"""References of the published presets."""
+"""Keys in :data:`REFERENCES` of the published presets."""
 
 REFERENCES = {
     "MMSRL": "Multi-Modal SRT Representation Learning (MMSRL), reference implementation: github.com/bifdog0928/MMSRL.",
@@ -60,7 +60,7 @@ REFERENCES = {
 
 @dataclass(frozen=True)
 class Paragraph:
-    """One step of the analysis and the keys in :data:`REFERENCES` it rests on."""
+    """Step of the analysis with its references, as keys in :data:`REFERENCES`."""
 
     title: str
     text: str
@@ -70,29 +70,29 @@ class Paragraph:
 def paragraphs(summaries: Sequence[Mapping[str, Any]]) -> list[Paragraph]:
     """Describe the stages that ran.
 
-    Where samples or units differ in a setting, every value that occurs is named.
+    If samples or units differ in a setting, the text lists all values.
 
     Parameters
     ----------
     summaries
-        Stage summaries of all samples and units.
+        Summaries of the stages of all samples and units.
     """
     by_stage: dict[str, list[Mapping[str, Any]]] = {}
     for summary in summaries:
         by_stage.setdefault(summary["stage"], []).append(summary)
 
-    def asked(stage: str, name: str) -> list[Any]:
+    def settings(stage: str, name: str) -> list[Any]:
         values = [summary["parameters"].get(name) for summary in by_stage.get(stage, [])]
         return list(dict.fromkeys(value for value in values if value is not None))
 
-    def said(stage: str, name: str) -> str:
-        return " or ".join(str(value) for value in asked(stage, name))
+    def setting(stage: str, name: str) -> str:
+        return " or ".join(str(value) for value in settings(stage, name))
 
     steps = [
-        _qc(said) if "qc" in by_stage else None,
+        _qc(setting) if "qc" in by_stage else None,
         _features(by_stage["features"]) if "features" in by_stage else None,
-        _train(asked("train", "preset"), said, by_stage["train"]) if "train" in by_stage else None,
-        _domains(asked("domains", "readout"), by_stage["domains"]) if "domains" in by_stage else None,
+        _train(settings("train", "preset"), setting, by_stage["train"]) if "train" in by_stage else None,
+        _domains(settings("domains", "readout"), by_stage["domains"]) if "domains" in by_stage else None,
         _markers(by_stage["markers"]) if "markers" in by_stage else None,
         _trajectory(by_stage["trajectory"]) if "trajectory" in by_stage else None,
         _ENHANCEMENT if any("skipped" not in s["result"] for s in by_stage.get("enhance", [])) else None,
@@ -101,8 +101,8 @@ def paragraphs(summaries: Sequence[Mapping[str, Any]]) -> list[Paragraph]:
         _map(by_stage["map"]) if "map" in by_stage else None,
         Paragraph(
             "Workflow and figures",
-            "All steps ran as a Nextflow pipeline. Figures of this report were drawn with Plotly, those in files "
-            "of their own with Matplotlib; the colours of domains begin with those of Okabe and Ito.",
+            "All steps ran as a Nextflow pipeline. The figures of this report were drawn with Plotly, and the figure "
+            "files with Matplotlib. The colour palette of the domains starts with the colours of Okabe and Ito.",
             ("Nextflow", "plotly", "matplotlib", "palette"),
         ),
     ]
@@ -111,31 +111,36 @@ def paragraphs(summaries: Sequence[Mapping[str, Any]]) -> list[Paragraph]:
 
 _ENHANCEMENT = Paragraph(
     "De-noised expression",
-    "Expression of each gene is a mixture of a linear prediction from the embedding, counts of the neighbourhood, the "
-    "spot's own and the gene's mean, with weights that a quarter of the molecules chose for estimates made from "
-    "half of them. On the quarter left it is called better where it saves Poisson deviance of counts by library, of "
-    "counts of the neighbourhood and of the gene's mean alike (one-sided t-tests at 2.5 %, standard errors by a "
-    "jackknife over blocks of tissue; not corrected for the number of genes).",
+    "The de-noised expression of each gene is a weighted mean of four estimates: a linear prediction from the "
+    "embedding, counts of the neighbourhood, counts of the spot, and the gene’s mean. The estimates used half of the "
+    "molecules, and a quarter of the molecules determined the weights. The remaining quarter was held out. De-noising "
+    "was called better if it reduced the Poisson deviance of the held-out molecules compared with library-normalised "
+    "counts, counts of the neighbourhood and the gene’s mean (one-sided t-tests at 2.5 %, standard errors from a "
+    "jackknife over blocks of tissue, no correction for the number of genes).",
     ("count splitting",),
 )
 
 
-def _qc(said: Any) -> Paragraph:
+def _qc(setting: Any) -> Paragraph:
     filters = [
-        f"spots with a total count below {said('qc', 'min_counts')}" if said("qc", "min_counts") else "",
-        f"spots with a number of detected genes below {said('qc', 'min_genes')}" if said("qc", "min_genes") else "",
-        f"spots with more than {said('qc', 'max_pct_mt')} % mitochondrial counts" if said("qc", "max_pct_mt") else "",
-        f"spots more than {said('qc', 'nmads')} median absolute deviations below the median of log counts or log "
-        "genes, or above that of mitochondrial percentage"
-        if said("qc", "nmads")
+        f"spots with a total count below {setting('qc', 'min_counts')}" if setting("qc", "min_counts") else "",
+        f"spots with a number of detected genes below {setting('qc', 'min_genes')}"
+        if setting("qc", "min_genes")
         else "",
-        f"genes detected in fewer than {said('qc', 'min_spots')} spots" if said("qc", "min_spots") else "",
+        f"spots with more than {setting('qc', 'max_pct_mt')} % mitochondrial counts"
+        if setting("qc", "max_pct_mt")
+        else "",
+        f"spots more than {setting('qc', 'nmads')} median absolute deviations below the median of log counts or log "
+        "genes, or above that of mitochondrial percentage"
+        if setting("qc", "nmads")
+        else "",
+        f"genes detected in fewer than {setting('qc', 'min_spots')} spots" if setting("qc", "min_spots") else "",
     ]
     removed = "; ".join(part for part in filters if part)
     return Paragraph(
         "Quality control",
-        f"Spots outside tissue were left out. Removed were then: {removed}. Metrics were computed with scanpy and data "
-        "kept as AnnData.",
+        f"Spots outside the tissue were removed first. The following filters were then applied: {removed}. Quality "
+        "metrics were computed with scanpy, and data were stored as AnnData.",
         ("scanpy", "anndata"),
     )
 
@@ -146,32 +151,31 @@ def _features(summaries: Sequence[Mapping[str, Any]]) -> Paragraph:
         return Paragraph("Image features", "No histology image was used.", ())
     names = " or ".join(dict.fromkeys(str(result.get("descriptor")) for result in described))
     text = (
-        f"The histology around every spot was described ({names}) and reduced by principal component analysis. "
-        f"This was done for {len(described)} of {len(summaries)} samples."
+        f"Image descriptors ({names}) were computed from tiles around every spot and reduced by principal component "
+        f"analysis, for {len(described)} of {len(summaries)} samples."
     )
     cites = ("EfficientNet", "PyTorch", "scikit-learn") if "efficientnet" in names else ("scikit-learn",)
     return Paragraph("Image features", text, cites)
 
 
-def _train(presets: Sequence[str], said: Any, summaries: Sequence[Mapping[str, Any]]) -> Paragraph:
-    numbers = sorted({int(summary["result"]["n_genes"]) for summary in summaries})
-    genes = " or ".join(f"{number:,}" for number in numbers)
-    seed = f" (seed {said('train', 'seed')})" if said("train", "seed") else ""
-    published = " and ".join(f"the {PUBLISHED[preset]} model as published" for preset in presets if preset in PUBLISHED)
+def _train(presets: Sequence[str], setting: Any, summaries: Sequence[Mapping[str, Any]]) -> Paragraph:
+    gene_numbers = sorted({int(summary["result"]["n_genes"]) for summary in summaries})
+    genes = " or ".join(f"{number:,}" for number in gene_numbers)
+    seed = f" (random seed {setting('train', 'seed')})" if setting("train", "seed") else ""
+    published = " and ".join(f"the published {PUBLISHED[preset]} model" for preset in presets if preset in PUBLISHED)
     parts = []
     if "default" in presets:
         image = _image([summary for summary in summaries if summary["parameters"]["preset"] == "default"])
         parts.append(
-            f"The default embedding{seed} is in closed form: principal components of {genes} highly variable genes, "
-            f"each scaled to unit variance, from {_taken_from(summaries)}. Components with spatial structure were "
-            "smoothed over neighbouring spots by a bilateral filter, which keeps borders sharp, and by a Gaussian, "
-            "with bandwidths around the one that leave-one-out "
-            f"cross-validation chose{image}."
+            f"The default embedding{seed} has a closed-form solution. Principal components of {genes} highly variable "
+            f"genes, each scaled to unit variance, were computed from {_expression_of(summaries)}. Components with "
+            "spatial structure were smoothed over neighbouring spots by a bilateral filter, which preserves edges, and "
+            f"by a Gaussian kernel. Bandwidths were chosen around the leave-one-out cross-validation optimum.{image}"
         )
     if published:
         parts.append(
             f"Expression, histology and location of every spot were embedded by {published}, on {genes} highly "
-            f"variable genes{seed} and a sparse graph of neighbouring spots. The embedding was read out in evaluation "
+            f"variable genes{seed} and a sparse graph of neighbouring spots. The embedding was taken in evaluation "
             "mode, after a number of epochs that does not depend on labels."
         )
     text = " ".join(parts)
@@ -188,43 +192,46 @@ def _train(presets: Sequence[str], said: Any, summaries: Sequence[Mapping[str, A
     return Paragraph("Embedding", text, cites)
 
 
-def _taken_from(summaries: Sequence[Mapping[str, Any]]) -> str:
-    """Say what expression the default's components are taken from."""
+def _expression_of(summaries: Sequence[Mapping[str, Any]]) -> str:
+    """Name the expression values from which the default embedding is computed."""
     kinds = {summary["result"].get("expression", _keys.COUNTS) for summary in summaries}
-    from_counts = "log-normalised counts, less what depth alone makes of them, and from Pearson residuals"
-    from_values = "the logarithm of values that were normalised before, as they were and scaled to equal totals"
+    from_counts = "log-normalised counts, corrected for sequencing depth, and from Pearson residuals"
+    from_values = "the logarithm of the given normalised values, unscaled and scaled to equal totals"
     return ", or ".join(
         text for kind, text in ((_keys.COUNTS, from_counts), (_keys.NORMALISED, from_values)) if kind in kinds
     )
 
 
 def _image(summaries: Sequence[Mapping[str, Any]]) -> str:
-    """Say what the image had to do with the default's components, as the end of a sentence about them."""
+    """Describe the contribution of the image to the default embedding, as a sentence after a space."""
     weights = [image["mean_weight"] for summary in summaries if (image := summary["result"].get("image"))]
     if not any(weights):
-        return "; the image added nothing to them in tissue held out" if weights else ""
+        return " The image did not improve the components in held-out tissue." if weights else ""
     used = sum(weight > 0 for weight in weights)
     where = f" (in {used} of {len(summaries)} trainings)" if used < len(summaries) else ""
-    return f", and averaged with what the image predicts of them in tissue held out, as far as that adds to them{where}"
+    return (
+        " The components were averaged with their prediction from the image, with weights by its gain in held-out "
+        f"tissue{where}."
+    )
 
 
 def _domains(readouts: Sequence[str], summaries: Sequence[Mapping[str, Any]]) -> Paragraph:
     ways = {
-        "gmm": "a Gaussian mixture with one covariance shared by all domains",
-        "gmm_full": "a Gaussian mixture with a covariance for each domain",
+        "gmm": "a Gaussian mixture model with tied covariance",
+        "gmm_full": "a Gaussian mixture model with one full covariance per domain",
         "kmeans": "k-means",
         "leiden": "Leiden clustering of the nearest-neighbour graph",
     }
     used = " or ".join(ways.get(readout, readout) for readout in readouts)
     cites = tuple(dict.fromkeys("Leiden" if readout == "leiden" else "scikit-learn" for readout in readouts))
-    text = f"Spots were grouped into domains on the embedding by {used}."
+    text = f"Spots were clustered into domains on the embedding by {used}."
     members = list(dict.fromkeys(summary["result"]["members"] for summary in summaries))
     if max(members) > 1:
         kept = [number for summary in summaries for number in summary["result"]["components"]]
         differing = f" with {min(kept)} to {max(kept)} components" if len(set(kept)) > 1 else ""
         text += (
-            f" This was done for {' or '.join(map(str, members))} members of an ensemble of embeddings{differing}; "
-            "matching domains were paired and their probabilities averaged."
+            f" The clustering was repeated for {' or '.join(map(str, members))} ensemble members{differing}. Domains "
+            "of the members were matched and their probabilities averaged."
         )
     return Paragraph("Spatial domains", text, cites)
 
@@ -232,9 +239,9 @@ def _domains(readouts: Sequence[str], summaries: Sequence[Mapping[str, Any]]) ->
 def _markers(summaries: Sequence[Mapping[str, Any]]) -> Paragraph:
     counted = [s for s in summaries if s["result"].get("expression", _keys.COUNTS) == _keys.COUNTS]
     effects = (
-        "Where expression was normalised before, means of domains were compared with those elsewhere in the section, "
-        "in standard deviations of the gene, with 95 % intervals from a jackknife over blocks of tissue; genes that "
-        "follow the tissue were found by Moran's I of their values. "
+        "For expression that was normalised before, the mean of each domain was compared with the rest of the section, "
+        "in standard deviations of the gene, with 95 % confidence intervals from a jackknife over blocks of tissue. "
+        "Spatially variable genes were found by Moran’s I of their values. "
         if len(counted) < len(summaries)
         else ""
     )
@@ -242,25 +249,25 @@ def _markers(summaries: Sequence[Mapping[str, Any]]) -> Paragraph:
         return Paragraph("Markers", effects.strip(), ())
     anew = [bool(summary["result"].get("found_anew")) for summary in counted]
     test = (
-        "Molecules were divided at random into halves; domains were found anew in one half, by the same training and "
-        "read-out, and genes tested between them in the other: molecules in the domain against those that its share "
-        "of the library lets expect, within sections (one-sided score test of a negative binomial model, Pearson III "
-        "distribution with its first three moments; Benjamini-Hochberg). "
+        "Molecules were split at random into two halves. Domains were found again in one half, by the same training "
+        "and clustering, and genes were tested in the other half. The test compares the molecules in a domain with the "
+        "number expected from its share of the library size, within sections (one-sided score test of a negative "
+        "binomial model, Pearson type III distribution with matched first three moments, Benjamini-Hochberg). "
     )
     least = [number for summary in summaries if (number := summary["result"].get("pseudobulk", {}).get("sections"))]
     over = (
-        f"Of domains in enough sections ({min(least)} or more) molecules of the same half "
-        "gave one estimate of the excess a section, whose mean was tested by limma's one-sided moderated t test "
-        "(Benjamini-Hochberg); its markers are significant in both. "
+        f"For domains in enough sections ({min(least)} or more), the excess of molecules of the same half was also "
+        "estimated per section, and its mean was tested by limma’s one-sided moderated t-test (Benjamini-Hochberg). "
+        "Markers of these domains are significant in both tests. "
         if least
         else ""
     )
-    untested = "Domains of published models were not found anew, and their genes not tested. "
+    untested = "For published models, domains were not found again and genes were not tested. "
     text = (
         f"{test if any(anew) else ''}{over}{'' if all(anew) else untested}Fold changes are ratios of molecules per "
-        "molecule of the library, pooled over sections as by Mantel and Haenszel, with 95 % intervals for negative "
-        "binomial counts. Genes that follow the tissue were found by Moran's I over adjoining spots of observed less "
-        "expected molecules, with the moments that it has under the same model. "
+        "unit of library size, pooled over sections by the Mantel-Haenszel method, with 95 % confidence intervals for "
+        "negative binomial counts. Spatially variable genes were found by Moran’s I of observed minus expected "
+        "molecules over adjacent spots, with its moments under the same model. "
         f"{effects}"
     ).strip()
     cites = (*(("count splitting",) if any(anew) else ()), *(("limma",) if least else ()))
@@ -271,7 +278,7 @@ def _trajectory(summaries: Sequence[Mapping[str, Any]]) -> Paragraph:
     roots = [summary["result"]["root"] for summary in summaries]
     rules = list(dict.fromkeys(root["rule"] for root in roots))
     if not any(root["direction_known"] for root in roots):
-        way = " along the longest way in diffusion distance, whose direction is not known"
+        way = " along the longest path in diffusion distance, whose direction is not known"
     elif len(rules) == 1:
         way = f" from {rules[0]}"
     else:
@@ -279,9 +286,9 @@ def _trajectory(summaries: Sequence[Mapping[str, Any]]) -> Paragraph:
     numbers = " or ".join(str(number) for number in dict.fromkeys(s["result"]["n_neighbors"] for s in summaries))
     return Paragraph(
         "Trajectory",
-        f"Spots were ordered by diffusion pseudotime{way}, on the graph of the {numbers} nearest neighbours in the "
-        "embedding; connections of domains are those of PAGA. Rates of genes were fitted by natural cubic splines of "
-        "the rank of pseudotime, with a level for each section; standard errors are from leaving out blocks of tissue.",
+        f"Spots were ordered by diffusion pseudotime{way}, on the {numbers}-nearest-neighbour graph of the embedding. "
+        "PAGA estimated the connectivity of the domains. Expression rates were fitted by natural cubic splines of the "
+        "pseudotime rank, with an intercept for each section. Standard errors come from leaving out blocks of tissue.",
         ("scanpy", "DPT", "PAGA"),
     )
 
@@ -289,8 +296,8 @@ def _trajectory(summaries: Sequence[Mapping[str, Any]]) -> Paragraph:
 def _evaluate() -> Paragraph:
     return Paragraph(
         "Evaluation",
-        "Where labels were given, domains were compared with them (adjusted Rand index and others); spots without a "
-        "label were left out. No other step read the labels.",
+        "Domains were compared with labels, if given (adjusted Rand index and others). Spots without a label were left "
+        "out. No other step read the labels.",
         ("ARI", "scikit-learn"),
     )
 
@@ -298,31 +305,33 @@ def _evaluate() -> Paragraph:
 def _compare(summary: Mapping[str, Any]) -> Paragraph:
     result = summary["result"]
     tested = any(row["n_tested"] for row in result["expression"])
-    replicates = "sections" if result["replicate"] == "section" else "donors, whose sections of a condition were summed"
+    replicates = (
+        "sections" if result["replicate"] == "section" else "donors, with sections of the same condition summed"
+    )
     paired = ", with donors as blocks" if result["paired"] else ""
     shared = (
-        f" Domains of units trained apart were paired with those of {result['domains_of']} where each was the other's "
-        "most similar by its expression profile, in most draws of a bootstrap over regions of tissue."
+        f" Domains of separately trained units were matched with the domains of {result['domains_of']} if each was the "
+        "other’s most similar by expression profile in most draws of a bootstrap over regions of tissue."
         if result["matches"]
         else ""
     )
     expression = (
-        " For expression, molecules were summed by replicate and domain and every gene was tested by limma's moderated "
-        "t-test on log counts with the weights of voom and library sizes by the median of ratios (Benjamini-Hochberg "
-        "over the genes of all domains of a condition)."
+        " For expression, pseudobulk counts were summed by replicate and domain. Every gene was tested by limma’s "
+        "moderated t-test on log counts with voom weights and library sizes by the median of ratios "
+        "(Benjamini-Hochberg over the genes of all domains of a condition)."
         if tested
         else ""
     )
     model = f" ({result['model']})" if result["model"] else ""
-    of_sets = " Gene sets were tested by camera, which estimates the correlation of their genes from the residuals."
+    of_sets = " Gene sets were tested by camera, which estimates the correlation of genes from the residuals."
     sets = of_sets if tested and summary["parameters"].get("gene_sets") else ""
+    control, *others = result["conditions"]
+    compared = f"The condition {others[0]}" if len(others) == 1 else f"Each of the conditions {', '.join(others)}"
     text = (
-        f"Sections of {', '.join(result['conditions'][1:])} were compared with those of {result['control']}, each "
-        f"condition on its own, by a linear model{model}{paired}; replicates were {replicates}.{shared} "
-        "Shares of domains were "
-        "compared as logits, with half a spot of the smallest replicate, and of others in proportion, added to a "
-        "domain and to all others, by least squares and two-sided "
-        f"t-tests (Benjamini-Hochberg over domains).{expression}{sets}"
+        f"{compared} was compared with {control} by a linear model{model}{paired}. Replicates were "
+        f"{replicates}.{shared} Shares of domains were compared as logits by least squares and two-sided t-tests "
+        "(Benjamini-Hochberg over domains). A pseudocount was added to each domain and to the rest: half a spot in the "
+        f"smallest replicate, and in proportion to size in the others.{expression}{sets}"
     )
     cites = (
         "propeller",
@@ -337,10 +346,10 @@ def _map(summaries: Sequence[Mapping[str, Any]]) -> Paragraph:
     units = ", ".join(dict.fromkeys(str(summary["result"]["reference"]) for summary in summaries))
     return Paragraph(
         "Mapping onto a reference",
-        f"Sections were also labelled by the domains of {units}, without training. Counts were normalised by the "
-        "constants of the reference, projected on its components, smoothed over the same length of tissue and moved "
-        "onto it by mutual nearest neighbours; domains were told by linear discriminant analysis with equal priors, "
-        "the mean over the members of the ensemble. Spots whose neighbourhood correlates with no domain as well as the "
-        "reference's own spots do at that depth are called unlike it.",
+        f"Sections were also labelled with the domains of {units}, without training. Counts were normalised by the "
+        "constants of the reference, projected onto its principal components, smoothed with the same bandwidth and "
+        "aligned by mutual nearest neighbours. Domains were predicted by linear discriminant analysis with equal "
+        "priors, averaged over the ensemble members. A spot is called unlike the reference if its neighbourhood "
+        "correlates with every domain less than the spots of the reference do at the same depth.",
         ("scikit-learn",),
     )

@@ -1,4 +1,4 @@
-"""Samples that were asked for and are not in the results: where each ended, and why."""
+"""Requested samples without results, with the stage that failed and its message."""
 
 from __future__ import annotations
 
@@ -10,67 +10,67 @@ from mmsrl.parameters import STAGES
 from mmsrl.report.content import Asked
 
 NEEDED = ("ingest", "qc", "features", "train", "domains", "assemble")
-"""Stages without which there are no results of a sample, in the order of the data."""
+"""Stages that are required for the results of a sample, in the order of the data."""
 
 WITHOUT = {
-    "markers": "without markers: finding them failed",
-    "trajectory": "without pseudotime: ordering the spots failed",
-    "enhance": "without de-noised expression: making it failed",
+    "markers": "has no markers: their stage failed",
+    "trajectory": "has no pseudotime: the trajectory stage failed",
+    "enhance": "has no de-noised expression: its stage failed",
 }
-"""Stages that cost no sample its domains, and what is said where they fail."""
+"""Optional stages, with the text for a failure."""
 
-WITHOUT_PAGE = "without a page and without figures: making them failed"
-"""What is said where the task that makes both left no page."""
+WITHOUT_PAGE = "has no page and no figures: their task failed"
+"""Text for a failure of the task that writes both."""
 
 LEFT_OUT = {
     "skip_markers": "markers",
     "skip_trajectory": "pseudotime",
     "skip_enhance": "de-noised expression",
-    "skip_figures": "figures as files",
+    "skip_figures": "figure files",
 }
-"""Parameters that leave a part out, and what is said of it."""
+"""Parameters that skip a part of the results, with the name of the part."""
 
 STUDY = "study"
-"""Id of the task that compares conditions."""
+"""Id of the comparison of conditions."""
 
-WITHOUT_COMPARISON = "without a comparison of the conditions: it failed"
+WITHOUT_COMPARISON = "has no comparison of the conditions: its stage failed"
 
 
 class Missing(NamedTuple):
-    """A sample whose results are missing, or a part of them; or what all samples together lack."""
+    """Missing results, or a missing part of them, of a sample or of the study."""
 
     sample: str | None
-    """``None``: all of them."""
+    """Name of the sample; ``None`` for the study."""
     stage: str
-    """The stage that did not end well."""
+    """Stage that failed."""
     text: str
-    """What is missing, and why."""
+    """What is missing and why."""
     message: str
-    """What the stage said; empty where that is not known."""
+    """Error message of the stage; empty if not known."""
 
 
 def left_out(params: Mapping[str, Any]) -> dict[str, str]:
-    """Return what a run left out because that was asked for, by the parameter that asked."""
+    """Return the parts that the run skipped on request, by the parameter that requested it."""
     return {name: words for name, words in LEFT_OUT.items() if str(params.get(name)).lower() == "true"}
 
 
 def missing_samples(
     asked: Asked, found: Collection[str], pages: Collection[str], summaries: Mapping[tuple[str, str], Any]
 ) -> list[Missing]:
-    """Tell which samples are missing, or a part of their results, and at which stage they ended.
+    """List samples with missing results, with the stage that failed.
 
-    A comparison of conditions that failed comes last, and costs no sample anything.
+    A failed comparison of conditions comes last. It affects no sample.
 
     Parameters
     ----------
     asked
-        All samples of the samplesheet, and what failed.
+        Samples of the samplesheet and failed tasks.
     found
-        Samples that have results.
+        Samples with results.
     pages
-        Samples that have a page.
+        Samples with a page.
     summaries
-        Of the stages that ended well, by stage and id (sample or unit).
+        Summaries of successful stages by stage and id (sample or unit).
     """
     ended = {entry["sample"]: _first_missing(entry, asked, summaries) for entry in asked.samples}
     missing = []
@@ -83,14 +83,14 @@ def missing_samples(
             ]
             at_fault = [mate for mate in mates if ended[mate] in SAMPLE_STAGES]
             if stage not in SAMPLE_STAGES and at_fault:
-                text, message = f"not analysed, as {', '.join(at_fault)} of its group {unit} could not be", ""
+                text, message = f"was not analysed, because {', '.join(at_fault)} of its group {unit} failed", ""
             else:
-                text = f"not analysed: {STAGES[stage].lower()} failed"
+                text = f"was not analysed: {STAGES[stage].lower()} failed"
                 message = asked.message(stage, sample if stage in SAMPLE_STAGES else unit)
             missing.append(Missing(sample, stage, text, message))
             continue
         if entry["labelled"] and ("evaluate", unit) not in summaries:
-            text = "without scores: the comparison with its labels failed"
+            text = "has no scores: the comparison with its labels failed"
             missing.append(Missing(sample, "evaluate", text, asked.message("evaluate", unit)))
         missing += [
             Missing(sample, stage, text, asked.message(stage, unit))
@@ -105,9 +105,9 @@ def missing_samples(
 
 
 def _first_missing(entry: Mapping[str, Any], asked: Asked, summaries: Mapping[tuple[str, str], Any]) -> str:
-    """Return the first stage of a sample that left no summary, or of which a task failed.
+    """Return the first stage of a sample without a summary or with a failed task.
 
-    A further training of a published preset that fails leaves no summary missing, as only the first one's is kept.
+    If a further training of a published preset fails, no summary is missing, as only the first one is kept.
     """
     keys = [(stage, entry["sample"] if stage in SAMPLE_STAGES else entry["unit"]) for stage in NEEDED]
     return next((stage for stage, id in keys if (stage, id) not in summaries or asked.failed(stage, id)), NEEDED[-1])

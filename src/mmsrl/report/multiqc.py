@@ -1,4 +1,4 @@
-"""What MultiQC shows of a run: custom content that it finds by the names of the files, without configuration."""
+"""Custom content for MultiQC, which MultiQC finds by its file names without configuration."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PARENT = {
     "parent_name": "mmsrl",
     "parent_description": "Spatial domains from gene expression, histology and location.",
 }
-"""The module that all sections are shown under."""
+"""MultiQC module that contains all sections of the report."""
 
 _COLUMNS: dict[str, tuple[str, dict[str, Any], Callable[[Mapping[str, Any]], Any]]] = {
     "spots": (
@@ -29,13 +29,13 @@ _COLUMNS: dict[str, tuple[str, dict[str, Any], Callable[[Mapping[str, Any]], Any
         lambda facts: facts["qc"].get("n_genes"),
     ),
     "median_counts": (
-        "Median counts (UMIs) of a spot",
+        "Median counts (UMIs) per spot",
         {"title": "Counts", "format": "{:,.0f}", "scale": "Greens", "min": 0},
         lambda facts: _median(facts["qc"], "total_counts"),
     ),
     "median_genes": (
-        "Median number of genes in a spot",
-        {"title": "Genes a spot", "format": "{:,.0f}", "scale": "Greens", "min": 0},
+        "Median number of detected genes per spot",
+        {"title": "Genes per spot", "format": "{:,.0f}", "scale": "Greens", "min": 0},
         lambda facts: _median(facts["qc"], "n_genes_by_counts"),
     ),
     "median_mt": (
@@ -44,7 +44,7 @@ _COLUMNS: dict[str, tuple[str, dict[str, Any], Callable[[Mapping[str, Any]], Any
         lambda facts: _median(facts["qc"], "pct_counts_mt") if facts["qc"].get("genes_in_sets", {}).get("mt") else None,
     ),
     "image_r2": (
-        "Share of the first components of expression that the image predicts in tissue held out",
+        "Share of variance of the first expression components that the image predicts in held-out tissue",
         {"title": "Image R²", "format": "{:,.2f}", "scale": "Purples", "max": 1},
         lambda facts: (facts["features"].get("expression") or {}).get("r2"),
     ),
@@ -54,41 +54,41 @@ _COLUMNS: dict[str, tuple[str, dict[str, Any], Callable[[Mapping[str, Any]], Any
         lambda facts: facts["domains"],
     ),
     "confidence": (
-        "Median confidence of the domain of a spot, 0 to 1",
+        "Median confidence of the domain per spot, 0 to 1",
         {"title": "Confidence", "format": "{:,.2f}", "scale": "RdYlGn", "min": 0, "max": 1},
         lambda facts: facts["confidence"],
     ),
     "ARI": (
-        "Adjusted Rand index of domains and the labels of the samplesheet",
+        "Adjusted Rand index of the domains and the labels of the samplesheet",
         {"title": "ARI", "format": "{:,.2f}", "scale": "RdYlGn", "max": 1},
         lambda facts: facts["scores"].get("ARI"),
     ),
 }
-"""Columns of the general statistics: description, how MultiQC shows them, and where the value is."""
+"""Columns of the general statistics: description, MultiQC format, and function that returns the value."""
 
 
 def multiqc_files(outputs: RunOutputs, cards: Sequence[Card]) -> dict[str, dict[str, Any]]:
-    """Return the content of ``*_mqc.json`` by name of the file: what there is something to show of.
+    """Return the content of the non-empty files ``*_mqc.json`` by file name.
 
     Parameters
     ----------
     outputs
-        What the stages wrote.
+        Outputs of the run.
     cards
-        In the order of the report.
+        Cards in the order of the report.
     """
-    found = {
+    contents = {
         "mmsrl_general": _general(outputs, cards),
         "mmsrl_spots": _spots(cards),
         "mmsrl_domains": _domains(cards),
         "mmsrl_scores": _scores(cards),
         "mmsrl_composition": _composition(outputs),
     }
-    return {f"{name}_mqc.json": {"id": name, **content} for name, content in found.items() if content["data"]}
+    return {f"{name}_mqc.json": {"id": name, **content} for name, content in contents.items() if content["data"]}
 
 
 def multiqc_versions(outputs: RunOutputs) -> dict[str, dict[str, str]]:
-    """Return the content of ``mmsrl_mqc_versions.yml``: versions of all packages, for MultiQC's table of software."""
+    """Return the content of ``mmsrl_mqc_versions.yml``, the package versions for MultiQC's software table."""
     return {"mmsrl": package_versions(outputs.versions)}
 
 
@@ -116,7 +116,7 @@ def _spots(cards: Sequence[Card]) -> dict[str, Any]:
     return {
         **PARENT,
         "section_name": "Quality control",
-        "description": "Spots that passed the filters, and spots that did not.",
+        "description": "Spots that passed the filters, and spots that were removed.",
         "plot_type": "bargraph",
         "pconfig": {"id": "mmsrl_spots_plot", "title": "mmsrl: spots", "ylab": "Spots"},
         "categories": {
@@ -132,8 +132,8 @@ def _domains(cards: Sequence[Card]) -> dict[str, Any]:
     return {
         **PARENT,
         "section_name": "Spatial domains",
-        "description": "Spots of each domain. One number means one domain in the sections of a group, and nothing "
-        "across groups.",
+        "description": "Spots of each domain. Within a group, the same number is the same domain. Numbers of different "
+        "groups are unrelated.",
         "plot_type": "bargraph",
         "pconfig": {"id": "mmsrl_domains_plot", "title": "mmsrl: spatial domains", "ylab": "Spots"},
         "categories": {label: {"name": f"Domain {label}", "color": color} for label, color in colors.items()},
@@ -147,7 +147,7 @@ def _scores(cards: Sequence[Card]) -> dict[str, Any]:
     return {
         **PARENT,
         "section_name": "Agreement with labels",
-        "description": "Scores of the domains, where the samplesheet has labels.",
+        "description": "Scores of the domains of sections with labels in the samplesheet.",
         "plot_type": "table",
         "pconfig": {"id": "mmsrl_scores_table", "title": "mmsrl: scores"},
         "headers": {metric: {"title": metric, "format": "{:,.3f}", "scale": False} for metric in metrics},
@@ -162,14 +162,14 @@ def _composition(outputs: RunOutputs) -> dict[str, Any]:
         "share_condition": {"title": "Share", "description": "Mean over the replicates of the condition"},
         "share_control": {"title": "Share in control", "description": f"Mean over the replicates of {control}"},
         "odds_ratio": {"title": "Odds ratio"},
-        "low": {"title": "at least", "description": "95 % interval of the odds ratio"},
-        "high": {"title": "at most", "description": "95 % interval of the odds ratio"},
+        "low": {"title": "at least", "description": "Lower end of the 95 % confidence interval of the odds ratio"},
+        "high": {"title": "at most", "description": "Upper end of the 95 % confidence interval of the odds ratio"},
         "p_adjusted": {"title": "Adjusted p", "format": "{:,.2g}"},
     }
     return {
         **PARENT,
         "section_name": "Composition by condition",
-        "description": f"Shares of domains compared with {control}; replicates are {result.get('replicate')}s.",
+        "description": f"Shares of domains compared with {control}. Replicates are {result.get('replicate')}s.",
         "plot_type": "table",
         "pconfig": {
             "id": "mmsrl_composition_table",
@@ -185,6 +185,6 @@ def _composition(outputs: RunOutputs) -> dict[str, Any]:
 
 
 def _median(result: Mapping[str, Any], metric: str) -> float | None:
-    """Return the median of a metric of quality after the filters, as the summary of ``qc`` has it."""
+    """Return the median of a quality metric after filtering, from the summary of ``qc``."""
     values = result.get("quantiles_after", {}).get(metric)
     return None if values is None else float(values[result["quantile_levels"].index(0.5)])

@@ -1,4 +1,4 @@
-"""Puts the content into the templates: the report, and the list of sections that their pages read."""
+"""Rendering of the report, and of the list of sections that the section pages load."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from mmsrl.report.missing import Missing, left_out
 from mmsrl.report.study import study_content
 
 HEADLINE_SCORES = ("ARI", "NMI")
-"""Scores shown on the overview, by the name of the metric in ``scores.csv``."""
+"""Scores on the overview, by the name of the metric in ``scores.csv``."""
 
 ASSETS = "assets"
-"""Folder of what the report and the pages share, as seen from the report."""
+"""Folder of the files that report and section pages share, relative to the report."""
 
 
 def render(
@@ -33,29 +33,29 @@ def render(
     title: str,
     missing: Sequence[Missing] = (),
 ) -> str:
-    """Return the report as HTML: overview, study, methods, parameters and versions.
+    """Render the report as HTML: overview, study, methods, parameters and versions.
 
     Parameters
     ----------
     cards
-        Of the sections, in the order in which they are shown.
+        Cards of the sections in the order of the report.
     outputs
-        What the stages wrote; whatever is missing is left out of the report or said to be missing.
+        Outputs of the run. The report omits missing parts or lists them as missing.
     notes
-        What the report itself leaves out of what was asked for.
+        Warnings of the report itself.
     title
         Heading of the report.
     missing
-        Samples whose results are missing, or a part of them.
+        Samples without results, or without a part of them.
     """
     store = Store()
     pages = [card.sample for card in cards]
     study = study_content(outputs, colors_by_unit(cards), pages, store)
     steps = paragraphs(list(outputs.summaries.values()))
     cited = dict.fromkeys(name for step in steps for name in step.cites)
-    made = environment("mmsrl.report")
-    made.filters.update(address=address)
-    return made.get_template("report.html").render(
+    templates = environment("mmsrl.report")
+    templates.filters.update(address=address)
+    return templates.get_template("report.html").render(
         title=title,
         assets=ASSETS,
         cards=cards,
@@ -77,7 +77,7 @@ def render(
 
 
 def section_list(cards: Sequence[Card], outputs: RunOutputs, title: str) -> str:
-    """Return a script that tells the pages of the sections of each other."""
+    """Return the script with the list of sections that every section page loads."""
     content = {
         "title": title,
         "study": ("compare", STUDY) in outputs.summaries,
@@ -87,18 +87,19 @@ def section_list(cards: Sequence[Card], outputs: RunOutputs, title: str) -> str:
 
 
 def _warnings(cards: Sequence[Card], outputs: RunOutputs) -> list[dict[str, Any]]:
-    """Return every warning once, with all samples or units that it is of, and the page of each."""
+    """Return each distinct warning with all its samples or units and their pages."""
     order = {stage: rank for rank, stage in enumerate(STAGES)}
-    own = {card.sample: address(card.sample) for card in cards}
-    home = {card.unit: own[card.sample] for card in reversed(cards)}
-    found: dict[tuple[str, str], dict[str, str | None]] = {}
+    page_of_sample = {card.sample: address(card.sample) for card in cards}
+    page_of_unit = {card.unit: page_of_sample[card.sample] for card in reversed(cards)}
+    distinct: dict[tuple[str, str], dict[str, str | None]] = {}
     summaries = sorted(outputs.summaries.items(), key=lambda item: order.get(item[0][0], len(order)))
     for (stage, id_), summary in summaries:
-        page = f"#{STUDY}" if stage == "compare" else (own if stage in SAMPLE_STAGES else home).get(id_)
+        page_of = page_of_sample if stage in SAMPLE_STAGES else page_of_unit
+        page = f"#{STUDY}" if stage == "compare" else page_of.get(id_)
         for message in summary["messages"]:
             if message["level"] == "warning":
-                found.setdefault((stage, message["text"]), {})[id_] = page
+                distinct.setdefault((stage, message["text"]), {})[id_] = page
     return [
         {"pages": {name: pages[name] for name in natural_order(pages)}, "stage": STAGES.get(stage, stage), "text": text}
-        for (stage, text), pages in found.items()
+        for (stage, text), pages in distinct.items()
     ]

@@ -1,4 +1,4 @@
-"""The study page: sections of several conditions, and how the conditions differ."""
+"""Content of the study page, which compares conditions."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pandas as pd
 from mmsrl._palette import domain_colors, natural_order
 from mmsrl.compare.quality import DEVIATIONS, FACTOR, FEWEST
 from mmsrl.markers.table import FDR
+from mmsrl.page.matrix import Cell, Heading, Matrix, Row, domain_headings
 from mmsrl.page.store import Choice, Store
 from mmsrl.page.words import brief, probability, show
 from mmsrl.report.cards import address
@@ -26,40 +27,41 @@ from mmsrl.report.study_charts import (
 from mmsrl.report.study_tables import study_gene_table, study_set_table
 
 VOLCANO = 420
-"""Height of a volcano."""
+"""Height of a volcano plot in pixels."""
 
 MOST_GENES, ALL_GENES = 500, 20_000
-"""Genes listed of a domain and condition, and of all together, the most significant first."""
+"""Maximum number of listed genes per domain and condition, and in total."""
 
 MOST_SETS = 25
-"""Gene sets listed of a domain, condition and direction."""
+"""Maximum number of listed gene sets per domain, condition and direction."""
 
 MOST_SENTENCES = 6
+"""Maximum number of sentences on the composition."""
 
 
 def study_content(
     outputs: RunOutputs, colors_of: Mapping[str, Mapping[str, str]], pages: Collection[str], store: Store
 ) -> dict[str, Any] | None:
-    """Return all that the study page shows; ``None`` where no conditions were compared.
+    """Build the content of the study page; ``None`` if no conditions were compared.
 
     Parameters
     ----------
     outputs
-        What the stages wrote.
+        Outputs of the run.
     colors_of
-        Colours of the domains of every unit: the shared domains have those of one.
+        Colours of the domains of each unit. Shared domains take the colours of one unit.
     pages
-        Sections that have a page.
+        Sections with a page.
     store
-        Takes the figures and tables.
+        Receives the figures and tables.
     """
     summary = outputs.summaries.get(("compare", STUDY))
     if summary is None:
         return None
     result = summary["result"]
-    own = colors_of.get(result["domains_of"], {})
-    known = set(result["domains"]) <= own.keys()
-    colors = {name: own[name] for name in result["domains"]} if known else domain_colors(result["domains"])
+    unit_colors = colors_of.get(result["domains_of"], {})
+    known = set(result["domains"]) <= unit_colors.keys()
+    colors = {name: unit_colors[name] for name in result["domains"]} if known else domain_colors(result["domains"])
     sections = sections_of(result)
     messages = [{"stage": "compare", **message} for message in summary["messages"]]
     return {
@@ -84,7 +86,7 @@ def study_content(
             study_set_table(outputs.comparison.get("gene_sets"), len(result["conditions"]) > 2, MOST_SETS),
         ),
         "most_sets": MOST_SETS,
-        "matches": _matches(result),
+        "matches": _matches(result, colors),
         "domains_of": result["domains_of"],
         "messages": messages,
         "warnings": sum(message["level"] == "warning" for message in messages),
@@ -92,7 +94,7 @@ def study_content(
 
 
 def sections_of(result: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return the sections, those of the control first, of each condition in the order of their names."""
+    """Return the sections sorted by condition, control first, and by name."""
     by_name = {section["sample"]: section for section in result["sections"]}
     ordered = [by_name[name] for name in natural_order(by_name)]
     return sorted(ordered, key=lambda section: result["conditions"].index(section["condition"]))
@@ -105,14 +107,14 @@ def _lead(result: Mapping[str, Any]) -> str:
 
 
 def _facts(result: Mapping[str, Any]) -> dict[str, str | None]:
-    """Return the model in words: the formula, and how many replicates are compared with how many."""
+    """Return the formula of the model and the numbers of compared replicates."""
     tested = [row for row in result["composition"] if row["n_condition"] is not None]
     sizes = []
     for condition in result["conditions"][1:]:
         pairs = [(row["n_condition"], row["n_control"]) for row in tested if row["condition"] == condition]
         if pairs:
             one, other = max(pairs)
-            sizes.append(f"{one} {condition} against {other} {result['control']}")
+            sizes.append(f"{one} {condition} vs {other} {result['control']}")
     return {
         "Model": result["model"] or None,
         "Replicates": f"{result['replicate']}s, {'paired by donor' if result['paired'] else 'not paired'}",
@@ -122,33 +124,35 @@ def _facts(result: Mapping[str, Any]) -> dict[str, str | None]:
 
 
 def _meaning(result: Mapping[str, Any]) -> list[str]:
-    """Say what p-values and intervals are of, and what they are not."""
+    """Explain what p-values and confidence intervals refer to."""
     if result["replicate"] == "donor":
-        said = [
-            "Donors are the replicates: sections of one donor and condition were added up. Intervals and p-values "
-            "are of differences over donors, and speak of other donors like these."
+        sentences = [
+            "Donors are the replicates. Sections of the same donor and condition were summed. Intervals and p-values "
+            "describe differences between donors and extend to similar donors."
         ]
         if result["paired"]:
-            said.append(
-                "Donors with sections in the control and in another condition are compared with themselves; "
-                "donors with one condition only are left out of the tests."
+            sentences.append(
+                "Donors with sections in the control and in another condition are compared with themselves. "
+                "Donors with a single condition are left out of the tests."
             )
     else:
-        said = ["Sections are the replicates. Intervals and p-values are of differences over sections, not over spots."]
+        sentences = [
+            "Sections are the replicates. Intervals and p-values describe differences between sections, not spots."
+        ]
         if all(section["donor"] is None for section in result["sections"]):
-            said.append(
-                "They speak of other animals or patients only where each section is of another one: "
+            sentences.append(
+                "They extend to other animals or patients only if each section comes from a different one, because "
                 "no donors were given."
             )
-    said.append(
-        "Domains were found from the counts that are compared here. What moves with the condition and is not in the "
-        "model, such as the day of an experiment, cannot be told from it."
+    sentences.append(
+        "Domains were found in the same counts that are compared here. The test cannot separate the condition from "
+        "confounders outside the model, such as the day of an experiment."
     )
-    return said
+    return sentences
 
 
 def _quality(result: Mapping[str, Any], sections: Sequence[Mapping[str, Any]], store: Store) -> dict[str, Any]:
-    """Return a strip a metric, the table of all of them, and in words which sections are flagged."""
+    """Return a strip chart per metric, the values of all sections, and sentences on flagged sections."""
     quality = {
         title: {name: value for name, value in values.items() if value is not None}
         for title, values in result["quality"].items()
@@ -159,7 +163,7 @@ def _quality(result: Mapping[str, Any], sections: Sequence[Mapping[str, Any]], s
         for condition in result["conditions"]
     }
     strips: list[dict[str, Any]] = []
-    said: dict[str, list[str]] = {}
+    flag_texts: dict[str, list[str]] = {}
     for index, (title, values) in enumerate(quality.items()):
         flagged = {section["sample"] for section in sections if title in section["outlier"]}
         figure = condition_strip(values, groups, flagged)
@@ -169,26 +173,26 @@ def _quality(result: Mapping[str, Any], sections: Sequence[Mapping[str, Any]], s
         others = [value for name, value in values.items() if name not in flagged]
         for name in natural_order(flagged & set(values)):
             within = f" (others: {show(min(others))} to {show(max(others))})" if others else ""
-            said.setdefault(name, []).append(f"{title.lower()} {show(values[name])}{within}")
+            flag_texts.setdefault(name, []).append(f"{title.lower()} {show(values[name])}{within}")
     return {
         "rule": {"deviations": DEVIATIONS, "factor": FACTOR, "fewest": FEWEST},
         "quality": quality,
         "strips": strips,
-        "flagged": {name: "; ".join(said[name]) for name in natural_order(said)},
+        "flagged": {name: "; ".join(flag_texts[name]) for name in natural_order(flag_texts)},
     }
 
 
 def _composition(
     result: Mapping[str, Any], sections: Sequence[Mapping[str, Any]], colors: Mapping[str, str], store: Store
 ) -> dict[str, Any]:
-    """Return the bars of all sections, and the tests of every domain with places of their odds ratios."""
+    """Return the composition chart, and the tests of each domain with positions of their odds ratios."""
     rows = result["composition"]
     headings = {
         name: f"<b>{name}</b>{' (control)' if name == result['control'] else ''}" for name in result["conditions"]
     }
     bars = composition_bars(sections, headings, result["domains"], colors)
     placed = forest([(row["low"], row["odds_ratio"], row["high"]) for row in rows])
-    found = [row for row in rows if _significant(row)]
+    significant = [row for row in rows if _significant(row)]
     return {
         "bars": store.figure(f"{STUDY}-composition", bars),
         "composition": [
@@ -196,8 +200,8 @@ def _composition(
             for row, mark in zip(rows, placed.marks, strict=True)
         ],
         "limit": placed.limit,
-        "composition_said": [_changed(row) for row in found[:MOST_SENTENCES]],
-        "composition_more": max(len(found) - MOST_SENTENCES, 0),
+        "composition_sentences": [_changed(row) for row in significant[:MOST_SENTENCES]],
+        "composition_more": max(len(significant) - MOST_SENTENCES, 0),
         "tested": any(row["p_value"] is not None for row in rows),
         "fdr": FDR,
     }
@@ -217,7 +221,7 @@ def _changed(row: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _expression(result: Mapping[str, Any], table: pd.DataFrame | None, store: Store) -> dict[str, Any]:
-    """Return what was found in every domain and condition, a volcano of each, and the genes to search."""
+    """Return the results of each domain and condition, their volcano plots, and the table of genes."""
     rows = result["expression"]
     parts: list[tuple[Mapping[str, Any], pd.DataFrame]] = []
     if table is not None and len(table):
@@ -253,13 +257,13 @@ def _found(row: Mapping[str, Any]) -> str:
 
 
 def _volcanoes(parts: Sequence[tuple[Mapping[str, Any], pd.DataFrame]], control: str, store: Store) -> dict[str, Any]:
-    """Draw a volcano of every domain and condition; first shown is the one with the most significant genes."""
+    """Draw a volcano plot per domain and condition. The initial one has the most significant genes."""
     figures = []
     for row, part in parts:
         drawn = drawn_points(part)
-        fewer = f" {show(len(drawn))} of {show(len(part))} are drawn." if len(drawn) < len(part) else ""
+        fewer = f" The figure shows {show(len(drawn))} of {show(len(part))} genes." if len(drawn) < len(part) else ""
         words = (
-            f"Domain {row['domain']}, {row['condition']} over {control}: of {show(row['n_tested'])} genes tested, "
+            f"Domain {row['domain']}, {row['condition']} over {control}: of {show(row['n_tested'])} tested genes, "
             f"{show(row['n_up'])} are higher and {show(row['n_down'])} lower.{fewer}"
         )
         figures.append((volcano(drawn, control), words))
@@ -268,23 +272,23 @@ def _volcanoes(parts: Sequence[tuple[Mapping[str, Any], pd.DataFrame]], control:
     return {"shown": choice.shown, "packed": choice.packed, "first": first, "words": figures[first][1]}
 
 
-def _matches(result: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return a row a unit: which of its domains is paired with each shared one and how surely, and which with none."""
-    of_unit: dict[str, dict[str, Any]] = {}
+def _matches(result: Mapping[str, Any], colors: Mapping[str, str]) -> Matrix | None:
+    """Return the match of each shared domain by unit, with its certainty; ``None`` if all sections share a unit."""
+    by_unit: dict[str, list[Mapping[str, Any]]] = {}
     for match in result.get("matches", []):
-        unit = of_unit.setdefault(match["unit"], {"unit": match["unit"], "paired": {}, "alone": []})
-        if match["matched"] is None:
-            unit["alone"].append(match["domain"])
-        else:
-            unit["paired"].setdefault(match["matched"], []).append(
-                {name: match[name] for name in ("domain", "similarity", "certainty")}
-            )
-    rows = [of_unit[name] for name in natural_order(of_unit)]
-    for row in rows:
-        for name, pairs in row["paired"].items():
-            known = [pair["certainty"] for pair in pairs if pair["certainty"] is not None]
-            row["paired"][name] = {
-                "text": ", ".join(f"{pair['domain']} ({brief(pair['certainty'])})" for pair in pairs),
-                "certainty": min(known) if known and math.isfinite(min(known)) else 0.0,
-            }
-    return rows
+        by_unit.setdefault(match["unit"], []).append(match)
+    rows = []
+    for unit in natural_order(by_unit):
+        cells = [_match_cell([match for match in by_unit[unit] if match["matched"] == name]) for name in colors]
+        unmatched = [match["domain"] for match in by_unit[unit] if match["matched"] is None]
+        rows.append(Row(Heading(unit), cells, show(unmatched)))
+    label = "Domains of each unit matched with the shared domains"
+    return Matrix(label, "Unit", domain_headings(colors), rows, "Unmatched") if rows else None
+
+
+def _match_cell(matches: Sequence[Mapping[str, Any]]) -> Cell:
+    """Return the matched domains with their certainty in brackets, shaded by the lowest certainty."""
+    certainties = [match["certainty"] for match in matches if match["certainty"] is not None]
+    shade = min(certainties, default=0.0)
+    text = ", ".join(f"{match['domain']} ({brief(match['certainty'])})" for match in matches)
+    return Cell(text or "–", shade if math.isfinite(shade) else 0.0)

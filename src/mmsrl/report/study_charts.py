@@ -1,4 +1,4 @@
-"""The figures of the study page: sections by condition, their composition, odds ratios and volcanoes."""
+"""Figures of the study page: strip charts, composition, odds ratios and volcano plots."""
 
 from __future__ import annotations
 
@@ -15,51 +15,51 @@ from mmsrl.markers.table import FDR
 from mmsrl.page.charts import GAINS, INK, LOSES, UNSURE, ink_on
 
 MOST_POINTS = 2000
-"""Genes drawn in a volcano: the significant ones first, then an even choice of the others."""
+"""Maximum number of genes in a volcano plot: significant genes first, then an even selection of the others."""
 
 MOST_LABELS = 10
-"""Genes named in a volcano."""
+"""Maximum number of labelled genes in a volcano plot."""
 
 LETTER_WIDTH, LABEL_HEIGHT = 0.03, 0.06
-"""Room that a letter and a line take on a narrow screen, as a share of the axes."""
+"""Width of a letter and height of a line on a narrow screen, as a share of the axes."""
 
 STRIP_PX, STRIP_SPREAD = 44, 0.5
-"""Height of a condition in a strip, and the share of it that its sections are spread over."""
+"""Height of a condition in a strip chart in pixels, and the share of it over which its sections are spread."""
 
 BAR_PX = 24
-"""Height of a section's bar."""
+"""Height of the bar of a section, in pixels."""
 
 REST = "#d8dde4"
-"""Spots whose domain has no counterpart among the shared ones."""
+"""Colour of spots whose domain has no counterpart among the shared domains."""
 
 SMALLEST_P = 1e-300
 
 
 def short(name: str, most: int = 16) -> str:
-    """Shorten a name that an axis has no room for."""
+    """Shorten a name to fit an axis."""
     return name if len(name) <= most else name[: most - 1] + "…"
 
 
 def condition_strip(
     values: Mapping[str, float], groups: Mapping[str, Sequence[str]], flagged: Collection[str]
 ) -> go.Figure:
-    """Draw a metric of every section, condition under condition.
+    """Draw a strip chart of a metric of all sections by condition.
 
     Parameters
     ----------
     values
-        By section; sections without a value are left out.
+        Metric by section. Sections without a value are left out.
     groups
         Sections by condition.
     flagged
-        Sections that are outliers in this metric; they are named.
+        Outliers in this metric, which are labelled.
     """
     x: list[float] = []
     y: list[float] = []
     names: list[str] = []
     for row, sections in enumerate(groups.values()):
         known = sorted((name for name in sections if name in values), key=lambda name: values[name])
-        # One under the other, lowest first, so that equal values do not hide each other.
+        # Spread sections vertically by rank, so that equal values do not hide each other.
         y += [round(row + STRIP_SPREAD * (rank / max(len(known) - 1, 1) - 0.5), 3) for rank in range(len(known))]
         x += [values[name] for name in known]
         names += known
@@ -99,16 +99,16 @@ def condition_strip(
 def composition_bars(
     sections: Sequence[Mapping[str, Any]], groups: Mapping[str, str], domains: Sequence[str], colors: Mapping[str, str]
 ) -> go.Figure:
-    """Draw the shares of all domains in every section, the sections of a condition under its name.
+    """Draw stacked bars with the share of each domain by section, grouped by condition.
 
     Parameters
     ----------
     sections
-        ``sample``, ``condition``, ``n_spots`` and ``shares`` by domain, those of a condition together.
+        Sections, sorted by condition, with ``sample``, ``condition``, ``n_spots`` and ``shares`` by domain.
     groups
         Heading by condition.
     domains, colors
-        Domains in their order, and their colours.
+        Domains in order, and their colours.
     """
     rows: list[float] = []
     headings: list[tuple[float, str]] = []
@@ -133,7 +133,7 @@ def composition_bars(
     figure.update_layout(
         barmode="stack", bargap=0.18, showlegend=False, hovermode="closest", height=round(BAR_PX * at + 70)
     )
-    figure.update_xaxes(title="Share of the section’s spots, %", range=[0, 100])
+    figure.update_xaxes(title="Share of the section’s spots (%)", range=[0, 100])
     figure.update_yaxes(
         tickvals=rows,
         ticktext=[short(section["sample"]) for section in sections],
@@ -157,7 +157,7 @@ def _bars(
         "orientation": "h",
         "name": label,
         "marker": {"color": color, "line": {"color": "#fff", "width": 0.5}},
-        # A bar on a narrow screen has about 200 px, a letter 7.
+        # On a narrow screen, a bar is about 200 px wide and a letter 7 px.
         "text": [label if 7 * len(label) + 4 <= 200 * share else "" for share in shares],
         "textposition": "inside",
         "insidetextanchor": "middle",
@@ -172,24 +172,24 @@ def _bars(
 
 
 LIMITS = (2, 3, 4, 6, 8, 16, 32)
-"""Ends that the axis of odds ratios can have."""
+"""Possible limits of the axis of odds ratios."""
 
 
 class Forest(NamedTuple):
-    """Where odds ratios lie on a logarithmic axis from ``1 / limit`` to ``limit``, as shares of its length."""
+    """Positions of odds ratios on a logarithmic axis from ``1 / limit`` to ``limit``, as shares of its length."""
 
     limit: int
     marks: list[tuple[float, float, float] | None]
-    """Low, estimate, high; ``None`` where there is none."""
+    """Lower end, estimate and upper end; ``None`` without an estimate."""
 
 
 def forest(ratios: Sequence[tuple[float | None, float | None, float | None]]) -> Forest:
-    """Place odds ratios with their intervals on one logarithmic axis.
+    """Place odds ratios and their intervals on a common logarithmic axis.
 
     Parameters
     ----------
     ratios
-        Low, estimate, high. What lies beyond 32-fold is drawn at the end of the axis.
+        Lower end, estimate and upper end. Values beyond 32-fold are drawn at the end of the axis.
     """
     known = [[math.log2(max(value, 1e-9)) for value in row if value is not None] for row in ratios]
     widest = max((abs(value) for row in known if len(row) == 3 for value in row), default=1.0)
@@ -203,14 +203,14 @@ def forest(ratios: Sequence[tuple[float | None, float | None, float | None]]) ->
 
 
 def drawn_points(table: pd.DataFrame, most: int = MOST_POINTS) -> pd.DataFrame:
-    """Choose the genes that a volcano draws: the significant ones first, then an even choice of the others.
+    """Select the genes of a volcano plot: significant genes first, then an even selection of the others.
 
     Parameters
     ----------
     table
-        Genes of one domain and condition with a p-value, most significant first.
+        Genes of a domain and condition with a p-value, most significant first.
     most
-        How many at most.
+        Maximum number of genes.
     """
     significant = (table["p_adjusted"] < FDR).to_numpy()
     first = np.flatnonzero(significant)[:most]
@@ -221,14 +221,14 @@ def drawn_points(table: pd.DataFrame, most: int = MOST_POINTS) -> pd.DataFrame:
 
 
 def volcano(table: pd.DataFrame, control: str) -> go.Figure:
-    """Draw fold change and p-value of genes; those that stand out are named.
+    """Draw a volcano plot of fold change and p-value, with labels for significant genes.
 
     Parameters
     ----------
     table
-        ``gene``, ``log2_fold_change``, ``p_value``, ``p_adjusted`` of what is drawn, most significant first.
+        Genes to draw, most significant first: ``gene``, ``log2_fold_change``, ``p_value`` and ``p_adjusted``.
     control
-        The condition that fold changes are over.
+        Reference condition of the fold changes.
     """
     x = table["log2_fold_change"].to_numpy(np.float64)
     y = -np.log10(np.maximum(table["p_value"].to_numpy(np.float64), SMALLEST_P))
@@ -236,30 +236,30 @@ def volcano(table: pd.DataFrame, control: str) -> go.Figure:
     reach = 1.3 * max(float(np.abs(x).max(initial=0)), 1.0)
     top = 1.12 * max(float(y.max(initial=0)), 2.0)
     figure = go.Figure()
-    for name, own, color, symbol in (
+    for name, rows, color, symbol in (
         ("not significant", ~significant, UNSURE, "circle-open"),
         ("higher", significant & (x > 0), GAINS, "circle"),
         ("lower", significant & (x <= 0), LOSES, "diamond"),
     ):
         figure.add_scatter(
-            x=x[own].round(3).tolist(),
-            y=y[own].round(3).tolist(),
+            x=x[rows].round(3).tolist(),
+            y=y[rows].round(3).tolist(),
             mode="markers",
             name=name,
             marker={"color": color, "symbol": symbol, "size": 6 if color != UNSURE else 5, "opacity": 0.7},
-            text=table["gene"][own].tolist(),
-            customdata=[float(f"{value:.2g}") if np.isfinite(value) else None for value in table["p_adjusted"][own]],
+            text=table["gene"][rows].tolist(),
+            customdata=[float(f"{value:.2g}") if np.isfinite(value) else None for value in table["p_adjusted"][rows]],
             hovertemplate="%{text}: log2 fold change %{x:.2f}, adjusted p %{customdata}<extra></extra>",
         )
     labels = [short(gene, 14) for gene in table["gene"]]
-    # Halfway between the last significant gene and the first that is not.
+    # Halfway between the least significant gene below the FDR and the next gene.
     threshold = (y[significant].min(initial=top) + y[~significant].max(initial=0)) / 2
     named, sides = _named(x / (2 * reach), y / top, significant, labels, threshold / top)
     figure.add_scatter(
         x=x[named].round(3).tolist(),
         y=y[named].round(3).tolist(),
         mode="markers+text",
-        marker={"size": 8, "opacity": 0},  # keeps names off the points
+        marker={"size": 8, "opacity": 0},  # invisible markers keep labels off the points
         text=[labels[index] for index in named],
         textposition=[f"{side} center" for side in sides],
         textfont={"size": 12, "color": INK},
@@ -283,20 +283,20 @@ def _named(
     labels: Sequence[str],
     threshold: float,
 ) -> tuple[list[int], list[str]]:
-    """Choose significant genes to name, most significant first, above or below their point; none on another's name.
+    """Choose the genes to label, most significant first. Labels above or below a point must not overlap.
 
     Parameters
     ----------
     x, y
-        Places, (n,), as shares of the axes.
+        Positions as shares of the axes, (n,).
     significant, labels
-        (n,).
+        Significance and label of each gene, (n,).
     threshold
-        Share of the axis below which there are no names.
+        Height, as a share of the axis, below which no gene is labelled.
 
     Returns
     -------
-    Rows that are named, and ``top`` or ``bottom`` of each.
+    Labelled rows, and ``top`` or ``bottom`` for each.
     """
     named: list[int] = []
     sides: list[str] = []

@@ -1,4 +1,4 @@
-"""Tables of the study page that a reader searches and sorts."""
+"""Interactive tables of the study page."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ STUDY_GENE_COLUMNS = (
     Column("domain", "Domain", "domain", choose=True),
     Column("condition", "Condition", "text", choose=True),
     Column("gene", "Gene", "gene"),
-    Column("mean", "Molecules in 10,000", "number"),
+    Column("mean", "Molecules per 10,000", "number"),
     Column("log2_fold_change", "log2 fold change", "fold"),
     Column("low", "at least", "fold"),
     Column("high", "at most", "fold"),
@@ -24,31 +24,31 @@ STUDY_SET_COLUMNS = (
     Column("condition", "Condition", "text", choose=True),
     Column("direction", "Direction", "text", choose=True),
     Column("gene_set", "Gene set", "text"),
-    Column("n_set", "Genes tested", "number"),
-    Column("correlation", "Their correlation", "number"),
+    Column("n_set", "Tested genes", "number"),
+    Column("correlation", "Gene correlation", "number"),
     Column("p_adjusted", "Adjusted p", "p"),
-    Column("n_both", "Of them changed", "number"),
-    Column("genes", "These genes", "text"),
+    Column("n_both", "Changed genes", "number"),
+    Column("genes", "Changed genes by name", "text"),
 )
 
 
 def study_gene_table(genes: pd.DataFrame, several: bool) -> str:
-    """Pack genes compared between conditions; ``several``: whether more than one is compared with the control."""
+    """Encode the genes compared between conditions; ``several`` keeps the column of the condition."""
     columns = [column for column in STUDY_GENE_COLUMNS if several or column.name != "condition"]
     return table_payload(genes.assign(significant=genes["p_adjusted"] < FDR), tuple(columns))
 
 
 def study_set_table(sets: pd.DataFrame | None, several: bool, most: int) -> str | None:
-    """Pack the gene sets that are the most significant in each domain, condition and direction; ``None`` if none are.
+    """Encode the most significant gene sets of each domain, condition and direction; ``None`` without gene sets.
 
     Parameters
     ----------
     sets
-        As ``compare`` writes them, or ``None``.
+        Table of gene sets of ``compare``, or ``None``.
     several
-        Whether more than one condition is compared with the control.
+        Whether several conditions are compared with the control.
     most
-        Gene sets of a domain, condition and direction.
+        Maximum number of gene sets per domain, condition and direction.
     """
     if sets is None or not len(sets):
         return None

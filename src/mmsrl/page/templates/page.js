@@ -1,29 +1,29 @@
   const tissues = new Map();
   for (const root of document.querySelectorAll(".tissue")) tissues.set(root.closest(".page"), new Tissue(root));
 
-  // Figures and tables are made when they come into view.
-  const makings = new Map();
-  for (const element of document.querySelectorAll("[data-figure]")) makings.set(element, () => drawFigure(element));
+  // Figures and tables are built when they come into view.
+  const builders = new Map();
+  for (const element of document.querySelectorAll("[data-figure]")) builders.set(element, () => drawFigure(element));
   for (const root of document.querySelectorAll("[data-table]")) {
     const page = root.closest(".page");
     const colours = JSON.parse(page.dataset.colours);
-    makings.set(root, () => new Table(root, colours, tissues.get(page)).open());
+    builders.set(root, () => new Table(root, colours, tissues.get(page)).open());
   }
   const watcher = new IntersectionObserver(
     (entries) => {
       for (const { isIntersecting, target } of entries) {
         if (!isIntersecting) continue;
         watcher.unobserve(target);
-        makings.get(target)();
+        builders.get(target)();
       }
     },
     { rootMargin: "200px" },
   );
-  for (const element of makings.keys()) watcher.observe(element);
+  for (const element of builders.keys()) watcher.observe(element);
   for (const box of document.querySelectorAll('[data-role="log"]'))
     box.addEventListener("change", () => drawFigure(box.closest(".page").querySelector(`[data-figure="${box.dataset.of}"]`)));
 
-  // One figure of several, which the reader chooses.
+  // A select element replaces one figure by another.
   for (const choice of document.querySelectorAll('[data-role="choose"]')) {
     const of = (kind) => choice.closest(".page").querySelector(`[data-${kind}="${choice.dataset.of}"]`);
     choice.addEventListener("change", async () => {
@@ -59,14 +59,14 @@
 
   window.addEventListener("hashchange", () => show(true));
   window.addEventListener("beforeprint", () => {
-    for (const element of makings.keys())
+    for (const element of builders.keys())
       if (element.dataset.figure && !element.classList.contains("js-plotly-plot")) drawFigure(element);
     for (const details of document.querySelectorAll("details")) details.open = true;
   });
   show(false);
   for (const tissue of tissues.values()) tissue.open();
 
-  // Printing does not wait for the library: it is there before.
-  if (makings.size) window.requestIdleCallback?.(() => plotly());
-  // The list of sections is open where there is room beside the page.
+  // Printing does not wait for the figure library, so load it in advance.
+  if (builders.size) window.requestIdleCallback?.(() => plotly());
+  // Open the list of sections if there is room beside the page.
   for (const list of document.querySelectorAll("details.sections")) list.open = window.matchMedia("(min-width: 60rem)").matches;

@@ -1,15 +1,15 @@
-  // What is packed as base64 of gzipped JSON.
+  // Unpacks base64-encoded, gzipped JSON.
   async function unpack(element) {
     const bytes = Uint8Array.from(atob(element.textContent), (character) => character.charCodeAt(0));
     const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
     return new Response(stream).json();
   }
 
-  // Plotly lies beside the pages, and is read with the first figure: what needs none is there at once. Where it is missing the
-  // page says so, and shows what it has without.
-  let reading = null;
+  // Loads Plotly with the first figure, so that pages without figures open at once. If the file is missing, the page says so
+  // and shows everything else.
+  let loading = null;
   function plotly() {
-    reading ??= new Promise((resolve) => {
+    loading ??= new Promise((resolve) => {
       const script = document.createElement("script");
       script.src = `${document.body.dataset.assets}/plotly.min.js`;
       script.addEventListener("load", () => resolve(window.Plotly));
@@ -19,7 +19,7 @@
       });
       document.head.append(script);
     });
-    return reading;
+    return loading;
   }
 
   const CONFIG = { responsive: true, displayModeBar: false };

@@ -1,4 +1,4 @@
-  // The way to the other pages, which the report tells; a page that lies alone does without.
+  // Links to the other pages, from the list that the report writes. A page on its own has no such links.
   function link(href, text, attributes = {}) {
     return element("a", { href, ...attributes }, text);
   }

@@ -1,7 +1,7 @@
-  // A table that is searched and sorted.
+  // A table with search, filters and sorting.
   const FIRST = 12;
   const MORE = 100;
-  const LONG = 24; // letters that a column is not made narrow for
+  const LONG = 24; // number of letters from which a cell gets a wide column
   const signed = (value, digits) => (value > 0 ? "+" : value < 0 ? "−" : "") + Math.abs(value).toFixed(digits);
   const WRITE = {
     domain: (value) => value,
@@ -70,13 +70,13 @@
       this.root.classList.add("filled");
     }
 
-    // First as a reader expects it (words from A, numbers from the largest, p from the smallest), then the other way.
+    // The first click sorts text from A, numbers from the largest and p-values from the smallest. The next click reverses it.
     sort(column) {
       const natural = WORDS.has(column.kind) || column.kind === "p" ? 1 : -1;
-      const way = this.sorted?.column === column ? -this.sorted.way : natural;
-      this.sorted = { column, way };
+      const direction = this.sorted?.column === column ? -this.sorted.direction : natural;
+      this.sorted = { column, direction };
       for (const [index, cell] of this.heads.entries())
-        cell.setAttribute("aria-sort", this.columns[index] !== column ? "none" : way > 0 ? "ascending" : "descending");
+        cell.setAttribute("aria-sort", this.columns[index] !== column ? "none" : direction > 0 ? "ascending" : "descending");
       this.fill();
     }
 
@@ -88,11 +88,11 @@
           this.filters.every(({ column, select }) => !select.value || WRITE[column.kind](column.cells[row]) === select.value),
       );
       if (this.sorted) {
-        const { column: { cells, kind }, way } = this.sorted;
+        const { column: { cells, kind }, direction } = this.sorted;
         const compare = WORDS.has(kind) ? (a, b) => String(a).localeCompare(String(b), "en", { numeric: true }) : (a, b) => a - b;
         rows.sort((a, b) => {
-          if (cells[a] === null || cells[b] === null) return (cells[a] === null) - (cells[b] === null); // missing ones last
-          return way * compare(cells[a], cells[b]);
+          if (cells[a] === null || cells[b] === null) return (cells[a] === null) - (cells[b] === null); // missing values last
+          return direction * compare(cells[a], cells[b]);
         });
       }
       return rows;

@@ -2,10 +2,10 @@
   const scatterType = () => (scatter ??= document.createElement("canvas").getContext("webgl") ? "scattergl" : "scatter");
 
   const TISSUE_CONFIG = { displaylogo: false, modeBarButtons: [["toImage", "zoom2d", "pan2d"]] };
-  const SCALE_HEIGHT = 64; // of the scale of colours below a figure
+  const SCALE_HEIGHT = 64; // of the colour bar below a figure, in pixels
 
   const decode = ({ low, high, steps }) => steps.map((step) => low + (step * (high - low)) / 255);
-  // The longest bar of 1, 2 or 5 times a power of ten within a quarter of a width, as in other figures.
+  // Length of the scale bar: the longest of 1, 2 or 5 times a power of ten that fits a quarter of the width.
   function barUm(width) {
     const power = 10 ** Math.floor(Math.log10(width / 4));
     return Math.max(...[1, 2, 5].map((step) => step * power).filter((um) => um <= width / 4));
@@ -14,7 +14,7 @@
 
   const brief = (value) => (value === null ? "–" : String(Number(value.toPrecision(4))));
 
-  // Lowest and highest colour: percentiles 1 and 99, or all values where these are one.
+  // Colour range: percentiles 1 and 99, or the full range if these are equal.
   function span(...columns) {
     const sorted = columns.flat().filter((value) => value !== null).sort((a, b) => a - b);
     const at = (share) => sorted[Math.round(share * (sorted.length - 1))] ?? 0;
@@ -22,11 +22,11 @@
     return at(1) > at(0) ? [at(0), at(1)] : [at(0), at(0) + 1];
   }
 
-  // Tissue: an image, and spots over it that keep their true size while zooming; raw and de-noised expression beside each other.
+  // The tissue image with spots that keep their true size while zooming. Raw and de-noised expression are drawn side by side.
   class Tissue {
     constructor(root) {
       this.root = root;
-      root.inert = true; // until it is drawn
+      root.inert = true; // until the figure is drawn
       this.panels = [...root.querySelectorAll(".panel")];
       this.plots = this.panels.map((panel) => panel.querySelector(".plot"));
       this.control = (role) => root.querySelector(`[data-role="${role}"]`);
@@ -68,7 +68,7 @@
       await this.draw();
     }
 
-    // What a gene is looked at by: its name in other parts of the page.
+    // Tells whether the figure can show a gene, so that tables can link to it.
     has(gene) {
       return !document.documentElement.classList.contains("bare") && [...this.control("colour").options].some((option) => option.value === `gene:${gene}`);
     }
@@ -84,14 +84,14 @@
       return { x: [0, this.data.width], y: [this.data.height, 0] };
     }
 
-    // Colours of values have the tints of stained tissue among them, so that tissue beneath them is pale.
+    // The image is pale under continuous values, whose colours resemble stained tissue.
     images(shown) {
       if (!this.data.image || !this.control("image").checked) return [];
       const { width, height, image } = this.data;
       return [{ source: image, xref: "x", yref: "y", x: 0, y: 0, sizex: width, sizey: height, sizing: "stretch", layer: "below", opacity: shown.columns.length ? 0.35 : 1 }];
     }
 
-    // A scale bar at the lower left of what is seen, where the µm of a pixel are known.
+    // A scale bar at the lower left of the view, if the pixel size in µm is known.
     bar() {
       const scale = this.data.um_per_px;
       if (!scale) return {};
@@ -112,12 +112,12 @@
       return lines.join("<br>");
     }
 
-    // What is asked for: one column of values, two for a gene that was de-noised, none for domains.
+    // The selected values: one column, two for a de-noised gene, none for domains.
     chosen() {
       const [kind, ...rest] = this.control("colour").value.split(":");
       const name = rest.join(":");
       if (kind === "domain") return { title: "Domain", columns: [] };
-      if (kind === "value") return { title: name, columns: [{ title: name, column: this.data.values[name] }] };
+      if (kind === "value") return { title: name, columns: [{ title: name, column: this.data.values[name] }], label: this.data.labels[name] };
       const { raw, enhanced, words } = this.data.genes[name];
       const columns = [{ title: "raw", column: decode(raw) }];
       if (enhanced) columns.push({ title: "de-noised", column: decode(enhanced) });
@@ -145,9 +145,9 @@
       if (shown.columns.length) {
         const { title, column } = shown.columns[panel];
         const range = shown.gene && this.same.checked ? span(...shown.columns.map((one) => one.column)) : span(column);
-        const words = shown.gene ? `${shown.gene}, ${title} (ln(1 + scaled counts))` : title;
+        const label = shown.gene ? `${shown.gene}, ${title} (${this.data.expression})` : shown.label;
         const colorbar = {
-          title: { text: words, side: "bottom", font: { size: 12 } },
+          title: { text: label, side: "bottom", font: { size: 12 } },
           orientation: "h", thickness: 10, len: 0.7, x: 0.5, xanchor: "center", y: 0, yanchor: "top", ypad: 8,
           outlinewidth: 0, nticks: 5,
         };
@@ -162,7 +162,7 @@
     }
 
     async draw() {
-      if (!this.isOpen) return; // what is chosen before is drawn then
+      if (!this.isOpen) return; // open() draws the current choice
       const shown = this.chosen();
       const two = shown.columns.length === 2;
       this.panels[1].hidden = !two;
@@ -185,7 +185,7 @@
           margin: { l: 0, r: 0, t: 0, b: below, autoexpand: false },
           showlegend: false,
           hovermode: "closest",
-          // A finger on the figure scrolls the page; there are buttons to zoom.
+          // On a touch screen, a finger scrolls the page and buttons zoom.
           dragmode: window.matchMedia("(pointer: coarse)").matches ? false : "zoom",
           xaxis: { ...axis, range: this.view.x.slice() },
           yaxis: { ...axis, range: this.view.y.slice(), scaleanchor: "x" },
@@ -208,7 +208,7 @@
       for (const plot of this.drawn) Plotly.relayout(plot, change);
     }
 
-    // The figure beside the one that was moved moves with it.
+    // Moves the second figure with the first.
     follow(plot) {
       if (!plot._fullLayout) return;
       const { xaxis, yaxis } = plot._fullLayout;
@@ -227,7 +227,7 @@
       this.relayout({ "xaxis.range": view.x.slice(), "yaxis.range": view.y.slice(), ...this.bar() });
     }
 
-    // Size of a spot on screen, given the pixels on screen per pixel of the full-resolution image.
+    // Diameter of a spot in screen pixels, from the number of screen pixels per full-resolution pixel.
     diameter(scale) {
       return Math.max(1.5, this.data.diameter * scale);
     }

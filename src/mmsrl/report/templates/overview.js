@@ -1,4 +1,4 @@
-  // Sections are found by name, unit, platform or design, and sorted by the columns of the table; pictures follow the table.
+  // Filters sections by name, unit, platform or design, and sorts them by a column of the table. The gallery follows the table.
   class Finder {
     constructor(table) {
       this.body = table.tBodies[0];
@@ -26,17 +26,17 @@
       document.querySelector('[data-role="found"]').textContent = words.length ? `${shown} of ${this.rows.length} sections` : "";
     }
 
-    // Words from A, numbers from the smallest: what is poor comes first. Then the other way; missing values last.
+    // The first click sorts in ascending order, so that poor values come first. The next click reverses it. Missing values come last.
     sort(column) {
-      const way = this.heads[column].ariaSort === "ascending" ? -1 : 1;
+      const direction = this.heads[column].ariaSort === "ascending" ? -1 : 1;
       for (const [index, head] of this.heads.entries())
-        head.setAttribute("aria-sort", index !== column ? "none" : way > 0 ? "ascending" : "descending");
+        head.setAttribute("aria-sort", index !== column ? "none" : direction > 0 ? "ascending" : "descending");
       const value = (row) => row.cells[column].dataset.value ?? row.cells[column].textContent;
       const numbers = this.heads[column].classList.contains("number");
       const compare = numbers ? (a, b) => a - b : (a, b) => a.localeCompare(b, "en", { numeric: true });
       this.rows.sort((one, other) => {
         const [a, b] = [value(one), value(other)];
-        return a === "" || b === "" ? (a === "") - (b === "") : way * compare(a, b);
+        return a === "" || b === "" ? (a === "") - (b === "") : direction * compare(a, b);
       });
       this.body.append(...this.rows);
       for (const row of this.rows) {
