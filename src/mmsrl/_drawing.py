@@ -1,4 +1,4 @@
-"""Spots and tissue image in a figure of matplotlib, true to scale."""
+"""Spots and tissue image in Matplotlib figures, drawn to scale."""
 
 from __future__ import annotations
 
@@ -16,70 +16,70 @@ from mmsrl._scale_bar import bar_um, length_name
 from mmsrl._sections import finest_image
 
 MARGIN = 0.04
-"""Tissue shown around the spots, as a share of their extent."""
+"""Margin around the spots, as a share of their extent."""
 
 COLOR_MAP = "viridis"
+"""Colour map of continuous values."""
 
 DISC_CORNERS = 24
-"""Corners of the polygon that a round spot is drawn as."""
+"""Number of corners of the polygon of a round spot."""
 
 MANY_SPOTS = 20_000
 MANY_CORNERS = 8
-"""Corners of so many spots and more, which are a few pixels wide."""
+"""Number of corners for sections with at least so many spots, which are a few pixels wide."""
 
 LEAST_SHARE = 1 / 350
-"""Width of a round spot that can still be seen, as a share of the longer side of what is shown: two pixels."""
-
+"""Minimum width of a round spot, as a share of the longer side of the window: two pixels."""
 
 BAR_THICKNESS = 1 / 120
-"""Of a scale bar, as a share of the width of what is shown."""
+"""Thickness of the scale bar, as a share of the width of the window."""
 
 
 class Background(NamedTuple):
-    """Tissue image under the spots."""
+    """Tissue image beneath the spots."""
 
     image: NDArray[np.uint8]
-    """(height, width, 3)."""
+    """Pixels, (height, width, 3)."""
     scale: float
     """Pixels of ``image`` per pixel of the full-resolution image."""
 
 
 def background_of(library: Mapping[str, Any]) -> Background | None:
-    """Return the finest tissue image of an entry of ``uns['spatial']``, ``None`` where there is none."""
-    found = finest_image(library)
-    return None if found is None else Background(*found)
+    """Return the tissue image of the highest resolution in an entry of ``uns['spatial']``, or ``None``."""
+    finest = finest_image(library)
+    return None if finest is None else Background(*finest)
 
 
 class Window(NamedTuple):
-    """The part of the tissue that is shown."""
+    """Visible part of the tissue."""
 
     low: NDArray[np.float64]
-    """(2,) x, y of the upper left corner in pixels of the full-resolution image."""
+    """Upper left corner x, y in pixels of the full-resolution image, (2,)."""
     high: NDArray[np.float64]
-    """(2,) of the lower right one."""
+    """Lower right corner x, y, (2,)."""
 
     @property
     def proportion(self) -> float:
-        """Height over width, within what a panel can have."""
+        """Height divided by width, limited to the range of a panel."""
         return float(np.clip((self.high[1] - self.low[1]) / (self.high[0] - self.low[0]), 0.4, 1.6))
 
 
 def window_of(coordinates: NDArray[np.float64], diameter: float) -> Window:
-    """Return the extent of the spots, (n, 2), and a margin around it."""
+    """Return the bounding box of the spots, (n, 2), with a margin."""
     low, high = coordinates.min(axis=0), coordinates.max(axis=0)
     pad = MARGIN * max(high - low) + diameter
     return Window(low - pad, high + pad)
 
 
 def empty_tissue(axis: Axes, window: Window) -> None:
-    """Make axes a piece of tissue: no ticks, y pointing down."""
+    """Set up axes for tissue: no ticks, y axis pointing down."""
     (left, top), (right, bottom) = window
     axis.set(xlim=(left, right), ylim=(bottom, top), aspect="equal", xticks=[], yticks=[])
     axis.spines[:].set_visible(False)
 
 
 def add_scale_bar(axis: Axes, window: Window, um_per_px: float) -> None:
-    """Draw a scale bar below the tissue, at the left; none where the µm of a pixel are not known (NaN)."""
+    """Draw a scale bar below the tissue at the left; none if the pixel size is not known (NaN)."""
     width = float(window.high[0] - window.low[0])
     length = bar_um(width * um_per_px)
     if length is None:
@@ -101,39 +101,39 @@ def add_scale_bar(axis: Axes, window: Window, um_per_px: float) -> None:
 
 
 def show_image(axis: Axes, background: Background, window: Window, strength: float) -> None:
-    """Show the part of the image that lies within the window; ``strength`` 1: as it is, 0: not at all."""
+    """Draw the part of the image within the window, with an opacity ``strength`` from 0 to 1."""
     height, width = background.image.shape[:2]
     left, top = np.clip(np.floor(window.low * background.scale), 0, [width, height]).astype(int)
     right, bottom = np.clip(np.ceil(window.high * background.scale), 0, [width, height]).astype(int)
     if right > left and bottom > top:
         extent = np.array([left, right, bottom, top]) / background.scale
-        # Blended with the white of the page here: transparent pictures make PDF and SVG half as large again.
+        # Blend with white here, because transparent images make PDF files half as large again.
         part = 255 - strength * (255.0 - background.image[top:bottom, left:right])
         axis.imshow(part.round().astype(np.uint8), extent=tuple(extent), interpolation="antialiased", aspect="equal")
         empty_tissue(axis, window)
 
 
 def visible(diameter: float, window: Window) -> float:
-    """Return how wide round spots are drawn in a window: as they are, but no smaller than can be seen."""
+    """Return the drawn width of round spots: their diameter, with a minimum that remains visible."""
     return max(diameter, LEAST_SHARE * float(max(window.high - window.low)))
 
 
 def spots(coordinates: NDArray[np.float64], diameter: float, square: bool) -> PolyCollection:
-    """Return the spots as polygons true to scale: squares where bins tile the plane, else discs.
+    """Return the spots as polygons to scale: squares for adjacent bins, discs for spots.
 
-    One collection for all of them, as tens of thousands of single patches take minutes.
+    A single collection is used, because tens of thousands of single patches take minutes.
     """
     corners = 4 if square else DISC_CORNERS if len(coordinates) < MANY_SPOTS else MANY_CORNERS
     angles = 2 * np.pi * (np.arange(corners) + 0.5) / corners
     radius = diameter / 2 / (np.cos(np.pi / corners) if square else 1)
     outline = radius * np.column_stack([np.cos(angles), np.sin(angles)])
-    # Bins touch: without anti-aliasing no light seams show between them. An array, and no list, is drawn fast.
+    # Without anti-aliasing, no light seams appear between adjacent bins. An array draws faster than a list.
     polygons = coordinates[:, np.newaxis] + outline
     return PolyCollection(polygons, linewidths=0, antialiased=not square)  # type: ignore[arg-type]
 
 
 def color_range(values: NDArray[np.float64], *, counted: bool) -> Normalize:
-    """Return a colour range that a few outliers don't stretch; logarithmic for counts over more than a decade."""
+    """Return a colour range robust to outliers; logarithmic for counts that span more than a decade."""
     finite = values[np.isfinite(values)]
     if len(finite) == 0:
         return Normalize(0, 1)

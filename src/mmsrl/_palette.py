@@ -1,12 +1,12 @@
-"""The colours of domains: one palette for the final files, the figures and the report."""
+"""Colour palette of the domains, shared by the final files, figures and report."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
 
-# Okabe and Ito (2008) first, then one by one the colour farthest from all before it in OKLab, the distance being the
-# smallest of those seen with normal, protan and deutan vision (Machado et al. 2009, severity 1).
+# The palette starts with Okabe and Ito (2008). Each further colour is the one farthest from all previous colours in
+# OKLab, by the smallest distance under normal, protan and deutan vision (Machado et al. 2009, severity 1).
 PALETTE: tuple[str, ...] = tuple(
     """
     #0072B2 #E69F00 #009E73 #CC79A7 #56B4E9 #D55E00 #F0E442 #5A0F00 #2D0F78 #4BF0E1
@@ -18,7 +18,7 @@ PALETTE: tuple[str, ...] = tuple(
 
 
 def natural_order(labels: Iterable[object]) -> list[str]:
-    """Sort the distinct labels as people do: ``2`` before ``10``, ``L2`` before ``L10``."""
+    """Sort distinct labels in natural order: ``2`` before ``10``, ``L2`` before ``L10``."""
 
     def key(label: str) -> list[tuple[bool, int, str]]:
         parts = re.split(r"(\d+)", label)
@@ -28,18 +28,18 @@ def natural_order(labels: Iterable[object]) -> list[str]:
 
 
 def domain_colors(domains: Iterable[object]) -> dict[str, str]:
-    """Give every domain of a unit its colour.
+    """Assign a colour to each domain of a unit.
 
-    The colour depends on the rank of the label among all domains of the unit, so sections of one group must be
-    coloured from the list of the whole group. After 40 domains colours repeat.
+    The colour depends on the rank of the label among all domains of the unit. Sections of a group must therefore be
+    coloured from the domains of the whole group. Colours repeat after 40 domains.
 
     Parameters
     ----------
     domains
-        Labels, in any order, repeats allowed.
+        Labels in any order, with or without duplicates.
 
     Returns
     -------
-    Hex colour by label, in natural order of the labels.
+    Hex colours by label, in natural order of the labels.
     """
     return {label: PALETTE[rank % len(PALETTE)] for rank, label in enumerate(natural_order(domains))}

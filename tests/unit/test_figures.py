@@ -98,7 +98,7 @@ def test_numbers_keep_their_range_and_missing_ones_are_grey(assembled_run: Small
     found = figures(ordered(assembled_run, "S1"))
     assert spots_of(found["confidence"].axes[0]).get_clim() == (0, 1)
     spots = spots_of(found["pseudotime"].axes[0])
-    assert "Pseudotime (rank)" in [text.get_text() for text in found["pseudotime"].findobj(Text)]
+    assert "Pseudotime (rank, 0 = root, 1 = end)" in [text.get_text() for text in found["pseudotime"].findobj(Text)]
     found["pseudotime"].canvas.draw()
     spots.update_scalarmappable()
     assert to_hex(spots.get_facecolor()[3]) == "#d9d9d9"

@@ -1,1 +1,1 @@
-"""Figures: each section as pictures for papers and slides."""
+"""Figures of each section as PNG and PDF for papers and slides."""

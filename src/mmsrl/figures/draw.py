@@ -1,4 +1,4 @@
-"""The figures of a section. Arrays only."""
+"""Figures of a section, drawn from arrays."""
 
 from __future__ import annotations
 
@@ -28,45 +28,46 @@ from mmsrl._drawing import (
 )
 
 WIDTH = 5.0
-"""Of a panel, in inches."""
+"""Width of a panel in inches."""
 
 FADED = 0.35
-"""Strength of the tissue image under spots."""
+"""Opacity of the tissue image under spots."""
 
 NOTHING = "#D9D9D9"
-"""Spots without a value."""
+"""Colour of spots without a value."""
 
 LEGEND_ROWS = 16
-"""Domains in one column of a legend."""
+"""Maximum number of domains in a column of a legend."""
 
 
 class Spots(NamedTuple):
-    """Where the spots of a section lie. Lengths are pixels of the full-resolution image, y pointing down."""
+    """Geometry of a section. Lengths are pixels of the full-resolution image; the y axis points down."""
 
     coordinates: NDArray[np.float64]
-    """(n, 2)."""
+    """Centres of the spots, (n, 2)."""
     diameter: float
     square: bool
-    """Bins that tile the plane are drawn as squares, spots as discs."""
+    """Whether to draw squares (adjacent bins) instead of discs (spots)."""
     background: Background | None
     um_per_px: float = float("nan")
-    """µm of a pixel; NaN where they are not known: then there is no scale bar."""
+    """Pixel size in µm; NaN, without a scale bar, if not known."""
 
 
 class Values(NamedTuple):
-    """Numbers to colour spots by."""
+    """Continuous values that colour the spots."""
 
     title: str
+    unit: str
     values: NDArray[np.float64]
-    """(n,); NaN is drawn grey."""
+    """Values, (n,); NaN is drawn in grey."""
     counted: bool = False
-    """Counts, whose colours are logarithmic where they span more than a decade."""
+    """Whether values are counts, with a logarithmic colour scale if they span more than a decade."""
     limits: tuple[float, float] | None = None
-    """Ends of the colours; those of the values, less outliers, if not given."""
+    """Colour limits; by default the range of the values without outliers."""
 
 
 def domains_on_tissue(title: str, section: Spots, labels: NDArray[np.str_], colors: Mapping[str, str]) -> Figure:
-    """Draw the domains, (n,) labels, on the tissue, and beside them the tissue itself where there is an image."""
+    """Draw the domains, (n,) labels, on the tissue, beside the tissue image if there is one."""
     window = window_of(section.coordinates, section.diameter)
     figure, axes = _panels(title, window, 1 + (section.background is not None))
     if section.background is not None:
@@ -74,23 +75,23 @@ def domains_on_tissue(title: str, section: Spots, labels: NDArray[np.str_], colo
         axes[0].set_title("Tissue")
     add_scale_bar(axes[0], window, section.um_per_px)
     _tissue(axes[-1], section, window)
-    drawn = _drawn(section, window)
-    drawn.set(facecolor=[colors[label] for label in labels], rasterized=True)
-    axes[-1].add_collection(drawn)
+    polygons = _polygons(section, window)
+    polygons.set(facecolor=[colors[label] for label in labels], rasterized=True)
+    axes[-1].add_collection(polygons)
     axes[-1].set_title("Domains")
     _legend(figure, colors, labels)
     return figure
 
 
 def values_on_tissue(title: str, section: Spots, panels: Sequence[Values]) -> Figure:
-    """Draw numbers on the tissue, a panel each."""
+    """Draw continuous values on the tissue, one panel each."""
     window = window_of(section.coordinates, section.diameter)
     figure, axes = _panels(title, window, len(panels))
     for axis, panel in zip(axes, panels, strict=True):
         _tissue(axis, section, window)
-        drawn = _drawn(section, window)
-        _coloured(figure, axis, drawn, panel)
-        axis.add_collection(drawn)
+        polygons = _polygons(section, window)
+        _color_by_values(figure, axis, polygons, panel)
+        axis.add_collection(polygons)
         axis.set_title(panel.title)
     add_scale_bar(axes[0], window, section.um_per_px)
     return figure
@@ -103,20 +104,20 @@ def layout(
     colors: Mapping[str, str],
     panels: Sequence[Values],
 ) -> Figure:
-    """Draw the spots in the layout of the embedding, (n, 2): by domain, (n,), and by numbers, a panel each."""
+    """Draw the UMAP of the spots, (n, 2), coloured by domain, (n,), and by continuous values, one panel each."""
     figure = Figure(figsize=(WIDTH * (1 + len(panels)) + 0.6, WIDTH + 0.3), layout="constrained")
     figure.suptitle(title)
     axes = list(figure.subplots(1, 1 + len(panels), squeeze=False).flat)
     size = float(np.clip(20_000 / len(places), 1.0, 20.0))
-    # One after the other would hide what comes first: the order is random, and the same every time.
+    # A fixed random order keeps the last domain from covering the others.
     order = np.random.default_rng(0).permutation(len(places))
     x, y = places[order].T
     axes[0].scatter(x, y, s=size, c=[colors[label] for label in labels[order]], linewidths=0, rasterized=True)
     axes[0].set_title("Domains")
     _legend(figure, colors, labels)
     for axis, panel in zip(axes[1:], panels, strict=True):
-        drawn = axis.scatter(x, y, s=size, c=panel.values[order], linewidths=0, plotnonfinite=True)
-        _coloured(figure, axis, drawn, panel._replace(values=panel.values[order]))
+        points = axis.scatter(x, y, s=size, c=panel.values[order], linewidths=0, plotnonfinite=True)
+        _color_by_values(figure, axis, points, panel._replace(values=panel.values[order]))
         axis.set_title(panel.title)
     for axis in axes:
         axis.set(xlabel="UMAP 1", ylabel="UMAP 2")
@@ -131,18 +132,18 @@ def connections(
     colors: Mapping[str, str],
     edges: Sequence[tuple[str, str, float]],
 ) -> Figure:
-    """Draw how strongly domains connect (PAGA, Wolf et al., Genome Biology 20, 59, 2019).
+    """Draw the PAGA graph of the domains (Wolf et al., Genome Biology 20, 59, 2019).
 
     Parameters
     ----------
     title
-        Over the figure.
+        Title of the figure.
     places, labels
-        (n, 2) layout and (n,) domains of the spots: a domain stands at the median of its own.
+        UMAP, (n, 2), and domain, (n,), of the spots. A node lies at the median of its spots.
     colors
-        By domain.
+        Colour of each domain.
     edges
-        Two domains and the strength of their connection, 0 to 1, which is the width of the line.
+        Pairs of domains with their connectivity from 0 to 1, drawn as line width.
     """
     figure = Figure(figsize=(WIDTH + 1.0, WIDTH), layout="constrained")
     figure.suptitle(title)
@@ -159,14 +160,14 @@ def connections(
         axis.annotate(label, centre[label], ha="center", va="center", fontweight="bold", zorder=3).set_bbox(
             {"boxstyle": "round,pad=0.1", "facecolor": "white", "edgecolor": "none", "alpha": 0.75}
         )
-    axis.set_title("Connections of domains")
+    axis.set_title("PAGA graph: line width = connectivity, size = spots", fontsize="medium")
     axis.margins(0.08)
     _empty_layout(axis)
     return figure
 
 
 def _panels(title: str, window: Window, n: int) -> tuple[Figure, list[Axes]]:
-    """Return a figure of ``n`` pieces of tissue in at most three columns."""
+    """Return a figure with ``n`` tissue panels in at most three columns."""
     columns = min(n, 2 if n == 4 else 3)
     rows = -(-n // columns)
     figure = Figure(
@@ -182,7 +183,7 @@ def _panels(title: str, window: Window, n: int) -> tuple[Figure, list[Axes]]:
 
 
 def _empty_layout(axis: Axes) -> None:
-    """Make axes those of a layout, where only distances mean something: no ticks."""
+    """Remove ticks and frame of the axes of a layout."""
     axis.set(xticks=[], yticks=[], aspect="equal")
     axis.spines[:].set_visible(False)
 
@@ -192,26 +193,29 @@ def _tissue(axis: Axes, section: Spots, window: Window) -> None:
         show_image(axis, section.background, window, FADED)
 
 
-def _drawn(section: Spots, window: Window) -> PolyCollection:
+def _polygons(section: Spots, window: Window) -> PolyCollection:
     width = section.diameter if section.square else visible(section.diameter, window)
     return spots(section.coordinates, width, section.square)
 
 
-def _coloured(figure: Figure, axis: Axes, drawn: Collection, panel: Values) -> None:
-    """Colour spots by numbers, those without one grey, with a bar that says which colour is what."""
+def _color_by_values(figure: Figure, axis: Axes, collection: Collection, panel: Values) -> None:
+    """Colour spots by values, grey for missing values, with a colour bar that names the quantity and its unit."""
     norm = Normalize(*panel.limits) if panel.limits else color_range(panel.values, counted=panel.counted)
-    drawn.set(
+    collection.set(
         array=np.ma.masked_invalid(panel.values),
         cmap=colormaps[COLOR_MAP].with_extremes(bad=NOTHING),
         norm=norm,
         rasterized=True,
     )
-    figure.colorbar(drawn, ax=axis, shrink=0.7, pad=0.01).outline.set_visible(False)
+    bar = figure.colorbar(collection, ax=axis, shrink=0.7, pad=0.01, label=f"{panel.title} ({panel.unit})")
+    bar.outline.set_visible(False)
 
 
 def _legend(figure: Figure, colors: Mapping[str, str], labels: NDArray[np.str_]) -> None:
-    """Name the colours of the domains that there are, at the right."""
+    """Add a legend of the domains of the section at the right."""
     present = [label for label in colors if (labels == label).any()]
     handles = [Line2D([], [], marker="o", linestyle="", markersize=9, color=colors[label]) for label in present]
     columns = -(-len(present) // LEGEND_ROWS)
-    figure.legend(handles, present, loc="outside right center", frameon=False, ncols=columns, handletextpad=0.1)
+    figure.legend(
+        handles, present, loc="outside right center", frameon=False, ncols=columns, handletextpad=0.1, title="Domain"
+    )
