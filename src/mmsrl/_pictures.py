@@ -1,4 +1,4 @@
-"""Pictures of any usual kind as 8-bit RGB, and whether a file is one: what check, ingest and features share."""
+"""Conversion of images to 8-bit RGB, and checks of image files, shared by check, ingest and features."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ if TYPE_CHECKING:
 RGB = NDArray[np.uint8]
 
 SLIDES = (".mrxs", ".dcm", ".vms", ".vmu", ".czi", ".svslide", ".zvi")
-"""Endings of slide scanners' files that are no TIFF; ``features`` finds out what is in them."""
+"""Suffixes of slide scanner formats other than TIFF, which only ``features`` reads."""
 
 SCANNERS = {"svs", "ndpi", "ndpis", "scn", "bif", "philips", "ventana", "avs", "qpi", "indica"}
-"""TIFFs of slide scanners by the names that tifffile has for them, which may hold more than one plane."""
+"""Slide scanner formats based on TIFF, by their name in tifffile. Their files may hold several planes."""
 
 ONE = 1.1
-"""Largest value of a picture of shares between 0 and 1, which interpolation may take a little above."""
+"""Largest value of an image with values from 0 to 1, which interpolation may slightly exceed."""
 
 FULL = (255.0, 4095.0, 65535.0)
-"""Largest values of 8, 12 and 16 bits."""
+"""Largest values of 8-bit, 12-bit and 16-bit images."""
 
 ORIENTATION = 274
-"""Tag of EXIF and TIFF that says how a picture is to be turned before it is shown; 1 or nothing: not at all."""
+"""EXIF and TIFF tag of the display orientation. The value 1, or no tag, means no rotation."""
 
 
 def white_of(pixels: NDArray[Any]) -> float:
-    """Return the value of white in an array of any type of numbers.
+    """Return the value of white in an image array of any numeric type.
 
-    1 for truth values and for shares between 0 and 1; else the most that 8, 12 or 16 bits hold, the first that no
-    pixel exceeds, whatever the type: pictures are often kept as floats or as wider integers.
+    White is 1 for booleans and for values from 0 to 1. Otherwise, it is the smallest of the 8-bit, 12-bit and 16-bit
+    maxima that no pixel exceeds. The data type is ignored, because images are often stored as floats or wider integers.
     """
     if pixels.dtype == np.uint8:
         return 255.0
@@ -51,27 +51,27 @@ def white_of(pixels: NDArray[Any]) -> float:
 
 
 def brightest(pixels: NDArray[Any]) -> float:
-    """Return the value of white in a camera's picture that is not of 8 bits: cameras seldom fill 12 or 16 bits."""
+    """Return the largest pixel value, which is white in camera images with more than 8 bits."""
     return max(float(pixels.max()), 1.0)
 
 
 def to_rgb(pixels: NDArray[Any], white: float | None = None, *, ink: bool = False) -> RGB:
-    """Bring pixels of any usual kind to 8-bit RGB.
+    """Convert pixels of any common type to 8-bit RGB.
 
     Parameters
     ----------
     pixels
         (height, width) or (height, width, channels) with 1 (grey), 2 (grey, alpha), 3 (RGB) or 4 (RGBA) channels of
-        any type of numbers. Transparent pixels become white, as glass is.
+        any numeric type. Transparent pixels become white, like glass.
     white
-        The value that becomes 255; ``None``: as :func:`white_of` tells it from the colours.
+        Value that becomes 255; by default the result of :func:`white_of` for the colour channels.
     ink
-        The first four channels are cyan, magenta, yellow and black.
+        Whether the four channels are cyan, magenta, yellow and black.
 
     Raises
     ------
     InputError
-        For any other number of channels.
+        If the image has another number of channels.
     """
     if pixels.ndim == 2:
         pixels = pixels[:, :, None]
@@ -100,15 +100,15 @@ def _eight_bits(values: NDArray[Any], white: float | None) -> RGB:
 
 
 def _opaque(dtype: np.dtype[Any]) -> float:
-    """Return the value of an opaque pixel in an image that is read by window."""
+    """Return the alpha value of an opaque pixel in an image that is read in windows."""
     return float(np.iinfo(dtype).max) if np.issubdtype(dtype, np.integer) else 1.0
 
 
 @contextmanager
 def open_picture(path: Path) -> Iterator[Picture]:
-    """Open the header of a picture that Pillow reads, whatever its size.
+    """Open the header of an image with Pillow, without a size limit.
 
-    Pillow takes whole slides for decompression bombs; the user named this file.
+    Pillow would reject whole slides as decompression bombs, but the user chose this file.
     """
     from PIL import Image
 
@@ -121,9 +121,9 @@ def open_picture(path: Path) -> Iterator[Picture]:
 
 
 def decoded(picture: Picture, name: str) -> tuple[RGB, str | None]:
-    """Return the pixels of a picture, (height, width, 3), palettes and inks as colours, and a word where it is turned.
+    """Return the RGB pixels of an image, (height, width, 3), and a warning if its orientation tag is set.
 
-    Pillow turns TIFFs as their tag says, and nothing else.
+    Pillow applies the orientation tag of TIFF files only.
     """
     orientation = int(picture.getexif().get(ORIENTATION, 1) or 1)
     remark = turned(orientation, name, applied=picture.format == "TIFF")
@@ -136,23 +136,23 @@ def decoded(picture: Picture, name: str) -> tuple[RGB, str | None]:
 
 
 def turned(orientation: int, name: str, *, applied: bool = False) -> str | None:
-    """Say that a picture is meant to be shown turned or mirrored, by the tag ``orientation``; ``None`` where not."""
+    """Return a warning if the tag ``orientation`` asks for rotation or mirroring, else ``None``."""
     if orientation not in range(2, 9):
         return None
-    taken = "is read so" if applied else "is read as its pixels lie in the file"
+    handling = "The tag was applied" if applied else "The tag was ignored"
     return (
-        f"the image {name} is to be shown turned or mirrored (orientation {orientation} by its EXIF or TIFF tag) and "
-        f"{taken}: if the coordinates were measured on it the other way, save it as they need it, without the tag"
+        f"the image {name} has an EXIF or TIFF tag for rotation or mirroring (orientation {orientation}). {handling}. "
+        "If the coordinates do not fit the image, save it in the right orientation without the tag"
     )
 
 
 def plane_of(tiff: TiffFile) -> TiffPageSeries:
-    """Return the first image of a TIFF, with its resolutions.
+    """Return the first image of a TIFF file with its resolution levels.
 
     Raises
     ------
     InputError
-        It is no single brightfield plane.
+        If the file is not a single brightfield plane.
     """
     series = tiff.series[0]
     axes, shape = series.axes.replace("C", "S"), series.shape
@@ -165,32 +165,32 @@ def plane_of(tiff: TiffFile) -> TiffPageSeries:
 
 
 def check_header(path: Path) -> None:
-    """Check by its header alone that a file is an image that ``features`` can read.
+    """Check by its header that ``features`` can read an image file.
 
     Raises
     ------
     InputError
-        It is none, or no single brightfield plane.
+        If the file is not an image, or not a single brightfield plane.
     """
     import tifffile
 
     if path.suffix.lower() in SLIDES:
         return
-    logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # what it warns of is told as an error
+    logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # its warnings are raised as errors below
     try:
         with tifffile.TiffFile(path) as tiff:
             if not tiff.flags & SCANNERS:
                 plane_of(tiff)
             return
     except tifffile.TiffFileError:
-        pass  # of another kind
+        pass  # not a TIFF file
     except InputError:
         raise
-    # What tifffile raises for a damaged header depends on where the damage is.
+    # The exception of tifffile for a damaged header depends on the position of the damage.
     except Exception as error:
-        raise InputError("a TIFF whose header is damaged; copy it anew") from error
+        raise InputError("the header of the TIFF file is damaged; copy the file again") from error
     try:
         with open_picture(path):
             return
     except (OSError, SyntaxError, ValueError) as error:
-        raise InputError("not an image that can be read; convert it to TIFF, PNG or JPEG") from error
+        raise InputError("not a readable image; convert it to TIFF, PNG or JPEG") from error

@@ -269,8 +269,8 @@ def test_what_is_no_image_is_told(tmp_path):
     (tmp_path / "cut.tif").write_bytes(b"II*\0rest")
     tifffile.imwrite(tmp_path / "planes.tif", np.zeros((5, 20, 20), np.uint8), photometric="minisblack")
     for name, message in {
-        "false.png": "image: not an image that can be read; convert it to TIFF, PNG or JPEG",
-        "cut.tif": "image: a TIFF whose header is damaged; copy it anew",
+        "false.png": "image: not a readable image; convert it to TIFF, PNG or JPEG",
+        "cut.tif": "image: the header of the TIFF file is damaged; copy the file again",
         "planes.tif": "image: the TIFF has axes QYX of size (5, 20, 20); give one brightfield plane",
     }.items():
         assert told(tmp_path, spaceranger_dir=outs, image=name) == [message]
