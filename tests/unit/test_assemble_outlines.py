@@ -144,7 +144,7 @@ def test_bins_are_squares_that_tile_their_lattice_however_it_is_turned() -> None
 
 
 def test_domains_of_very_many_bins_are_regions(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(api, "MOST_BINS", 50)
+    monkeypatch.setattr(api, "MAX_BINS", 50)
     adata = bins()
     one, two = (json.loads(feature) for feature in qupath_features(adata))
     assert one["properties"] == {

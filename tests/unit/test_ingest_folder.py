@@ -462,7 +462,7 @@ def test_a_mirrored_image_is_said_where_x_and_y_look_exchanged(outs):
 def test_barcodes_that_lost_their_number_are_found_with_a_warning(outs):
     ingested = read(positions_as(outs, hexagonal().assign(barcode=hexagonal()["barcode"].str[:-2])))
     assert_same(ingested)
-    assert "barcodes begin or end otherwise than those of the matrix" in warnings_of(ingested)[0]
+    assert "barcodes have other prefixes or suffixes than those of the matrix" in warnings_of(ingested)[0]
 
 
 @pytest.mark.parametrize(("before", "behind"), [("S1_", "-1"), ("", ".1"), ("S1_", "-1_2")])
@@ -470,7 +470,7 @@ def test_barcodes_with_the_sample_or_in_the_spelling_of_r_in_the_positions_alone
     barcodes = before + hexagonal()["barcode"].str[:-2] + behind
     ingested = read(positions_as(outs, hexagonal().assign(barcode=barcodes)))
     assert_same(ingested)
-    assert f"took 'AAAAAAAAAAAAAAAA-1' for '{barcodes[0]}'" in warnings_of(ingested)[0]
+    assert f"matched 'AAAAAAAAAAAAAAAA-1' with '{barcodes[0]}'" in warnings_of(ingested)[0]
 
 
 def test_barcodes_with_the_names_of_two_samples_are_not_put_together(outs):

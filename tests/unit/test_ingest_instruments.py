@@ -340,7 +340,7 @@ class TestStereoseq:
             file.attrs["resolution"] = np.array([0], np.uint32)
         ingested = read_instrument(folder, "s")
         assert np.isnan(about(ingested)["um_per_px"])
-        assert "of which the scale is not known" in said(ingested)
+        assert "of unknown scale" in said(ingested)
         stated = read_instrument(folder, "s", um_per_px=0.5).adata
         np.testing.assert_allclose(stated.obs["area_um2"], SIDE**2)
 
@@ -364,7 +364,7 @@ def test_curio_is_its_h5ad_whose_scale_is_not_known(tmp_path, platform):
     assert about(ingested)["platform"] == (platform or "curio")
     np.testing.assert_array_equal(ingested.adata.X.toarray(), COUNTS)
     np.testing.assert_array_equal(ingested.adata.obsm["spatial"], PLACES)
-    assert "of which the scale is not known" in said(ingested)
+    assert "of unknown scale" in said(ingested)
 
 
 def test_dbit_has_its_places_from_the_list_of_barcodes(tmp_path):
@@ -474,7 +474,7 @@ class TestWrongFolders:
             read_spaceranger(instruments.xenium(tmp_path / "x"), "s")
 
     def test_nothing_that_is_known(self, tmp_path):
-        with pytest.raises(InputError, match=r"no files by which an instrument is told \(platform starmap has none\)"):
+        with pytest.raises(InputError, match=r"no files that identify an instrument \(platform starmap has none\)"):
             find(tmp_path, "starmap")
 
     def test_what_programs_of_other_systems_leave_in_folders_is_passed_over(self, tmp_path):
@@ -526,7 +526,7 @@ def test_an_archive_of_the_folder(tmp_path, ending, kind):
 def test_an_archive_is_named_as_it_was_given(tmp_path):
     with tarfile.open(tmp_path / "x.tar", "w") as tar:
         tar.add(Path(__file__), "notes.txt")
-    with pytest.raises(InputError, match=r"sample s: x\.tar: no files by which an instrument is told"):
+    with pytest.raises(InputError, match=r"sample s: x\.tar: no files that identify an instrument"):
         read_instrument(tmp_path / "x.tar", "s", scratch=tmp_path)
 
 

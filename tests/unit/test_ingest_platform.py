@@ -51,7 +51,7 @@ def about(ingested: Ingested) -> tuple[str, float]:
 
 
 def asked(ingested: Ingested) -> list[str]:
-    return [m["text"] for m in ingested.messages if m["level"] == "warning" and "scale is not known" in m["text"]]
+    return [m["text"] for m in ingested.messages if m["level"] == "warning" and "of unknown scale" in m["text"]]
 
 
 def test_cells_named_after_their_coordinates_are_on_no_grid(tmp_path):
@@ -329,6 +329,6 @@ def test_a_scale_that_files_contradict_counts_and_is_told(tmp_path):
     ingested = read(adata, tmp_path, um_per_px=0.5)
     found = ingested.adata.uns["mmsrl"]
     assert found["um_per_px"] == pytest.approx(0.5)
-    told = [m["text"] for m in ingested.messages if "what the samplesheet says counts" in m["text"]]
+    told = [m["text"] for m in ingested.messages if "the value of the samplesheet is used" in m["text"]]
     assert len(told) == 1 and "x_um and y_um are in um by their names" in told[0]
-    assert not [m for m in read(adata, tmp_path, um_per_px=1.05).messages if "samplesheet says counts" in m["text"]]
+    assert not [m for m in read(adata, tmp_path, um_per_px=1.05).messages if "samplesheet is used" in m["text"]]

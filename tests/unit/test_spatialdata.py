@@ -179,7 +179,7 @@ def test_bins_of_other_tools_are_brought_to_lie_on_their_image(tmp_path: Path) -
     np.testing.assert_allclose(pixels[5] - pixels[0], [-10, 0], atol=1e-9)
     assert library["images"]["hires"][5, 55].tolist() == [255, 0, 0]
     assert library["scalefactors"]["spot_diameter_fullres"] == pytest.approx(1.0)
-    assert any("turned and moved" in message["text"] for message in read.messages)
+    assert any("rotated and shifted" in message["text"] for message in read.messages)
 
 
 @pytest.mark.parametrize(("channels", "used"), [(["DAPI", "18S", "aSMA"], False), (["r", "g", "b"], True)])

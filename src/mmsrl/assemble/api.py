@@ -19,15 +19,16 @@ from mmsrl.assemble.geojson import DECIMALS, domain_features, polygon, spot_feat
 from mmsrl.assemble.outlines import Found
 from mmsrl.assemble.shapes import discs, regions, squares
 
-MOST_BINS = 200_000
-"""Bins above which domains are written as regions: QuPath holds all of the JSON in memory before it makes objects."""
+MAX_BINS = 200_000
+"""Maximum number of bins written as single objects, because QuPath loads the whole JSON into memory. Above it, domains
+are written as regions."""
 
 MEASURED = (_keys.CONFIDENCE, _keys.PSEUDOTIME_RANK)
-"""Columns of obs that become measurements."""
+"""Columns of ``obs`` that become measurements of QuPath."""
 
 
 def storable(parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Leave out what is not set, at any depth: HDF5 files of older readers know no ``None``."""
+    """Drop ``None`` at any depth, because older readers of AnnData do not support it."""
     return {
         name: storable(value) if isinstance(value, Mapping) else value
         for name, value in parameters.items()
@@ -52,33 +53,42 @@ def assemble_sample(
     design: Mapping[str, str] | None = None,
     reference: pd.DataFrame | None = None,
 ) -> ad.AnnData:
-    """Put together what the stages added to one sample.
+    """Combine the results of all stages for one sample.
 
     Parameters
     ----------
     counts
-        Raw counts that passed quality control, with ``uns['mmsrl']`` (``docs/architecture.md``, "Internal form").
+        Filtered raw counts or normalised values, (n_spots, n_genes), with ``uns['mmsrl']`` (``docs/architecture.md``,
+        "Internal form"). Not modified.
     features
-        Same spots; ``obsm['X_image']``, possibly without columns, and quality of the image in ``obs``.
+        Image features of the same spots: ``obsm['X_image']``, possibly without columns, and image quality in ``obs``.
     embedding, domains
-        Of the whole unit; rows are found by sample and barcode.
+        Embedding and domains of the whole unit, matched by sample and barcode.
+    unit
+        Name of the unit.
     target_sum
-        Total count every spot is scaled to before the logarithm.
+        Library size to which every spot is scaled before the logarithm.
     parameters
         Parameters by stage, for ``uns``.
     trajectory
-        Of the whole unit, where it was made; rows are found by sample and barcode.
+        Pseudotime of the whole unit, matched by sample and barcode.
     design
-        Condition, donor and covariates of the sample, by column of ``obs``, where it has any.
+        Condition, donor and covariates of the sample, by column of ``obs``.
     reference
-        Labels from a reference, where the section was mapped: of :func:`reference_labels`.
+        Reference labels of the mapped section, from :func:`reference_labels`.
 
     Returns
     -------
-    ``X`` = log1p of scaled counts, ``layers['counts']`` = raw counts, both CSR float32, or ``X`` = normalised values as
-    given; ``obs['domain']`` categorical with colours in ``uns['domain_colors']``; ``obsm`` with ``spatial``,
-    ``X_spatial`` (the same, y pointing up), ``X_mmsrl`` and, where there are any, ``X_image`` and ``X_umap``;
-    ``obs['pseudotime']`` and its rank.
+    AnnData
+        ``X``: log1p of scaled counts, with raw counts in ``layers['counts']`` (both CSR float32), or normalised values
+        as given. ``obs['domain']``: categorical, with colours in ``uns['domain_colors']``. ``obsm``: ``spatial``,
+        ``X_spatial`` (y pointing up), ``X_mmsrl`` and, if available, ``X_image`` and ``X_umap``. ``obs['pseudotime']``
+        and its rank, if available.
+
+    Raises
+    ------
+    InputError
+        A spot is missing from ``features``, ``embedding``, ``domains``, ``trajectory`` or ``reference``.
     """
     sample = sample_of(counts)
     barcodes = counts.obs_names.tolist()
@@ -88,11 +98,11 @@ def assemble_sample(
         adata.layers[_keys.COUNTS] = adata.X.copy()
         sc.pp.normalize_total(adata, target_sum=target_sum)
         sc.pp.log1p(adata)
-        # Its base is None, which AnnData before 0.11 cannot read; uns['mmsrl'] says what X is.
+        # Its base is None, which AnnData before 0.11 cannot read. uns['mmsrl'] describes X.
         del adata.uns["log1p"]
 
     located = embedding.obs[[_keys.SAMPLE, _keys.BARCODE]]
-    # cellxgene shows what obsm has under X_ as floats, y pointing up (server.data_anndata.anndata_adaptor).
+    # cellxgene shows float arrays of obsm named X_…, with y pointing up (server.data_anndata.anndata_adaptor).
     adata.obsm[_keys.SPATIAL_UPRIGHT] = (np.asarray(adata.obsm[_keys.SPATIAL]) * (1, -1)).astype(np.float32)
     adata.obsm[_keys.EMBEDDING] = np.asarray(embedding.obsm[_keys.EMBEDDING])[
         rows_of(sample, barcodes, located, "embedding")
@@ -108,10 +118,10 @@ def assemble_sample(
             adata.obs[name] = features.obs[name].to_numpy(np.float32)[image_rows]
 
     colors = domain_colors(domains[_keys.DOMAIN])
-    own = domains.iloc[rows_of(sample, barcodes, domains, "domains")]
-    add_domains(adata, own[_keys.DOMAIN].tolist(), colors)
-    if _keys.CONFIDENCE in own.columns:
-        adata.obs[_keys.CONFIDENCE] = own[_keys.CONFIDENCE].to_numpy(np.float32)
+    spot_domains = domains.iloc[rows_of(sample, barcodes, domains, "domains")]
+    add_domains(adata, spot_domains[_keys.DOMAIN].tolist(), colors)
+    if _keys.CONFIDENCE in spot_domains.columns:
+        adata.obs[_keys.CONFIDENCE] = spot_domains[_keys.CONFIDENCE].to_numpy(np.float32)
     for name, value in {_keys.SAMPLE: sample, **(design or {})}.items():
         adata.obs[name] = pd.Categorical([value] * adata.n_obs)
 
@@ -122,10 +132,10 @@ def assemble_sample(
         adata.obsm[_keys.UMAP] = np.asarray(trajectory.obsm[_keys.UMAP], dtype=np.float32)[rows]
 
     if reference is not None:
-        lacking = pd.Index(barcodes).difference(reference.index)
-        if len(lacking):
+        missing = pd.Index(barcodes).difference(reference.index)
+        if len(missing):
             raise InputError(
-                f"sample {sample}: spot {lacking[0]} has no label from the reference; map the section anew"
+                f"sample {sample}: spot {missing[0]} has no label from the reference; map the section anew"
             )
         for key in (_keys.REFERENCE_DOMAIN, _keys.REFERENCE_CONFIDENCE, _keys.REFERENCE_LIKENESS):
             adata.obs[key] = reference.loc[barcodes, key].array
@@ -140,9 +150,15 @@ def assemble_sample(
 
 
 def reference_labels(tables: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
-    """Return the tables of mapped sections of a unit by barcode, their domains with the same categories in all."""
-    found = {domain for table in tables.values() for domain in table[_keys.REFERENCE_DOMAIN]} - {_keys.UNLIKE}
-    categories = [*natural_order(found), _keys.UNLIKE]
+    """Index the tables of mapped sections by barcode, with the same domain categories in all.
+
+    Parameters
+    ----------
+    tables
+        (n_spots, …) table of each sample, as :func:`mmsrl._tables.read_mapped` returns it.
+    """
+    domains = {domain for table in tables.values() for domain in table[_keys.REFERENCE_DOMAIN]} - {_keys.UNLIKE}
+    categories = [*natural_order(domains), _keys.UNLIKE]
     floats = dict.fromkeys((_keys.REFERENCE_CONFIDENCE, _keys.REFERENCE_LIKENESS), np.float32)
     return {
         sample: table.set_index(_keys.BARCODE).astype(
@@ -153,7 +169,7 @@ def reference_labels(tables: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFra
 
 
 def add_domains(adata: ad.AnnData, labels: Sequence[str], colors: Mapping[str, str]) -> None:
-    """Write ``obs['domain']`` with only the domains that occur, and their colours as scanpy looks for them."""
+    """Write ``obs['domain']`` with its occurring domains as categories, and their colours in scanpy's convention."""
     present = natural_order(labels)
     adata.obs[_keys.DOMAIN] = pd.Categorical(list(labels), categories=present)
     adata.uns[_keys.DOMAIN_COLORS] = [colors[label] for label in present]
@@ -162,11 +178,23 @@ def add_domains(adata: ad.AnnData, labels: Sequence[str], colors: Mapping[str, s
 def assemble_group(unit: str, samples: Mapping[str, ad.AnnData]) -> ad.AnnData:
     """Concatenate the assembled samples of a group.
 
-    Genes are those that all samples have; spots are named ``<barcode>-<sample>``; ``obs['sample']`` is the library key
-    of ``uns['spatial']``, as squidpy takes it. ``X_image`` stays in the files of the samples.
+    Genes are the intersection over all samples, and spots are named ``<barcode>-<sample>``. ``obs['sample']`` is the
+    library key of ``uns['spatial']`` for squidpy. ``X_image`` is left out.
+
+    Parameters
+    ----------
+    unit
+        Name of the group.
+    samples
+        Assembled samples by name, from :func:`assemble_sample`.
+
+    Returns
+    -------
+    AnnData
+        (n_spots of all samples, n_genes in common).
     """
     joint = ad.concat(samples, join="inner", merge="same", uns_merge="unique", label=_keys.SAMPLE, index_unique="-")
-    # Every sample has components of its own: a column of one says nothing of the same column of another.
+    # Principal components of the image are fitted for each sample and cannot be compared.
     joint.obsm.pop(_keys.IMAGE, None)
     colors: dict[str, str] = {}
     for adata in samples.values():
@@ -186,12 +214,18 @@ def assemble_group(unit: str, samples: Mapping[str, ad.AnnData]) -> ad.AnnData:
 
 
 def coordinates(adata: ad.AnnData) -> pd.DataFrame:
-    """Return where each spot of an assembled sample lies on the tissue, in the layout and in the embedding.
+    """Return the coordinates of each spot on the tissue, in the UMAP layout and in the embedding.
+
+    Parameters
+    ----------
+    adata
+        Assembled sample, from :func:`assemble_sample`.
 
     Returns
     -------
-    A row a spot by ``barcode``: ``x``, ``y`` (pixels), ``umap_1``, ``umap_2`` where there is a layout, ``mmsrl_1`` and
-    so on.
+    DataFrame
+        Indexed by ``barcode``: ``x``, ``y`` in pixels of the full-resolution image, ``umap_1`` and ``umap_2`` if there
+        is a layout, ``mmsrl_1`` and so on.
     """
     columns = dict(zip("xy", np.asarray(adata.obsm[_keys.SPATIAL]).T, strict=True))
     for name, key in (("umap", _keys.UMAP), ("mmsrl", _keys.EMBEDDING)):
@@ -202,34 +236,37 @@ def coordinates(adata: ad.AnnData) -> pd.DataFrame:
 
 
 def loupe_categories(adata: ad.AnnData) -> pd.DataFrame:
-    """Return the domain of each spot as Loupe Browser imports categories: ``Barcode``, and a column named as they are.
+    """Return the domain of each spot in the import format of Loupe Browser: columns ``Barcode`` and ``domain``.
 
-    Barcodes are those of the source, with what follows them, such as ``-1``.
+    Barcodes keep their suffix, such as ``-1``.
     """
     return pd.DataFrame({"Barcode": adata.obs_names, _keys.DOMAIN: adata.obs[_keys.DOMAIN].astype(str).to_numpy()})
 
 
 def qupath_features(adata: ad.AnnData, outlines: Found | None = None) -> Iterator[str]:
-    """Yield an assembled section as features of GeoJSON, in pixels of its full-resolution image.
+    """Yield an assembled section as GeoJSON features for QuPath, in pixels of its full-resolution image.
+
+    Spots, cells and bins become detections with the domain as class, and confidence and pseudotime rank as
+    measurements. Their shape is the outline if there is one, else a square for bins and a disc for spots. A section
+    with more than :data:`MAX_BINS` bins becomes one annotation a domain.
 
     Parameters
     ----------
     adata
-        As :func:`mmsrl.assemble.api.assemble_sample` returns it.
+        Assembled sample, from :func:`assemble_sample`.
     outlines
-        Of its cells, in their order.
+        Outlines of its cells, in the order of the spots.
 
     Returns
     -------
-    A detection for each spot, cell or bin, with its domain as class, and confidence and rank of pseudotime as
-    measurements: outlines where there are any, else squares of bins and discs as wide as a spot. Of more than
-    ``MOST_BINS`` bins, an annotation for each domain.
+    iterator of str
+        JSON of one feature each.
     """
     labels = adata.obs[_keys.DOMAIN].astype(str).tolist()
     names = adata.obs[_keys.DOMAIN].cat.categories.astype(str)
     colors = dict(zip(names, map(str, adata.uns[_keys.DOMAIN_COLORS]), strict=True))
     measured = {key: adata.obs[key].to_numpy(np.float64) for key in MEASURED if key in adata.obs}
-    if outlines is None and _of_bins(adata) and adata.n_obs > MOST_BINS:
+    if outlines is None and _of_bins(adata) and adata.n_obs > MAX_BINS:
         return domain_features(regions(*_lattice(adata), labels), colors)
     return spot_features(adata.obs_names.tolist(), _outlined(adata, outlines), labels, colors, measured)
 
@@ -240,24 +277,24 @@ def _of_bins(adata: ad.AnnData) -> bool:
 
 
 def _lattice(adata: ad.AnnData) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the middle of every bin, (n, 2), its row and its column."""
+    """Return centres, (n_bins, 2), rows and columns, (n_bins,), of all bins."""
     rows, columns = (adata.obs[key].to_numpy(np.int64) for key in (_keys.ARRAY_ROW, _keys.ARRAY_COL))
     return np.asarray(adata.obsm[_keys.SPATIAL], dtype=np.float64), rows, columns
 
 
 def _outlined(adata: ad.AnnData, outlines: Found | None) -> Iterator[str]:
     places = np.asarray(adata.obsm[_keys.SPATIAL], dtype=np.float64)
-    round_ones = (polygon(disc, ellipse=True) for disc in discs(places, spot_diameter(adata.uns[_keys.UNS])))
+    circles = (polygon(disc, ellipse=True) for disc in discs(places, spot_diameter(adata.uns[_keys.UNS])))
     if outlines is not None:
         import shapely
 
         rounded = shapely.transform(outlines.shapes.to_numpy(), lambda points: points.round(DECIMALS))
         segmented = shapely.to_geojson(rounded).tolist()
-        # Discs are drawn of all, and taken where a cell has no outline.
+        # Cells without outline are drawn as discs.
         return (
-            disc if lacking else own
-            for disc, own, lacking in zip(round_ones, segmented, outlines.lacking.tolist(), strict=True)
+            circle if lacking else outline
+            for circle, outline, lacking in zip(circles, segmented, outlines.lacking.tolist(), strict=True)
         )
     if _of_bins(adata):
         return (polygon(square) for square in squares(*_lattice(adata)))
-    return round_ones
+    return circles

@@ -1,4 +1,4 @@
-"""``mmsrl-assemble``: the final files of a unit."""
+"""Command line of ``mmsrl-assemble``: the final files of a unit."""
 
 from __future__ import annotations
 
@@ -51,9 +51,9 @@ def main(
     output_dir: Path,
     spatialdata: bool,
 ) -> None:
-    """Write the final files of every sample, and <unit>.mmsrl.h5ad for a group.
+    """Write the final files of every sample, and <unit>.mmsrl.h5ad of a group.
 
-    Of a sample: <sample>.mmsrl.h5ad, <sample>.spots.csv, <sample>.coordinates.csv.gz, <sample>.loupe.csv,
+    Files of a sample: <sample>.mmsrl.h5ad, <sample>.spots.csv, <sample>.coordinates.csv.gz, <sample>.loupe.csv and
     <sample>.domains.geojson.
     """
     import logging
@@ -87,7 +87,7 @@ def main(
         raise InputError(f"--counts and --features must be of the same samples; only one of the two for {lonely}")
     in_order = [counted[sample] for sample in sorted(counted)]
     for adata, names in zip(in_order, gene_names(in_order), strict=True):
-        adata.var_names = names  # those that markers and de-noised expression have
+        adata.var_names = names  # as in markers and de-noised expression
     if len(counted) > 1 and id in counted:
         raise InputError(f"group {id} has the name of one of its samples; its files would overwrite each other")
     parameters = {}
@@ -97,7 +97,7 @@ def main(
     embedded, labelled = read_stage_file(embedding, "train"), read_domains(domains)
     ordered = read_stage_file(trajectory, "trajectory") if trajectory else None
     denoised = read_stage_file(enhanced, "enhance") if enhanced and spatialdata else None
-    # Values that were normalised before are not scaled.
+    # Normalised values are not scaled.
     target_sum = common_target(list(counted.values())) if all_counted(list(counted.values())) else 1.0
     segmented = outlines_by_sample(outlines, {sample: adata.obs_names.tolist() for sample, adata in counted.items()})
     designed = {entry["sample"]: design_columns(entry) for entry in read_design(design)} if design else {}
@@ -144,7 +144,7 @@ def main(
 
 
 def _write_tables(adata: ad.AnnData, outlines: Found | None, sample: str, output_dir: Path) -> None:
-    """Write what other programs take of an assembled sample beside AnnData: tables, and objects for QuPath."""
+    """Write the tables and QuPath objects of an assembled sample for other programs."""
     import gzip
 
     from mmsrl import _keys
@@ -158,6 +158,6 @@ def _write_tables(adata: ad.AnnData, outlines: Found | None, sample: str, output
     write_text(output_dir / f"{sample}.loupe.csv", loupe_categories(adata).to_csv(index=False, lineterminator="\n"))
     places = coordinates(adata).to_csv(float_format="%.7g", lineterminator="\n")
     with atomic_path(output_dir / f"{sample}.coordinates.csv.gz") as temporary:
-        # Without the time of writing: the same input gives the same file.
+        # mtime=0 makes the file reproducible.
         temporary.write_bytes(gzip.compress(places.encode(), mtime=0))
     write_geojson(output_dir / f"{sample}.domains.geojson", qupath_features(adata, outlines))

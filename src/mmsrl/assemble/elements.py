@@ -1,4 +1,4 @@
-"""An assembled AnnData as SpatialData: spots or cells as shapes, tissue images, and the table that annotates them."""
+"""Conversion of an assembled AnnData to SpatialData: shapes of spots or cells, tissue images and their table."""
 
 from __future__ import annotations
 
@@ -19,41 +19,42 @@ if TYPE_CHECKING:
     from spatialdata import SpatialData
 
 SPOT = "spot"
-"""Column of obs with the number of a spot among the shapes: napari-spatialdata (0.7.2) takes no names of polygons."""
+"""Column of obs with the index of a spot among the shapes. napari-spatialdata (0.7.2) supports no names of polygons."""
 
 
 def to_spatialdata(
     adata: ad.AnnData, enhanced: ad.AnnData | None = None, outlines: Mapping[str, Found] | None = None
 ) -> SpatialData:
-    """Return an assembled section, or the sections of a group, as SpatialData.
+    """Convert an assembled section, or the sections of a group, to SpatialData.
 
     Parameters
     ----------
     adata
-        As :func:`mmsrl.assemble.api.assemble_sample` or :func:`mmsrl.assemble.api.assemble_group` return it.
+        Result of :func:`mmsrl.assemble.api.assemble_sample` or :func:`mmsrl.assemble.api.assemble_group`.
     enhanced
-        De-noised expression of the unit; rows are found by sample and barcode.
+        De-noised expression of the unit, matched by sample and barcode.
     outlines
-        Of the cells of a sample, in their order, by sample.
+        Outlines of cells by sample, in the order of the spots.
 
     Returns
     -------
-    ``shapes[<sample>]``: spots as circles, cells as polygons where their outlines are given;
-    ``images['<sample>_hires_image']`` and ``'…_lowres_image'`` where there are any; ``tables['table']``: ``adata``
-    without the images; ``tables['enhanced']``: de-noised expression, of its genes alone. Each sample has a coordinate
-    system of its name, in pixels of its full-resolution image.
+    SpatialData
+        ``shapes[<sample>]``: circles of spots, or polygons of cells with outlines. ``images['<sample>_hires_image']``
+        and ``'…_lowres_image'``, if there are any. ``tables['table']``: ``adata`` without images.
+        ``tables['enhanced']``: de-noised expression. Each sample has a coordinate system of its name, in pixels of its
+        full-resolution image.
 
     Raises
     ------
     InputError
-        If the package spatialdata is not installed.
+        The package spatialdata is not installed.
     """
     try:
         import spatialdata
     except ImportError as error:
         raise InputError(
-            "SpatialData cannot be written: the package spatialdata is not installed here; "
-            "say pip install 'mmsrl[spatialdata]', or leave --spatialdata out"
+            "SpatialData cannot be written: the package spatialdata is not installed; "
+            "run pip install 'mmsrl[spatialdata]', or leave --spatialdata out"
         ) from error
     from spatialdata.models import Image2DModel, TableModel
     from spatialdata.transformations import Scale
@@ -62,11 +63,11 @@ def to_spatialdata(
     numbers = np.arange(adata.n_obs)
     shapes, images, kept = {}, {}, {}
     for sample in adata.obs[_keys.SAMPLE].cat.categories.astype(str):
-        own = (adata.obs[_keys.SAMPLE] == sample).to_numpy()
+        of_sample = (adata.obs[_keys.SAMPLE] == sample).to_numpy()
         library = adata.uns[_keys.UNS_SPATIAL].get(sample, {})
         shapes[sample] = _shapes(
-            adata[own],
-            numbers[own],
+            adata[of_sample],
+            numbers[of_sample],
             sample,
             spot_diameter(about.get("samples", {}).get(sample, about)),
             (outlines or {}).get(sample),
@@ -97,23 +98,23 @@ def to_spatialdata(
 def _shapes(
     adata: ad.AnnData, numbers: np.ndarray, sample: str, diameter: float, outlines: Found | None
 ) -> GeoDataFrame:
-    """Return the spots of one sample by their numbers: polygons where there are outlines, else circles."""
+    """Return the shapes of one sample, indexed by spot number: polygons if there are outlines, else circles."""
     import geopandas
     from spatialdata.models import ShapesModel
     from spatialdata.transformations import Identity
 
     places = np.asarray(adata.obsm[_keys.SPATIAL], dtype=np.float64)
-    whole = {sample: Identity()}
+    systems = {sample: Identity()}
     if outlines is None:
-        return ShapesModel.parse(places, geometry=0, radius=diameter / 2, index=numbers, transformations=whole)
-    round_ones = geopandas.points_from_xy(*places.T).buffer(diameter / 2)
-    polygons = np.where(outlines.lacking, np.asarray(round_ones), outlines.shapes.to_numpy())
+        return ShapesModel.parse(places, geometry=0, radius=diameter / 2, index=numbers, transformations=systems)
+    circles = geopandas.points_from_xy(*places.T).buffer(diameter / 2)
+    polygons = np.where(outlines.lacking, np.asarray(circles), outlines.shapes.to_numpy())
     frame = geopandas.GeoDataFrame(geometry=polygons, index=numbers)
-    return ShapesModel.parse(frame, transformations=whole)
+    return ShapesModel.parse(frame, transformations=systems)
 
 
 def _of_spots(enhanced: ad.AnnData, adata: ad.AnnData) -> ad.AnnData:
-    """Return de-noised expression of the spots of an assembled section or group, named as they are there."""
+    """Return de-noised expression of the spots of an assembled section or group, with their order and names."""
     several = len(adata.obs[_keys.SAMPLE].cat.categories) > 1
     samples = adata.obs[_keys.SAMPLE].astype(str).to_numpy()
     barcodes = [
@@ -122,8 +123,8 @@ def _of_spots(enhanced: ad.AnnData, adata: ad.AnnData) -> ad.AnnData:
     ]
     rows = np.empty(adata.n_obs, dtype=np.int64)
     for sample in np.unique(samples):
-        own = np.flatnonzero(samples == sample)
-        rows[own] = rows_of(sample, [barcodes[i] for i in own], enhanced.obs, "enhanced")
+        spots = np.flatnonzero(samples == sample)
+        rows[spots] = rows_of(sample, [barcodes[i] for i in spots], enhanced.obs, "enhanced")
     table = enhanced[rows].copy()
     table.obs_names = adata.obs_names
     table.obs[_keys.SAMPLE] = adata.obs[_keys.SAMPLE]

@@ -1,8 +1,8 @@
-"""Domains as objects that QuPath imports: GeoJSON.
+"""Export of domains to QuPath as GeoJSON.
 
-The form is that of QuPath 0.4 and later (``qupath.lib.io.QuPathTypeAdapters`` and ``ROITypeAdapters``): a feature an
-object, with ``objectType``, ``name``, ``classification`` and ``measurements``; a geometry marked ``isEllipse`` becomes
-the ellipse that fills its bounding box.
+The format is that of QuPath 0.4 and later (``qupath.lib.io.QuPathTypeAdapters`` and ``ROITypeAdapters``). Each object
+is a feature with ``objectType``, ``name``, ``classification`` and ``measurements``. A geometry marked ``isEllipse``
+becomes the ellipse in its bounding box.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from numpy.typing import NDArray
 from mmsrl._files import atomic_path
 
 DECIMALS = 1
-"""Of coordinates, in pixels of the full-resolution image."""
+"""Decimals of coordinates, in pixels of the full-resolution image."""
 
 
 def polygon(outline: NDArray[np.float64], *, ellipse: bool = False) -> str:
-    """Return a closed outline, (k, 2), as geometry of GeoJSON.
+    """Return a closed outline as GeoJSON geometry.
 
     Parameters
     ----------
     outline
-        In pixels of the full-resolution image.
+        (n_vertices, 2) x, y in pixels of the full-resolution image.
     ellipse
-        Whether it stands for the ellipse that fills its bounding box.
+        Whether QuPath shall draw the ellipse in the bounding box instead.
     """
     geometry = {"type": "Polygon", "coordinates": [outline.round(DECIMALS).tolist()]}
     return _dense(geometry | {"isEllipse": True} if ellipse else geometry)
@@ -47,11 +47,11 @@ def spot_features(
     Parameters
     ----------
     barcodes, geometries, labels
-        (n,) each; geometries are JSON.
+        (n_spots,) names, geometries (JSON) and domains.
     colors
         Hex colour by label.
     measurements
-        (n,) by name; what is not finite is left out.
+        (n_spots,) values by name. Values that are not finite are left out.
     """
     classes = {label: _dense(_classification(label, color)) for label, color in colors.items()}
     columns = {name: values.tolist() for name, values in measurements.items()}
@@ -68,7 +68,7 @@ def domain_features(
     Parameters
     ----------
     regions
-        Label, and the parts of the region, each a list of closed outlines, (k, 2): the outer one, then holes.
+        Label and parts of each region. A part is a list of closed outlines, (n_vertices, 2): the outer one, then holes.
     colors
         Hex colour by label.
     """
@@ -95,7 +95,7 @@ def _dense(content: object) -> str:
 
 
 def write_geojson(path: Path, features: Iterable[str]) -> None:
-    """Write features to a file, one at a time."""
+    """Write features to a GeoJSON file, one at a time."""
     with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8") as file:
         file.write('{"type":"FeatureCollection","features":[')
         for row, feature in enumerate(features):

@@ -1,4 +1,4 @@
-"""Outlines of the cells of a section, as they were segmented: GeoParquet."""
+"""Reader of the cell outlines of a section in GeoParquet format."""
 
 from __future__ import annotations
 
@@ -19,28 +19,28 @@ ENDING = ".outlines.parquet"
 
 
 class Found(NamedTuple):
-    """Outlines of the spots of a section, in their order."""
+    """Outlines of the cells of a section, in the order of its spots."""
 
     shapes: GeoSeries
-    """Polygons and multipolygons, (n,), in pixels of the full-resolution image; empty where there is none."""
+    """(n_cells,) (multi)polygons in pixels of the full-resolution image, missing or empty without outline."""
     lacking: NDArray[np.bool_]
-    """(n,), true where there is none."""
+    """Mask of the cells without outline, (n_cells,)."""
 
 
 def outlines_by_sample(paths: Sequence[Path], barcodes: Mapping[str, Sequence[str]]) -> dict[str, Found]:
-    """Read ``<sample>.outlines.parquet`` of the samples that have it.
+    """Read ``<sample>.outlines.parquet`` of all samples with outlines.
 
     Parameters
     ----------
     paths
         The files.
     barcodes
-        The cells that are wanted, in their order, by sample.
+        Cells by sample, in order.
 
     Raises
     ------
     InputError
-        If a file has another name, is of none of the samples, or as :func:`read_outlines` says.
+        A file has another name or belongs to none of the samples; see also :func:`read_outlines`.
     """
     found = {}
     for path in paths:
@@ -59,29 +59,29 @@ def read_outlines(path: Path, barcodes: Sequence[str]) -> Found:
     Parameters
     ----------
     path
-        GeoParquet: ``geometry``, polygons in the units of ``obsm['spatial']``; ``barcode``, a column or the index.
+        GeoParquet file: ``geometry``, polygons in the units of ``obsm['spatial']``; ``barcode``, a column or the index.
     barcodes
-        (n,), the cells that are wanted, in this order.
+        (n_cells,) cells to read, in order.
 
     Raises
     ------
     InputError
-        If the package geopandas is not installed, or the file is damaged, names a cell twice, holds something other
-        than polygons, or none of these cells.
+        The package geopandas is not installed, or the file is damaged, has duplicate cells, other geometries than
+        polygons, or none of the cells.
     """
     try:
         import geopandas
     except ImportError as error:
         raise InputError(
-            f"{path.name}: to read outlines the package geopandas is needed, which is not installed here; "
-            "say pip install 'mmsrl[spatialdata]', or leave --outlines out"
+            f"{path.name}: reading outlines needs the package geopandas, which is not installed; "
+            "run pip install 'mmsrl[spatialdata]', or leave --outlines out"
         ) from error
     try:
         table = geopandas.read_parquet(path)
-    # Arrow and geopandas raise for a damaged file, or one without geometry, what depends on where the damage is.
+    # Arrow and geopandas raise various errors for damaged files and missing geometry.
     except Exception as error:
-        what = str(error).strip().partition("\n")[0]
-        raise InputError(f"{path.name}: not GeoParquet, or damaged ({what}); copy it anew") from error
+        reason = str(error).strip().partition("\n")[0]
+        raise InputError(f"{path.name}: not GeoParquet, or damaged ({reason}); copy it anew") from error
     if _keys.BARCODE in table.columns:
         table = table.set_index(_keys.BARCODE)
     shapes = table.geometry.set_axis(table.index.astype(str))
@@ -92,17 +92,17 @@ def read_outlines(path: Path, barcodes: Sequence[str]) -> Found:
     if odd.any():
         kind, cell = shapes.geom_type[odd].iloc[0], shapes.index[odd][0]
         raise InputError(f"{path.name}: cell {cell} is a {kind}; outlines are polygons or multipolygons")
-    own = shapes.reindex(list(barcodes))
-    lacking = (own.isna() | own.is_empty).to_numpy(bool)
+    ordered = shapes.reindex(list(barcodes))
+    lacking = (ordered.isna() | ordered.is_empty).to_numpy(bool)
     if lacking.all():
         raise InputError(
             f"{path.name}: none of the {len(barcodes)} cells, such as {barcodes[0]}, is in it (it has "
             f"{len(shapes)}, such as {', '.join(shapes.index[:1])}); give the files of one and the same run"
         )
-    return Found(own, lacking)
+    return Found(ordered, lacking)
 
 
 def lacking_outlines(found: Found) -> str:
-    """Say of how many cells of a section there is no outline; nothing where all have one."""
+    """Return a message on the number of cells without outline; empty if all have one."""
     n = int(found.lacking.sum())
     return f"{n} of {len(found.lacking)} cells have no outline and are drawn as discs." if n else ""

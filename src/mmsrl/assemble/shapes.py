@@ -1,4 +1,4 @@
-"""Outlines around the places of spots and bins, and of the regions that bins cover. Arrays only."""
+"""Outlines of spots, bins and regions of bins. Works on arrays only."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from contourpy import FillType, contour_generator
 from numpy.typing import NDArray
 
 DISC_CORNERS = 16
-"""Corners of the polygon that a round spot is written as; four of them lie on the axes, so that its width is true."""
+"""Number of vertices of a round spot. Four of them lie on the axes, so that its width is exact."""
 
 
 def discs(places: NDArray[np.float64], diameter: float) -> Iterator[NDArray[np.float64]]:
-    """Yield the closed outline, (17, 2), of a round spot at each place, (n, 2)."""
+    """Yield the closed outline, (17, 2), of a round spot at each centre, (n_spots, 2)."""
     angles = 2 * np.pi * np.arange(DISC_CORNERS + 1) / DISC_CORNERS
     outline = diameter / 2 * np.column_stack([np.cos(angles), np.sin(angles)])
     return (place + outline for place in places)
@@ -23,14 +23,14 @@ def discs(places: NDArray[np.float64], diameter: float) -> Iterator[NDArray[np.f
 def squares(
     places: NDArray[np.float64], rows: NDArray[np.int64], columns: NDArray[np.int64]
 ) -> Iterator[NDArray[np.float64]]:
-    """Yield the closed outline, (5, 2), of each bin of a square lattice, turned as the lattice is: bins tile it.
+    """Yield the closed outline, (5, 2), of each bin of a square lattice, with the rotation of the lattice.
 
     Parameters
     ----------
     places
-        (n, 2), the middles of the bins.
+        (n_bins, 2) centres of the bins.
     rows, columns
-        (n,), their position in the lattice.
+        (n_bins,) positions in the lattice.
     """
     axes = _lattice(places, rows, columns)[:2]
     outline = np.array([[-0.5, -0.5], [-0.5, 0.5], [0.5, 0.5], [0.5, -0.5], [-0.5, -0.5]]) @ axes
@@ -40,23 +40,26 @@ def squares(
 def regions(
     places: NDArray[np.float64], rows: NDArray[np.int64], columns: NDArray[np.int64], labels: Sequence[str]
 ) -> Iterator[tuple[str, list[list[NDArray[np.float64]]]]]:
-    """Yield each domain of a square lattice with the region that its bins cover, whose corners are cut.
+    """Yield the region of each domain on a square lattice, with bevelled corners.
 
     Parameters
     ----------
     places
-        (n, 2), the middles of the bins.
+        (n_bins, 2) centres of the bins.
     rows, columns
-        (n,), their position in the lattice.
+        (n_bins,) positions in the lattice.
     labels
-        (n,), their domains.
+        (n_bins,) domains of the bins.
 
-    Returns
-    -------
-    Label, and the parts of the region, each a list of closed outlines, (k, 2): the outer one, then holes.
+    Yields
+    ------
+    label
+        Name of the domain.
+    parts
+        Parts of its region, each a list of closed outlines, (n_vertices, 2): the outer one, then holes.
     """
     steps = _lattice(places, rows, columns)
-    # A margin of one bin, so that every outline closes.
+    # A margin of one bin closes all outlines.
     row, column = rows - rows.min() + 1, columns - columns.min() + 1
     codes, names = pd.factorize(np.asarray(labels, dtype=object), sort=True)
     grid = np.full((row.max() + 2, column.max() + 2), -1)
@@ -72,6 +75,6 @@ def regions(
 
 
 def _lattice(places: NDArray[np.float64], rows: NDArray[np.int64], columns: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Return how far the next row and the next column lie, and where both are 0, (3, 2), by least squares."""
+    """Return the lattice vectors of rows and columns and the origin, (3, 2), by least squares."""
     terms = np.column_stack([rows, columns, np.ones(len(places))])
     return np.asarray(np.linalg.lstsq(terms, places, rcond=None)[0], dtype=np.float64)

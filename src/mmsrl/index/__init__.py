@@ -1,1 +1,1 @@
-"""Index: what files a run left, for machines."""
+"""Machine-readable index of the result files."""

@@ -1,4 +1,4 @@
-"""``mmsrl-index``: what files a run left, for machines."""
+"""Command line of ``mmsrl-index``: machine-readable index of the result files."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from mmsrl._click import INPUT_FILE, output_dir_option, stage_command
 )
 @output_dir_option("index.json")
 def main(files: Path, output_dir: Path) -> None:
-    """Write index.json: every file of the results with what it is, and of what."""
+    """Write index.json: kind, sample or unit and description of every result file."""
     import logging
 
     from mmsrl import __version__

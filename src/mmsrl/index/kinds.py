@@ -1,4 +1,4 @@
-"""What each file of the results is. No files are read."""
+"""Kinds of result files and their descriptions. No file is read."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from mmsrl._palette import natural_order
 
 
 class Kind(NamedTuple):
-    """One kind of file."""
+    """Kind of result file."""
 
     folder: str
-    """Where it lies in the results."""
+    """Folder in the results."""
     ending: str
-    """What its name ends with; before that, and a dot, stands the id of the sample or unit it is of."""
+    """Suffix of the file name, after the id of the sample or unit and a dot."""
     kind: str
     description: str
 
@@ -23,8 +23,8 @@ class Kind(NamedTuple):
 KINDS = (
     Kind("ingest", "outlines.parquet", "outlines", "Outlines of the cells, in pixels of their coordinates."),
     Kind("qc", "qc.h5ad", "counts", "Raw counts of spots and genes that passed quality control."),
-    Kind("qc", "qc.png", "figure", "Quality on the tissue, and which spots were kept."),
-    Kind("features", "features.h5ad", "image_features", "Descriptor of the histology around each spot."),
+    Kind("qc", "qc.png", "figure", "Quality metrics on the tissue, with kept and removed spots."),
+    Kind("features", "features.h5ad", "image_features", "Image features of the tissue around each spot."),
     Kind("features", "tiles.tif", "pictures", "Pictures of the tissue at spots."),
     Kind("train", "embedding.h5ad", "embedding", "Embedding of every spot of the unit."),
     Kind("train", "training.tsv", "training_log", "Losses by epoch."),
@@ -47,7 +47,10 @@ KINDS = (
     Kind("compare", "shares.tsv", "shares", "Share of each domain in every section of the study."),
     Kind("compare", "matches.tsv", "matches", "Which domains of different units correspond."),
     Kind(
-        "assemble", "mmsrl.h5ad", "assembled", "Everything about a section, or the sections of a group, in one AnnData."
+        "assemble",
+        "mmsrl.h5ad",
+        "assembled",
+        "All results of a section, or of a group, in one AnnData.",
     ),
     Kind(
         "assemble",
@@ -71,40 +74,40 @@ KINDS = (
         }.items()
         for form in ("png", "pdf")
     ),
-    Kind("report", "mmsrl_report.html", "report", "The report: begin here."),
+    Kind("report", "mmsrl_report.html", "report", "The report: start here."),
     Kind("report/assets", "plotly.min.js", "asset", "Library of the interactive figures of report and pages."),
-    Kind("report/assets", "sections.js", "asset", "List of the pages, which they lead to each other by."),
-    Kind("report/sections", "html", "page", "Everything about a section."),
+    Kind("report/assets", "sections.js", "asset", "List of the pages for their navigation."),
+    Kind("report/sections", "html", "page", "All results of a section, interactive."),
     Kind("multiqc", "mqc.json", "multiqc", "A section for MultiQC."),
     Kind("multiqc", "mqc_versions.yml", "multiqc", "Versions of packages for MultiQC."),
-    Kind("pipeline_info", "manifest.json", "manifest", "All that is needed to repeat the run."),
+    Kind("pipeline_info", "manifest.json", "manifest", "Parameters, inputs and versions needed to repeat the run."),
 )
 
 
 DESIGN = ("condition", "donor", "covariates")
-"""What the samplesheet says of the part that a sample has in a study."""
+"""Columns of the samplesheet that describe the study design."""
 
 
 def described(path: str, n_bytes: int) -> dict[str, Any]:
-    """Return the entry of one file.
+    """Return the index entry of one file.
 
     Parameters
     ----------
     path
         Folder and name in the results.
     n_bytes
-        Its size; of a folder, that of all in it.
+        Size in bytes; for a folder, the total of its files.
 
     Raises
     ------
     InputError
-        If no stage writes such a file.
+        No stage writes such a file.
     """
     folder, _, name = path.rpartition("/")
     entry: dict[str, Any] = {"path": path, "stage": folder, "id": None, "format": _format(name)}
     summary = f".{folder}.json"
     if name.endswith(summary):
-        about = "What the step ran with, said and found."
+        about = "Parameters, messages and results of the stage."
         return entry | {"id": name.removesuffix(summary), "kind": "summary", "bytes": n_bytes, "description": about}
     for kind in KINDS:
         if folder == kind.folder and (name == kind.ending or name.endswith((f".{kind.ending}", f"_{kind.ending}"))):
@@ -121,21 +124,26 @@ def _format(name: str) -> str:
 def index(
     files: Iterable[Mapping[str, Any]], units: Iterable[Mapping[str, Any]], samples: Iterable[Mapping[str, Any]]
 ) -> dict[str, Any]:
-    """Return the index of a run: files by path, which samples a unit has, and their part in a study.
+    """Return the index of a run: its files, the samples of each unit, and the design of the study.
 
     Parameters
     ----------
     files
-        ``path`` and ``bytes`` of each.
+        ``path`` and ``bytes`` of each file.
     units
-        ``id`` and ``samples`` of each.
+        ``id`` and ``samples`` of each unit.
     samples
-        ``id``, ``condition``, ``donor`` and ``covariates`` of each row; those of no unit are left out.
+        ``id``, ``condition``, ``donor`` and ``covariates`` of each sample. Samples without unit are left out.
+
+    Returns
+    -------
+    dict
+        ``units``, ``samples`` and ``files``, each sorted.
 
     Raises
     ------
     InputError
-        If no stage writes such a file, or a path is there twice.
+        No stage writes one of the files, or a path is duplicated.
     """
     members: dict[str, Sequence[str]] = {str(unit["id"]): unit["samples"] for unit in units}
     entries = {}
@@ -144,9 +152,9 @@ def index(
             raise InputError(f"{file['path']}: two files of this name; one of them overwrites the other")
         entries[file["path"]] = described(file["path"], file["bytes"])
     about = {str(sample["id"]): sample for sample in samples}
-    told = natural_order(sample for unit in members.values() for sample in unit if sample in about)
+    listed = natural_order(sample for unit in members.values() for sample in unit if sample in about)
     return {
         "units": [{"id": unit, "samples": natural_order(members[unit])} for unit in natural_order(members)],
-        "samples": [{key: about[sample][key] for key in ("id", *DESIGN)} for sample in told],
+        "samples": [{key: about[sample][key] for key in ("id", *DESIGN)} for sample in listed],
         "files": [entries[path] for path in sorted(entries)],
     }

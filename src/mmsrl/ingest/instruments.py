@@ -1,6 +1,6 @@
-"""Which files the folders of instruments other than Visium have, by the names that vendors give them.
+"""Search for the files of an instrument other than Visium in its output folder, by file name.
 
-``check`` and ``ingest`` both come here first, so that they cannot disagree. Nothing is read but names and headers.
+``check`` and ``ingest`` share this search. It reads names and headers only.
 """
 
 from __future__ import annotations
@@ -22,48 +22,50 @@ from mmsrl.ingest.layout import BinSizeError, parse_bin_size
 from mmsrl.ingest.layouts import LAYOUTS, Cells, Layout, Role
 from mmsrl.ingest.parts import CELL
 
-DEEPEST = 3
-"""Folders below the one given in which files are looked for; SAW has its own two levels down."""
+MAX_DEPTH = 3
+"""Number of folder levels searched. SAW writes its files two levels down."""
 
 THREE_FILES = ("matrix.mtx", "barcodes.tsv", "features.tsv")
-"""What a matrix in text files consists of, each plain or gzipped."""
+"""Files of a matrix in text format, plain or gzipped."""
 
-_NEVER_LOOKED_INTO = ("__MACOSX",)
-_NO_TEXT = (".h5", ".h5ad", ".gef", ".parquet")
+_SKIPPED = ("__MACOSX",)
+_BINARY = (".h5", ".h5ad", ".gef", ".parquet")
 
 
 class Found(NamedTuple):
-    """The files of a section."""
+    """Files of a section in an instrument's folder."""
 
     layout: Layout
     platform: str
     """A name of :data:`mmsrl._platforms.PLATFORMS`."""
     files: dict[str, Path]
-    """By role."""
+    """Paths by role."""
     notes: list[str]
+    """Choices made."""
 
 
 _SPACERANGER = ("filtered_feature_bc_matrix*", "raw_feature_bc_matrix*", "binned_outputs", "segmented_outputs")
 
 
 def find(root: Path, platform: str | None, bin_size: int | str | None = None) -> Found:
-    """Find the files of a section in an instrument's folder, by their names alone.
+    """Find the files of a section in an instrument's folder, by their names.
 
     Parameters
     ----------
     root
-        The folder, or one that has it within.
+        The folder, or a parent of it.
     platform
-        A name of :data:`mmsrl._platforms.PLATFORMS`; ``None``, or one of none of these instruments: as the names tell.
+        A name of :data:`mmsrl._platforms.PLATFORMS`. ``None``, or a platform without layout, detects the instrument
+        from the file names.
     bin_size
-        Width of a bin in µm, or ``"cell"``; ``None``: not asked for.
+        Bin size in µm, or ``"cell"``. ``None`` accepts both.
 
     Raises
     ------
     BinSizeError
-        There are no bins, or no cells, as ``bin_size`` asks for.
+        There are no bins, or no cells, as requested by ``bin_size``.
     InputError
-        The folder is none of an instrument's, or lacks a file, or has that of several sections.
+        The folder belongs to no known instrument, lacks a file, or has files of several sections.
     """
     if not root.is_dir():
         raise InputError(f"{root}: no such folder; give the one that the instrument wrote, or an archive of it")
@@ -71,17 +73,17 @@ def find(root: Path, platform: str | None, bin_size: int | str | None = None) ->
     layout = next((layout for layout in LAYOUTS if platform in layout.platforms), None)
     notes: list[str] = []
     if layout is None:
-        layout, mark = _told(paths, root.name, platform)
+        layout, mark = _detected(paths, root.name, platform)
         platform = layout.platforms[0]
         notes.append(f"read as {PLATFORMS[platform]}'s, as it has {mark}")
-    assert platform is not None, "stated, or told by the files"
+    assert platform is not None, "stated, or detected from the files"
     files = {}
-    for role, asked in layout.roles.items():
-        path = _pick(asked, paths, root)
+    for name, role in layout.roles.items():
+        path = _pick(role, paths, root)
         if path is not None:
-            files[role] = path
-        elif asked.needed:
-            raise InputError(_missing(asked, layout, platform, paths, root.name))
+            files[name] = path
+        elif role.needed:
+            raise InputError(_missing(role, layout, platform, paths, root.name))
     if not files:
         raise InputError(_missing(next(iter(layout.roles.values())), layout, platform, paths, root.name))
     found = Found(layout, platform, files, notes)
@@ -90,12 +92,12 @@ def find(root: Path, platform: str | None, bin_size: int | str | None = None) ->
 
 
 def look(root: Path, platform: str | None, bin_size: int | str | None = None) -> Found:
-    """Find the files of a section as :func:`find` does, and see that they have the columns that are read.
+    """Find the files of a section as :func:`find` does, and check their columns.
 
     Raises
     ------
     InputError
-        As for :func:`find`, or a file is not what its name says, or lacks a column.
+        See :func:`find` and :func:`check_headers`.
     """
     found = find(root, platform, bin_size)
     check_headers(found, bin_size)
@@ -103,12 +105,12 @@ def look(root: Path, platform: str | None, bin_size: int | str | None = None) ->
 
 
 def is_packed(path: Path) -> bool:
-    """Tell whether a file is gzipped that is no text, as those in GEO are: it is unpacked before it is read."""
-    return path.suffix == ".gz" and Path(path.stem).suffix in _NO_TEXT
+    """Return whether a file is gzipped and binary, as in GEO. Such files are unpacked before reading."""
+    return path.suffix == ".gz" and Path(path.stem).suffix in _BINARY
 
 
 def unpacked(found: Found, folder: Path) -> Found:
-    """Return a section with its gzipped HDF5 and Parquet unpacked in ``folder``.
+    """Unpack the gzipped HDF5 and Parquet files of a section in ``folder``, and return their new paths.
 
     Raises
     ------
@@ -123,12 +125,12 @@ def unpacked(found: Found, folder: Path) -> Found:
 
 
 def check_headers(found: Found, bin_size: int | str | None) -> None:
-    """See that files have the columns that are read, but for those that are to be unpacked before.
+    """Check that files have the required columns, except those that need unpacking first.
 
     Raises
     ------
     InputError
-        A file is not what its name says, or lacks a column.
+        A file is not in the format of its name, or lacks a column.
     """
     counts = found.files.get("counts")
     if counts is not None and counts.is_dir():
@@ -156,7 +158,7 @@ def check_headers(found: Found, bin_size: int | str | None) -> None:
 
 
 def chosen_gef(found: Found, bin_size: int | str | None) -> tuple[Path, str]:
-    """Return the file of Stereo-seq to read, and the group in it: of cells where ``bin_size`` does not ask for bins."""
+    """Return the Stereo-seq file to read and its HDF5 group: cells, unless ``bin_size`` requests bins."""
     if "cells" in found.files and bin_size in (None, CELL):
         return found.files["cells"], "cellBin"
     return found.files.get("bins") or found.files["raw"], "geneExp/bin1"
@@ -175,31 +177,31 @@ def _check_bin_size(found: Found, bin_size: int | str | None) -> None:
 
 
 def refuse_others(path: Path) -> None:
-    """Refuse a folder of another instrument where Space Ranger's is asked for.
+    """Refuse a folder of another instrument in place of Space Ranger output.
 
     Raises
     ------
     InputError
-        The folder has files that tell another instrument, and none of Space Ranger's.
+        The folder has files of another instrument, and none of Space Ranger.
     """
     if not path.is_dir():
         return
     paths = _listing(path)
-    told = [layout for layout in LAYOUTS if _mark(layout, paths)]
-    if told and not any(_named(name, paths) for name in _SPACERANGER):
-        platform = PLATFORMS[told[0].platforms[0]]
+    detected = [layout for layout in LAYOUTS if _mark(layout, paths)]
+    if detected and not any(_named(name, paths) for name in _SPACERANGER):
+        platform = PLATFORMS[detected[0].platforms[0]]
         raise InputError(
             f"{path.name}: this is {platform}'s folder, not Space Ranger's; give it in the column data_dir"
         )
 
 
 def columns_of(path: Path) -> list[str]:
-    """Return the names of the columns of a table in Parquet or CSV, ``""`` for one without.
+    """Return the column names of a table in Parquet or CSV format; ``""`` for an unnamed column.
 
     Raises
     ------
     InputError
-        The file is damaged, or has one column only.
+        The file is damaged, or a CSV file has only one column.
     """
     if path.suffix == ".parquet":
         import pyarrow
@@ -225,45 +227,45 @@ def columns_of(path: Path) -> list[str]:
 
 
 def find_columns(wanted: Sequence[Sequence[str]], header: Sequence[str], name: str) -> list[str]:
-    """Return for each alternative the first column that ``header`` has.
+    """Return the first existing column of each tuple of alternatives.
 
     Raises
     ------
     InputError
-        There is none; names the file ``name``.
+        No alternative exists. The message names the file ``name``.
     """
     chosen = [next((column for column in alternatives if column in header), None) for alternatives in wanted]
     missing = [alternatives for alternatives, column in zip(wanted, chosen, strict=True) if column is None]
     if missing:
-        asked = " and no column ".join(" or ".join(column for column in names if column) for names in missing)
+        expected = " and no column ".join(" or ".join(column for column in names if column) for names in missing)
         raise InputError(
-            f"{name}: no column {asked} (it has {_some(header)}); give the file as the instrument wrote it"
+            f"{name}: no column {expected} (it has {_some(header)}); give the file as the instrument wrote it"
         )
     return [column for column in chosen if column is not None]
 
 
 def check_place(columns: Cells, header: Sequence[str], name: str) -> None:
-    """See that a table of cells has their places.
+    """Check that a table of cells has coordinates.
 
     Raises
     ------
     InputError
-        It has none; names the file ``name``.
+        There are no coordinates. The message names the file ``name``.
     """
     if not set(columns.place) <= set(header):
         local = next((column for column in header if "local" in column.lower()), None)
-        more = f"; {local} counts within each field of view, which then lie on one another" if local else ""
-        asked = f"no columns {' and '.join(columns.place)} (it has {_some(header)})"
-        raise InputError(f"{name}: {asked}{more}; give the places on the slide")
+        hint = f"; {local} is relative to the field of view, so that fields would overlap" if local else ""
+        expected = f"no columns {' and '.join(columns.place)} (it has {_some(header)})"
+        raise InputError(f"{name}: {expected}{hint}; give coordinates on the slide")
 
 
 def check(path: Path, platform: str | None, bin_size: int | str | None) -> Found | None:
-    """See before the run what :func:`look` would refuse; ``None`` where the files are in an archive.
+    """Check a folder or archive before the run, and return its files; ``None`` for an archive.
 
     Raises
     ------
     InputError
-        As for :func:`look`, or ``path`` is neither a folder nor an archive, or a damaged one.
+        See :func:`look`; or ``path`` is neither a folder nor an archive, or a damaged archive.
     """
     if path.is_dir():
         return look(path, platform, bin_size)
@@ -273,7 +275,7 @@ def check(path: Path, platform: str | None, bin_size: int | str | None) -> Found
         raise InputError(f"neither a folder nor an archive ({endings}); {remedy}")
     if archive.can_be_listed(path):
         with tempfile.TemporaryDirectory(prefix="mmsrl-check-") as scratch:
-            root = Path(scratch, path.name)  # the name that messages say
+            root = Path(scratch, path.name)  # messages show this name
             root.mkdir()
             archive.make_listing(path, root, is_wanted)
             find(root, platform, bin_size)
@@ -281,8 +283,8 @@ def check(path: Path, platform: str | None, bin_size: int | str | None) -> Found
 
 
 def is_wanted(name: str) -> bool:
-    """Tell whether a path in an archive is that of a file that some instrument's section has."""
-    hidden = any(part.startswith((".", *_NEVER_LOOKED_INTO)) for part in name.split("/"))
+    """Return whether a path in an archive is that of a file of any instrument."""
+    hidden = any(part.startswith((".", *_SKIPPED)) for part in name.split("/"))
     return not hidden and _WANTED.search(name) is not None
 
 
@@ -294,11 +296,11 @@ def _wanted() -> re.Pattern[str]:
 
 
 def _listing(root: Path) -> list[Path]:
-    """Return files and folders below ``root``, the nearest first."""
+    """Return files and folders below ``root``, breadth first."""
     found, level = [], [root]
-    for _ in range(DEEPEST):
+    for _ in range(MAX_DEPTH):
         below = [path for folder in level for path in _entries(folder)]
-        below = [path for path in below if not path.name.startswith((".", *_NEVER_LOOKED_INTO))]
+        below = [path for path in below if not path.name.startswith((".", *_SKIPPED))]
         found += below
         level = [path for path in below if path.is_dir()]
     return found
@@ -307,12 +309,12 @@ def _listing(root: Path) -> list[Path]:
 def _entries(folder: Path) -> list[Path]:
     try:
         return sorted(folder.iterdir())
-    except OSError:  # a folder that may not be read holds nothing that could be
+    except OSError:  # skip unreadable folders
         return []
 
 
 def _pattern(name: str) -> str:
-    """Return the regular expression of a vendor's file name, with any prefix, gzipped or not."""
+    """Return the regular expression of a file name with an optional prefix and an optional ``.gz``."""
     return r"(?:[^/]+[-_.])?" + re.escape(name).replace(r"\*", "[^/]*") + r"(?:\.gz)?"
 
 
@@ -322,7 +324,7 @@ def _named(name: str, paths: Iterable[Path]) -> list[Path]:
 
 
 def _mark(layout: Layout, paths: Sequence[Path]) -> str | None:
-    """Return the names of the files that tell an instrument, where these are there."""
+    """Return the names of the files that identify an instrument; ``None`` if they are missing."""
     for marks in layout.marks:
         found = [_named(mark, paths) for mark in marks]
         if all(found):
@@ -330,12 +332,13 @@ def _mark(layout: Layout, paths: Sequence[Path]) -> str | None:
     return None
 
 
-def _told(paths: Sequence[Path], name: str, platform: str | None) -> tuple[Layout, str]:
-    told = [(layout, mark) for layout in LAYOUTS if (mark := _mark(layout, paths))]
-    if len(told) == 1:
-        return told[0]
-    if len(told) > 1:
-        there = " and ".join(f"{PLATFORMS[layout.platforms[0]]} ({mark})" for layout, mark in told)
+def _detected(paths: Sequence[Path], name: str, platform: str | None) -> tuple[Layout, str]:
+    """Return the layout of the instrument, and the names of the files that identify it."""
+    detected = [(layout, mark) for layout in LAYOUTS if (mark := _mark(layout, paths))]
+    if len(detected) == 1:
+        return detected[0]
+    if len(detected) > 1:
+        there = " and ".join(f"{PLATFORMS[layout.platforms[0]]} ({mark})" for layout, mark in detected)
         raise InputError(f"{name}: has files of {there}; say in the column platform which to read")
     if any(_named(mark, paths) for mark in _SPACERANGER):
         raise InputError(f"{name}: this is Space Ranger's output; give it in the column spaceranger_dir")
@@ -343,16 +346,16 @@ def _told(paths: Sequence[Path], name: str, platform: str | None) -> tuple[Layou
         f"{PLATFORMS[layout.platforms[0]]} {' or '.join(' with '.join(marks) for marks in layout.marks[:2])}"
         for layout in LAYOUTS
     )
-    asked = f" (platform {platform} has none)" if platform else ""
-    elsewhere = next((path.name for path in paths if path.suffix in (".h5ad", ".zarr")), None)
-    if elsewhere is not None:
-        column = "h5ad" if elsewhere.endswith(".h5ad") else "spatialdata"
-        asked += f", but {elsewhere}, which goes in the column {column} where it is not one of these"
-    raise InputError(f"{name}: no files by which an instrument is told{asked}; these are: {known}")
+    hint = f" (platform {platform} has none)" if platform else ""
+    other = next((path.name for path in paths if path.suffix in (".h5ad", ".zarr")), None)
+    if other is not None:
+        column = "h5ad" if other.endswith(".h5ad") else "spatialdata"
+        hint += f", but {other}, which goes in the column {column} unless it is one of these"
+    raise InputError(f"{name}: no files that identify an instrument{hint}; these are: {known}")
 
 
 def _pick(role: Role, paths: Sequence[Path], root: Path) -> Path | None:
-    """Return the file of a role: the first of its names, nearest to ``root``."""
+    """Return the file of a role: the first existing name, in the folder nearest to ``root``."""
     paths = [path for path in paths if role.unless is None or not re.search(role.unless, path.name)]
     for name in role.names:
         named = _named(name, paths)
@@ -372,15 +375,15 @@ def _pick(role: Role, paths: Sequence[Path], root: Path) -> Path | None:
 
 
 def _missing(role: Role, layout: Layout, platform: str, paths: Sequence[Path], name: str) -> str:
-    """Say which file is missing, and what to do."""
+    """Describe the missing file and the remedy."""
     for given, remedy in layout.unread:
         found = _named(given, paths)
         if found and role is next(iter(layout.roles.values())):
             return f"{name}: of {PLATFORMS[platform]}'s files has {found[0].name}, which is not read; {remedy}"
-    told = [other for other in LAYOUTS if other is not layout and _mark(other, paths)]
-    more = f"; this looks like {PLATFORMS[told[0].platforms[0]]}, as it has {_mark(told[0], paths)}" if told else ""
-    asked = f"{role.what}: {' or '.join(role.names)} (also gzipped, or with a prefix)"
-    return f"{name}: has none of {PLATFORMS[platform]}'s {asked}{more}; copy it there"
+    other = next((other for other in LAYOUTS if other is not layout and _mark(other, paths)), None)
+    hint = f"; this looks like {PLATFORMS[other.platforms[0]]}, as it has {_mark(other, paths)}" if other else ""
+    expected = f"{role.what}: {' or '.join(role.names)} (also gzipped, or with a prefix)"
+    return f"{name}: has none of {PLATFORMS[platform]}'s {expected}{hint}; copy it there"
 
 
 def _some(names: Sequence[str]) -> str:

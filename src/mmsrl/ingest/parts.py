@@ -1,4 +1,4 @@
-"""What files of a section are called: by Space Ranger, on the vendor's site, in GEO. Nothing is opened here."""
+"""Names of the files of a section in Space Ranger output, 10x downloads and GEO. No file is opened."""
 
 from __future__ import annotations
 
@@ -39,48 +39,48 @@ CELL = "cell"
 """Bin size of segmented cells."""
 
 MATRICES = ("filtered", "filtered_triple", "raw", "raw_triple", "triple")
-"""Kinds of parts that are counts, the one that is taken first."""
+"""Kinds of parts with counts, in order of preference."""
 
 
 class Part(NamedTuple):
-    """A file of a section."""
+    """File of a section."""
 
     kind: str
-    """``filtered``, ``raw`` (HDF5), ``filtered_triple``, ``raw_triple``, ``triple`` (three text files, of which
-    ``path`` is the matrix), ``positions``, ``scalefactors``, ``hires``, ``lowres``, ``outlines``, ``aggregation``,
+    """``filtered`` or ``raw`` (HDF5), ``filtered_triple``, ``raw_triple`` or ``triple`` (three text files, with the
+    matrix as ``path``), ``positions``, ``scalefactors``, ``hires``, ``lowres``, ``outlines``, ``aggregation`` or
     ``archive``."""
     prefix: str
-    """What its name, or that of its folder, begins with before the one that Space Ranger gives it."""
+    """Prefix of the file name, or of its folder's name, before the name that Space Ranger gives."""
     path: Path
 
     @property
     def lost(self) -> bool:
-        """Whether it is a link that leads nowhere."""
+        """Whether the file is a broken link."""
         return not self.path.exists() and self.path.is_symlink()
 
 
 def is_wanted(path: str) -> bool:
-    """Tell whether a path in an archive is that of a file that is read, or of an archive of such."""
+    """Return whether a path in an archive is that of a file of a section, or of an archive of such files."""
     names = path.split("/")
-    # macOS leaves a `._x` beside every `x`.
+    # macOS adds a `._x` to every `x`.
     if any(name.startswith(".") or name == "__MACOSX" for name in names):
         return False
     return _FILE.fullmatch(names[-1]) is not None or _ARCHIVE.fullmatch(names[-1]) is not None
 
 
 def bin_of(folder: Path) -> int | None:
-    """Return the bin size in µm that the name of a folder says."""
+    """Return the bin size in µm from the name of a folder; ``None`` for other names."""
     named = _BIN.fullmatch(Path(os.path.realpath(folder)).name)
     return int(named.group(1)) if named else None
 
 
 def entries(folder: Path) -> list[Path]:
-    """Return what lies in a folder, hidden files left out."""
+    """Return the files and folders in a folder, except hidden ones."""
     return sorted(path for path in folder.iterdir() if not path.name.startswith(".") and path.name != "__MACOSX")
 
 
 def parts_of(folder: Path) -> list[Part]:
-    """Return the files of a section that lie in ``folder``, and in its `spatial` and matrix folders."""
+    """Return the files of a section in ``folder`` and in its `spatial` and matrix folders."""
     found = _files(folder)
     for child in entries(folder):
         named = _FOLDER.fullmatch(child.name)
@@ -97,7 +97,7 @@ def parts_of(folder: Path) -> list[Part]:
 
 
 def units_of(folder: Path) -> dict[int | str, Path]:
-    """Return the folders of bins, by their size in µm, and of segmented cells in Visium HD's `outs` or its parts."""
+    """Return the folders of bins, by size in µm, and of segmented cells, by ``"cell"``, in Visium HD output."""
     bins: dict[int, Path] = {}
     for place in [folder, *_folders(folder, "bins")]:
         for child in entries(place):
@@ -112,20 +112,20 @@ def units_of(folder: Path) -> dict[int | str, Path]:
 
 
 def unit_prefixes(folder: Path) -> list[str]:
-    """Return what names of folders of bins and cells in ``folder`` begin with; nothing where one has no such prefix."""
+    """Return the prefixes of folders of bins and cells in ``folder``; empty if one of them has no prefix."""
     matches = [_FOLDER.fullmatch(child.name) for kind in ("bins", "cells") for child in _folders(folder, kind)]
     found = {named.group("prefix") for named in matches if named}
     return [] if "" in found else sorted(found)
 
 
 def is_part(folder: Path) -> bool:
-    """Tell whether a folder is by its name one of a section's rather than one that holds a section."""
+    """Return whether the name of a folder marks it as part of a section."""
     return _FOLDER.fullmatch(folder.name) is not None or bin_of(folder) is not None
 
 
 def _folders(folder: Path, kind: str) -> list[Path]:
     found = ((_FOLDER.fullmatch(child.name), child) for child in entries(folder) if child.is_dir())
-    # Those without a prefix first: what is before them may be somebody's copies.
+    # Folders without prefix first: others may be copies.
     return [
         child
         for _, child in sorted((named.group("prefix"), child) for named, child in found if named and named.group(kind))

@@ -1,4 +1,4 @@
-"""Spots of a matrix and rows of a table of positions, put together."""
+"""Join of the spots of a matrix with a table of positions."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from mmsrl.ingest.positions import BARCODE, COLUMNS, check_coordinates, read_pos
 
 
 class Places(NamedTuple):
-    """Where the spots of a matrix are."""
+    """Positions of the spots of a matrix."""
 
     table: pd.DataFrame
-    """A row for each spot that is kept: the columns of :class:`mmsrl.ingest.positions.Positions`."""
+    """(n_kept, 5), with the columns of :class:`mmsrl.ingest.positions.Positions`."""
     kept: NDArray[np.bool_]
-    """(n_spots,): those in the tissue, where the matrix is the raw one."""
+    """Mask of the kept spots, (n_spots,). Of a raw matrix, spots in the tissue are kept."""
     notes: list[str]
     """Warnings."""
 
@@ -35,14 +35,14 @@ def read_places(path: Path, barcodes: Sequence[str], section: Section) -> Places
     path
         Table of positions, not gzipped.
     barcodes
-        (n_spots,) of the matrix.
+        (n_spots,) barcodes of the matrix.
     section
-        Of which they are; says whether the matrix is filtered.
+        Files of the section, which tell whether the matrix is filtered.
 
     Raises
     ------
     InputError
-        The table cannot be read, lacks a spot, or is of another section than the matrix.
+        The table cannot be read, lacks a spot, or belongs to another section.
     """
     positions = read_positions(path)
     table, notes = positions.table, list(positions.notes)
@@ -53,8 +53,8 @@ def read_places(path: Path, barcodes: Sequence[str], section: Section) -> Places
         if bare.is_unique and given.is_unique and bare.isin(given).all():
             found = given.get_indexer(bare)
             notes.append(
-                f"{path.name}: barcodes begin or end otherwise than those of the matrix; took {names[0]!r} for "
-                f"{table.index[found[0]]!r}"
+                f"{path.name}: barcodes have other prefixes or suffixes than those of the matrix; matched {names[0]!r} "
+                f"with {table.index[found[0]]!r}"
             )
     missing = names[found < 0]
     if len(missing):
@@ -62,10 +62,10 @@ def read_places(path: Path, barcodes: Sequence[str], section: Section) -> Places
             f"{len(missing)} of the {len(names)} barcodes of {section.matrix.name} are not in "
             f"{path.name}, e.g. {missing[0]!r} (there: {table.index[0]!r}); are both of the same section?"
         )
-    there = np.zeros(len(table), dtype=bool)
-    there[found] = True
+    used = np.zeros(len(table), dtype=bool)
+    used[found] = True
     inside = table[_keys.IN_TISSUE].to_numpy() == 1
-    kept = _in_tissue(inside[found], int((inside & ~there).sum()), bool(there.all()), names, path.name, section, notes)
+    kept = _in_tissue(inside[found], int((inside & ~used).sum()), bool(used.all()), names, path.name, section, notes)
     placed = table.iloc[found[kept]].set_axis(names[kept], axis=0)
     if len(placed) < 2:
         raise InputError(f"{path.name}: only one spot; a section needs several")
@@ -74,9 +74,9 @@ def read_places(path: Path, barcodes: Sequence[str], section: Section) -> Places
 
 
 def _bare(names: pd.Index[str], given: pd.Index[str]) -> tuple[pd.Index[str], pd.Index[str]]:
-    """Return the barcodes in two lists of names, without what programs and people write before and behind them.
+    """Return the barcodes in two lists of names without prefixes and suffixes.
 
-    Where both have something before them it stays: sections have the same barcodes.
+    If both lists have prefixes, only numbers at the end are removed, because sections share barcodes.
     """
     parts = [index.to_series().str.extract(f"^(.*?){BARCODE}") for index in (names, given)]
     if any(part[1].isna().any() for part in parts) or all((part[0] != "").all() for part in parts):
@@ -96,33 +96,33 @@ def _in_tissue(
     section: Section,
     notes: list[str],
 ) -> NDArray[np.bool_]:
-    """Return which spots of the matrix, (n_spots,), to keep: those in the tissue, where it is the raw one.
+    """Return a mask of the spots to keep, (n_spots,) bool: those in the tissue for a raw matrix, else all.
 
     Parameters
     ----------
     inside
-        (n_spots,): `in_tissue` of the spots of the matrix.
+        (n_spots,) bool, `in_tissue` of the spots of the matrix.
     n_lacking
-        Number of places in the tissue that are not in the matrix.
+        Number of positions in the tissue that are not in the matrix.
     all_places
-        Whether the matrix has all places of the array.
+        Whether the matrix has all positions of the array.
     """
     n_outside, matrix = int((~inside).sum()), section.matrix.name
     if not inside.any():
         raise InputError(f"{source}: no barcode of {matrix} is in the tissue (in_tissue 1); is it of this section?")
     if section.filtered is False or (n_outside and all_places):
-        what = "no filtered matrix" if section.filtered is False else f"{matrix} has all places of the array"
-        notes.append(f"{what}: took the {inside.sum()} of {len(inside)} barcodes of the raw one in the tissue")
+        reason = "no filtered matrix" if section.filtered is False else f"{matrix} has all places of the array"
+        notes.append(f"{reason}: took the {inside.sum()} of {len(inside)} barcodes of the raw one in the tissue")
         return inside
     if n_outside:
-        told = (
+        text = (
             f"{source}: {n_outside} of the {len(inside)} spots of {matrix} are outside the tissue (in_tissue 0), e.g. "
             f"{names[~inside][0]!r}"
         )
         if n_lacking:
             raise InputError(
-                f"{told}, and {n_lacking} in the tissue are not in the matrix: the two are of different sections or "
+                f"{text}, and {n_lacking} in the tissue are not in the matrix: the two are of different sections or "
                 "runs, so places may be wrong; give the positions that were written with this matrix"
             )
-        notes.append(f"{told}, though a filtered matrix has none of these; qc leaves them out")
+        notes.append(f"{text}, though a filtered matrix has none of these; qc leaves them out")
     return np.ones(len(inside), dtype=bool)

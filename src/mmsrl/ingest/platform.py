@@ -1,4 +1,4 @@
-"""What the platform is, and its lengths: what is stated, else what the file says of itself. Arrays only."""
+"""Detection of platform and scale from the samplesheet and the files. Works on arrays only."""
 
 from __future__ import annotations
 
@@ -16,39 +16,39 @@ from mmsrl.geometry import VISIUM_PITCH_UM, Geometry
 from mmsrl.ingest.content import Content
 
 VISIUM_DIAMETER_UM = 65.0
-"""Diameter that `spot_diameter_fullres` of Visium stands for by its documentation (the spots themselves have 55 µm)."""
+"""Diameter in µm that `spot_diameter_fullres` of Visium represents (documentation of 10x; spots measure 55 µm)."""
 
 ST_PITCH_UM = 200.0
-"""Distance of neighbouring spots of legacy Spatial Transcriptomics, 100 µm wide (Ståhl et al., Science 2016)."""
+"""Spot spacing of legacy Spatial Transcriptomics in µm, with spots of 100 µm (Ståhl et al., Science 2016)."""
 
 ST_ARRAY = 35
-"""Rows or columns that the arrays of legacy Spatial Transcriptomics have at most (33 × 35 with their frame). Grids of
-DBiT-seq, whose names are alike, have 50 or 100 channels, 10 to 50 µm wide."""
+"""Maximum number of rows or columns of a legacy Spatial Transcriptomics array (33 × 35 with its frame). DBiT-seq uses
+similar names on grids of 50 or 100 channels, 10 to 50 µm wide."""
 
 TOLERANCE = 0.1
-"""Accepted relative difference between lengths that should agree; versions of Space Ranger differ by 7 %."""
+"""Maximum relative difference of lengths that should agree. Versions of Space Ranger differ by 7 %."""
 
 ST_DIAMETER = 0.5
-"""Width of these spots over their distance."""
+"""Spot diameter of legacy Spatial Transcriptomics, in spot spacings."""
 
 DNB_UM = 0.5
-"""Distance of the spots of Stereo-seq's chips, the unit of its coordinates (.715 µm on some chips of 2022)."""
+"""DNB spacing of Stereo-seq chips in µm, which is the unit of its coordinates (0.715 µm on some chips of 2022)."""
 
 MEASURED = 0.02
-"""Scatter of spots about an even grid, in pitches, from which they were found in a picture one by one; in HER2ST it is
-.08. Those of a microfluidic chip are computed from its corners."""
+"""Scatter of spots about a regular grid, in spot spacings, above which they were located in an image one by one (0.08
+in HER2ST). Coordinates on a microfluidic chip are computed from its corners."""
 
 ROUNDING = 0.41
-"""Scatter of coordinates that were rounded to whole numbers."""
+"""Scatter of coordinates rounded to whole numbers, in coordinate units."""
 
 LATTICES = ("visium", "visium_hd", "st", "dbit")
 """Platforms whose spots lie on a lattice."""
 
 GRID_STEP, GRID_SCATTER = 0.2, 0.25
-"""Names are places on a grid where a step of one is one pitch, give or take this share, and spots lie this share of a
-pitch from their places at most (root mean square)."""
+"""Names are grid positions if one step equals the spot spacing up to the first relative difference, and spots scatter
+about the grid by at most the second share of the spacing (root mean square)."""
 
-# Names get the section's before or behind them where sections are joined.
+# Concatenation of sections adds prefixes or suffixes to names.
 _GRID_NAME = re.compile(r"(?:^|[-_:#])(\d+(?:\.\d+)?)x(\d+(?:\.\d+)?)(?:$|[-_:#])")
 _ST_BARCODE = re.compile(r"(?:^|[-_.:#])[ACGT]{18}(?:-\d+)?(?:$|[-_.:#])")
 _HD_BARCODE = re.compile(r"(?:^|[-_.:#])s_(\d{3})um_\d{5}_\d{5}(?:-\d+)?(?:$|[-_.:#])")
@@ -56,11 +56,11 @@ _HD_CELL = re.compile(r"(?:^|[-_.:#])cellid_\d{9}(?:-\d+)?(?:$|[-_.:#])")
 _VISIUM_BARCODE = re.compile(r"(?:^|[-_.:#])[ACGT]{16}(?:-\d+)?(?:$|[-_.:#])")
 
 _LOOKED_AT = 100
-"""Names that are looked at for their form."""
+"""Number of names tested for their format."""
 
 
 class Stated(NamedTuple):
-    """What the samplesheet says of a section; ``None`` where it does not."""
+    """Platform and scale of a section in the samplesheet; ``None`` if not given."""
 
     platform: str | None = None
     pitch_um: float | None = None
@@ -68,24 +68,26 @@ class Stated(NamedTuple):
 
 
 class Evidence(NamedTuple):
-    """What a file says of its platform and scale."""
+    """Evidence on platform and scale in the files of a section."""
 
     barcodes: Sequence[str]
     spatial: NDArray[np.float64]
-    """(n, 2)."""
+    """(n_spots, 2) coordinates x, y."""
     measured: Geometry
+    """Lattice and spot spacing of the coordinates."""
     scalefactors: Mapping[str, float]
     bin_um: int | None = None
-    """Visium HD bin size by the folder's name."""
+    """Visium HD bin size in µm, from the name of the folder."""
     platform: str | None = None
-    """Where the form of the files is that of one instrument."""
+    """Platform, if the file format belongs to one instrument."""
     um_per_px: float | None = None
-    """Where the form of the files states it."""
+    """Length of one coordinate unit in µm, if the files state it."""
     um_per_px_from: str = ""
+    """Source of ``um_per_px``, for messages."""
 
     @property
     def are_cells(self) -> bool:
-        """Whether these are cells of Visium HD rather than its bins."""
+        """Whether the spots are segmented cells of Visium HD instead of bins."""
         names = self.barcodes[:_LOOKED_AT]
         if all(_HD_CELL.search(name) for name in names):
             return True
@@ -93,7 +95,7 @@ class Evidence(NamedTuple):
 
     @classmethod
     def of(cls, content: Content, measured: Geometry) -> Evidence:
-        """Return what a section as read says, with the geometry of its coordinates."""
+        """Collect the evidence of a section as read, with the geometry of its coordinates."""
         return cls(
             barcodes=[str(barcode) for barcode in content.counts.barcodes],
             spatial=content.spatial,
@@ -107,20 +109,21 @@ class Evidence(NamedTuple):
 
 
 class Scale(NamedTuple):
-    """Platform, physical pitch and drawn size of spots, and how they were found."""
+    """Platform, spot spacing and drawn size of spots."""
 
     platform: str
     pitch_um: float
-    """NaN if it is not known."""
+    """Spot spacing in µm; NaN if unknown."""
     spot_diameter_px: float
+    """Spot diameter in coordinate units."""
     notes: list[str]
-    """What was found and why."""
+    """Detected values and their evidence."""
     warnings: list[str]
-    """What is odd or missing."""
+    """Contradictory or missing values."""
 
 
 def grid_places(barcodes: Sequence[str]) -> NDArray[np.float64] | None:
-    """Return the numbers of names such as `12x34`, (n, 2): column, row; ``None`` where not all names have this form."""
+    """Return column and row, (n_spots, 2), from names such as `12x34`; ``None`` if some names have another format."""
     matches = [_GRID_NAME.search(barcode) for barcode in barcodes]
     if not matches or None in matches:
         return None
@@ -128,9 +131,21 @@ def grid_places(barcodes: Sequence[str]) -> NDArray[np.float64] | None:
 
 
 def grid_fit(places: NDArray[np.float64], spatial: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
-    """Lay a grid with the given places, (n, 2), on coordinates, (n, 2); returns its two steps and the spots' scatter.
+    """Fit a grid to coordinates by affine least squares.
 
-    Scatter is the root mean square distance of spots from their places, like the steps in the coordinates' unit.
+    Parameters
+    ----------
+    places
+        (n_spots, 2) columns and rows on the grid.
+    spatial
+        (n_spots, 2) coordinates x, y.
+
+    Returns
+    -------
+    steps
+        (2,) singular values of the fit: the step sizes, in coordinate units.
+    scatter
+        Root mean square distance of spots from the grid, in coordinate units.
     """
     design = np.column_stack([places - places.mean(axis=0), np.ones(len(places))])
     solution, *_ = np.linalg.lstsq(design, spatial, rcond=None)
@@ -139,35 +154,42 @@ def grid_fit(places: NDArray[np.float64], spatial: NDArray[np.float64]) -> tuple
 
 
 def on_grid(places: NDArray[np.float64], spatial: NDArray[np.float64], pitch: float) -> bool:
-    """Tell whether places, (n, 2), are those of spots on a square grid, by their coordinates, (n, 2).
+    """Return whether grid positions, (n_spots, 2), fit the coordinates, (n_spots, 2), as a square grid.
 
-    Cells named after their coordinates (`69x4486`) are on none: one step of theirs is much less than a pitch.
+    Cells named after their coordinates (`69x4486`) do not fit: their step is much smaller than the spacing ``pitch``.
     """
     steps, scatter = grid_fit(places, spatial)
     return bool(np.all(np.abs(steps / pitch - 1) <= GRID_STEP) and scatter / pitch <= GRID_SCATTER)
 
 
 def scale_of(evidence: Evidence, stated: Stated) -> Scale:
-    """Return platform, pitch in micrometres and the spot's diameter in pixels: as stated, else as the file tells.
+    """Return platform, spot spacing and spot diameter, from the samplesheet or else from the files.
+
+    Parameters
+    ----------
+    evidence
+        Evidence in the files.
+    stated
+        Values of the samplesheet, which take precedence.
 
     Raises
     ------
     InputError
-        What is stated is no platform or no length, or pitch and scale contradict each other.
+        A stated value is invalid, or spacing and scale contradict each other.
     """
     if stated.platform is not None and stated.platform not in PLATFORMS:
         raise InputError(f"platform {stated.platform!r} is not one of {', '.join(PLATFORMS)}")
     for name, value in (("pitch_um", stated.pitch_um), ("um_per_px", stated.um_per_px)):
         if value is not None and not 0 < value < math.inf:
             raise InputError(f"{name} {value} must be a number of micrometres above 0")
-    told, why = platform_of(evidence)
-    kind = stated.platform or told
+    detected, why = platform_of(evidence)
+    kind = stated.platform or detected
     notes: list[str] = []
     warnings: list[str] = []
     if stated.platform is not None:
-        # Names on a small grid are those of either.
-        if told not in ("other", kind) and (kind, told) != ("dbit", "st"):
-            warnings.append(f"platform {kind}, as the samplesheet says, though this looks like {told} ({why})")
+        # DBiT-seq and legacy ST name spots on small grids alike.
+        if detected not in ("other", kind) and (kind, detected) != ("dbit", "st"):
+            warnings.append(f"platform {kind}, as the samplesheet says, though this looks like {detected} ({why})")
         why = "as the samplesheet says"
     pitch_um, source = _pitch_um(kind, evidence, stated)
     platform = f"platform {PLATFORMS[kind]} ({why})"
@@ -176,14 +198,14 @@ def scale_of(evidence: Evidence, stated: Stated) -> Scale:
     else:
         wanted = "pitch_um or um_per_px" if stated.platform else "platform, pitch_um or um_per_px"
         warnings.append(
-            f"{platform}, of which the scale is not known: give {wanted} in the samplesheet; without it lengths are "
-            "multiples of the distance of neighbours"
+            f"{platform}, of unknown scale: give {wanted} in the samplesheet; without it lengths are multiples of the "
+            "spot spacing"
         )
     by_files, file_source = _pitch_um(kind, evidence, Stated())
     if _differ(pitch_um, by_files):
         warnings.append(
             f"neighbours are {pitch_um:.4g} µm apart by {source}, but {by_files:.4g} µm by the files ({file_source}); "
-            "what the samplesheet says counts"
+            "the value of the samplesheet is used"
         )
     warnings += _odd_lengths(kind, evidence, pitch_um)
     diameter = evidence.scalefactors.get("spot_diameter_fullres", math.nan)
@@ -191,13 +213,13 @@ def scale_of(evidence: Evidence, stated: Stated) -> Scale:
         share = {"visium": VISIUM_DIAMETER_UM / VISIUM_PITCH_UM, "st": ST_DIAMETER}.get(kind, 1.0)
         diameter = share * evidence.measured.pitch
         text = f"spot_diameter_fullres is not given; took {share:g} pitches, {diameter:.3g} units of the coordinates"
-        # Cells have no such diameter.
+        # Expected for cells.
         (notes if evidence.measured.lattice == "none" else warnings).append(text)
     return Scale(kind, pitch_um, diameter, notes, warnings)
 
 
 def platform_of(evidence: Evidence) -> tuple[str, str]:
-    """Tell the platform from the file alone, and by what."""
+    """Return the platform detected from the files, and the evidence for messages."""
     first, lattice = [str(barcode) for barcode in evidence.barcodes[:_LOOKED_AT]], evidence.measured.lattice
     if evidence.platform is not None:
         return evidence.platform, "the form of its files"
@@ -218,26 +240,26 @@ def platform_of(evidence: Evidence) -> tuple[str, str]:
 
 
 def is_visium(names: Sequence[str]) -> bool:
-    """Tell whether the first names have the form of Visium's barcodes, whatever a section adds before or behind."""
+    """Return whether the first names are Visium barcodes, with or without prefix and suffix."""
     return all(_VISIUM_BARCODE.search(name) for name in names[:_LOOKED_AT])
 
 
 def _are_dnbs(names: Sequence[str], spatial: NDArray[np.float64]) -> bool:
-    """Tell whether names are numbers whose upper and lower 32 bits are x and y, as tools for Stereo-seq make them."""
-    some = range(0, len(names), max(len(names) // _LOOKED_AT, 1))
-    numbers = [int(names[k]) for k in some if str(names[k]).isdecimal()]
-    if len(numbers) < len(some) or max(numbers) < 2**32:
+    """Return whether names are Stereo-seq numbers with x in the upper and y in the lower 32 bits."""
+    tested = range(0, len(names), max(len(names) // _LOOKED_AT, 1))
+    numbers = [int(names[k]) for k in tested if str(names[k]).isdecimal()]
+    if len(numbers) < len(tested) or max(numbers) < 2**32:
         return False
     return all(
-        (number >> 32, number & 0xFFFFFFFF) == tuple(spatial[k]) for k, number in zip(some, numbers, strict=True)
+        (number >> 32, number & 0xFFFFFFFF) == tuple(spatial[k]) for k, number in zip(tested, numbers, strict=True)
     )
 
 
 def _platform_of_grid(evidence: Evidence) -> tuple[str, str]:
-    """Tell the platform from names that are places on a grid, or barcodes of legacy Spatial Transcriptomics.
+    """Detect the platform from names that are grid positions, or from barcodes of legacy Spatial Transcriptomics.
 
-    DBiT-seq names its pixels alike, and nothing in a file tells the width of its channels: a grid no larger than the
-    arrays of legacy Spatial Transcriptomics is theirs only by a further sign.
+    DBiT-seq uses the same names, and no file states the width of its channels. A small grid is therefore legacy Spatial
+    Transcriptomics only with further evidence.
     """
     barcodes, lattice = [str(barcode) for barcode in evidence.barcodes], evidence.measured.lattice
     pitch = evidence.measured.pitch
@@ -265,9 +287,9 @@ def _platform_of_grid(evidence: Evidence) -> tuple[str, str]:
 
 
 def _sign_of_st(places: NDArray[np.float64], evidence: Evidence) -> str | None:
-    """Return what tells spots of legacy Spatial Transcriptomics from pixels of DBiT-seq; ``None`` where nothing does.
+    """Return the evidence for legacy Spatial Transcriptomics against DBiT-seq; ``None`` without any.
 
-    The former were printed and found in a picture, each at its own place; the latter are computed.
+    Printed spots are located in an image one by one, while the pixels of DBiT-seq are computed.
     """
     if not np.array_equal(places, np.round(places)):
         return "places are measured, not whole"
@@ -275,7 +297,7 @@ def _sign_of_st(places: NDArray[np.float64], evidence: Evidence) -> str | None:
     rounding = ROUNDING if np.array_equal(spatial, np.round(spatial)) else 0.0
     _, scatter = grid_fit(places, spatial)
     if scatter > MEASURED * pitch + 2 * rounding:
-        return f"spots lie {scatter / pitch:.0%} of a pitch beside an even grid, as where they were found in a picture"
+        return f"spots scatter by {scatter / pitch:.0%} of a pitch about a regular grid, as if located in an image"
     width = evidence.scalefactors.get("spot_diameter_fullres", math.nan) / pitch
     if abs(width - ST_DIAMETER) <= TOLERANCE * ST_DIAMETER:
         return "spots are half as wide as they are apart"
@@ -283,7 +305,7 @@ def _sign_of_st(places: NDArray[np.float64], evidence: Evidence) -> str | None:
 
 
 def _pitch_um(kind: str, evidence: Evidence, stated: Stated) -> tuple[float, str]:
-    """Return the pitch in micrometres, NaN if unknown, and where it is from: the first that says it."""
+    """Return the spot spacing in µm (NaN if unknown) and its source, in order of precedence."""
     pitch_px = evidence.measured.pitch
     if stated.pitch_um is not None:
         measured = math.nan if stated.um_per_px is None else pitch_px * stated.um_per_px
@@ -318,7 +340,7 @@ def _pitch_um(kind: str, evidence: Evidence, stated: Stated) -> tuple[float, str
 
 
 def _odd_lengths(kind: str, evidence: Evidence, pitch_um: float) -> list[str]:
-    """Return what does not agree: bins and their name, the diameter of Visium's spots and their pitch."""
+    """Warn of bins that contradict their name, and of Visium spots whose diameter contradicts their spacing."""
     bin_um = math.nan if evidence.are_cells else _bin_um(evidence)
     if _differ(pitch_um, bin_um):
         return [f"bins are {pitch_um:.2f} µm apart by their coordinates, but {bin_um:g} µm by their name"]
@@ -333,18 +355,18 @@ def _odd_lengths(kind: str, evidence: Evidence, pitch_um: float) -> list[str]:
 
 
 def _bin_um(evidence: Evidence) -> float:
-    """Return the size of bins in µm by scale factors, folder or barcodes; NaN where there are none."""
+    """Return the bin size in µm from scale factors, folder or barcodes; NaN if unknown."""
     named = evidence.bin_um or _bin_of([str(barcode) for barcode in evidence.barcodes[:_LOOKED_AT]])
     return evidence.scalefactors.get("bin_size_um", float(named) if named else math.nan)
 
 
 def _bin_of(barcodes: Sequence[str]) -> int | None:
-    """Return the bin size that all barcodes name."""
+    """Return the bin size in µm that all barcodes share; ``None`` for other names."""
     sizes = {match.group(1) if (match := _HD_BARCODE.search(barcode)) else None for barcode in barcodes}
     size = sizes.pop() if len(sizes) == 1 else None
     return int(size) if size else None
 
 
 def _differ(one: float, other: float) -> bool:
-    """Tell whether two lengths are both known and further apart than the tolerance."""
+    """Return whether two known lengths differ by more than the tolerance."""
     return math.isfinite(one) and math.isfinite(other) and abs(one - other) > TOLERANCE * other

@@ -1,4 +1,4 @@
-"""Segmented cells of Space Ranger 4: their polygons, which are all that says where they are."""
+"""Reader of the cell polygons of Space Ranger 4, which also give the coordinates of the cells."""
 
 from __future__ import annotations
 
@@ -17,42 +17,49 @@ _CELL_ID = r"^cellid_(\d+)(?:-\d+)?$"
 
 
 class Cells(NamedTuple):
-    """Places and polygons of the cells of a matrix that have one."""
+    """Centroids and polygons of the cells of a matrix."""
 
     kept: NDArray[np.bool_]
-    """(n_cells,): those with a polygon."""
+    """Mask of the cells with a polygon, (n_cells,)."""
     spatial: NDArray[np.float64]
-    """(n_kept, 2): x, y of the centroids, in pixels of the full-resolution image."""
+    """(n_kept, 2) centroids x, y in pixels of the full-resolution image."""
     outlines: NDArray[Any]
-    """(n_kept,) polygons of shapely, in the same pixels."""
+    """(n_kept,) shapely polygons in the same pixels."""
     areas: NDArray[np.float64]
-    """(n_kept,) areas of the polygons in these pixels squared."""
+    """(n_kept,) areas of the polygons in squared pixels."""
     notes: list[str]
     """Warnings."""
 
 
 def read_cells(path: Path, barcodes: NDArray[Any]) -> Cells:
-    """Read the polygons of cells, (n_cells,) barcodes such as `cellid_000000001-1`, from Space Ranger's GeoJSON.
+    """Read the polygons of cells from the GeoJSON of Space Ranger.
 
-    They are found by their number, never by their order: a matrix has fewer cells than were segmented. spatialdata-io's
-    reader of Visium HD asks for `feature_slice.h5`, which lies in `outs` and in no download of `segmented_outputs`, and
-    takes a polygon's holes and the parts of one in several for nothing.
+    Polygons are matched by cell number, because a matrix has fewer cells than were segmented. The reader of
+    spatialdata-io needs `feature_slice.h5`, which downloads of `segmented_outputs` lack, and ignores holes and parts of
+    polygons.
+
+    Parameters
+    ----------
+    path
+        `cell_segmentations.geojson`.
+    barcodes
+        (n_cells,) barcodes such as `cellid_000000001-1`.
 
     Raises
     ------
     InputError
-        The file is damaged or of other cells, or the package geopandas is not installed.
+        The file is damaged or has other cells, or the package geopandas is not installed.
     """
     table = _read_geojson(path)
-    import shapely  # known to be there now
+    import shapely
 
     numbers = pd.Index(barcodes.astype(str)).str.extract(_CELL_ID, expand=False)
     if numbers.isna().any():
         odd = barcodes[numbers.isna()][0]
         raise InputError(f"{path.name}: cells are found by barcodes such as 'cellid_000000001-1', but there is {odd!r}")
-    twice = table["cell_id"].duplicated()
-    if twice.any():
-        raise InputError(f"{path.name}: has cell {table['cell_id'][twice].iloc[0]} more than once; copy it anew")
+    repeated = table["cell_id"].duplicated()
+    if repeated.any():
+        raise InputError(f"{path.name}: has cell {table['cell_id'][repeated].iloc[0]} more than once; copy it anew")
     found = pd.Index(table["cell_id"]).get_indexer(pd.Index(numbers.astype(np.int64)))
     kept = found >= 0
     if not kept.any():
@@ -70,7 +77,7 @@ def read_cells(path: Path, barcodes: NDArray[Any]) -> Cells:
 
 
 def _centres(table: Any, shapes: NDArray[Any]) -> NDArray[np.float64]:
-    """Return the centroids that Space Ranger 4.1 gives where they are x and y within the cells, else the polygons'."""
+    """Return the centroids of Space Ranger 4.1 if they lie within the cells, else those of the polygons."""
     import shapely
 
     centres: NDArray[np.float64] = shapely.get_coordinates(shapely.centroid(shapes))
@@ -78,14 +85,14 @@ def _centres(table: Any, shapes: NDArray[Any]) -> NDArray[np.float64]:
     if given and all(np.shape(place) == (2,) for place in given):
         places = np.array(given, dtype=np.float64)
         low, high = shapely.bounds(shapes)[:, :2], shapely.bounds(shapes)[:, 2:]
-        # The form is not described: y and x, or other units, would lie outside.
+        # The format is undocumented: swapped axes or other units would lie outside.
         if np.all((places >= low) & (places <= high)):
             return places
     return centres
 
 
 def _read_geojson(path: Path) -> Any:
-    """Return a GeoDataFrame with `cell_id` and polygons; 2 s and .3 GB for 100,000 cells."""
+    """Return a GeoDataFrame with `cell_id` and polygons. 100,000 cells take 2 s and 0.3 GB."""
     refuse_without_geopandas(path.name)
     import geopandas
     import shapely
@@ -96,9 +103,9 @@ def _read_geojson(path: Path) -> Any:
         raise InputError(f"{path.name}: not GeoJSON, or damaged ({error}); copy it anew") from error
     if "cell_id" not in table or not len(table):
         raise InputError(f"{path.name}: has no polygons with `cell_id`; give Space Ranger's cell_segmentations.geojson")
-    if table["cell_id"].dtype == object:  # spelt as in the matrix
+    if table["cell_id"].dtype == object:  # text as in the matrix
         table["cell_id"] = table["cell_id"].astype(str).str.extract(_CELL_ID, expand=False).astype(np.float64)
-    # Pixels, not degrees, whatever GeoJSON is meant for.
+    # GeoJSON implies degrees, but these coordinates are pixels.
     table = table.set_crs(None, allow_override=True)
     area = shapely.area(table.geometry.array)
     return table[np.isfinite(area) & (area > 0)].reset_index(drop=True)

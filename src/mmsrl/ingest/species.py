@@ -1,4 +1,4 @@
-"""Species from gene names. Arrays only."""
+"""Detection of the species from gene names. Works on arrays only."""
 
 from __future__ import annotations
 
@@ -13,68 +13,69 @@ from mmsrl._genes import GENOME
 
 Species = Literal["human", "mouse", "unknown"]
 
-# For each kind of name, what it looks like in each species. Ids of other species are known to be neither; symbols in
-# neither style (Riken clones) say nothing.
+# Patterns of each kind of name by species. Identifiers of other species count as unknown; symbols that match no
+# pattern (Riken clones) are ignored.
 _GENOMES: dict[str, Species] = {r"GRCh3[78]|hg19|hg38": "human", r"GRCm3[89]|mm9|mm10|mm39": "mouse"}
 _IDS: dict[str, Species] = {r"ENSG\d+": "human", r"ENSMUSG\d+": "mouse", r"ENS[A-Z]+G\d+": "unknown"}
 _SYMBOLS: dict[str, Species] = {r"[A-Z][A-Z0-9-]+(orf\d+)?$": "human", r"[A-Z](?=.*[a-z])[a-z0-9-]+$": "mouse"}
 
 MAJORITY = 0.8
-"""Share of the recognised symbols that must agree; names of genomes and ids are unmistakable and need half."""
+"""Share of recognised symbols that must agree. Genomes and identifiers are unambiguous and need half."""
 
-LEAST = {"genomes": 0.01, "ids": 0.01, "symbols": 0.2}
-"""Share of the genes that are of the rarer species from which there are two."""
+MIN_SHARE = {"genomes": 0.01, "ids": 0.01, "symbols": 0.2}
+"""Share of genes of the rarer species above which a section is a mixture, by kind of name."""
 
 
 def without_genome(name: str) -> str:
-    """Cut off the genome's name that symbols and ids carry in a matrix of several: ``GRCh38_GAPDH``."""
+    """Remove the genome prefix of a symbol or identifier (``GRCh38_GAPDH``)."""
     return GENOME.sub("", name, count=1) if GENOME.match(name) else name
 
 
 def genome_of(name: str) -> str:
-    """Return the genome's name that a symbol begins with; empty where it begins with none."""
+    """Return the genome prefix of a symbol; empty without prefix."""
     found = GENOME.match(name)
     return found.group().rstrip("-_.") if found else ""
 
 
 def is_mixture(symbols: Sequence[str], gene_ids: Sequence[str], genomes: Sequence[str]) -> bool:
-    """Tell whether genes of human and mouse are both there: by genomes, else ids, else the spelling of symbols."""
-    for kind, told in _told(symbols, gene_ids, genomes):
-        counted = {species: told.count(species) for species in ("human", "mouse")}
+    """Return whether there are genes of both human and mouse, by genome, identifier or spelling of symbols."""
+    for kind, species_of_genes in _by_kind(symbols, gene_ids, genomes):
+        counted = {species: species_of_genes.count(species) for species in ("human", "mouse")}
         if sum(counted.values()):
-            return min(counted.values()) > LEAST[kind] * sum(counted.values())
+            return min(counted.values()) > MIN_SHARE[kind] * sum(counted.values())
     return False
 
 
 def species_of(
     symbols: Sequence[str], gene_ids: Sequence[str], genomes: Sequence[str], weights: ArrayLike | None = None
 ) -> Species:
-    """Tell the species from the genomes' names, else Ensembl ids, else the spelling of symbols (GAPDH, Gapdh).
+    """Return the species, from the genomes, else Ensembl identifiers, else the spelling of symbols (GAPDH, Gapdh).
 
     Parameters
     ----------
     symbols, gene_ids, genomes
-        One entry for each gene; empty where not known.
+        (n_genes,) names; empty if unknown.
     weights
-        (n_genes,) counts of each gene, so that in a mixture that species is named which most counts come from.
+        (n_genes,) counts of each gene. The species of a mixture is that with the most counts. ``None`` weights all
+        genes equally.
     """
     total = np.ones(len(symbols)) if weights is None else np.asarray(weights, dtype=np.float64)
-    for kind, told in _told(symbols, gene_ids, genomes):
-        least = MAJORITY if kind == "symbols" else 0.5
-        shares: dict[Species, float] = {}
-        for found, weight in zip(told, total, strict=True):
-            if found:
-                shares[found] = shares.get(found, 0.0) + float(weight)
-        if shares:
-            species = max(shares, key=lambda name: shares[name])
-            return species if shares[species] > least * sum(shares.values()) else "unknown"
+    for kind, species_of_genes in _by_kind(symbols, gene_ids, genomes):
+        min_share = MAJORITY if kind == "symbols" else 0.5
+        totals: dict[Species, float] = {}
+        for gene_species, weight in zip(species_of_genes, total, strict=True):
+            if gene_species:
+                totals[gene_species] = totals.get(gene_species, 0.0) + float(weight)
+        if totals:
+            species = max(totals, key=lambda name: totals[name])
+            return species if totals[species] > min_share * sum(totals.values()) else "unknown"
     return "unknown"
 
 
-def _told(
+def _by_kind(
     symbols: Sequence[str], gene_ids: Sequence[str], genomes: Sequence[str]
 ) -> Iterator[tuple[str, list[Species | None]]]:
-    """Yield each kind of name, as in :data:`LEAST`, and the species that each gene's name of it tells."""
+    """Yield each kind of name of :data:`MIN_SHARE` with the species of every gene by it."""
     kinds = (
         ("genomes", genomes, _GENOMES),
         ("ids", [without_genome(name) for name in gene_ids], _IDS),

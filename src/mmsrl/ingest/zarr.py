@@ -1,4 +1,4 @@
-"""What ingest needs of SpatialData (`.zarr`): a table of counts, what it annotates (shapes or labels), and images."""
+"""Reader of SpatialData (`.zarr`): a table of expression, the shapes or labels that it annotates, and images."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _BIN = re.compile(r"square_(\d{3})um")
 
 
 class Annotated(NamedTuple):
-    """A table and one of the elements that it annotates."""
+    """Table and one of the elements that it annotates."""
 
     table: str
     region: str
@@ -45,7 +45,7 @@ class Annotated(NamedTuple):
 
     @property
     def bins(self) -> int | str | None:
-        """Width of bins in µm by the names, ``"cell"`` of segmented cells; ``None`` where names say neither."""
+        """Bin size in µm or ``"cell"``, from the names of table and element; ``None`` if they tell neither."""
         for name in (self.table, self.region):
             if found := _BIN.search(name):
                 return int(found.group(1))
@@ -56,25 +56,25 @@ class Annotated(NamedTuple):
 
 
 class Look(NamedTuple):
-    """What a `.zarr` says of a section."""
+    """Table and spots of a section in a SpatialData store."""
 
     chosen: Annotated
     barcodes: NDArray[np.object_]
-    """(n,) names of the spots."""
+    """Names of the spots, (n_spots,)."""
 
 
 def look(path: Path, sample: str, bin_size: int | str | None = None) -> Look:
-    """See whether a folder is SpatialData with a table of this section; counts, shapes and images are not read.
+    """Check that a folder is SpatialData with a table of this section, without reading counts, shapes or images.
 
     Raises
     ------
     InputError
-        As :func:`read_zarr` does, which looks first.
+        See :func:`read_zarr`.
     """
     if importlib.util.find_spec("spatialdata") is None:
         raise InputError(
-            f"{path.name}: to read SpatialData the package spatialdata is needed, which is not installed here; "
-            "say pip install 'mmsrl[spatialdata]'"
+            f"{path.name}: reading SpatialData needs the package spatialdata, which is not installed; "
+            "run pip install 'mmsrl[spatialdata]'"
         )
     _must_be_spatialdata(path)
     with _naming(path.name):
@@ -87,15 +87,15 @@ def look(path: Path, sample: str, bin_size: int | str | None = None) -> Look:
         table: Any = root[f"tables/{chosen.table}"]
         must_have_genes(features_of(read_elem(table["raw/var" if "raw/var" in table else "var"]))[0], path.name)
         obs = read_elem(table["obs"])
-        own = obs[tables[chosen.table]["region_key"]].astype(str) == chosen.region
-        barcodes = _barcodes(obs.index[own.to_numpy()], sample)
+        in_region = obs[tables[chosen.table]["region_key"]].astype(str) == chosen.region
+        barcodes = _barcodes(obs.index[in_region.to_numpy()], sample)
     check_names(barcodes, path.name)
     check_one_section(barcodes, path.name)
     return Look(chosen, barcodes)
 
 
 def _must_be_spatialdata(path: Path) -> None:
-    """Raise where the names in a folder show that it is something else."""
+    """Raise InputError if the names in a folder show that it is not SpatialData."""
     if path.is_file():
         raise InputError(f"{path.name}: not a folder, which a .zarr is; unpack it and give the folder")
     if not any((path / name).is_file() for name in ("zarr.json", ".zgroup")):
@@ -118,20 +118,31 @@ def _keys_in(root: Any, kind: str) -> set[str]:
 
 
 def read_zarr(path: Path, sample: str, bin_size: int | str | None = None, expression: str | None = None) -> Content:
-    """Read raw counts, names, coordinates and images of a section from SpatialData.
+    """Read expression, names, coordinates and images of a section from SpatialData.
 
-    Coordinates are those of the centres of shapes or labels, turned and moved where the image is, and pixels of the
-    image times one scale, as `uns['spatial']` of scanpy wants it.
+    Coordinates are the centres of shapes or labels, rotated and shifted to the axes of the image. A single scale factor
+    leads to pixels of the image, as in `uns['spatial']` of scanpy.
+
+    Parameters
+    ----------
+    path
+        The `.zarr` folder.
+    sample
+        Name of the section.
+    bin_size
+        Bin size in µm, or ``"cell"``, to choose among several tables.
+    expression
+        See :func:`mmsrl.ingest.choice.choose_matrix`.
 
     Raises
     ------
     InputError
-        The package spatialdata is missing, the folder is damaged, or it has no table of counts of this section.
+        The package spatialdata is not installed, the store is damaged, or has no table of this section.
     """
     look(path, sample, bin_size)
     import spatialdata
 
-    logging.getLogger("ome_zarr").setLevel(logging.ERROR)  # it warns of labels that lie in no image
+    logging.getLogger("ome_zarr").setLevel(logging.ERROR)  # silence warnings on labels without image
     with _naming(path.name):
         sdata = spatialdata.read_zarr(path, selection=("tables", "shapes", "labels", "images"))
         return content_of(sdata, path.name, sample, bin_size, expression)
@@ -139,38 +150,38 @@ def read_zarr(path: Path, sample: str, bin_size: int | str | None = None, expres
 
 @contextmanager
 def _naming(name: str) -> Iterator[None]:
-    """Make one message of what zarr and spatialdata raise for a damaged folder, which depends on the damage."""
+    """Convert the various errors of zarr and spatialdata on damaged stores to one InputError."""
     try:
         yield
     except (MmsrlError, MemoryError):
         raise
     except Exception as error:
-        what = str(error).strip().partition("\n")[0]
-        raise InputError(f"{name}: not SpatialData, or damaged ({what}); copy it anew") from error
+        reason = str(error).strip().partition("\n")[0]
+        raise InputError(f"{name}: not SpatialData, or damaged ({reason}); copy it anew") from error
 
 
 def content_of(
     sdata: SpatialData, name: str, sample: str, bin_size: int | str | None = None, expression: str | None = None
 ) -> Content:
-    """Return the content of the section that ``sdata`` holds under the name of the sample, or of its only one.
+    """Return the content of the section named after the sample, or of the only section.
 
     Parameters
     ----------
     sdata
-        In memory.
+        SpatialData in memory.
     name
-        Of the file or folder, for messages.
+        Name of the file or folder, for messages.
     sample
         Name of the section.
     bin_size
-        Width of bins in µm, or ``"cell"``, where there are tables of several.
+        Bin size in µm, or ``"cell"``, to choose among several tables.
     expression
-        ``counts`` or ``normalised``; ``None``: as the values tell.
+        See :func:`mmsrl.ingest.choice.choose_matrix`.
 
     Raises
     ------
     InputError
-        There is no such table, several, or what it annotates is not there.
+        There is no suitable table, more than one, or the annotated element is missing.
     """
     tables = {str(key): dict(table.uns.get("spatialdata_attrs", {})) for key, table in sdata.tables.items()}
     chosen = choose(_annotated(tables, set(sdata.shapes), set(sdata.labels)), name, sample, bin_size)
@@ -182,9 +193,9 @@ def content_of(
         first = max(found, key=lambda picture: picture.scale)
         move = np.diag([1 / first.scale, 1 / first.scale, 1.0]) @ first.to_pixels
         if is_scale(move):
-            move = np.eye(3)  # the coordinates as they are, without the rounding of the transformation
+            move = np.eye(3)  # avoid rounding errors
         else:
-            notes.append(f"coordinates were turned and moved to lie on image {first.name}")
+            notes.append(f"coordinates were rotated and shifted to lie on image {first.name}")
     pictures, factors = shown(found, move)
     if places.diameter is not None:
         factors["spot_diameter_fullres"] = places.diameter
@@ -214,14 +225,25 @@ def content_of(
 
 
 def choose(found: Sequence[Annotated], name: str, sample: str, bin_size: int | str | None) -> Annotated:
-    """Return the table of one section: the only one, or that which sample and size of bins name.
+    """Return the table of one section: the only one, or the one named after the sample and the bin size.
+
+    Parameters
+    ----------
+    found
+        All tables with their elements.
+    name
+        Name of the file or folder, for messages.
+    sample
+        Name of the section.
+    bin_size
+        Bin size in µm, or ``"cell"``; ``None`` if not given.
 
     Raises
     ------
     BinSizeError
-        There are no bins of that size.
+        There are no bins of this size.
     InputError
-        There is no table, or there are several.
+        There is no table, or more than one.
     """
     bin_size = parse_bin_size(bin_size)
     if not found:
@@ -234,8 +256,8 @@ def choose(found: Sequence[Annotated], name: str, sample: str, bin_size: int | s
     if bin_size is not None:
         fitting = [place for place in chosen if place.bins == bin_size]
         if not fitting:
-            said = f"there are {', '.join(sizes)}" if sizes else "no table is named after bins; leave bin_size empty"
-            raise BinSizeError(f"{name}: bin size {bin_size} was asked for, but {said}")
+            hint = f"there are {', '.join(sizes)}" if sizes else "no table is named after bins; leave bin_size empty"
+            raise BinSizeError(f"{name}: bin size {bin_size} was asked for, but {hint}")
         chosen = fitting
     if len(chosen) > 1 and len(sizes) == len(chosen):
         raise InputError(f"{name}: has bins of {', '.join(sizes)} (µm); say which by bin_size")
@@ -246,7 +268,7 @@ def choose(found: Sequence[Annotated], name: str, sample: str, bin_size: int | s
 
 
 def _annotated(tables: dict[str, dict[str, Any]], shapes: set[str], labels: set[str]) -> list[Annotated]:
-    """Return tables with each of the elements that they annotate by their attributes and that are there."""
+    """Return all pairs of a table and an existing element that it annotates."""
     return [
         Annotated(key, region, "shapes" if region in shapes else "labels")
         for key, attributes in sorted(tables.items())
@@ -257,12 +279,12 @@ def _annotated(tables: dict[str, dict[str, Any]], shapes: set[str], labels: set[
 
 def _rows(table: AnnData, region: str) -> AnnData:
     """Return the rows of a table that annotate one element."""
-    own = (table.obs[table.uns["spatialdata_attrs"]["region_key"]].astype(str) == region).to_numpy()
-    return table if own.all() else table[own].copy()
+    in_region = (table.obs[table.uns["spatialdata_attrs"]["region_key"]].astype(str) == region).to_numpy()
+    return table if in_region.all() else table[in_region].copy()
 
 
 def _candidates(table: AnnData) -> list[Candidate]:
-    """Return where counts may be."""
+    """Return the matrices that may hold counts."""
 
     def layer(key: str) -> Candidate:
         return Candidate(f"layers[{key!r}]", table.n_vars, partial(_layer, table, key), lambda: table.var)
@@ -280,7 +302,7 @@ def _layer(table: AnnData, key: str) -> Any:
 
 
 def _barcodes(index: pd.Index, sample: str) -> NDArray[np.object_]:
-    """Return the names of the spots, without the sample that those of a group's file end with."""
+    """Return the names of the spots, without the sample name that files of a group append."""
     names = text_of(index)
     ending = f"-{sample}"
     return (names.str.removesuffix(ending) if names.str.endswith(ending).all() else names).to_numpy(dtype=object)

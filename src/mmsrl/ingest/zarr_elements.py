@@ -1,4 +1,4 @@
-"""Elements of SpatialData: centres of what a table annotates, images in the same coordinates, and their scale."""
+"""Elements of SpatialData: centres of annotated shapes and labels, images in the same coordinates, and scales."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from xarray import DataArray
 
 COLOURS = re.compile(r"(r|g|b|a|red|green|blue|alpha|gr[ae]y|l)(channel)?", re.IGNORECASE)
-"""Names of channels of a picture in colours or grey."""
+"""Names of the channels of a colour or grey image."""
 
 LONGEST_SIDE = 4096
-"""Pixels of an image that is kept at most; of larger ones a coarser level, or means of blocks."""
+"""Maximum side of an image in pixels. Larger images are read at a coarser level or averaged in blocks."""
 
 SHIFT = 0.5
-"""Pixels by which an image may lie beside the origin of the coordinates and count as not moved."""
+"""Maximum shift of an image from the origin, in pixels, that is ignored."""
 
 MICRONS = re.compile(
     r"^(?:global[-_ ]?)?(?:microns?|micrometers?|micrometres?|um|µm|μm)$|[-_ ](?:microns?|um|µm|μm)$", re.I
@@ -34,49 +34,60 @@ MICRONS = re.compile(
 """Names of coordinate systems in µm."""
 
 CORNERS = 5
-"""Coordinates of a square bin as a polygon, the first being there again at its end."""
+"""Number of vertices of a square bin as closed polygon."""
 
 XENIUM = {"transcript_counts", "control_probe_counts"}
-"""Columns of `obs` that Xenium's list of cells has, whose coordinates and polygons are in µm."""
+"""Columns of `obs` that identify Xenium, whose coordinates and polygons are in µm."""
 
 
 class Centres(NamedTuple):
-    """Where the spots of a table are."""
+    """Centres of the spots of a table."""
 
     element: Any
-    """What they were taken from; it has the transformations."""
+    """Source of the centres, with its transformations."""
     points: NDArray[np.float64]
-    """(n, 2): x, y in the element's own coordinates."""
+    """(n_spots, 2) x, y in the coordinates of the element."""
     diameter: float | None
-    """Of a spot, or the side of a square as large as a polygon; ``None`` of labels."""
+    """Median spot diameter, or median side of a square with the area of a polygon; ``None`` for labels."""
     polygons: NDArray[Any] | None
-    """(n,) outlines of cells; ``None`` where there are none, or they are square bins."""
+    """(n_spots,) outlines of cells; ``None`` for circles, labels and square bins."""
     notes: list[str]
 
 
 class Picture(NamedTuple):
-    """An image, and how it lies on the spots."""
+    """Image with its transformation."""
 
     name: str
     image: DataArray
     to_pixels: NDArray[np.float64]
-    """(3, 3): from the coordinates of the shapes to pixels of the image."""
+    """(3, 3) affine matrix from the coordinates of the spots to pixels of the image."""
 
     @property
     def scale(self) -> float:
-        """Pixels of the image per unit of the coordinates."""
+        """Pixels of the image per coordinate unit."""
         return scale_of(self.to_pixels)
 
 
 def centres_of(sdata: SpatialData, table: AnnData, kind: str, region: str, name: str) -> Centres:
-    """Return the centres of what the rows of a table annotate.
+    """Return the centres of the shapes or labels that the rows of a table annotate.
 
-    Of labels, those of shapes of the same cells where there are some, which have outlines too.
+    For labels, shapes of the same cells are preferred, because these have outlines too.
+
+    Parameters
+    ----------
+    sdata
+        SpatialData in memory.
+    table
+        Table of the section, (n_spots, n_genes).
+    kind, region
+        Kind (``shapes`` or ``labels``) and name of the annotated element.
+    name
+        Name of the file, for messages.
 
     Raises
     ------
     InputError
-        A row annotates what is not there.
+        A row annotates a missing instance.
     """
     from spatialdata import get_centroids
 
@@ -111,12 +122,12 @@ def _must_be_there(rows: NDArray[np.intp], instances: pd.Series, text: str) -> N
 
 
 def _stem(region: str) -> str:
-    """Return what the names of labels and shapes of the same things share: `cell` of `cell_labels` and `cells`."""
+    """Return the common stem of names of labels and shapes: `cell` for `cell_labels` and `cells`."""
     return re.sub(r"[-_]?(?:labels?|masks?|segmentations?)$", "", region).rstrip("s")
 
 
 def _rows_of(index: pd.Index, instances: pd.Series) -> NDArray[np.intp]:
-    """Return the row of every instance, (n,), -1 where there is none; numbers and their text are the same."""
+    """Return the row of every instance, (n,), or -1 if missing. Numbers match their text."""
     if not index.is_unique:
         return np.full(len(instances), -1)
     rows = index.get_indexer(pd.Index(instances))
@@ -130,17 +141,17 @@ def _of_shapes(element: GeoDataFrame, rows: NDArray[np.intp], notes: list[str]) 
 
     shapes = element.iloc[rows]
     centres = shapes.geometry.centroid
-    round_ones = "radius" in shapes
-    # Of circles the radius is given; of polygons, which bins are, the side of a square as large.
-    diameter = float(np.median(2 * shapes["radius"] if round_ones else np.sqrt(shapes.geometry.area)))
+    are_circles = "radius" in shapes
+    # Circles have a radius; for polygons, such as bins, take the side of a square of equal area.
+    diameter = float(np.median(2 * shapes["radius"] if are_circles else np.sqrt(shapes.geometry.area)))
     outlines = None
-    if not round_ones and (shapely.get_num_coordinates(shapes.geometry.to_numpy()) != CORNERS).any():
+    if not are_circles and (shapely.get_num_coordinates(shapes.geometry.to_numpy()) != CORNERS).any():
         outlines = shapes.geometry.to_numpy()
     return Centres(element, np.column_stack([centres.x, centres.y]), diameter, outlines, notes)
 
 
 def matrices(element: Any) -> dict[str, NDArray[np.float64]]:
-    """Return the transformations of an element, (3, 3), by the coordinate system that they lead to."""
+    """Return the transformations of an element, (3, 3) each, by target coordinate system."""
     from spatialdata.transformations import get_transformation
 
     axes = ("x", "y")
@@ -149,13 +160,13 @@ def matrices(element: Any) -> dict[str, NDArray[np.float64]]:
 
 
 def moved(points: NDArray[np.float64], matrix: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return points, (n, 2), after a transformation, (3, 3)."""
+    """Apply an affine transformation, (3, 3), to points, (n, 2)."""
     homogeneous = np.column_stack([points, np.ones(len(points))])
     return np.ascontiguousarray((homogeneous @ matrix.T)[:, :2])
 
 
 def um_per_unit(sdata: SpatialData, centres: Centres, obs: pd.DataFrame) -> tuple[float | None, str, str | None]:
-    """Return µm of one unit of the coordinates and what states it; ``None`` where nothing does; and the platform."""
+    """Return the length of one coordinate unit in µm, its source and the platform; ``None`` for unknown values."""
     systems = matrices(centres.element)
     for system, matrix in systems.items():
         if MICRONS.search(system):
@@ -170,12 +181,12 @@ def um_per_unit(sdata: SpatialData, centres: Centres, obs: pd.DataFrame) -> tupl
 
 
 def scale_of(matrix: NDArray[np.float64]) -> float:
-    """Return by how much a transformation, (3, 3), makes lengths longer."""
+    """Return the length scale of an affine transformation, (3, 3)."""
     return float(np.sqrt(abs(np.linalg.det(matrix[:2, :2]))))
 
 
 def outlines_of(polygons: NDArray[Any] | None, move: NDArray[np.float64]) -> dict[str, Any]:
-    """Return ``outlines`` and ``area`` of Content, where there are polygons."""
+    """Return ``outlines`` and ``area`` for :class:`mmsrl.ingest.content.Content`; empty without polygons."""
     import shapely
 
     if polygons is None:
@@ -184,11 +195,11 @@ def outlines_of(polygons: NDArray[Any] | None, move: NDArray[np.float64]) -> dic
     return {"outlines": outlines, "area": shapely.area(outlines)}
 
 
-def pictures_of(sdata: SpatialData, shapes: Any, said: str) -> tuple[list[Picture], list[str]]:
-    """Return the images that share a coordinate system with the spots, each at a level that is not too large.
+def pictures_of(sdata: SpatialData, shapes: Any, shapes_name: str) -> tuple[list[Picture], list[str]]:
+    """Return the brightfield images in a coordinate system of the spots, with notes on the others.
 
-    Fluorescence is left out, told by the names or the number of its channels: as red, green and blue it would look
-    like a stain that is not there.
+    The largest level of at most :data:`LONGEST_SIDE` pixels is read. Fluorescence images, recognised by number or names
+    of channels, are skipped, because they would look like a stain in RGB.
     """
     from spatialdata import get_pyramid_levels
 
@@ -213,12 +224,12 @@ def pictures_of(sdata: SpatialData, shapes: Any, said: str) -> tuple[list[Pictur
             image = image.coarsen(x=block, y=block, boundary="trim").mean()
             to_pixels = np.diag([1 / block, 1 / block, 1.0]) @ to_pixels
         found.append(Picture(str(name), image, to_pixels))
-    text = f"images in no coordinate system of {said} are not used: {', '.join(apart)}"
+    text = f"images in no coordinate system of {shapes_name} are not used: {', '.join(apart)}"
     return found, [*notes, text] if apart else notes
 
 
 def shown(found: list[Picture], move: NDArray[np.float64]) -> tuple[dict[str, NDArray[np.uint8]], dict[str, float]]:
-    """Return `hires` and `lowres` of the images that lie straight on moved coordinates, and their scale factors."""
+    """Return images `hires` and `lowres` aligned with the axes of moved coordinates, and their scale factors."""
     pictures, factors = {}, {}
     for size in ("hires", "lowres"):
         candidates = [picture for picture in found if ("lowres" in picture.name) == (size == "lowres")]
@@ -237,7 +248,7 @@ def _pixels(image: DataArray) -> NDArray[Any]:
 
 
 def is_scale(matrix: NDArray[np.float64]) -> bool:
-    """Tell whether a transformation is one scale for x and y, and moves by no more than half a pixel."""
+    """Return whether an affine matrix, (3, 3), is an isotropic scale with a shift of at most :data:`SHIFT`."""
     scale = matrix[0, 0]
     return bool(
         scale > 0 and np.allclose(matrix[:2, :2] / scale, np.eye(2), atol=1e-3) and np.abs(matrix[:2, 2]).max() <= SHIFT
