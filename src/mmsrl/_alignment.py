@@ -1,4 +1,4 @@
-"""Alignment files: where the spots lie on an image that their coordinates were not measured on."""
+"""Alignment files: transformation of spots to an image other than that of their coordinates."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FEWEST_SPOTS = 3
 
 
 class Alignment(NamedTuple):
-    """What an alignment file says: either of the two."""
+    """Content of an alignment file: a transformation, or positions by array row and column."""
 
     matrix: FloatArray | None
     """(3, 3): takes (x, y, 1) of the spots' coordinates to pixels of the image."""
@@ -41,7 +41,7 @@ def read_alignment(path: Path) -> Alignment:
     Raises
     ------
     InputError
-        If the file is neither, or its matrix cannot be inverted.
+        The file is neither, or its matrix is singular.
     """
     if path.suffix.lower() == ".json":
         content = read_json(path)
@@ -91,7 +91,10 @@ def _matrix(rows: Any) -> FloatArray:
 
 
 def fit_matrix(source: FloatArray, target: FloatArray) -> tuple[FloatArray, float]:
-    """Fit the affine map of points to points, both (n, 2), by least squares: (3, 3), and its RMS error."""
+    """Fit an affine map between two sets of points, (n, 2) each, by least squares.
+
+    Returns the matrix, (3, 3), and the root mean square error.
+    """
     points = np.column_stack([source, np.ones(len(source))])
     solution = np.linalg.lstsq(points, target, rcond=None)[0]  # (3, 2)
     error = points @ solution - target
@@ -100,14 +103,14 @@ def fit_matrix(source: FloatArray, target: FloatArray) -> tuple[FloatArray, floa
 
 
 def apply(matrix: FloatArray, points: FloatArray) -> FloatArray:
-    """Take points, (n, 2), through a matrix, (3, 3)."""
+    """Apply an affine matrix, (3, 3), to points, (n, 2)."""
     moved = np.column_stack([points, np.ones(len(points))]) @ matrix.T
     result: FloatArray = moved[:, :2] / moved[:, 2:]
     return result
 
 
 def magnification(matrix: FloatArray, points: FloatArray) -> float:
-    """Return by how much lengths grow around the middle of points, (n, 2)."""
+    """Return the length scale at the mean of points, (n, 2)."""
     middle = points.mean(axis=0)
     step = max(float(np.ptp(points, axis=0).max()), 1.0) * 1e-3
     corner, right, down = apply(matrix, middle + step * np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]]))

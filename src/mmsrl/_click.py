@@ -1,4 +1,4 @@
-"""What every console command shares: options from the parameter table, messages, exit statuses."""
+"""Common parts of all console commands: options from the parameter table, messages and exit statuses."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ _TYPES: dict[str, click.ParamType[Any]] = {
 }
 
 INPUT_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
-"""Type of an option that names a file to read."""
+"""Click type of an option for an input file."""
 
 _REMEDIES = {
     **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), "make room there, or give another --output-dir"),
     **dict.fromkeys((errno.EROFS, errno.EACCES, errno.EPERM), "ask for permission, or give another --output-dir"),
 }
-"""What can be done about an error of the file system."""
+"""Remedies for errors of the file system."""
 
 
-def _option(parameter: Parameter) -> Callable[[Any], Any]:
+def _option(parameter: Parameter, default: Any = None) -> Callable[[Any], Any]:
     kind: click.ParamType[Any] = _TYPES[parameter.type]
     if parameter.choices:
         kind = click.Choice(parameter.choices)
@@ -47,8 +47,8 @@ def _option(parameter: Parameter) -> Callable[[Any], Any]:
         f"--{parameter.name.replace('_', '-')}",
         parameter.name,
         type=kind,
-        default=parameter.default,
-        show_default=parameter.default is not None,
+        default=parameter.default if default is None else default,
+        show_default=True,
         help=parameter.help,
     )
 
@@ -64,25 +64,25 @@ def stage_options(stage: str) -> Callable[[Any], Any]:
     return decorate
 
 
-def parameter_option(name: str) -> Callable[[Any], Any]:
-    """Decorate a command with the option of one parameter, which is another stage's in :mod:`mmsrl.parameters`."""
-    return _option(next(parameter for parameter in PARAMETERS if parameter.name == name))
+def parameter_option(name: str, default: Any = None) -> Callable[[Any], Any]:
+    """Decorate a command with the option of one parameter of another stage; ``default`` replaces that of the table."""
+    return _option(next(parameter for parameter in PARAMETERS if parameter.name == name), default)
 
 
 def output_dir_option(contents: str) -> Callable[[Any], Any]:
-    """Decorate a command with ``--output-dir``, a folder that is there; ``contents`` says what comes into it."""
+    """Decorate a command with ``--output-dir``, an existing folder. ``contents`` describes its new files."""
     folder = click.Path(exists=True, file_okay=False, path_type=Path)
     return click.option("--output-dir", type=folder, default=Path("."), help=f"Folder for {contents}.")
 
 
 def log_messages(logger: logging.Logger, messages: Iterable[Mapping[str, str]]) -> None:
-    """Log what a stage skipped or did otherwise than asked."""
+    """Log the messages of a stage at their levels."""
     for message in messages:
         logger.log(logging.WARNING if message["level"] == "warning" else logging.INFO, message["text"])
 
 
 def _explained(error: OSError) -> str:
-    """Say which file it was, what is wrong and what to do."""
+    """Describe the file, the error and the remedy."""
     what = os.strerror(error.errno) if error.errno else error.strerror or str(error)
     where = f"{os.fsdecode(error.filename)}: " if error.filename else ""
     remedy = _REMEDIES.get(error.errno or 0, "mend that and start the command again")
@@ -90,7 +90,7 @@ def _explained(error: OSError) -> str:
 
 
 def stage_command(stage: str) -> Callable[[Callable[..., None]], click.Command]:
-    """Make a function the command ``mmsrl-<stage>``: options, plain log lines, errors as one message and a status."""
+    """Turn a function into the command ``mmsrl-<stage>``, with its options, plain logging and exit statuses."""
 
     def decorate(function: Callable[..., None]) -> click.Command:
         @functools.wraps(function)

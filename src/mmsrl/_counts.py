@@ -1,4 +1,4 @@
-"""What can be counts of molecules. Arrays only."""
+"""Test for raw counts. Works on arrays only."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 
 def not_counts(values: NDArray[Any]) -> str | None:
-    """Say why ``values`` cannot be counts, or return ``None`` if they can."""
+    """Return why ``values`` cannot be counts; ``None`` if they can."""
     bad = ~np.isfinite(values)
     if bad.any():
         return f"{bad.sum()} values are NaN or infinite"

@@ -1,4 +1,4 @@
-"""The design of a study: which sections are replicates, and the linear model that compares two conditions."""
+"""Study design: replicates, and the linear model that compares two conditions."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 Float = NDArray[np.float64]
 
 FEWEST = 2
-"""Replicates of a condition below which it is not compared."""
+"""Minimum number of replicates of a condition for a comparison."""
 
 
 class Assignment(NamedTuple):
-    """What the samplesheet says of one section."""
+    """Condition, donor and covariates of one section."""
 
     sample: str
     condition: str
@@ -24,22 +24,22 @@ class Assignment(NamedTuple):
 
 
 class Replicate(NamedTuple):
-    """A section, or all sections of one donor in one condition."""
+    """Replicate: one section, or all sections of one donor in one condition."""
 
     samples: tuple[str, ...]
     condition: str
     donor: str | None
     covariates: Mapping[str, str]
-    """Those on which its sections agree."""
+    """Covariates with the same value in all sections."""
 
 
 class Comparison(NamedTuple):
-    """The linear model that compares a condition with the control; its last coefficient is the difference."""
+    """Linear model that compares a condition with the control. Its last coefficient is the difference."""
 
     rows: NDArray[np.int64]
-    """(n,): positions of the replicates it is fitted to."""
+    """(n,) positions of the replicates in the fit."""
     matrix: Float
-    """(n, P), of full rank, n > P."""
+    """(n, P) design matrix of full rank, n > P."""
     terms: tuple[str, ...]
     """Names of the factors, ``condition`` last."""
     n_condition: int
@@ -47,17 +47,17 @@ class Comparison(NamedTuple):
 
     @property
     def contrast(self) -> Float:
-        """(P,): what picks the difference out of the coefficients."""
+        """Contrast of the difference, (P,)."""
         return np.asarray(np.eye(self.matrix.shape[1])[-1])
 
     @property
     def formula(self) -> str:
-        """The model as R and patsy write it."""
+        """Model formula in the notation of R and patsy."""
         return f"~ {' + '.join(self.terms)}"
 
 
 def replicates_of(assignments: Sequence[Assignment]) -> list[Replicate]:
-    """Return the replicates: sections, or where donors are given the sections of a donor within a condition."""
+    """Return the replicates: sections, or if donors are given, the sections of a donor in a condition."""
     members: dict[tuple[str, str | None, str | None], list[Assignment]] = {}
     for own in assignments:
         members.setdefault((own.condition, own.donor, None if own.donor else own.sample), []).append(own)
@@ -72,17 +72,17 @@ def replicates_of(assignments: Sequence[Assignment]) -> list[Replicate]:
 
 
 def compare(replicates: Sequence[Replicate], usable: Sequence[bool], condition: str, control: str) -> Comparison | str:
-    """Return the model that compares a condition with the control, or why there is none.
+    """Return the linear model that compares a condition with the control, or why there is none.
 
-    Where at least two donors, and half of all, have both conditions, donors are blocks. Those with one condition only
-    are left out then, as they say nothing of the difference. Where fewer have both, leaving the others out would cost
-    more than blocks gain: replicates of one donor are taken to be independent, which errs on the side of large
-    p-values. Covariates are left out that the donors hold already, or that not all replicates have.
+    Donors are blocks if at least two donors, and half of all, have both conditions. Donors with one condition only are
+    then left out, because they carry no information on the difference. Otherwise replicates of one donor are treated
+    as independent, which tends to large p-values. Covariates that are nested in donors, or that some replicates lack,
+    are left out.
 
     Parameters
     ----------
     usable
-        Which replicates have something to compare.
+        Mask of the replicates with data.
     """
     rows = [i for i, own in enumerate(replicates) if usable[i] and own.condition in (condition, control)]
     donors = {replicates[i].donor for i in rows}
@@ -117,13 +117,13 @@ def compare(replicates: Sequence[Replicate], usable: Sequence[bool], condition: 
 
 
 def dummies(values: Sequence[str]) -> Float:
-    """Return a column of 0 and 1 for every level but the first: (n, levels - 1)."""
+    """Return the dummy coding of a factor, (n, levels - 1), with the first level as reference."""
     levels = list(dict.fromkeys(values))[1:]
     return np.array([[value == level for level in levels] for value in values], dtype=float).reshape(len(values), -1)
 
 
 def independent(matrix: Float, columns: Float) -> Float:
-    """Append those of ``columns`` to ``matrix`` that are no combination of what is there already."""
+    """Append those ``columns`` to ``matrix`` that are linearly independent of it."""
     for column in columns.T:
         wider = np.column_stack([matrix, column])
         if np.linalg.matrix_rank(wider) == wider.shape[1]:

@@ -1,4 +1,4 @@
-"""Where networks run, and on what."""
+"""Choice of the compute device."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ CPUINFO = Path("/proc/cpuinfo")
 
 
 def check_device(name: str) -> None:
-    """Raise InputError where ``name`` is not ``auto``, ``cpu`` or ``cuda``."""
+    """Raise InputError if ``name`` is not ``auto``, ``cpu`` or ``cuda``."""
     if name not in ("auto", "cpu", "cuda"):
         raise InputError(f"device {name!r} is not one of auto, cpu, cuda")
 
 
 def choose_device(name: str) -> str:
-    """Return ``cpu`` or ``cuda`` for ``auto``, ``cpu`` or ``cuda``.
+    """Resolve ``auto``, ``cpu`` or ``cuda`` to an available device: ``cpu`` or ``cuda``.
 
     Raises
     ------
     InputError
-        If ``cuda`` is asked for and there is no GPU to be had, or there is no such kind of device.
+        ``cuda`` is requested without an available GPU, or the name is unknown.
     """
     import torch
 
@@ -34,7 +34,7 @@ def choose_device(name: str) -> str:
 
 @functools.cache
 def mkl_is_slow() -> bool:
-    """Return whether this processor has AVX-512 and is not Intel's: MKL leaves its units idle."""
+    """Return whether the processor has AVX-512 but is not from Intel, so that MKL does not use it."""
     import torch
 
     if torch.backends.cpu.get_cpu_capability() != "AVX512":

@@ -1,36 +1,36 @@
-"""Errors a user can act on, and the exit statuses they end with."""
+"""Errors with a message for the user, and their exit statuses."""
 
 from __future__ import annotations
 
 EXIT_BAD_INPUT = 2
-"""The input or a parameter is wrong; trying again cannot help."""
+"""Wrong input or parameter. A retry cannot help."""
 
 EXIT_NON_FINITE = 3
-"""Training diverged; trying again with the same settings cannot help."""
+"""Diverged training. A retry with the same settings cannot help."""
 
 EXIT_OUT_OF_MEMORY = 140
-"""The device ran out of memory; in 130-145, where retry strategies look for resource failures."""
+"""Out of memory. Lies in 130-145, the range in which retry strategies expect resource failures."""
 
 
 class MmsrlError(Exception):
-    """A failure with a message for the user; the command ends with ``exit_status`` and no traceback."""
+    """Failure with a message for the user. The command ends with ``exit_status`` and without traceback."""
 
     exit_status = 1
 
 
 class InputError(MmsrlError):
-    """Bad input: the message names sample, file, row or column and says what to do."""
+    """Wrong input. The message names sample, file, row or column, and the remedy."""
 
     exit_status = EXIT_BAD_INPUT
 
 
 class NonFiniteLossError(MmsrlError):
-    """A loss became NaN or infinite."""
+    """Diverged training: a loss is NaN or infinite."""
 
     exit_status = EXIT_NON_FINITE
 
 
 class OutOfMemoryError(MmsrlError):
-    """The compute device has not enough memory for this block size."""
+    """Too little memory on the compute device for this block size."""
 
     exit_status = EXIT_OUT_OF_MEMORY

@@ -1,4 +1,4 @@
-"""Files as the stages write them: whole or not at all."""
+"""Atomic writing of files, and the JSON summaries of the stages."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from mmsrl._errors import InputError
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside ``path`` that is moved onto it if the block succeeds, removed if it fails.
+    """Yield a temporary path beside ``path``, which replaces ``path`` if the block succeeds and is removed otherwise.
 
-    The block only writes: whatever cannot be written is raised as ``OSError`` that names ``path``.
+    The block only writes. Write errors are raised as ``OSError`` that names ``path``.
     """
     path = Path(path)
     temporary = None
@@ -35,7 +35,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
         temporary.chmod(0o666 & ~umask)
         temporary.replace(path)
     except (OSError, RuntimeError) as error:
-        # HDF5 and torch report a full disk as RuntimeError, and nobody says in which file.
+        # HDF5 and torch report a full disk as RuntimeError, without the file name.
         number, text = getattr(error, "errno", None), " ".join(str(error).split())
         raise OSError(number, os.strerror(number) if number else text, str(path)) from error
     finally:
@@ -45,22 +45,22 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
-    """Yield the path of a folder to make, which takes the place of ``path`` if the block succeeds."""
+    """Yield the path of a temporary folder, which replaces ``path`` if the block succeeds."""
     path = Path(path)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as scratch:
-        made = Path(scratch, path.name)
+        temporary = Path(scratch, path.name)
         try:
-            yield made
+            yield temporary
             if path.exists():
                 shutil.rmtree(path)
-            made.rename(path)
+            temporary.rename(path)
         except OSError as error:
             text = os.strerror(error.errno) if error.errno else " ".join(str(error).split())
             raise OSError(error.errno, text, str(path)) from error
 
 
 def plain(value: Any) -> Any:
-    """Turn numpy scalars, arrays and paths into what JSON can hold; NaN and infinities become ``None``."""
+    """Convert numpy scalars, arrays and paths to JSON types. NaN and infinities become ``None``."""
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, (str, bool)) or value is None:
@@ -77,7 +77,7 @@ def plain(value: Any) -> Any:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write ``text`` to ``path`` atomically, UTF-8 with Unix line ends."""
+    """Write ``text`` to ``path`` atomically, in UTF-8 with Unix line endings."""
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="\n")
 
@@ -104,12 +104,12 @@ def write_summary(
 
 
 def read_json(path: Path) -> Any:
-    """Read JSON.
+    """Read a JSON file.
 
     Raises
     ------
     InputError
-        The file is something else, or truncated.
+        The file is not JSON, or truncated.
     """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
@@ -122,12 +122,12 @@ def read_json(path: Path) -> Any:
 
 
 def read_summary(path: Path) -> dict[str, Any]:
-    """Read a stage's summary, as :func:`write_summary` writes it.
+    """Read the summary of a stage, written by :func:`write_summary`.
 
     Raises
     ------
     InputError
-        The file is no such summary.
+        The file is not the summary of a stage.
     """
     summary = read_json(path)
     keys = {"stage", "id", "parameters", "messages", "result"}
@@ -137,16 +137,17 @@ def read_summary(path: Path) -> dict[str, Any]:
 
 
 def read_design(path: Path) -> list[dict[str, Any]]:
-    """Read ``design.json``, what the samplesheet says of the part that samples have in a study.
+    """Read ``design.json``, the study design from the samplesheet.
 
     Returns
     -------
-    A map a sample: ``sample``, ``condition`` and ``donor`` (``None`` where not given) and ``covariates``, by name.
+    list of dict
+        One entry a sample: ``sample``, ``condition`` and ``donor`` (``None`` if not given) and ``covariates`` by name.
 
     Raises
     ------
     InputError
-        The file is something else.
+        The file is not a study design.
     """
     content = read_json(path)
     keys = {"sample", "condition", "donor", "covariates"}

@@ -1,4 +1,4 @@
-"""Which genes of several sections are the same: by their ids where all sections have them, else by their names."""
+"""Matching of genes across sections: by identifier if all sections have them, else by name."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from anndata.utils import make_index_unique
 from mmsrl import _keys
 
 GENOME = re.compile(r"(?:GRCh3[78]|GRCm3[89]|hg19|hg38|mm9|mm10|mm39)[-_.]+")
-"""Name of the genome that symbols and ids begin with in a matrix of several; R makes `-` or `.` of the underscores."""
+"""Genome prefix of symbols and identifiers in a matrix of several genomes. R replaces underscores by `-` or `.`."""
 
 GENE_ID = re.compile(rf"(?:{GENOME.pattern})?(?:ENS[A-Z]*G\d+|FBgn\d{{7}}|WBGene\d{{8}})(?:\.\d+)?(?:_PAR_Y)?")
-"""Ids of genes as Ensembl, FlyBase and WormBase give them, with or without a version."""
+"""Gene identifiers of Ensembl, FlyBase and WormBase, with or without version."""
 
 _VERSION = re.compile(r"\.\d+(?=$|_PAR_Y$)")
 
 
 def is_gene_id(names: pd.Series[str]) -> pd.Series[bool]:
-    """Tell which names, (n,), are ids of genes."""
+    """Return a mask of the names, (n,), that are gene identifiers."""
     return names.str.fullmatch(GENE_ID)
 
 
 def plain_id(name: str) -> str:
-    """Cut version and genome off an id: ``GRCh38_ENSG00000187730.7``; other names stay as they are."""
+    """Remove version and genome from an identifier (``GRCh38_ENSG00000187730.7``). Other names are unchanged."""
     if not GENE_ID.fullmatch(name):
         return name
     genome = GENOME.match(name)
@@ -33,19 +33,20 @@ def plain_id(name: str) -> str:
 
 
 def names_in_unit(tables: Sequence[pd.DataFrame]) -> list[pd.Index[str]]:
-    """Name the genes of sections so that one name is one gene.
+    """Return gene names that are consistent across sections.
 
-    A gene has the name of the first section that has its id. A gene of another id that has this name gets its own id
-    behind it. Where a section has no ids, all keep their names.
+    A gene takes its name from the first section with its identifier. A different gene with the same name gets its
+    identifier as suffix. Without identifiers in one of the sections, all names are unchanged.
 
     Parameters
     ----------
     tables
-        `var` of every section: names as index, unique, and ids in ``gene_ids``.
+        ``var`` of every section, with unique names as index and identifiers in ``gene_ids``.
 
     Returns
     -------
-    Names of the genes of every section, (n_genes,) each.
+    list
+        Gene names of every section, (n_genes,) each.
     """
     keys = [_keys_of(var) for var in tables]
     if len(tables) < 2 or any(key is None for key in keys):
@@ -64,7 +65,7 @@ def names_in_unit(tables: Sequence[pd.DataFrame]) -> list[pd.Index[str]]:
 
 
 def _keys_of(var: pd.DataFrame) -> list[str] | None:
-    """Return what tells the genes of a section apart: id, of those without one the name; ``None`` if most have none."""
+    """Return the identifiers of genes, or names of genes without one; ``None`` if most have none."""
     if _keys.GENE_IDS not in var:
         return None
     ids = var[_keys.GENE_IDS].astype(str)
@@ -77,9 +78,10 @@ def _keys_of(var: pd.DataFrame) -> list[str] | None:
 
 
 def unique_names(symbols: Sequence[str], gene_ids: Sequence[str]) -> pd.Index[str]:
-    """Name genes by their symbols, and those that share a symbol by symbol and id, which no order can change.
+    """Return unique gene names: symbols, with the identifier as suffix for shared symbols.
 
-    Where ids do not tell them apart, the second gets `-1`, the third `-2`, as scanpy does it.
+    The result does not depend on the order of genes. Genes with equal symbols and identifiers get the suffixes `-1`,
+    `-2` and so on, as in scanpy.
     """
     shared = pd.Series(symbols, dtype=object).duplicated(keep=False).to_numpy()
     named = [

@@ -1,4 +1,4 @@
-"""Gene sets in the GMT format: looked into before a run, read by the markers."""
+"""Reader of gene sets in GMT format."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from mmsrl._errors import InputError
 
 
 def read_gmt(path: Path) -> dict[str, list[str]]:
-    """Read gene sets: a line a set, tabs between its name, a description and its genes.
+    """Read gene sets from a GMT file: one line a set, with tab-separated name, description and genes.
 
     Raises
     ------
     InputError
-        If a line is no such set, two sets have one name, or there is none.
+        A line is not a gene set, names are duplicated, or the file has no set.
     """
     sets: dict[str, list[str]] = {}
     try:

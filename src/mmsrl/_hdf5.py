@@ -1,4 +1,4 @@
-"""HDF5 files as the stages read them: what is damaged or of another stage ends in one message."""
+"""Reading and writing of the HDF5 files of the stages, with clear errors for damaged or wrong files."""
 
 from __future__ import annotations
 
@@ -38,31 +38,31 @@ NEEDED: dict[str, tuple[str, ...]] = {
     "enhance": ("X", f"obs/{_keys.SAMPLE}", f"obs/{_keys.BARCODE}", "var"),
     "assemble": ("var", f"obs/{_keys.DOMAIN}", f"obsm/{_keys.SPATIAL}", f"uns/{_keys.UNS}/{_keys.UNIT}"),
 }
-"""What later stages rely on in the file of a stage (``docs/architecture.md``), by its place in the file."""
+"""Required paths in the file of each stage (``docs/architecture.md``)."""
 
 COUNTED = ("ingest", "qc")
-"""Stages whose ``X`` is raw counts."""
+"""Stages with raw counts in ``X``."""
 
 
 @contextmanager
 def open_hdf5(path: Path, kind: str, remedy: str = "copy it anew") -> Iterator[h5py.File]:
-    """Open an HDF5 file; whatever reading raises in the block where the file is damaged becomes an InputError.
+    """Open an HDF5 file, and convert errors of reading in the block to InputError.
 
     Parameters
     ----------
     path
         The file.
     kind
-        What it ought to be, for the message.
+        Expected format, for the message.
     remedy
-        What to do where it is HDF5, but not readable as ``kind``.
+        Remedy for an HDF5 file of another format.
 
     Raises
     ------
     InputError
-        The file is no HDF5, truncated, or lacks what the block reads.
+        The file is not HDF5, is truncated, or lacks an element that the block reads.
     """
-    # The filters that anndata's documentation names, Zstandard and Blosc, are known to HDF5 once this is imported.
+    # This import registers the filters Zstandard and Blosc, which the documentation of anndata recommends.
     import hdf5plugin  # noqa: F401
 
     try:
@@ -79,7 +79,7 @@ def open_hdf5(path: Path, kind: str, remedy: str = "copy it anew") -> Iterator[h
                 raise
     except (MmsrlError, MemoryError):
         raise
-    # What h5py and anndata raise for a damaged file depends on where the damage is.
+    # h5py and anndata raise various errors for damaged files.
     except (OSError, RuntimeError) as error:
         raise InputError(f"{path.name}: not HDF5, or truncated ({_line(error)}); copy it anew") from error
     except Exception as error:
@@ -88,12 +88,12 @@ def open_hdf5(path: Path, kind: str, remedy: str = "copy it anew") -> Iterator[h
 
 @contextmanager
 def open_stage_file(path: Path, stage: str) -> Iterator[h5py.File]:
-    """Open the `.h5ad` of a stage as HDF5, having seen that it is one.
+    """Open the `.h5ad` file of a stage as HDF5, after a check of its elements.
 
     Raises
     ------
     InputError
-        The file is damaged, or not what ``stage`` writes.
+        The file is damaged, or not written by ``stage``.
     """
     with open_hdf5(path, "AnnData", f"copy it anew, or run mmsrl-{stage} again") as file:
         missing = [place for place in NEEDED[stage] if place not in file]
@@ -111,21 +111,21 @@ def open_stage_file(path: Path, stage: str) -> Iterator[h5py.File]:
 
 
 def read_stage_file(path: Path, stage: str, *, backed: Literal["r"] | None = None) -> AnnData:
-    """Read the `.h5ad` of a stage; with ``backed="r"`` its ``X`` stays on disk.
+    """Read the `.h5ad` file of a stage. With ``backed="r"``, ``X`` stays on disk.
 
     Raises
     ------
     InputError
-        The file is damaged, or not what ``stage`` writes.
+        The file is damaged, or not written by ``stage``.
     """
-    import anndata  # here, as `check` opens files too and is to start fast
+    import anndata  # slow to import, and not needed by `check`
 
     with open_stage_file(path, stage):
         return anndata.read_h5ad(path, backed=backed)
 
 
 def write_compact(path: Path, adata: AnnData) -> None:
-    """Write AnnData, compressed by gzip, its matrices a quarter smaller than anndata makes them."""
+    """Write AnnData with gzip compression. Matrices are a quarter smaller than those of anndata."""
     import anndata
 
     parts = ("obs", "var", "uns", "obsm", "varm", "obsp", "varp")
@@ -137,9 +137,9 @@ def write_compact(path: Path, adata: AnnData) -> None:
 
 
 def _write_matrix(file: h5py.File, place: str, matrix: Any) -> None:
-    """Write a matrix as anndata does, with bytes of equal meaning side by side, which compresses better.
+    """Write a matrix in the format of anndata with the shuffle filter, which improves compression.
 
-    The values of a sparse one stay as they are: counts and their logarithms recur whole.
+    The values of a sparse matrix are not shuffled, because counts and their logarithms recur as whole numbers.
     """
     from anndata.io import write_elem
     from scipy.sparse import issparse
@@ -156,7 +156,7 @@ def _write_matrix(file: h5py.File, place: str, matrix: Any) -> None:
 
 
 def _lacking_filters(file: h5py.File) -> str:
-    """Return the filters of a file's data that nothing here can undo; empty where all are known."""
+    """Return the unavailable compression filters of a file; empty if all are available."""
     found: dict[int, str] = {}
 
     def look(_: str, element: h5py.Group | h5py.Dataset) -> None:
@@ -172,5 +172,5 @@ def _lacking_filters(file: h5py.File) -> str:
 
 
 def _line(error: Exception) -> str:
-    """Return the first line of what an error says; anndata appends where in the file it was."""
+    """Return the first line of an error message, without the location that anndata appends."""
     return str(error).strip().partition("\n")[0]

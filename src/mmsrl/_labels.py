@@ -1,4 +1,4 @@
-"""Label files, as people have them: what ``check`` and ``evaluate`` must see alike."""
+"""Reader of label files, shared by ``check`` and ``evaluate``."""
 
 from __future__ import annotations
 
@@ -11,24 +11,26 @@ from typing import NamedTuple
 from mmsrl._errors import InputError
 
 UNLABELLED = frozenset({"", "NA", "N/A", "NaN", "nan", "<NA>"})
-"""What stands for "not annotated"."""
+"""Placeholders for a spot without annotation."""
 
 _COLUMNS = ("barcode", "label")
 _LONGEST_SHOWN = 80
 
 
 class _Table(NamedTuple):
-    """A text table, split into fields."""
+    """Text table, split into fields."""
 
     delimiter: str
     header: list[str]
-    """Names in lower case; empty where the file is."""
+    """Column names in lower case; empty for an empty file."""
     rows: list[tuple[int, list[str]]]
-    """Line number and fields, empty lines left out."""
+    """Line numbers and fields of the non-empty lines."""
 
 
 def read_labels(path: Path) -> dict[str, str]:
-    """Read the labels of a section: comma, semicolon or tab; UTF-8, UTF-16 with its mark, or Windows-1252.
+    """Read the labels of a section from a text table.
+
+    Separators are comma, semicolon or tab. Encodings are UTF-8, UTF-16 with byte-order mark, or Windows-1252.
 
     Parameters
     ----------
@@ -38,7 +40,7 @@ def read_labels(path: Path) -> dict[str, str]:
     Returns
     -------
     dict
-        Label of each barcode, ``""`` where it is not annotated.
+        Label by barcode; ``""`` without annotation.
 
     Raises
     ------
@@ -95,7 +97,7 @@ def _text(content: bytes) -> str:
 
 
 def _guessed(missing: list[str], header: list[str]) -> str:
-    """Say which columns may be those that are missing, misspelt."""
+    """Suggest columns that may be misspellings of the missing ones."""
     others = [name for name in header if name not in _COLUMNS]
     guesses = [(column, difflib.get_close_matches(column, others, n=1)) for column in missing]
     hint = ", ".join(f"{guess} may be {column}" for column, found in guesses for guess in found)
@@ -103,5 +105,5 @@ def _guessed(missing: list[str], header: list[str]) -> str:
 
 
 def _shown(text: str) -> str:
-    """Return ``text`` in quotes, on one line of readable length."""
+    """Return ``text`` in quotes, as one line of limited length."""
     return repr(text if len(text) <= _LONGEST_SHOWN else f"{text[: _LONGEST_SHOWN - 3]}...")

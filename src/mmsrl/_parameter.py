@@ -1,4 +1,4 @@
-"""What a parameter is; which there are stands in :mod:`mmsrl.parameters`."""
+"""Definition of a parameter. :mod:`mmsrl.parameters` lists all parameters."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class Parameter:
-    """One parameter: where it belongs, what it may be, and what it means."""
+    """Parameter of the pipeline: its stage, allowed values and description."""
 
     name: str
     stage: str
-    """The stage whose command takes it, or one of ``WORKFLOW_GROUPS`` for what only workflow and configuration read."""
+    """Stage whose command takes it, or one of ``WORKFLOW_GROUPS`` for parameters of the workflow only."""
     type: Literal["string", "integer", "number", "boolean"]
     default: str | int | float | bool | None
     help: str
     choices: tuple[str, ...] = ()
     minimum: float | None = None
     above: float | None = None
-    """What a number must be greater than."""
+    """Exclusive minimum of a number."""
     maximum: float | None = None
     format: str | None = None
-    """What a string stands for, in nf-schema's words: ``file-path``, ``directory-path``."""
+    """Format of a string in nf-schema: ``file-path`` or ``directory-path``."""
     pattern: str | None = None
-    """Regular expression that the whole of a string matches."""
+    """Regular expression for the whole string."""
     pattern_words: str | None = None
-    """The same in words, after "must be"."""
+    """Description of ``pattern``, to follow "must be"."""
     schema: str | None = None
     """JSON Schema of the file that a string names."""
     required: bool = False

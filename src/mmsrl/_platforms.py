@@ -1,4 +1,4 @@
-"""The platforms that a samplesheet may name; the schema, the command, ingest and the report take them from here."""
+"""Supported platforms, shared by the schema, the commands and the report."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PLATFORMS = {
     "seqfish": "seqFISH",
     "other": "other",
 }
-"""Name in the samplesheet and in ``uns['mmsrl']`` → name in text."""
+"""Display names of platforms by their name in the samplesheet and in ``uns['mmsrl']``."""
 
 OF_CELLS = frozenset({"xenium", "atera", "merscope", "merfish", "cosmx", "starmap", "osmfish", "seqfish"})
-"""Platforms that see molecules in cells: what other sections have at spots or bins."""
+"""Platforms with molecules assigned to cells instead of spots or bins."""

@@ -1,4 +1,4 @@
-"""The sections of a unit with what was found of them, as the stages after ``domains`` take them."""
+"""Access to the sections of a unit: counts, coordinates, domains and embeddings for the later stages."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from mmsrl._tables import read_domains, rows_of
 from mmsrl.heldout import in_block_unit
 
 CHECKED_VALUES = 1_000_000
-"""Values that are looked at at a time for whether they are counts."""
+"""Number of values tested for counts at a time."""
 
 BLOCK_SPOTS = 20_000
-"""Spots that are read at a time from a file that stays open."""
+"""Number of spots read at a time from a backed file."""
 
 
 def read_unit(counts: Sequence[Path], domains: Path, embedding: Path | None = None) -> list[ad.AnnData]:
@@ -37,13 +37,13 @@ def read_unit(counts: Sequence[Path], domains: Path, embedding: Path | None = No
     domains
         ``<unit>.domains.csv``.
     embedding
-        ``<unit>.embedding.h5ad``; where it is given, sections also have ``obsm['X_mmsrl']`` and the members of the
-        ensemble, ``obsm['member_0']`` and so on.
+        ``<unit>.embedding.h5ad``. If given, sections get ``obsm['X_mmsrl']`` and the members of the ensemble,
+        ``obsm['member_0']`` and so on.
 
     Raises
     ------
     InputError
-        If a file is damaged or not one of mmsrl, a sample is given twice, or a spot has no domain or embedding.
+        A file is damaged or not from mmsrl, a sample is duplicated, or a spot has no domain or embedding.
     """
     sections: dict[str, ad.AnnData] = {}
     for path in counts:
@@ -55,17 +55,17 @@ def read_unit(counts: Sequence[Path], domains: Path, embedding: Path | None = No
     add_domains(list(sections.values()), domains)
     if embedding is not None:
         add_embedding(list(sections.values()), embedding)
-    # The order of arrival must not matter for the result.
+    # The result must not depend on the order of the input files.
     return [sections[sample] for sample in sorted(sections)]
 
 
 def add_domains(sections: Sequence[ad.AnnData], domains: Path) -> None:
-    """Read ``<unit>.domains.csv`` and write each section's own rows to its ``obs['domain']``, categorical.
+    """Read ``<unit>.domains.csv``, and write ``obs['domain']`` (categorical) of each section.
 
     Raises
     ------
     InputError
-        If the file is damaged, or a spot has no domain.
+        The file is damaged, or a spot has no domain.
     """
     table = read_domains(domains)
     categories = natural_order(table[_keys.DOMAIN])
@@ -74,8 +74,10 @@ def add_domains(sections: Sequence[ad.AnnData], domains: Path) -> None:
         adata.obs[_keys.DOMAIN] = pd.Categorical(own, categories)
 
 
-def add_embedding(sections: Sequence[ad.AnnData], embedding: Path) -> None:
+def add_embedding(sections: Sequence[ad.AnnData], embedding: Path, *, latent: bool = False) -> None:
     """Read ``<unit>.embedding.h5ad`` and write each section's own rows to ``obsm``: ``X_mmsrl`` and the members.
+
+    With ``latent``, also the latent representation of a published preset, which is large.
 
     Raises
     ------
@@ -84,14 +86,15 @@ def add_embedding(sections: Sequence[ad.AnnData], embedding: Path) -> None:
     """
     embedded = read_stage_file(embedding, "train")
     located = embedded.obs[[_keys.SAMPLE, _keys.BARCODE]]
+    representation = [_keys.LATENT] if latent and _keys.LATENT in embedded.obsm else []
     for adata in sections:
         rows = rows_of(sample_of(adata), adata.obs_names.tolist(), located, embedding.name)
-        for key in (_keys.EMBEDDING, *member_keys(embedded)):
+        for key in (_keys.EMBEDDING, *representation, *member_keys(embedded)):
             adata.obsm[key] = np.asarray(embedded.obsm[key])[rows]
 
 
 def design_columns(entry: Mapping[str, Any]) -> dict[str, str]:
-    """Return what a sample's part in a study is, by column of ``obs``, without what is not given.
+    """Return condition, donor and covariates of a sample by column of ``obs``, without missing values.
 
     Parameters
     ----------
@@ -104,29 +107,29 @@ def design_columns(entry: Mapping[str, Any]) -> dict[str, str]:
 
 
 def member_keys(adata: ad.AnnData) -> list[str]:
-    """Return the keys of the members of an ensemble in ``obsm``, in the order of their numbers."""
+    """Return the keys of the ensemble members in ``obsm``, in numerical order."""
     keys = [key for key in adata.obsm if key.startswith(_keys.MEMBER)]
     return sorted(keys, key=lambda key: int(key.removeprefix(_keys.MEMBER)))
 
 
 def members_of(sections: Sequence[ad.AnnData]) -> list[np.ndarray]:
-    """Return the members of an ensemble, each of all stacked spots, (N, d); none where a section has none."""
+    """Return the ensemble members of all stacked spots, (N, d) each; empty if a section has none."""
     shared = [key for key in member_keys(sections[0]) if all(key in adata.obsm for adata in sections)]
     return [np.concatenate([np.asarray(adata.obsm[key]) for adata in sections]) for key in shared]
 
 
 def sample_of(adata: ad.AnnData, default: str = "section") -> str:
-    """Return the sample that an AnnData is of."""
+    """Return the name of the sample of an AnnData."""
     return str(adata.uns.get(_keys.UNS, {}).get(_keys.SAMPLE, default))
 
 
 def sample_names(sections: Sequence[ad.AnnData]) -> list[str]:
-    """Return the samples of several sections, all different.
+    """Return the sample names of several sections.
 
     Raises
     ------
     InputError
-        If two have one name.
+        A name is duplicated.
     """
     names = [sample_of(adata, f"section{i + 1}") for i, adata in enumerate(sections)]
     if len(set(names)) < len(names):
@@ -135,21 +138,21 @@ def sample_names(sections: Sequence[ad.AnnData]) -> list[str]:
 
 
 def section_index(sections: Sequence[ad.AnnData]) -> np.ndarray:
-    """Return for every spot of the stacked sections the position of its section, (N,) int64."""
+    """Return the section index of every stacked spot, (N,) int64."""
     return np.repeat(np.arange(len(sections)), [adata.n_obs for adata in sections])
 
 
 def spot_table(samples: Sequence[str], section: np.ndarray, barcodes: Sequence[str]) -> pd.DataFrame:
-    """Return sample and barcode of stacked spots, named by barcode, ``<barcode>-<sample>`` of several sections.
+    """Return sample and barcode of stacked spots, indexed by barcode, or ``<barcode>-<sample>`` of several sections.
 
     Parameters
     ----------
     samples
-        Of the sections.
+        Names of the sections.
     section
-        (N,), the position of each spot's section.
+        (N,) section index of each spot.
     barcodes
-        (N,).
+        (N,) barcodes.
     """
     rows = np.asarray(samples, dtype=object)[section]
     names = [f"{barcode}-{sample}" for barcode, sample in zip(barcodes, rows, strict=True)]
@@ -158,18 +161,18 @@ def spot_table(samples: Sequence[str], section: np.ndarray, barcodes: Sequence[s
 
 
 def um_per_px(about: Mapping[str, Any]) -> float:
-    """Return the µm of a full-resolution pixel by ``uns['mmsrl']``; NaN where they are not known."""
+    """Return the size of a full-resolution pixel in µm from ``uns['mmsrl']``; NaN if unknown."""
     return float(about.get(_keys.UM_PER_PX, np.nan))
 
 
 def spot_diameter(about: Mapping[str, Any]) -> float:
-    """Return the width of a spot in full-resolution pixels by ``uns['mmsrl']``; four fifths of a pitch if not told."""
+    """Return the spot diameter in full-resolution pixels from ``uns['mmsrl']``, else 0.8 spot spacings."""
     told = float(about.get(_keys.SPOT_DIAMETER_PX, np.nan))
     return told if np.isfinite(told) else 0.8 * float(about.get(_keys.PITCH_PX, np.nan))
 
 
 def finest_image(library: Mapping[str, Any]) -> tuple[np.ndarray, float] | None:
-    """Return the finest tissue image of an entry of ``uns['spatial']`` and its scale, ``None`` where there is none."""
+    """Return the largest image of an entry of ``uns['spatial']`` and its scale factor; ``None`` without image."""
     for size in ("hires", "lowres"):
         image = library.get("images", {}).get(size)
         scale = library.get("scalefactors", {}).get(f"tissue_{size}_scalef")
@@ -179,16 +182,16 @@ def finest_image(library: Mapping[str, Any]) -> tuple[np.ndarray, float] | None:
 
 
 SEVERAL_CELLS_UM = 30.0
-"""Pitch from which a spot covers several cells."""
+"""Spot spacing in µm from which a spot covers several cells."""
 
 
 def in_pitches(adata: ad.AnnData) -> np.ndarray:
-    """Return the coordinates of a section, (n, 2) float64, in spot pitches.
+    """Return the coordinates of a section in units of the spot spacing, (n_spots, 2) float64.
 
     Raises
     ------
     InputError
-        If there are none, some are not finite, or no two spots have places of their own.
+        There are no coordinates, some are not finite, or all spots have the same.
     """
     if _keys.SPATIAL not in adata.obsm:
         raise InputError(f"obsm['{_keys.SPATIAL}'] is missing: the spots' coordinates are needed")
@@ -212,10 +215,10 @@ def _pitch_um(adata: ad.AnnData) -> float:
 
 
 def graph_places(adata: ad.AnnData) -> np.ndarray:
-    """Return the coordinates on which the default's graph is built, (n, 2) float64: its widths are in their unit.
+    """Return the coordinates for the spatial graph of the default preset, (n_spots, 2) float64.
 
-    That is a spot pitch, but no more than that of Visium where spots lie further apart (legacy Spatial Transcriptomics:
-    200 µm): tissue is as finely built beneath a coarse array.
+    The unit, in which bandwidths are given, is the spot spacing, but at most that of Visium: tissue under a coarser
+    array (legacy Spatial Transcriptomics, 200 µm) has the same fine structure.
     """
     pitch_um = _pitch_um(adata)
     widest = geometry.VISIUM_PITCH_UM
@@ -223,9 +226,10 @@ def graph_places(adata: ad.AnnData) -> np.ndarray:
 
 
 def of_cell_size(adata: ad.AnnData) -> bool:
-    """Tell whether spots are cells, or bins of that size, rather than averages of several cells.
+    """Return whether spots are single cells, or bins of that size.
 
-    By the pitch where it is known in micrometres; else irregular places are cells, those on a lattice are spots.
+    The spot spacing in µm decides. If it is unknown, irregular positions are cells, and positions on a lattice are
+    spots.
     """
     pitch_um = _pitch_um(adata)
     if np.isfinite(pitch_um):
@@ -235,24 +239,24 @@ def of_cell_size(adata: ad.AnnData) -> bool:
 
 
 def image_places(adata: ad.AnnData) -> np.ndarray:
-    """Return the coordinates by which tissue is held out to judge the image: :func:`mmsrl.heldout.in_block_unit`."""
+    """Return the coordinates for held-out blocks of tissue (:func:`mmsrl.heldout.in_block_unit`)."""
     return in_block_unit(in_pitches(adata), _pitch_um(adata))
 
 
 def gene_names(sections: Sequence[ad.AnnData]) -> list[pd.Index[str]]:
-    """Return the names that genes of every section have in a unit (:func:`mmsrl._genes.names_in_unit`)."""
+    """Return the gene names of every section, consistent in the unit (:func:`mmsrl._genes.names_in_unit`)."""
     return names_in_unit([adata.var for adata in sections])
 
 
 def common_genes(sections: Sequence[ad.AnnData]) -> list[str]:
-    """Return the genes that all sections have, in the order of the first.
+    """Return the genes in common of all sections, in the order of the first.
 
-    Genes are the same if their ids are; where a section has no ids, if their names are.
+    Genes are matched by identifier, or by name if a section has no identifiers.
 
     Raises
     ------
     InputError
-        If there are none, or names are not unique.
+        There are no genes in common, or names are not unique.
     """
     for name, adata in zip(sample_names(sections), sections, strict=True):
         if not adata.var_names.is_unique:
@@ -267,37 +271,35 @@ def common_genes(sections: Sequence[ad.AnnData]) -> list[str]:
 
 
 def common_target(samples: Sequence[ad.AnnData]) -> float:
-    """Return the median total count of all spots of a unit, to which every spot is scaled."""
+    """Return the median library size of all spots of a unit, the target of normalisation."""
     totals = np.concatenate([np.asarray(adata.X.sum(axis=1)).ravel() for adata in samples])
     return float(np.median(totals[totals > 0]))
 
 
 def stacked_counts(sections: Sequence[ad.AnnData]) -> tuple[sp.csr_matrix, list[str]]:
-    """Return the raw counts, or normalised values, of the genes that all sections have, and their names.
-
-    (N, G) float32 CSR and (G,).
+    """Return raw counts (or normalised values) of the genes in common, (N, G) float32 CSR, and their names, (G,).
 
     Raises
     ------
     InputError
-        If no gene is in all sections.
+        There are no genes in common.
     """
     genes = common_genes(sections)
     return counts_of(sections, genes)[0], genes
 
 
 def is_counted(adata: ad.AnnData) -> bool:
-    """Tell whether ``X`` holds counts of molecules, rather than values that somebody normalised."""
+    """Return whether ``X`` holds raw counts instead of normalised values."""
     return bool(adata.uns.get(_keys.UNS, {}).get(_keys.EXPRESSION, _keys.COUNTS) == _keys.COUNTS)
 
 
 def all_counted(sections: Sequence[ad.AnnData]) -> bool:
-    """Tell whether the sections hold counts, rather than normalised values.
+    """Return whether the sections hold raw counts instead of normalised values.
 
     Raises
     ------
     InputError
-        If some do and others do not.
+        Some sections hold counts and others do not.
     """
     counted = [is_counted(adata) for adata in sections]
     if len(set(counted)) > 1:
@@ -312,24 +314,22 @@ def all_counted(sections: Sequence[ad.AnnData]) -> bool:
 def counts_of(
     sections: Sequence[ad.AnnData], genes: Sequence[str], spots: np.ndarray | None = None
 ) -> tuple[sp.csr_matrix, np.ndarray]:
-    """Return the raw counts, or normalised values, of some genes, and each spot's total over all genes.
+    """Return raw counts (or normalised values) of some genes, (N, G) float32 CSR, and library sizes, (N,) float64.
 
-    (N, G) float32 CSR and (N,) float64.
-
-    Only what differs from zero is stored; nothing is copied that can be used as it is. Sections whose file is open
-    (``backed="r"``) are read some spots at a time, so that no more is ever in memory than what was asked for.
+    Library sizes are totals over all genes. Backed sections are read in blocks of spots, so that memory holds the
+    requested genes only.
 
     Parameters
     ----------
     genes
-        All sections have them.
+        Genes in common of all sections.
     spots
-        (N,), which of the stacked spots, ascending; all if not given.
+        Ascending positions of stacked spots; all spots by default.
 
     Raises
     ------
     InputError
-        If values are no counts, and not said to be normalised.
+        Values are not counts, although not marked as normalised.
     """
     counts, totals = [], []
     first = 0
@@ -353,7 +353,7 @@ def counts_of(
 
 
 def must_be_counts(values: np.ndarray, sample: str, adata: ad.AnnData) -> None:
-    """Raise InputError where ``values``, of ``X``, are no counts."""
+    """Raise InputError if ``values`` of ``X`` are not counts."""
     parts = (values[start : start + CHECKED_VALUES] for start in range(0, len(values), CHECKED_VALUES))
     if any(not_counts(part) for part in parts):
         hint = "; layers['counts'] has some" if "counts" in adata.layers else ""
@@ -361,7 +361,7 @@ def must_be_counts(values: np.ndarray, sample: str, adata: ad.AnnData) -> None:
 
 
 def _blocks(adata: ad.AnnData) -> Iterator[tuple[int, sp.csr_matrix]]:
-    """Yield the counts of successive spots with the position of the first; all at once what is in memory."""
+    """Yield blocks of counts with the position of their first spot. In-memory data are a single block."""
     step = BLOCK_SPOTS if adata.isbacked else adata.n_obs
     for start in range(0, adata.n_obs, step):
         part = adata.X[start : start + step] if adata.isbacked else adata.X
@@ -369,12 +369,12 @@ def _blocks(adata: ad.AnnData) -> Iterator[tuple[int, sp.csr_matrix]]:
 
 
 def stacked_domains(sections: Sequence[ad.AnnData]) -> tuple[np.ndarray, list[str]]:
-    """Return the domain of every spot as its position in the names of the domains, (N,) int64, and these names.
+    """Return the domain index of every stacked spot, (N,) int64, and the names of the domains.
 
     Raises
     ------
     InputError
-        If a section has no domains.
+        A section has no domains.
     """
     for name, adata in zip(sample_names(sections), sections, strict=True):
         if _keys.DOMAIN not in adata.obs or adata.obs[_keys.DOMAIN].isna().any():

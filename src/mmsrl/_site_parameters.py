@@ -1,4 +1,4 @@
-"""Parameters of schedulers, clouds and institutions: the end of the table in :mod:`mmsrl.parameters`."""
+"""Parameters of schedulers, clouds and institutions, which end the table in :mod:`mmsrl.parameters`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Text tables as one stage writes them and a later one reads them."""
+"""Reader of the text tables that stages exchange."""
 
 from __future__ import annotations
 
@@ -13,35 +13,35 @@ from mmsrl import _keys
 from mmsrl._errors import InputError
 
 _MISSING = ["", "nan", "NaN", "NA"]
-"""What a number that is not there may be written as."""
+"""Placeholders for a missing number."""
 
 
 def read_table(path: Path, stage: str, columns: Sequence[str], *, text: Sequence[str] = ()) -> pd.DataFrame:
-    """Read the table of a stage: tabs between columns where the name ends with `.tsv`, else commas.
+    """Read the table of a stage, tab-separated if its name ends with `.tsv`, else comma-separated.
 
     Parameters
     ----------
     path
         The table.
     stage
-        The stage that wrote it, for messages.
+        Stage that wrote it, for messages.
     columns
-        What it must have at least.
+        Required columns.
     text
-        Columns to read as strings, whatever they look like.
+        Columns to read as text.
 
     Raises
     ------
     InputError
-        The file is no such table, or truncated within a row.
+        The file is not a table, lacks a column, or is truncated.
     """
     separator = "\t" if path.suffix == ".tsv" else ","
     try:
-        # A sample may be named NA, and a gene nan: in columns of text only what is empty is missing.
+        # Samples may be named NA, and genes nan: in text columns only empty values are missing.
         header = pd.read_csv(path, sep=separator, nrows=0, dtype=str).columns
         empty = {name: [""] if name in text else _MISSING for name in header}
         table = pd.read_csv(path, sep=separator, dtype=dict.fromkeys(text, str), keep_default_na=False, na_values=empty)
-    # The parser's own errors and those of the encoding are kinds of ValueError.
+    # Errors of the parser and of the encoding are subclasses of ValueError.
     except ValueError as error:
         what = " ".join(str(error).split())
         raise InputError(f"{path.name}: empty or damaged ({what}); copy it anew, or run mmsrl-{stage} again") from error
@@ -56,12 +56,13 @@ def read_domains(path: Path) -> pd.DataFrame:
 
     Returns
     -------
-    Columns ``sample``, ``barcode``, ``domain`` (strings) and, where the read-out gives one, ``domain_confidence``.
+    DataFrame
+        Columns ``sample``, ``barcode``, ``domain`` (text) and, if the read-out has it, ``domain_confidence``.
 
     Raises
     ------
     InputError
-        If it is no such table, or a spot has no domain.
+        The table is invalid, or a spot has no domain.
     """
     columns = (_keys.SAMPLE, _keys.BARCODE, _keys.DOMAIN)
     table = read_table(path, "domains", columns, text=columns)
@@ -76,12 +77,13 @@ def read_mapped(path: Path) -> pd.DataFrame:
 
     Returns
     -------
-    Columns ``barcode``, ``reference_domain`` (strings), ``reference_confidence`` and ``reference_likeness``.
+    DataFrame
+        Columns ``barcode``, ``reference_domain`` (text), ``reference_confidence`` and ``reference_likeness``.
 
     Raises
     ------
     InputError
-        If it is no such table.
+        The table is invalid.
     """
     columns = (_keys.BARCODE, _keys.REFERENCE_DOMAIN, _keys.REFERENCE_CONFIDENCE, _keys.REFERENCE_LIKENESS)
     return read_table(path, "map", columns, text=columns[:2])
@@ -93,22 +95,23 @@ def rows_of(sample: str, barcodes: Sequence[str], table: pd.DataFrame, source: s
     Parameters
     ----------
     sample
-        The sample whose spots are wanted.
+        Name of the sample.
     barcodes
-        Its barcodes, in the order wanted.
+        (n_spots,) barcodes of the sample.
     table
-        Has the columns ``sample`` and ``barcode``.
+        Table with the columns ``sample`` and ``barcode``.
     source
-        Name of the file the table comes from, for the message.
+        Name of the file, for messages.
 
     Returns
     -------
-    Positions in ``table``, int64, shape (n_spots,).
+    ndarray
+        Row of each spot, (n_spots,) int64.
 
     Raises
     ------
     InputError
-        If the table does not hold every spot of the sample exactly once.
+        The table does not have every spot of the sample exactly once.
     """
     positions = np.flatnonzero((table[_keys.SAMPLE].astype(str) == sample).to_numpy())
     found = pd.Index(table[_keys.BARCODE].astype(str).to_numpy()[positions])

@@ -1,4 +1,4 @@
-"""Count splitting: counts divided at random into parts that are as if each had been sequenced on its own."""
+"""Count splitting (thinning) of raw counts into independent parts."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ import scipy.sparse as sp
 
 
 def split_counts(counts: sp.csr_matrix, shares: Sequence[float], seed: int) -> list[sp.csr_matrix]:
-    """Give every molecule to one of several parts, at random and independently of all others.
+    """Split counts by assigning every molecule to one part at random.
 
-    Parts of Poisson counts are independent of one another, so that what was fitted to one can be judged on another
-    (Neufeld et al., Biostatistics 25, 270-287, 2024). Where counts vary more than Poisson ones, from spot to spot in a
-    way that nothing measured explains, the parts share that excess.
+    Parts of Poisson counts are independent, so that a model fitted to one part can be tested on another (Neufeld et
+    al., Biostatistics 25, 270-287, 2024). Parts of over-dispersed counts share the over-dispersion.
 
     Parameters
     ----------
     counts
-        (n, G), whole numbers.
+        (n_spots, n_genes) whole numbers.
     shares
-        Expected share of the molecules in each part; they sum to 1.
+        Expected share of the molecules in each part. The shares sum to 1.
     seed
-        Same counts and seed give the same parts.
+        Random seed.
 
     Returns
     -------
-    For each share a float32 CSR matrix, (n, G); their sum is ``counts``.
+    list of csr_matrix
+        (n_spots, n_genes) float32 for each share. The sum of all parts is ``counts``.
     """
     generator = np.random.default_rng(seed)
     left, remaining = counts.data.astype(np.int64), 1.0
