@@ -75,14 +75,14 @@ def add_domains(sections: Sequence[ad.AnnData], domains: Path) -> None:
 
 
 def add_embedding(sections: Sequence[ad.AnnData], embedding: Path, *, latent: bool = False) -> None:
-    """Read ``<unit>.embedding.h5ad`` and write each section's own rows to ``obsm``: ``X_mmsrl`` and the members.
+    """Read ``<unit>.embedding.h5ad``, and write ``obsm['X_mmsrl']`` and the members of each section.
 
-    With ``latent``, also the latent representation of a published preset, which is large.
+    With ``latent``, the latent representation of a published preset, which is large, is written too.
 
     Raises
     ------
     InputError
-        If the file is damaged or not one of mmsrl, or a spot has no embedding.
+        The file is damaged or not from mmsrl, or a spot has no embedding.
     """
     embedded = read_stage_file(embedding, "train")
     located = embedded.obs[[_keys.SAMPLE, _keys.BARCODE]]
@@ -167,8 +167,8 @@ def um_per_px(about: Mapping[str, Any]) -> float:
 
 def spot_diameter(about: Mapping[str, Any]) -> float:
     """Return the spot diameter in full-resolution pixels from ``uns['mmsrl']``, else 0.8 spot spacings."""
-    told = float(about.get(_keys.SPOT_DIAMETER_PX, np.nan))
-    return told if np.isfinite(told) else 0.8 * float(about.get(_keys.PITCH_PX, np.nan))
+    diameter_px = float(about.get(_keys.SPOT_DIAMETER_PX, np.nan))
+    return diameter_px if np.isfinite(diameter_px) else 0.8 * float(about.get(_keys.PITCH_PX, np.nan))
 
 
 def finest_image(library: Mapping[str, Any]) -> tuple[np.ndarray, float] | None:

@@ -1,4 +1,4 @@
-"""Bad inputs: how each is made, which command gets it, and what it says; ``docs/errors.md`` is made from them.
+"""Bad inputs with the commands that must refuse them, from which ``docs/errors.md`` is generated.
 
-``make errors`` writes the document; ``tests/unit/test_bad_input.py`` compares it with what the commands say.
+``make errors`` writes the document, and ``tests/unit/test_bad_input.py`` compares it with the messages of the commands.
 """

@@ -1,4 +1,4 @@
-"""One bad input, and what its command says of it."""
+"""One bad input, and the message of its command."""
 
 from __future__ import annotations
 
@@ -18,26 +18,27 @@ PROJECT = Path(__file__).parents[2]
 
 @dataclass(frozen=True)
 class Case:
-    """A bad input."""
+    """Bad input with its command."""
 
     what: str
-    """In words; no two cases have the same."""
+    """Unique description."""
     make: Callable[[Path], list[str]]
-    """Makes the input in a folder and returns the command line: the stage, then its arguments without the outputs'."""
+    """Function that writes the input to a folder and returns the command line: stage and arguments, without outputs."""
     status: int = 2
+    """Expected exit status."""
     system: Callable[[Path], AbstractContextManager[None]] = nullcontext
-    """What the system is like while the command runs, of the folder."""
+    """Context manager on the folder that simulates a state of the system while the command runs."""
 
 
 class Said(NamedTuple):
-    """How the command ended."""
+    """Result of a command."""
 
     command: str
     status: int
     message: str
-    """With ``/data`` for the folder of the input."""
+    """Message, with ``/data`` for the folder of the input."""
     written: list[str]
-    """Files that it left among the outputs."""
+    """Files in the output folder."""
     traceback: bool
 
 
@@ -57,11 +58,11 @@ _WORDS_OF_LIBRARIES = (
     *("OSError", "illegal", "truncated", "Did not", "Premature", "',' expected"),
 )
 _VARYING = re.compile(rf"\(({'|'.join(map(re.escape, _WORDS_OF_LIBRARIES))})[^()]*(\([^()]*\)[^()]*)*\)")
-"""What libraries say between brackets differs between their versions."""
+"""Messages of libraries in brackets, which differ between versions."""
 
 
 def run(case: Case, folder: Path) -> Said:
-    """Make the input in ``folder``, run the command and return what it said."""
+    """Write the input to ``folder``, run the command and return its result."""
     folder = folder.resolve()
     stage, *arguments = case.make(folder)
     out = folder / "results"

@@ -1,4 +1,4 @@
-"""``docs/errors.md``: every bad input with what is said of it."""
+"""Generation of ``docs/errors.md``: every bad input with its message."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ _HEAD = """\
 
 <!-- Made by `make errors` from the cases in tests/bad_input: edit there. -->
 
-What is wrong with an input or a parameter ends in one message on standard error, without a traceback, with exit status
-2; what the system does not allow, with exit status 1. `mmsrl-check` runs before any task, wherever it can see the
-files: what it tells starts nothing. Each row is a test (`tests/unit/test_bad_input.py`) that compares the message with
-what the command says and sees that nothing was written; `…` stands for the words of a library, `/data` for the folder
-of the input.
+A wrong input or parameter ends in one message on standard error, without a traceback, and exit status 2. Errors of the
+system, such as a full disk, end with exit status 1. `mmsrl-check` runs before all other tasks, so that its errors stop
+a run before any computation. Each row below is a test (`tests/unit/test_bad_input.py`): it compares the message with
+the output of the command, and checks that nothing was written. `…` stands for the message of a library, and `/data`
+for the folder of the input.
 
-No errors, and read alike: byte order marks and line ends of Windows in samplesheets, labels and positions
-(`tests/unit/test_check_samplesheet.py`, `test_parsers.py`), labels in UTF-16 or the encoding of Western Windows, with
-commas, semicolons or tabs (`test_evaluate.py`, `test_check_files.py`), blanks, quotes and letters of any script in
-paths.
+The following are no errors. Samplesheets, labels and positions may have byte-order marks and Windows line endings
+(`tests/unit/test_check_samplesheet.py`, `test_parsers.py`). Labels may be in UTF-16 or Windows-1252, separated by
+commas, semicolons or tabs (`test_evaluate.py`, `test_check_files.py`). Paths may contain spaces, quotes and letters of
+any script.
 
-Exit status 3 is a training that diverged, 140 a lack of memory (a task is then tried again with more).
+Exit status 3 is a diverged training, and 140 a lack of memory, after which the task is retried with more.
 """
 
 

@@ -107,16 +107,7 @@ def assemble_sample(
     adata.obsm[_keys.EMBEDDING] = np.asarray(embedding.obsm[_keys.EMBEDDING])[
         rows_of(sample, barcodes, located, "embedding")
     ]
-    image_rows = features.obs_names.get_indexer(pd.Index(barcodes))
-    if (image_rows < 0).any():
-        raise InputError(f"features: sample {sample}: spot {barcodes[int(image_rows.argmin())]} is not in it")
-    if _keys.IMAGE in features.obsm and features.obsm[_keys.IMAGE].shape[1]:
-        adata.obsm[_keys.IMAGE] = np.asarray(features.obsm[_keys.IMAGE])[image_rows]
-
-    for name in _keys.IMAGE_QUALITY:
-        if name in features.obs:
-            adata.obs[name] = features.obs[name].to_numpy(np.float32)[image_rows]
-
+    _add_image(adata, features, sample)
     colors = domain_colors(domains[_keys.DOMAIN])
     spot_domains = domains.iloc[rows_of(sample, barcodes, domains, "domains")]
     add_domains(adata, spot_domains[_keys.DOMAIN].tolist(), colors)
@@ -132,14 +123,7 @@ def assemble_sample(
         adata.obsm[_keys.UMAP] = np.asarray(trajectory.obsm[_keys.UMAP], dtype=np.float32)[rows]
 
     if reference is not None:
-        missing = pd.Index(barcodes).difference(reference.index)
-        if len(missing):
-            raise InputError(
-                f"sample {sample}: spot {missing[0]} has no label from the reference; map the section anew"
-            )
-        for key in (_keys.REFERENCE_DOMAIN, _keys.REFERENCE_CONFIDENCE, _keys.REFERENCE_LIKENESS):
-            adata.obs[key] = reference.loc[barcodes, key].array
-
+        _add_reference(adata, reference, sample)
     adata.uns[_keys.UNS] = {
         **dict(counts.uns[_keys.UNS]),
         _keys.UNIT: unit,
@@ -147,6 +131,27 @@ def assemble_sample(
         "parameters": storable(parameters),
     }
     return adata
+
+
+def _add_image(adata: ad.AnnData, features: ad.AnnData, sample: str) -> None:
+    """Write image features to ``obsm`` and image quality to ``obs``."""
+    rows = features.obs_names.get_indexer(adata.obs_names)
+    if (rows < 0).any():
+        raise InputError(f"features: sample {sample}: spot {adata.obs_names[int(rows.argmin())]} is not in it")
+    if _keys.IMAGE in features.obsm and features.obsm[_keys.IMAGE].shape[1]:
+        adata.obsm[_keys.IMAGE] = np.asarray(features.obsm[_keys.IMAGE])[rows]
+    for name in _keys.IMAGE_QUALITY:
+        if name in features.obs:
+            adata.obs[name] = features.obs[name].to_numpy(np.float32)[rows]
+
+
+def _add_reference(adata: ad.AnnData, reference: pd.DataFrame, sample: str) -> None:
+    """Write the reference domain of each spot, its confidence and its likeness to ``obs``."""
+    missing = adata.obs_names.difference(reference.index)
+    if len(missing):
+        raise InputError(f"sample {sample}: spot {missing[0]} has no label from the reference; map the section anew")
+    for key in (_keys.REFERENCE_DOMAIN, _keys.REFERENCE_CONFIDENCE, _keys.REFERENCE_LIKENESS):
+        adata.obs[key] = reference.loc[adata.obs_names, key].array
 
 
 def reference_labels(tables: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:

@@ -173,17 +173,34 @@ def content_of_table(
     um_per_px_from: str = "the names of their columns",
     expression: str = _keys.COUNTS,
 ) -> Content:
-    """Return the content of AnnData: of ``obs`` what the internal form has, and what it tells of the scale.
+    """Build the content of a section from AnnData.
 
-    ``um_per_px`` is µm of a unit of the coordinates where something else than ``obs`` states it.
+    Parameters
+    ----------
+    counts
+        Expression with its names, (n_spots, n_features).
+    obs
+        (n_spots, …) annotations. In-tissue flag, array positions and the unit of coordinates are taken from them.
+    spatial
+        (n_spots, 2) coordinates x, y.
+    pictures, scalefactors
+        Images and scale factors.
+    source
+        Name of the file, for messages.
+    notes
+        Messages of the reader.
+    um_per_px, um_per_px_from
+        Length of one coordinate unit in µm and its source, if ``obs`` does not state it.
+    expression
+        Kind of values: ``counts`` or ``normalised``.
 
     Raises
     ------
     InputError
-        A value of the array position is not whole.
+        See :func:`mmsrl.ingest.positions.array_obs`.
     """
-    array, said = array_obs(obs, spatial, source)
-    told = scale_of_columns(obs, spatial)
+    array, remarks = array_obs(obs, spatial, source)
+    unit = scale_of_columns(obs, spatial)
     stacked = stacked_fields(obs, spatial)
     return Content(
         counts=counts,
@@ -192,19 +209,19 @@ def content_of_table(
         pictures=pictures,
         scalefactors=scalefactors,
         source=source,
-        notes=[*notes, *map(info, said), *map(warning, [stacked] if stacked else [])],
-        platform=told.platform if told else None,
-        um_per_px=told.um_per_px if told else um_per_px,
-        um_per_px_from=told.why if told else um_per_px_from,
+        notes=[*notes, *map(info, remarks), *map(warning, [stacked] if stacked else [])],
+        platform=unit.platform if unit else None,
+        um_per_px=unit.um_per_px if unit else um_per_px,
+        um_per_px_from=unit.why if unit else um_per_px_from,
         max_stacked=MAX_STACKED,
         expression=expression,
     )
 
 
 def scalefactors_of(library: dict[str, Any]) -> dict[str, float]:
-    """Return the scale factors of an entry of `uns['spatial']`; what is no positive number is left out.
+    """Return the positive scale factors of an entry of `uns['spatial']`.
 
-    R has no scalars: what it writes are arrays of one number.
+    Arrays of one number are accepted, because R writes no scalars.
     """
     singles = {name: np.asarray(value).ravel() for name, value in _entry(library, "scalefactors").items()}
     numbers = {name: pd.to_numeric(text_of(v), errors="coerce")[0] for name, v in singles.items() if v.size == 1}
