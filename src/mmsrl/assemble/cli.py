@@ -58,10 +58,9 @@ def main(
     """
     import logging
 
-    from mmsrl._errors import InputError
     from mmsrl._files import atomic_folder, atomic_path, read_design, read_summary, write_summary
     from mmsrl._hdf5 import read_stage_file, write_compact
-    from mmsrl._sections import all_counted, common_target, design_columns, gene_names, sample_of
+    from mmsrl._sections import all_counted, common_target, design_columns
     from mmsrl._tables import read_domains, read_mapped
     from mmsrl.assemble.api import assemble_group, assemble_sample, reference_labels
     from mmsrl.assemble.elements import to_spatialdata
@@ -69,9 +68,6 @@ def main(
 
     log = logging.getLogger("mmsrl.assemble")
     output_dir.mkdir(parents=True, exist_ok=True)
-
-    def by_sample(paths: tuple[Path, ...], stage: str) -> dict[str, ad.AnnData]:
-        return {sample_of(adata): adata for adata in (read_stage_file(path, stage) for path in paths)}
 
     def write(adata: ad.AnnData, name: str) -> None:
         with atomic_path(output_dir / f"{name}.mmsrl.h5ad") as temporary:
@@ -81,19 +77,8 @@ def main(
                 to_spatialdata(adata, denoised, segmented).write(folder)
         log.info("%s: %d spots x %d genes", name, adata.n_obs, adata.n_vars)
 
-    counted, described = by_sample(counts, "qc"), by_sample(features, "features")
-    if counted.keys() != described.keys():
-        lonely = sorted(counted.keys() ^ described.keys())
-        raise InputError(f"--counts and --features must be of the same samples; only one of the two for {lonely}")
-    in_order = [counted[sample] for sample in sorted(counted)]
-    for adata, names in zip(in_order, gene_names(in_order), strict=True):
-        adata.var_names = names  # as in markers and de-noised expression
-    if len(counted) > 1 and id in counted:
-        raise InputError(f"group {id} has the name of one of its samples; its files would overwrite each other")
-    parameters = {}
-    for path in summaries:
-        summary = read_summary(path)
-        parameters[summary["stage"]] = summary["parameters"]
+    counted, described = _read_samples(id, counts, features)
+    parameters = {summary["stage"]: summary["parameters"] for summary in map(read_summary, summaries)}
     embedded, labelled = read_stage_file(embedding, "train"), read_domains(domains)
     ordered = read_stage_file(trajectory, "trajectory") if trajectory else None
     denoised = read_stage_file(enhanced, "enhance") if enhanced and spatialdata else None
@@ -141,6 +126,29 @@ def main(
         result=result,
         messages=messages,
     )
+
+
+def _read_samples(
+    unit: str, counts: tuple[Path, ...], features: tuple[Path, ...]
+) -> tuple[dict[str, ad.AnnData], dict[str, ad.AnnData]]:
+    """Return expression and image features by sample. Gene names are made consistent in the unit."""
+    from mmsrl._errors import InputError
+    from mmsrl._hdf5 import read_stage_file
+    from mmsrl._sections import gene_names, sample_of
+
+    def by_sample(paths: tuple[Path, ...], stage: str) -> dict[str, ad.AnnData]:
+        return {sample_of(adata): adata for adata in (read_stage_file(path, stage) for path in paths)}
+
+    counted, described = by_sample(counts, "qc"), by_sample(features, "features")
+    if counted.keys() != described.keys():
+        unmatched = sorted(counted.keys() ^ described.keys())
+        raise InputError(f"--counts and --features must be of the same samples; only one of the two for {unmatched}")
+    in_order = [counted[sample] for sample in sorted(counted)]
+    for adata, names in zip(in_order, gene_names(in_order), strict=True):
+        adata.var_names = names  # as in markers and de-noised expression
+    if len(counted) > 1 and unit in counted:
+        raise InputError(f"group {unit} has the name of one of its samples; its files would overwrite each other")
+    return counted, described
 
 
 def _write_tables(adata: ad.AnnData, outlines: Found | None, sample: str, output_dir: Path) -> None:
