@@ -42,8 +42,9 @@ workflow {
 
         PLAN(samplesheet, params_json, projectDir, checkCommand(workflow.containerEngine, samplesheet, projectDir))
         weights = params.backbone_weights ? file(params.backbone_weights, checkIfExists: true, glob: false) : []
-        // The first training of a unit uses --seed. Published presets can train again with further random seeds.
-        first_seed = wholeNumber('seed', params.seed, 0, 0)
+        // The first training of a unit uses --seed, and further trainings use the next random seeds.
+        // Without --seed it is that of the preset (src/mmsrl/train/presets.py); only published presets train again.
+        first_seed = wholeNumber('seed', params.seed, 110, 0)
         more_seeds = (1..<wholeNumber('n_seeds', params.n_seeds, 1, 1)).collect { training -> first_seed + training }
         gene_sets = params.gene_sets ? file(params.gene_sets, checkIfExists: true, glob: false) : []
         // Waits for the check, so that its messages come first.

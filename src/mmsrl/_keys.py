@@ -40,6 +40,8 @@ IMAGE = "X_image"
 IMAGE_DESCRIPTOR = "X_image_descriptor"
 IMAGE_NODES = "image_nodes"
 EMBEDDING = "X_mmsrl"
+LATENT = "latent"
+"""Latent representation of a published preset."""
 UMAP = "X_umap"
 MEMBER = "member_"
 """With the number of the member: its embedding."""
@@ -52,12 +54,15 @@ GENOME = "genome"
 
 # layers
 COUNTS = "counts"
+PUBLISHED_MEAN = "published_mean"
+"""Enhanced expression of a published preset."""
 
 # uns
 UNS = "mmsrl"
 UNS_SPATIAL = "spatial"
 DOMAIN_COLORS = "domain_colors"
 MEMBERS = "members"
+PRESET = "preset"
 STRUCTURE_P, STRUCTURE_P_WITH_DEPTH = "structure_p", "structure_p_with_depth"
 
 # uns['mmsrl']

@@ -325,9 +325,9 @@ PARAMETERS: tuple[Parameter, ...] = (
         "batch_correction",
         "train",
         "boolean",
-        True,
+        None,
         "Correct batch effects in expression and image features of sections that are trained jointly (batch key: the "
-        "section).",
+        "section). Empty: set by the preset (true for `default`, false for the published presets).",
     ),
     Parameter(
         "block_size",
@@ -339,7 +339,16 @@ PARAMETERS: tuple[Parameter, ...] = (
         minimum=1,
         hidden=True,
     ),
-    Parameter("seed", "train", "integer", 0, "Random seed.", minimum=0, maximum=2**32 - 1),
+    Parameter(
+        "seed",
+        "train",
+        "integer",
+        None,
+        "Random seed. Empty: set by the preset (0 for `default`, 110 for training and clustering of the published "
+        "presets).",
+        minimum=0,
+        maximum=2**32 - 1,
+    ),
     Parameter(
         "device",
         "train",
@@ -353,10 +362,20 @@ PARAMETERS: tuple[Parameter, ...] = (
         "readout",
         "domains",
         "string",
-        "gmm",
+        None,
         "Clustering of the embedding: `gmm` (Gaussian mixture with tied covariance), `gmm_full` (Gaussian mixture "
-        "with one covariance per domain), `kmeans` or `leiden`.",
+        "with one covariance per domain), `kmeans` or `leiden`. Empty: set by the preset (`gmm` for `default`, "
+        "`kmeans` for the published presets).",
         choices=("gmm", "gmm_full", "kmeans", "leiden"),
+    ),
+    Parameter(
+        "refine",
+        "domains",
+        "integer",
+        None,
+        "Number of nearest spots whose majority vote replaces the domain of a spot, for `mmsrl` and `stmmr` (50 in the "
+        "published breast cancer tutorial). Empty: no refinement.",
+        minimum=1,
     ),
     Parameter(
         "root",

@@ -371,3 +371,39 @@ def test_structure_of_depth_is_divided_with_a_warning_and_none_is_one_domain(bey
     assert (found.facts["n_domains"] == 1) == (with_depth > 0.01)
     warned = [message["text"] for message in found.messages if message["level"] == "warning"]
     assert any(told in text for text in warned)
+
+
+def published(sizes=SIZES):
+    """Embedding of a published preset: groups that only the latent representation separates, on a lattice."""
+    values, group = planted(sizes, d=60)
+    embedding = embedding_of(values[:, :3].astype(np.float32))
+    embedding.obsm["latent"] = values.astype(np.float32)
+    embedding.obsm["spatial"] = np.column_stack(np.divmod(np.arange(len(values)), 20)).astype(float)
+    embedding.uns["preset"] = "mmsrl"
+    return embedding, group
+
+
+def test_published_presets_are_clustered_by_kmeans_on_the_whole_latent_representation():
+    embedding, group = published()
+    found = domains(embedding, 4)
+    assert found.facts["readout"] == "kmeans" and found.facts["components"] == [60]
+    assert adjusted_rand_score(found.table["domain"], group) > 0.99
+    assert domains(embedding, 4, readout="gmm").facts["components"] == [3]
+
+
+def test_refinement_is_the_vote_of_the_nearest_spots_without_the_spot_itself():
+    embedding, _ = published()
+    labels = domains(embedding, 4).table["domain"].to_numpy()
+    places = embedding.obsm["spatial"] + np.random.default_rng(0).uniform(0, 1e-3, (300, 2))  # no ties of distance
+    embedding.obsm["spatial"] = places
+    refined = domains(embedding, 4, refine=7).members.obsm["posterior_0"]
+    distance = np.linalg.norm(places[:, None] - places[None], axis=2)
+    votes = np.eye(5)[labels.astype(int)][np.argsort(distance, axis=1)[:, 1:8]].sum(axis=1)
+    winners = votes.argmax(axis=1)
+    decided = (votes == votes.max(axis=1, keepdims=True)).sum(axis=1) == 1
+    assert adjusted_rand_score(refined.argmax(axis=1)[decided], winners[decided]) == 1.0
+
+
+def test_the_default_has_no_refinement():
+    with pytest.raises(InputError, match="refine: the preset 'default' has no refinement"):
+        domains(embedding_of(planted()[0]), 4, refine=50)

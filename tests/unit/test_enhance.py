@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse as sp
+import torch
 from click.testing import CliRunner
 from planted import section
 
@@ -17,6 +18,8 @@ from mmsrl.enhance.cli import main
 from mmsrl.enhance.estimators import SHRINKAGE, Decoder, correlation, deviance, mixed, mixing_weights, shrunk_deviances
 from mmsrl.train.api import as_anndata, train
 from mmsrl.train.files import write_model
+from mmsrl.train.presets import Published
+from mmsrl.train.published import Inputs, PublishedModel
 
 
 @pytest.fixture(scope="module")
@@ -98,11 +101,21 @@ def test_genes_are_written_by_name(trained):
     assert "written as without the list" in none.messages[0]["text"]
 
 
-def test_published_preset_is_answered_by_default(trained):
-    adata, model = trained
-    result = enhance(adata, {**model, "preset": "stmmr"})
-    assert "preset stmmr has no model of counts" in result.messages[0]["text"]
-    assert result.facts["verdicts"]["better"] > 20
+def test_published_preset_also_gets_the_mean_of_its_decoder():
+    adata = section(depth=2.0)
+    trained = train(adata, preset="stmmr", hidden_dim=32, epochs=2, n_top_genes=50, device="cpu", show_progress=False)
+    result = enhance(adata, trained.model, n_enhanced_genes=20)
+    graph = sp.csr_matrix(np.full((480, 480), 1 / 480))
+    inputs = Inputs(trained.unit.expression, torch.zeros(480, 50), None, graph)
+    model = PublishedModel(inputs, Published(**trained.model["settings"]), block=512)
+    model.load_state_dict({name: torch.as_tensor(value) for name, value in trained.model["state"].items()})
+    with torch.no_grad():
+        mean = model.eval().mu(model.decode(torch.as_tensor(trained.latent))).exp().numpy()
+    columns = [trained.unit.genes.index(gene) for gene in result.spots.var_names]
+    expected = mean[:, columns] / mean.max(axis=1, keepdims=True)
+    np.testing.assert_allclose(result.spots.layers["published_mean"], expected, rtol=1e-4)
+    assert set(result.genes["gene"]) == set(trained.unit.genes)
+    assert "layers['published_mean'] is the enhanced expression of 'stmmr'" in result.messages[-1]["text"]
 
 
 def test_several_sections(trained):
@@ -172,7 +185,7 @@ def test_model_without_its_embedding_is_an_error(trained):
     adata, model = trained
     other = adata.copy()
     del other.obsm["X_mmsrl"]
-    with pytest.raises(InputError, match="sample S: the model goes with obsm\\['X_mmsrl'\\], as its training"):
+    with pytest.raises(InputError, match="sample S: obsm\\['X_mmsrl'\\] is missing"):
         enhance(other, model)
 
 

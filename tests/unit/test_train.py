@@ -69,8 +69,9 @@ def test_sections_are_trained_jointly_on_their_common_genes(preset: str) -> None
     assert 1.0 <= result.facts["section_mixing"]["ilisi"] <= 2.0
     texts = " ".join(message["text"] for message in result.messages)
     assert "55 genes are common to all sections (one 60, two 55)" in texts
-    assert "Harmony" in texts
-    assert "variance of image descriptors 8" in texts  # 80 %, as far as 120 spots tell
+    # The published presets concatenate sections without any correction.
+    assert ("Harmony" in texts) == (preset == "default")
+    assert ("variance of image descriptors 8" in texts) == (preset == "default")  # 80 %, as far as 120 spots tell
 
 
 def test_genes_in_another_order_are_the_same_genes() -> None:
@@ -206,6 +207,30 @@ def test_settings_come_from_the_preset_and_are_changed_by_name() -> None:
         choose_settings("mmsrl", {"kernel_widht": 1.0})
     with pytest.raises(InputError, match="preset 'best' is not one of default, mmsrl, stmmr"):
         choose_settings("best", {})
+
+
+def test_several_sections_have_the_published_settings_of_joint_training() -> None:
+    joint = choose_settings("stmmr", {"epochs": 7}, joint=True)
+    assert (joint.epochs, joint.reconstruction_weight) == (7, 100.0)
+    assert choose_settings("mmsrl", {}, joint=True).epochs == 300
+    assert choose_settings("default", {}, joint=True) == PRESETS["default"]
+    with pytest.raises(InputError, match="'mmsrl' has no setting 'readout'"):
+        choose_settings("mmsrl", {"readout": "kmeans"})
+
+
+def test_variable_genes_and_image_scale_of_published_presets_are_those_of_the_concatenation() -> None:
+    one, two = section("one", image=0), section("two", seed=1)
+    rng = np.random.default_rng(3)
+    for shift, adata in enumerate((one, two)):
+        adata.obsm["X_image_descriptor"] = (rng.standard_normal((120, 8)) + 4 * shift).astype(np.float32)
+    pooled, apart = (stack([one, two], 20, by_section=choice) for choice in (False, True))
+    joint = ad.concat([one, two])
+    joint.obsm["spatial"] = np.vstack([one.obsm["spatial"], two.obsm["spatial"] + 100])
+    joint.uns = one.uns
+    assert pooled.genes == stack([joint], 20).genes != apart.genes
+    assert pooled.image is not None and apart.image is not None
+    gap = [abs(unit.image[:120].mean(axis=0) - unit.image[120:].mean(axis=0)).max() for unit in (pooled, apart)]
+    assert gap[0] > 1.0 > gap[1]
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,7 @@ class Line(Trainable):
 
 
 def run(model: Trainable, epochs: int = 6, **options: object) -> list[Row]:
-    return fit(model, epochs=epochs, learning_rate=0.1, weight_decay=0.0, seed=1, show_progress=False, **options)
+    return fit(model, epochs=epochs, learning_rate=0.1, weight_decay=0.0, show_progress=False, **options)
 
 
 def test_infinite_loss_stops_with_epoch_term_and_advice_before_it_reaches_the_weights() -> None:

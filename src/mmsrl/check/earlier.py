@@ -11,6 +11,7 @@ from mmsrl._files import read_summary
 from mmsrl._hdf5 import open_stage_file
 from mmsrl.check.problems import listed
 from mmsrl.parameters import PARAMETERS
+from mmsrl.train.presets import with_defaults
 
 OF_SECTION = {
     "qc": {"ingest": ("ingest.json",), "qc": ("qc.h5ad", "qc.json")},
@@ -154,6 +155,7 @@ def _other_parameters(
         stage: {id_: read_summary(folder / f"{stage}/{id_}.{stage}.json")["parameters"] for id_ in ids}
         for stage, ids in names.items()
     }
+    preset = params["preset"]
     problems = []
     for parameter in PARAMETERS:
         name, asked = parameter.name, params[parameter.name]
@@ -162,7 +164,7 @@ def _other_parameters(
         if asked == parameter.default and name not in READ_LATER:
             continue
         for id_, made in made_by[parameter.stage].items():
-            if name in made and made[name] != asked:
+            if name in made and with_defaults(preset, {name: made[name]}) != with_defaults(preset, {name: asked}):
                 problems.append(
                     f"--{name} {_shown(asked)}: {id_} was made with {_shown(made[name])}, and {parameter.stage} is not "
                     f"run again with {said}; give {_shown(made[name])}, or begin earlier"

@@ -12,7 +12,7 @@ import jsonschema
 from jsonschema.exceptions import ValidationError
 
 from mmsrl.check.problems import listed, nearest, printable, shown
-from mmsrl.train.presets import PRESETS, Published
+from mmsrl.train.presets import PRESETS, Published, with_defaults
 
 _INTEGER = re.compile(r"[+-]?[0-9]{1,18}")
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3})?")
@@ -138,9 +138,10 @@ def seed_problems(params: Mapping[str, Any], schema: Mapping[str, Any]) -> list[
     schema
         Content of ``nextflow_schema.json``.
     """
-    last, maximum = params["seed"] + (params["n_seeds"] or 1) - 1, properties_of(schema)["seed"]["maximum"]
+    first = with_defaults(params["preset"], {"seed": params["seed"]})["seed"]
+    last, maximum = first + (params["n_seeds"] or 1) - 1, properties_of(schema)["seed"]["maximum"]
     text = (
-        f"--seed {params['seed']}: the last of {params['n_seeds']} trainings would use seed {last}, but the maximum is "
+        f"--seed {first}: the last of {params['n_seeds']} trainings would use seed {last}, but the maximum is "
         f"{maximum}; give a smaller seed"
     )
     return [text] if last > maximum else []

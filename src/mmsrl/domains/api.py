@@ -16,12 +16,18 @@ from mmsrl._errors import InputError
 from mmsrl._sections import member_keys
 from mmsrl.domains.consensus import consensus
 from mmsrl.domains.covariates import covariates
+from mmsrl.domains.neighbourhood import majority_vote
 from mmsrl.domains.number import Mapper, choose_number
-from mmsrl.domains.readouts import Posterior, Readout, read_out, reduce
+from mmsrl.domains.readouts import Posterior, read_out, reduce
+from mmsrl.train.presets import Readout, with_defaults
 
 UNSTABLE = 0.7
 """Stability below which a chosen number of domains is said to be uncertain."""
 
+
+LATENT_READOUTS = ("kmeans", "leiden")
+"""Read-outs that cluster the whole latent representation of a published preset. The Gaussian mixtures cluster its
+principal components."""
 
 STRUCTURE_LEVEL = 0.01
 """p-value of the test of spatial structure (:func:`mmsrl.train.bandwidth.structure_p`) above which K is 1."""
@@ -46,8 +52,9 @@ def domains(
     embeddings: ad.AnnData | Sequence[ad.AnnData],
     n_domains: int | None = None,
     *,
-    readout: Readout = "gmm",
-    seed: int = 0,
+    readout: Readout | None = None,
+    seed: int | None = None,
+    refine: int | None = None,
     threads: int = 1,
 ) -> Domains:
     """Group the spots of all sections of a unit into domains, jointly, so that one number means one domain in all.
@@ -74,27 +81,35 @@ def domains(
         If an embedding is missing, not finite or constant, the embeddings are not of the same spots, or ``n_domains``
         exceeds the number of different spots.
     """
-    check_readout(n_domains, readout)
     trainings = [embeddings] if isinstance(embeddings, ad.AnnData) else list(embeddings)
+    settings = readout_settings(trainings[0], readout=readout, seed=seed, refine=refine)
+    readout, seed, refine = settings["readout"], settings["seed"], settings["refine"]
+    check_readout(n_domains, readout)
     spots = _spots(trainings)
     points = [reduce(values) for adata in trainings for values in _members(adata)]
+    clustered = points
+    if readout in LATENT_READOUTS and _keys.LATENT in trainings[0].obsm:
+        clustered = [np.asarray(adata.obsm[_keys.LATENT], dtype=np.float64) for adata in trainings]
     messages: list[dict[str, str]] = []
-    facts: dict[str, Any] = {"readout": readout, "components": [p.shape[1] for p in points], "chosen": None}
+    facts: dict[str, Any] = {"readout": readout, "components": [p.shape[1] for p in clustered], "chosen": None}
     with _at_once(threads) as at_once:
         if n_domains is None:
             structured = _structured(trainings[0], facts, messages)
             n_domains = _choose(points, seed, at_once, facts, messages) if structured else 1
 
         def read(member: int) -> Posterior:
-            return read_out(points[member], n_domains, readout, seed + member)
+            return read_out(clustered[member], n_domains, readout, seed + member)
 
         # igraph draws from one random stream a process.
         posteriors = list((map if readout == "leiden" else at_once)(read, range(len(points))))
     _tell_of_fewer(posteriors, n_domains, readout, messages)
     places = np.asarray(trainings[0].obsm[_keys.SPATIAL])
-    found = consensus(posteriors, places, spots[_keys.SAMPLE].to_numpy())
+    section = spots[_keys.SAMPLE].to_numpy()
+    if refine:
+        posteriors = [majority_vote(posterior, places, section, refine) for posterior in posteriors]
+    found = consensus(posteriors, places, section)
     total = trainings[0].obs.get(_keys.TOTAL_COUNTS)
-    followed, said = covariates(found.labels, spots[_keys.SAMPLE].to_numpy(), total)
+    followed, said = covariates(found.labels, section, total)
     columns = {_keys.DOMAIN: found.labels.astype(str), _keys.CONFIDENCE: found.confidence}
     obsm = {f"{_keys.POSTERIOR}{i}": posterior for i, posterior in enumerate(posteriors)}
     members = ad.AnnData(obs=spots, obsm=obsm | {_keys.SPATIAL: places})
@@ -128,9 +143,25 @@ def _structured(training: ad.AnnData, facts: dict[str, Any], messages: list[dict
     return False
 
 
-def check_readout(n_domains: Any, readout: str) -> None:
+def readout_settings(
+    training: ad.AnnData, *, readout: Readout | None, seed: int | None, refine: int | None
+) -> dict[str, Any]:
+    """Return ``readout``, ``seed`` and ``refine``, with the defaults of the preset for each ``None``.
+
+    Raises
+    ------
+    InputError
+        If ``refine`` is given for ``default``, which has no such setting.
+    """
+    preset = str(training.uns.get(_keys.PRESET, "default"))
+    if preset == "default" and refine:
+        raise InputError("refine: the preset 'default' has no refinement by neighbours; leave it out")
+    return with_defaults(preset, {"readout": readout, "seed": seed, "refine": refine})
+
+
+def check_readout(n_domains: Any, readout: str | None) -> None:
     """Raise InputError where there is no such read-out, or ``n_domains`` is no number of domains or ``None``."""
-    if readout not in get_args(Readout):
+    if readout is not None and readout not in get_args(Readout):
         raise InputError(f"readout {readout!r} is not one of {', '.join(get_args(Readout))}")
     if n_domains is not None and not (isinstance(n_domains, (int, np.integer)) and n_domains >= 1):
         raise InputError(f"n_domains {n_domains!r}: must be a whole number from 1 on, or None to have it chosen")

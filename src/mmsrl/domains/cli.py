@@ -30,10 +30,11 @@ def main(
     id: str,
     embeddings: tuple[Path, ...],
     n_domains: int | None,
-    seed: int,
+    seed: int | None,
     threads: int,
     output_dir: Path,
-    readout: str,
+    readout: str | None,
+    refine: int | None,
 ) -> None:
     """Group the spots of a unit into spatial domains, and say how sure each is: the consensus of its ensemble."""
     from typing import cast
@@ -41,14 +42,13 @@ def main(
     from mmsrl._errors import InputError
     from mmsrl._files import atomic_path, write_summary, write_text
     from mmsrl._hdf5 import read_stage_file
-    from mmsrl.domains.api import domains
-    from mmsrl.domains.readouts import Readout
+    from mmsrl.domains.api import domains, readout_settings
+    from mmsrl.train.presets import Readout
 
     trainings = [read_stage_file(path, "train") for path in embeddings]
     try:
-        table, members, facts, messages = domains(
-            trainings, n_domains, readout=cast(Readout, readout), seed=seed, threads=threads
-        )
+        settings = readout_settings(trainings[0], readout=cast("Readout | None", readout), seed=seed, refine=refine)
+        table, members, facts, messages = domains(trainings, n_domains, **settings, threads=threads)
     except InputError as error:
         raise InputError(f"unit {id}: {error}") from error
     log = logging.getLogger(__name__)
@@ -61,7 +61,7 @@ def main(
         output_dir / f"{id}.domains.json",
         stage="domains",
         id=id,
-        parameters={"n_domains": n_domains, "readout": readout, "seed": seed},
+        parameters={"n_domains": n_domains} | {name: value for name, value in settings.items() if value is not None},
         result=facts,
         messages=messages,
     )

@@ -9,6 +9,7 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 from mmsrl.domains.average import Labels, Posterior
+from mmsrl.domains.readouts import one_hot, ordered
 
 CONFIDENCE_SPOTS = 37
 """Spots that confidence is of, with the one in the middle: three rings on a hexagonal lattice."""
@@ -39,6 +40,35 @@ def neighbourhood(places: npt.NDArray[Any], section: npt.NDArray[Any], spots: in
     n = len(places)
     entries = (np.concatenate(weights), (np.concatenate(rows), np.concatenate(columns)))
     return sp.csr_matrix(entries, shape=(n, n))
+
+
+def majority_vote(
+    posterior: Posterior, places: npt.NDArray[Any], section: npt.NDArray[Any], spots: int
+) -> npt.NDArray[np.float32]:
+    """Replace the domain of each spot by the majority vote of its nearest spots in the same section.
+
+    This is the label refinement of the published models: the spot itself has no vote.
+
+    Parameters
+    ----------
+    posterior
+        (n, K), of one member.
+    places
+        (n, 2), coordinates of the spots. Coordinates of different sections are not compared.
+    section
+        (n,), name of the section of each spot.
+    spots
+        Number of neighbours that vote.
+
+    Returns
+    -------
+    numpy.ndarray
+        (n, K) float32, ones and zeros, from the largest domain to the smallest.
+    """
+    members = one_hot(posterior.argmax(axis=1), posterior.shape[1])
+    around = neighbourhood(places, section, spots + 1).sign()
+    votes = around @ members - around.diagonal()[:, None] * members
+    return ordered(one_hot(votes.argmax(axis=1), posterior.shape[1]))
 
 
 def confidence(posterior: Posterior, labels: Labels, around: sp.csr_matrix) -> npt.NDArray[np.float32]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import warnings
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,11 +12,11 @@ import numpy.typing as npt
 from mmsrl._errors import InputError
 from mmsrl._samples import at_random
 from mmsrl.domains import mixture
+from mmsrl.train.presets import Readout
 
 Points = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.int64]
 Posterior = npt.NDArray[np.float32]
-Readout = Literal["gmm", "gmm_full", "kmeans", "leiden"]
 
 COMPONENTS = 50
 """Principal components of an embedding that are used, at most."""

@@ -18,6 +18,7 @@ from mmsrl._sections import common_target, gene_names, sample_names, spot_table
 from mmsrl._thinning import split_counts
 from mmsrl.enhance.estimators import COMPONENTS, Decoder, Source, components, gene_blocks, mixed
 from mmsrl.enhance.evidence import COMPARED, SHARES, choose_pooling, judge
+from mmsrl.enhance.published import relative_mean
 from mmsrl.enhance.verdict import BETTER, MIN_BLOCKS, MIN_HELD_OUT, UNDECIDED, WORSE, tissue_blocks
 from mmsrl.graph import Graph
 from mmsrl.train.api import stack
@@ -95,19 +96,13 @@ def enhance(
     """
     sections = [data] if isinstance(data, ad.AnnData) else list(data)
     messages: list[dict[str, str]] = []
-    ours = model is not None and model["preset"] == "default"
-    if model is not None and not ours:
-        text = f"preset {model['preset']} has no model of counts: expression is de-noised with the embedding of default"
-        messages.append({"level": "info", "text": text})
-    if ours:
-        assert model is not None
-        settings = Default(**model["settings"])
-        unit = stack(sections, settings.n_top_genes, model["genes"])
-        z = _given_embedding(sections)
+    published = model is not None and model["preset"] != "default"
+    settings = Default() if model is None or published else Default(**model["settings"])
+    unit = stack(sections, n_top_genes or settings.n_top_genes, model["genes"] if model else None)
+    if model is None or published:
+        embedding = _embedding(unit, settings, seed, batch_correction)
     else:
-        settings = Default()
-        unit = stack(sections, n_top_genes or settings.n_top_genes)
-        z = _embedding(unit, settings, seed, batch_correction)
+        embedding = _stacked(sections, _keys.EMBEDDING)
 
     parts = [split_counts(sp.csr_matrix(adata.X), SHARES, seed + i) for i, adata in enumerate(sections)]
     halves = [_with_counts(adata, part[0]) for adata, part in zip(sections, parts, strict=True)]
@@ -127,7 +122,14 @@ def enhance(
 
     asked = [enhanced_genes] if isinstance(enhanced_genes, str) else enhanced_genes or ()
     table["written"] = table["gene"].isin(_written(table, len(unit.section), n_enhanced_genes, asked, messages))
-    written = _spots(sections, unit, Decoder.fit(z, unit.counts), pooling.graph, table)
+    written = _spots(sections, unit, Decoder.fit(embedding, unit.counts), pooling.graph, table)
+    if model is not None and published:
+        written.layers[_keys.PUBLISHED_MEAN] = relative_mean(model, _stacked(sections, _keys.LATENT), written.var_names)
+        text = (
+            f"X is de-noised with the embedding of 'default'; layers['{_keys.PUBLISHED_MEAN}'] is the enhanced "
+            f"expression of '{model['preset']}': the mean of its decoder, divided by its maximum in the spot"
+        )
+        messages.append({"level": "info", "text": text})
     facts = {
         "pooled_width": pooling.width,
         "n_blocks": blocks.shape[0],
@@ -173,16 +175,16 @@ def _embedding(unit: Unit, settings: Default, seed: int, correct: bool) -> NDArr
     return np.asarray(built.members[0].embedding)
 
 
-def _given_embedding(sections: Sequence[ad.AnnData]) -> NDArray[np.float32]:
-    """Return the embedding of the stacked spots, (N, d), that training wrote."""
-    found = []
+def _stacked(sections: Sequence[ad.AnnData], key: str) -> NDArray[np.float32]:
+    """Return ``obsm[key]`` of all sections, as training wrote it, stacked: (N, d)."""
+    parts = []
     for name, adata in zip(sample_names(sections), sections, strict=True):
-        if _keys.EMBEDDING not in adata.obsm:
-            raise InputError(f"sample {name}: the model goes with obsm['{_keys.EMBEDDING}'], as its training wrote it")
-        found.append(np.asarray(adata.obsm[_keys.EMBEDDING], dtype=np.float32))
-    if len({z.shape[1] for z in found}) > 1:
-        raise InputError(f"obsm['{_keys.EMBEDDING}'] of the sections is not of one training: it differs in width")
-    return np.concatenate(found)
+        if key not in adata.obsm:
+            raise InputError(f"sample {name}: obsm['{key}'] is missing; give the sections as training wrote them")
+        parts.append(np.asarray(adata.obsm[key], dtype=np.float32))
+    if len({part.shape[1] for part in parts}) > 1:
+        raise InputError(f"obsm['{key}'] differs in width between the sections; give the sections of one training")
+    return np.concatenate(parts)
 
 
 def _with_counts(adata: ad.AnnData, counts: sp.csr_matrix) -> ad.AnnData:

@@ -25,8 +25,8 @@ NOT_COUNTED = {
 @click.option("--embedding", type=INPUT_FILE, required=True, help="<unit>.embedding.h5ad.")
 @click.option("--model", type=INPUT_FILE, required=True, help="<unit>.model.npz.")
 @parameter_option("n_top_genes")
-@parameter_option("batch_correction")
-@parameter_option("seed")
+@parameter_option("batch_correction", default=True)
+@parameter_option("seed", default=0)
 @output_dir_option("<unit>.enhanced.h5ad, <unit>.enhanced_genes.tsv and <unit>.enhance.json")
 def main(
     id: str,
@@ -61,7 +61,7 @@ def main(
             messages=[NOT_COUNTED],
         )
         return
-    add_embedding(sections, embedding)
+    add_embedding(sections, embedding, latent=True)
     options = {
         "n_enhanced_genes": n_enhanced_genes,
         "enhanced_genes": enhanced_genes.split(",") if enhanced_genes else None,

@@ -35,7 +35,7 @@ from mmsrl.features.nodes import SPOTS_AT_A_TIME
 from mmsrl.graph import plain_graph
 from mmsrl.normalisation import MIN_SPOTS, SPANS, log_normalised, most_varying, stabilise, variable_genes
 from mmsrl.train.members import Member
-from mmsrl.train.presets import PRESETS, ConsistencyLoss, Published, Settings
+from mmsrl.train.presets import JOINT, PRESETS, PUBLISHED, READOUT_SETTINGS, ConsistencyLoss, Published, Settings
 from mmsrl.train.projections import projection_state
 from mmsrl.train.sections import section_mixing
 from mmsrl.train.unit import FloatArray, Message, Unit, build, info, warning
@@ -52,6 +52,8 @@ class Training(NamedTuple):
 
     embedding: FloatArray
     """(N, d) float32, in the order of the sections; in the default that of the first member."""
+    latent: FloatArray | None
+    """(N, h) float32, the latent representation of a published preset; ``None`` for ``default``."""
     members: list[Member]
     """The default's ensemble, which domains are read from; empty in the published presets."""
     history: list[Row]
@@ -80,9 +82,9 @@ def train(
     data: ad.AnnData | Sequence[ad.AnnData],
     *,
     preset: str = "default",
-    seed: int = 0,
+    seed: int | None = None,
     device: str = "auto",
-    batch_correction: bool = True,
+    batch_correction: bool | None = None,
     block_size: int | None = None,
     attempt: int = 1,
     show_progress: bool = True,
@@ -132,21 +134,22 @@ def train(
     """
     started = time.perf_counter()
     sections = [data] if isinstance(data, ad.AnnData) else list(data)
-    chosen = choose_settings(preset, settings)
+    chosen = choose_settings(
+        preset, settings | {"seed": seed, "batch_correction": batch_correction}, joint=len(sections) > 1
+    )
     check_device(device)
-    unit = stack(sections, chosen.n_top_genes)
+    unit = stack(sections, chosen.n_top_genes, by_section=chosen.by_section)
     history: list[Row] = []
+    latent: FloatArray | None = None
     weights: dict[str, NDArray[Any]] = {}
     projections: dict[str, Any] = {}
     members: list[Member] = []
     if isinstance(chosen, Published):
         from mmsrl.train.networks import train_published
 
-        z, history, weights, facts = train_published(
+        embedding, latent, history, weights, facts = train_published(
             unit,
             chosen,
-            seed=seed,
-            correct=batch_correction,
             device=device,
             block_size=block_size,
             attempt=attempt,
@@ -155,15 +158,17 @@ def train(
     else:
         if device == "cuda":
             unit.messages.append(info(f"preset {preset} has no network to train on a GPU: it is computed on the CPU"))
-        facts, members, fitted = build(unit, chosen, seed=seed, correct=batch_correction)
-        z = np.asarray(members[0].embedding)
+        facts, members, fitted = build(unit, chosen, seed=chosen.seed, correct=chosen.batch_correction)
+        embedding = np.asarray(members[0].embedding)
         projections = projection_state(fitted, members)
         facts |= {"n_weights": 0, "device": "cpu", "threads": _threads(), "gpu_peak_bytes": None}
     for i, adata in enumerate(sections):
-        adata.obsm[_keys.EMBEDDING] = z[unit.section == i]
+        adata.obsm[_keys.EMBEDDING] = embedding[unit.section == i]
+        if latent is not None:
+            adata.obsm[_keys.LATENT] = latent[unit.section == i]
     facts |= _facts(unit, history, time.perf_counter() - started)
     if len(unit.samples) > 1:
-        facts["section_mixing"] = section_mixing(z, unit.section)
+        facts["section_mixing"] = section_mixing(embedding, unit.section)
     model = {
         "preset": preset,
         "settings": dataclasses.asdict(chosen),
@@ -172,7 +177,7 @@ def train(
         "samples": unit.samples,
         **projections,
     }
-    return Training(z, members, history, model, facts, unit.messages, unit)
+    return Training(embedding, latent, members, history, model, facts, unit.messages, unit)
 
 
 def as_anndata(result: Training) -> ad.AnnData:
@@ -189,9 +194,11 @@ def as_anndata(result: Training) -> ad.AnnData:
     spatial = np.concatenate(unit.coordinates)
     obsm = {_keys.EMBEDDING: result.embedding, _keys.SPATIAL: spatial}
     obsm |= {f"{_keys.MEMBER}{i}": member.embedding for i, member in enumerate(result.members)}
+    if result.latent is not None:
+        obsm[_keys.LATENT] = result.latent
     if unit.counted:
         obs[_keys.TOTAL_COUNTS] = unit.library
-    uns: dict[str, Any] = {}
+    uns: dict[str, Any] = {_keys.PRESET: result.model["preset"]}
     if result.members:
         uns[_keys.MEMBERS] = np.array([member.name for member in result.members])
         tested = (_keys.STRUCTURE_P, _keys.STRUCTURE_P_WITH_DEPTH)
@@ -199,12 +206,12 @@ def as_anndata(result: Training) -> ad.AnnData:
     return ad.AnnData(obs=obs, obsm=obsm, uns=uns)
 
 
-def choose_settings(preset: str, changes: dict[str, Any]) -> Settings:
-    """Return a preset's settings with ``changes`` that are not ``None``."""
+def choose_settings(preset: str, changes: dict[str, Any], *, joint: bool = False) -> Settings:
+    """Return the settings of a preset with all ``changes`` that are not ``None``; ``joint``: for several sections."""
     if preset not in PRESETS:
         raise InputError(f"preset '{preset}' is not one of {', '.join(PRESETS)}")
     changes = {name: value for name, value in changes.items() if value is not None}
-    known = [field.name for field in dataclasses.fields(PRESETS[preset])]
+    known = [field.name for field in dataclasses.fields(PRESETS[preset]) if field.name not in READOUT_SETTINGS]
     for name in changes:
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1)
@@ -216,10 +223,12 @@ def choose_settings(preset: str, changes: dict[str, Any]) -> Settings:
     losses = get_args(ConsistencyLoss)
     if changes.get("consistency_loss", losses[0]) not in losses:
         raise InputError(f"consistency_loss {changes['consistency_loss']!r} is not one of {', '.join(losses)}")
-    return dataclasses.replace(PRESETS[preset], **changes)
+    return dataclasses.replace(PRESETS[preset], **(JOINT if joint and preset in PUBLISHED else {}) | changes)
 
 
-def stack(sections: Sequence[ad.AnnData], n_top_genes: int, genes: Sequence[str] | None = None) -> Unit:
+def stack(
+    sections: Sequence[ad.AnnData], n_top_genes: int, genes: Sequence[str] | None = None, *, by_section: bool = True
+) -> Unit:
     """Stack sections: genes to model of those in common, normalised, with coordinates and image features.
 
     Parameters
@@ -236,7 +245,7 @@ def stack(sections: Sequence[ad.AnnData], n_top_genes: int, genes: Sequence[str]
         of_each = ", ".join(f"{sample} {a.n_vars}" for sample, a in zip(samples, sections, strict=True))
         messages.append(info(f"{len(shared)} genes are common to all sections ({of_each}); only these are used"))
     if genes is None:
-        modelled = _variable_genes(sections, shared, section, n_top_genes, messages)
+        modelled = _variable_genes(sections, shared, section, n_top_genes, by_section, messages)
     else:
         modelled = list(genes)
         missing = sorted(set(modelled) - set(shared))
@@ -268,7 +277,7 @@ def stack(sections: Sequence[ad.AnnData], n_top_genes: int, genes: Sequence[str]
         all(of_cell_size(a) for a in sections),
         [image_places(a) for a in sections],
         None if any(a is None for a in arrays) else [a for a in arrays if a is not None],
-        _image(sections, samples, section, messages),
+        _image(sections, samples, section, by_section, messages),
         all(a.uns.get(_keys.UNS, {}).get(_keys.PLATFORM) == "visium_hd" for a in sections),
         messages,
         counted,
@@ -290,6 +299,7 @@ def _variable_genes(
     genes: list[str],
     section: NDArray[np.int64],
     n_top: int,
+    by_section: bool,
     messages: list[Message],
 ) -> list[str]:
     """Return those of ``genes`` that are most variable, found in each section where there are several."""
@@ -302,7 +312,7 @@ def _variable_genes(
     counts, _ = counts_of(sections, genes, spots)
     try:
         if all_counted(sections):
-            found = variable_genes(counts, n_top, section)
+            found = variable_genes(counts, n_top, section if by_section else None)
         else:
             found = most_varying(stabilise(counts).values, n_top)
     except ValueError as error:
@@ -319,7 +329,11 @@ def _variable_genes(
 
 
 def _image(
-    sections: Sequence[ad.AnnData], samples: list[str], section: NDArray[np.int64], messages: list[Message]
+    sections: Sequence[ad.AnnData],
+    samples: list[str],
+    section: NDArray[np.int64],
+    by_section: bool,
+    messages: list[Message],
 ) -> FloatArray | None:
     """Return image features of all sections, (N, D), or ``None``; sections without them have zeros, and a message."""
     key = _keys.IMAGE if len(sections) == 1 else _keys.IMAGE_DESCRIPTOR
@@ -342,17 +356,18 @@ def _image(
     for i, sample in enumerate(samples):
         if i not in found:
             messages.append(warning(f"{sample} has no image features: its spots take the mean of the other sections"))
-    # Standardised in each section, stain and scanner drop out before the joint components are taken.
     described = np.isin(section, list(found))
     rows = evenly(int(described.sum()), FIT_SPOTS)
     starts = np.cumsum([0, *map(len, found.values())])[:-1]
     own = np.split(rows, np.searchsorted(rows, starts[1:]))
     parts = [np.asarray(v)[at - start] for v, at, start in zip(found.values(), own, starts, strict=True)]
-    if len(found) > 1:
+    if len(found) > 1 and by_section:
         share = between_sections(np.concatenate(parts), section[described][rows])
         told = f"of the variance of image descriptors {share:.0%} lies between sections (stain, scanner)"
         messages.append(info(f"{told}: they are standardised in each section, which leaves none of it"))
-    scales = [(v.mean(axis=0), np.maximum(v.std(axis=0), 1e-6)) for v in found.values()]
+    # Standardisation within each section removes stain and scanner before the joint components are computed.
+    scaled_by = found.values() if by_section else [np.concatenate(parts)] * len(found)
+    scales = [(v.mean(axis=0), np.maximum(v.std(axis=0), 1e-6)) for v in scaled_by]
     standard = [(part - mean) / deviation for part, (mean, deviation) in zip(parts, scales, strict=True)]
     fitted = fit_components(np.concatenate(standard), 50)
     scores = [

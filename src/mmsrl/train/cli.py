@@ -50,8 +50,9 @@ def main(
     from mmsrl._files import write_summary
     from mmsrl.train.api import train
     from mmsrl.train.files import read_sections, write_embedding, write_history, write_model
-    from mmsrl.train.presets import PUBLISHED
+    from mmsrl.train.presets import PUBLISHED, with_defaults
 
+    options |= with_defaults(options["preset"], {name: options[name] for name in ("seed", "batch_correction")})
     log = logging.getLogger(__name__)
     if threads:
         threadpool_limits(threads)

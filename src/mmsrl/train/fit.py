@@ -50,7 +50,6 @@ def fit(
     epochs: int,
     learning_rate: float,
     weight_decay: float,
-    seed: int,
     show_progress: bool = True,
 ) -> list[Row]:
     """Train ``model`` in place with Adam and return its history.
@@ -79,7 +78,7 @@ def fit(
                 logger.info("losses have settled after epoch %d", epoch - 1)
                 break
             started = time.perf_counter()
-            terms = _epoch(model, optimiser, epoch, seed)
+            terms = _epoch(model, optimiser, epoch)
             history.append({"epoch": epoch, "seconds": time.perf_counter() - started, **terms})
             progress.update(epoch, terms["total"])
     return history
@@ -105,8 +104,7 @@ def stepping_as_gradients_arrive(weights: list[torch.nn.Parameter], optimiser: t
             hook.remove()
 
 
-def _epoch(model: Trainable, optimiser: torch.optim.Optimizer, epoch: int, seed: int) -> Row:
-    torch.manual_seed(seed * 1_000_003 + epoch)
+def _epoch(model: Trainable, optimiser: torch.optim.Optimizer, epoch: int) -> Row:
     model.train()
     sums: Row = {}
     count = 0

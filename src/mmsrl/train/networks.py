@@ -22,7 +22,9 @@ class Trained(NamedTuple):
     """A trained network."""
 
     embedding: FloatArray
-    """(N, d) float32."""
+    """(N, d) float32, principal components of the latent representation."""
+    latent: FloatArray
+    """(N, h) float32."""
     history: list[Row]
     """Losses by epoch."""
     weights: dict[str, NDArray[Any]]
@@ -34,8 +36,6 @@ def train_published(
     unit: Unit,
     settings: Published,
     *,
-    seed: int,
-    correct: bool,
     device: str,
     block_size: int | None,
     attempt: int,
@@ -55,18 +55,16 @@ def train_published(
     if attempt > 1:
         unit.messages.append(warning(f"attempt {attempt}: on {place.type} in blocks of {block} spots, to save memory"))
     with memory_errors(block):
-        model, facts = build_published(unit, settings, seed=seed, correct=correct, block=block, device=place)
+        model, facts = build_published(unit, settings, block=block, device=place)
         history = fit(
             model,
             epochs=settings.epochs,
             learning_rate=settings.learning_rate,
             weight_decay=settings.weight_decay,
-            seed=seed,
             show_progress=show_progress,
         )
-        z, _, facts["variance_kept"] = principal_components(
-            model.embedding().float().cpu().numpy(), settings.components, seed
-        )
+        latent = model.embedding().float().cpu().numpy()
+    embedding, _, facts["variance_kept"] = principal_components(latent, settings.components, settings.seed)
     facts |= {
         "block_size": block,
         "n_weights": sum(weight.numel() for weight in model.parameters()),
@@ -75,15 +73,13 @@ def train_published(
         "gpu_peak_bytes": torch.cuda.max_memory_allocated() if place.type == "cuda" else None,
     }
     weights = {name: value.cpu().numpy() for name, value in model.state_dict().items()}
-    return Trained(np.asarray(z), history, weights, facts)
+    return Trained(np.asarray(embedding), latent, history, weights, facts)
 
 
 def build_published(
     unit: Unit,
     settings: Published,
     *,
-    seed: int,
-    correct: bool,
     block: int,
     device: torch.device,
 ) -> tuple[PublishedModel, dict[str, Any]]:
@@ -91,8 +87,6 @@ def build_published(
 
     Parameters
     ----------
-    correct
-        For the section, where there are several.
     block
         Spots of a block where pairs of spots are visited.
     device
@@ -103,7 +97,8 @@ def build_published(
     InputError
         If masked reconstruction would compare hidden values with another number of genes.
     """
-    correct, image = correct_image(unit, "Harmony", seed, correct)
+    seed = settings.seed
+    correct, image = correct_image(unit, "Harmony", seed, settings.batch_correction)
     torch.manual_seed(seed)
     n_genes = len(unit.genes)
     if not settings.can_mask(n_genes):

@@ -1,30 +1,33 @@
-"""Every number of every preset."""
+"""Presets: the two published models and the default, with every setting that distinguishes them."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 ConsistencyLoss = Literal["consistency", "contrastive"]
+Readout = Literal["gmm", "gmm_full", "kmeans", "leiden"]
 
 
 @dataclass(frozen=True)
 class Published:
-    """MMSRL and stMMR as published.
+    """Settings of the published models MMSRL and stMMR.
 
-    The values of the tutorials that differ from these are reached by parameters: chicken heart ``learning_rate=5e-5``;
-    breast cancer ``learning_rate=1e-7, kernel_width=0.63``; Visium HD ``hidden_dim=1000, epochs=50,
-    learning_rate=1e-5, kernel_width=1``; several slices jointly ``epochs=300, reconstruction_weight=100``.
+    Parameters reach the values of the tutorials that differ: chicken heart ``learning_rate=5e-5``; breast cancer
+    ``learning_rate=1e-7, kernel_width=0.63, refine=50``; Visium HD ``hidden_dim=1000, epochs=50, learning_rate=1e-5``.
+    :data:`JOINT` has the values for several sections.
     """
 
     mask_fraction: float
-    """Share of spots masked in an epoch; 0: no masking and no masked reconstruction."""
+    """Fraction of spots that are masked in each epoch. 0: no masking and no masked reconstruction."""
     hidden_dim: int | None
-    """h, of both graph convolutions and everything after them; ``None``: as many as genes, which masking needs."""
+    """Hidden width h of both graph convolutions and of all later layers. ``None``: the number of genes, as masking
+    requires."""
     n_top_genes: int = 3000
-    """G, highly variable genes (``seurat_v3`` on raw counts)."""
+    """Number of highly variable genes G (``seurat_v3`` on raw counts)."""
     kernel_width: float | None = None
-    """l in array coordinates; ``None``: 1 for Visium HD, else 2."""
+    """Bandwidth of the spatial graph in array coordinates. ``None``: 1 for Visium HD, else 2."""
     epochs: int = 200
     learning_rate: float = 1e-4
     weight_decay: float = 1e-4
@@ -34,21 +37,31 @@ class Published:
     fuse_image: float = 1.0
     fuse_consistency: float = 10.0
     reconstruction_weight: float = 10.0
-    """a, of the ZINB term."""
+    """Weight a of the ZINB loss."""
     ridge: float = 1.0
-    """Of π² in the ZINB term."""
+    """Weight of the ridge penalty on π in the ZINB loss."""
     consistency_weight: float = 1.0
-    """b."""
+    """Weight b of the consistency loss."""
     consistency_loss: ConsistencyLoss = "consistency"
     masked_weight: float = 1.0
-    """w."""
+    """Weight w of the masked reconstruction loss."""
     regularisation_weight: float = 10.0
-    """c."""
+    """Weight c of the regularisation loss."""
     components: int = 20
-    """Principal components of z that are the embedding (the published ``emb_pca``)."""
+    """Number of principal components of the latent representation in the embedding (``emb_pca`` of the publication)."""
+    seed: int = 110
+    """Random seed, set once before the weights are drawn."""
+    batch_correction: bool = False
+    """Correct expression and image features for the batch key (the section) by Harmony."""
+    by_section: bool = False
+    """Select variable genes and standardise image descriptors within each section, instead of over all spots."""
+    readout: Readout = "kmeans"
+    """Clustering of the whole latent representation."""
+    refine: int = 0
+    """Number of nearest spots whose majority vote replaces the domain of a spot. 0: no refinement."""
 
     def can_mask(self, n_genes: int) -> bool:
-        """Tell whether masked reconstruction, where there is one, has a hidden value to compare with each gene."""
+        """Return whether masked reconstruction is off, or has one hidden value for each gene."""
         return not (self.mask_fraction and self.masked_weight) or self.hidden_dim in (None, n_genes)
 
 
@@ -57,33 +70,54 @@ PUBLISHED: dict[str, Published] = {
     "stmmr": Published(mask_fraction=0.0, hidden_dim=3000, masked_weight=0.0),
 }
 
+MEAN_RANGE = (1e-5, 1e6)
+"""Lowest and highest mean of the ZINB decoder."""
+
+JOINT: dict[str, Any] = {"epochs": 300, "reconstruction_weight": 100.0}
+"""Settings of the published presets for several sections that are trained jointly."""
 
 SPOT_SHARES = (0.5, 0.35, 0.71)
-"""Bandwidths of the members where a spot averages several cells, in units of the cross-validated one: the spot's own
-value says much of its domain, which the cross-validation, that leaves it out, does not see."""
+"""Bandwidths of the members for spots that average several cells, relative to the cross-validated bandwidth.
+Leave-one-out cross-validation ignores the value of the spot itself, which tells much about its domain."""
 
 CELL_SHARES = (1.0, 0.71, 1.41)
-"""The same where spots are cells or small bins, whose own value says their type rather than their domain."""
+"""The same bandwidths for cells and small bins, whose own value tells the cell type rather than the domain."""
 
 
 @dataclass(frozen=True)
 class Default:
-    """The light preset: no weights to train, linear in the number of spots.
+    """Settings of the recommended preset: an ensemble in closed form, without weights to train.
 
-    Its embedding is in closed form. What nothing in the data decides is not chosen: the members of its ensemble are
-    all combinations of two normalisations, two graphs and three bandwidths (:mod:`mmsrl.train.members`), and their
-    consensus averages over them.
+    Time and memory are linear in the number of spots. Choices that the data do not decide are averaged over: the
+    members of the ensemble combine two normalisations, two graphs and three bandwidths (:mod:`mmsrl.train.members`).
     """
 
     n_top_genes: int = 8000
-    """Highly variable genes (``seurat_v3`` on raw counts). Each counts as much as any other: genes that are nothing but
-    noise must stay out."""
+    """Number of highly variable genes (``seurat_v3`` on raw counts). All genes have equal weight, so pure noise must be
+    excluded."""
     kernel_width: float | None = None
-    """Bandwidth of the graph of every member in spot pitches; ``None``: by cross-validation, see
-    :func:`mmsrl.train.bandwidth.choose_bandwidth`."""
+    """Bandwidth of the graphs of all members in spot pitches. ``None``: by cross-validation
+    (:func:`mmsrl.train.bandwidth.choose_bandwidth`)."""
     components: int = 30
-    """Principal components that are computed; those that are not spatial are left out."""
+    """Number of principal components to compute. Components without spatial structure are then left out."""
+    seed: int = 0
+    """Random seed."""
+    batch_correction: bool = True
+    """Correct expression and image features for the batch key (the section)."""
+    by_section: bool = True
+    """Select variable genes and standardise image descriptors within each section."""
+    readout: Readout = "gmm"
+    """Clustering of each member of the ensemble."""
 
 
 Settings = Published | Default
 PRESETS: dict[str, Settings] = {"default": Default(), **PUBLISHED}
+
+READOUT_SETTINGS = ("readout", "refine")
+"""Settings that only the domains stage reads."""
+
+
+def with_defaults(preset: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return ``given`` with the preset's value for each ``None``, where the preset has such a setting."""
+    settings = PRESETS[preset]
+    return {name: getattr(settings, name, None) if value is None else value for name, value in given.items()}

@@ -12,9 +12,9 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from mmsrl.train.autograd import blocks, with_gradient
+from mmsrl.train.presets import MEAN_RANGE
 
 THETA_RANGE = (1e-4, 1e4)
-MU_RANGE = (1e-5, 1e6)
 CACHED_SPOTS = 64
 """Spots whose likelihood is taken at a time on a CPU: what its twenty passes go over stays in the cache."""
 
@@ -59,7 +59,7 @@ def _block_gradient(heads: Sequence[Tensor], entries: Entries, rows: slice, ridg
     """
     a, s, v = heads
     theta_free, mu_free = softplus(s), torch.exp(v)
-    theta, mu = theta_free.clamp(*THETA_RANGE), mu_free.clamp(*MU_RANGE)
+    theta, mu = theta_free.clamp(*THETA_RANGE), mu_free.clamp(*MEAN_RANGE)
     log_ratio = torch.log1p(mu / theta)
     log_p0 = -theta * log_ratio
     pi = torch.sigmoid(a)
