@@ -59,6 +59,7 @@ def render(
         title=title,
         assets=ASSETS,
         cards=cards,
+        marker_genes={card.unit: card.marker_genes for card in cards},
         study=study,
         missing=missing,
         left_out=left_out(outputs.params),

@@ -12,10 +12,10 @@
     top.replaceChildren(...parts.map(([hash, title]) => element("li", {}, link(`${report}${hash}`, title))));
     const list = element("ul");
     for (const section of sections) {
-      const own = link(address(section), section.name, section.name === name ? { "aria-current": "page" } : {});
+      const item = link(address(section), section.name, section.name === name ? { "aria-current": "page" } : {});
       if (section.warnings)
-        own.append(" ", element("span", { class: "count", title: `${section.warnings} warnings` }, element("span", { class: "hidden" }, ", warnings: "), String(section.warnings)));
-      list.append(element("li", {}, own));
+        item.append(" ", element("span", { class: "count", title: `${section.warnings} warnings` }, element("span", { class: "hidden" }, ", warnings: "), String(section.warnings)));
+      list.append(element("li", {}, item));
     }
     top.after(element("details", { class: "sections" }, element("summary", {}, `Sections (${sections.length})`), list));
     const way = document.querySelector("[data-role=way]");
