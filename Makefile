@@ -10,7 +10,7 @@ SHEET    ?=
 LABELLED ?=
 ACCURACY := results/bench_accuracy
 
-.PHONY: help setup demo test test-unit test-modules test-pipeline lint lint-nf-core picture release-check test-containers tutorials lock bench-accuracy bench-count-model bench-peers bench-calibration bench-normalised bench-pooling bench-samples bench-scale bench-gpu bench-smoothing bench-study bench-train bench-joint bench-map bench-features bench-load bench-report bench-cohort bench-faults errors generate clean
+.PHONY: help setup demo test test-unit test-modules test-pipeline lint lint-nf-core picture release-check test-containers tutorials lock bench-accuracy bench-count-model bench-peers bench-calibration bench-normalised bench-pooling bench-samples bench-scale bench-gpu bench-smoothing bench-study bench-train bench-joint bench-map bench-features bench-load bench-report bench-cohort bench-faults errors generate api clean
 
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -t -s "$$(printf '\t')"
@@ -43,6 +43,7 @@ lint: setup ## run ruff, mypy and the strict Nextflow linter, and check that gen
 	$(BIN)/mypy
 	$(BIN)/python -m mmsrl.generate --check
 	$(BIN)/python dev/ro_crate.py --check
+	$(BIN)/python dev/api_table.py --check
 	$(BIN)/python -m mmsrl.engine.lint main.nf workflows subworkflows modules tests
 
 # nf-core's linter runs in a separate environment. .nf-core.yml gives the reason for each check that is off.
@@ -157,9 +158,13 @@ bench-faults: setup ## kill a task and the engine at every stage of a real run, 
 release-check: setup ## check that VERSION can be released (docs/release.md)
 	RELEASE=$(VERSION) $(BIN)/python -m pytest tests/unit/test_release.py
 
-generate: setup ## write the generated files: parameters (schema, config, docs) and ro-crate-metadata.json
+generate: setup ## write the generated files: parameters (schema, config, docs), docs/api.md and ro-crate-metadata.json
 	$(BIN)/python -m mmsrl.generate
 	$(BIN)/python dev/ro_crate.py
+	$(BIN)/python dev/api_table.py
+
+api: setup ## render the documentation of the Python API into build/api
+	$(BIN)/pdoc --docformat numpy --no-show-source --output-directory build/api mmsrl mmsrl.pp mmsrl.tl mmsrl.datasets
 
 errors: setup ## write docs/errors.md from the cases of tests/bad_input
 	cd tests && ../$(BIN)/python -W ignore -m bad_input

@@ -327,7 +327,7 @@ def confidence_of(cells: bool, fold: float, seed: int) -> pd.DataFrame:
     about = {"sample": "S", "pitch_px": 1.0, "lattice": "none" if cells else "square"}
     adata = ad.AnnData(counts, obsm={"spatial": places}, uns={"mmsrl": about})
     adata.obs_names, adata.var_names = [f"s{i}" for i in range(len(layer))], [f"g{g}" for g in range(500)]
-    table = mmsrl.tl.domains(adata[:, counts.getnnz(axis=0) > 0].copy(), 4, show_progress=False).table
+    table = mmsrl.tl.domains(adata[:, counts.getnnz(axis=0) > 0], 4, show_progress=False, copy=True).obs
     found = table["domain"].astype(int).to_numpy() - 1
     number = matching(np.eye(4)[layer], np.eye(4)[found])
     right = found == number[layer]

@@ -1,10 +1,10 @@
-"""Map sections onto trained ones: those that are like the reference, and those that are not.
+"""Map sections onto similar and dissimilar references.
 
-    make bench-map SECTIONS=folder          the folder of sections: dlpfc/151673 and so on
+    make bench-map SECTIONS=folder          folder with dlpfc/151673 and so on
 
-Sections are read and filtered as the pipeline does it. References are trained with the default preset, K the number of
-their labels. Truth is read to score and for nothing else; ``own`` is the adjusted Rand index of a section's own
-consensus, ``mapped`` that of its labels from the reference, on the same labelled spots.
+Sections are read and filtered as in the pipeline. References are trained with the default preset, with K the number of
+their labels. Labels serve only for the scores: ``own`` is the adjusted Rand index of the section's own consensus, and
+``mapped`` the adjusted Rand index of its mapped domains, on the same labelled spots.
 """
 
 from __future__ import annotations
@@ -21,11 +21,12 @@ import pandas as pd
 import scipy.sparse as sp
 from sklearn.metrics import adjusted_rand_score
 
-from mmsrl import pp, tl
+from mmsrl import pp
 from mmsrl._errors import InputError
 from mmsrl._thinning import split_counts
 from mmsrl.domains.api import domains
 from mmsrl.evaluate.truth import read_truth
+from mmsrl.map.api import map_section
 from mmsrl.map.reference import Reference
 from mmsrl.train.api import as_anndata, train
 
@@ -47,20 +48,20 @@ Change = Callable[[ad.AnnData], ad.AnnData]
 
 
 class Pair(NamedTuple):
-    """A section to map."""
+    """Section and the reference that it is mapped onto."""
 
     reference: str
     section: str
     alike: bool | None
-    """Whether it is of the tissue of the reference; ``None`` where that is a matter of degree."""
+    """Whether the section has the tissue of the reference; ``None`` if this is a matter of degree."""
     how: str = ""
     change: Change | None = None
     lacking: tuple[str, ...] = ()
-    """Labels whose spots are taken from the reference; likeness is then of the section's spots with these labels."""
+    """Labels removed from the reference. Likeness is then measured on spots of the section with these labels."""
 
 
 def read(folder: Path, name: str) -> ad.AnnData:
-    """Read a section and filter it."""
+    """Read and filter a section."""
     place = folder / PLACES[name]
     if place.parent.name == "labelled":
         found = pp.read_h5ad(place / f"{place.name}.h5ad", name)
@@ -68,11 +69,12 @@ def read(folder: Path, name: str) -> ad.AnnData:
         found = pp.read_instrument(place, name)
     else:
         found = pp.read_spaceranger(place, name)
-    return pp.quality_control(found.adata).adata
+    pp.quality_control(found)
+    return found
 
 
 def labels_of(folder: Path, name: str, adata: ad.AnnData) -> np.ndarray | None:
-    """Return the true label of every spot, "" where there is none; ``None`` of a section without labels."""
+    """Return the label of every spot, "" if unlabelled; ``None`` for a section without labels."""
     path = folder / PLACES[name] / "truth.csv"
     if not path.exists():
         return None
@@ -80,7 +82,7 @@ def labels_of(folder: Path, name: str, adata: ad.AnnData) -> np.ndarray | None:
 
 
 def thinned(share: float) -> Change:
-    """Return a change that leaves so much of the molecules."""
+    """Return a change that keeps a fraction of the molecules."""
 
     def change(adata: ad.AnnData) -> ad.AnnData:
         adata.X = split_counts(sp.csr_matrix(adata.X), [share, 1.0 - share], 0)[0]
@@ -90,7 +92,7 @@ def thinned(share: float) -> Change:
 
 
 def batch(deviation: float) -> Change:
-    """Return a change that multiplies every gene by exp of a normal number of its own."""
+    """Return a change that multiplies every gene by a log-normal batch effect."""
 
     def change(adata: ad.AnnData) -> ad.AnnData:
         random = np.random.default_rng(1)
@@ -107,12 +109,12 @@ def batch(deviation: float) -> Change:
 
 
 def fewer_genes(share: float) -> Change:
-    """Return a change that leaves a random share of the genes."""
+    """Return a change that keeps a random fraction of the genes."""
     return lambda adata: adata[:, np.random.default_rng(2).random(adata.n_vars) < share].copy()
 
 
 def part(adata: ad.AnnData) -> ad.AnnData:
-    """Return the two fifths of a cortical section that lie furthest from its upper layers, by two of their genes."""
+    """Return the two fifths of a cortical section furthest from the upper layers, by two marker genes of these."""
     upper = np.asarray(adata[:, ["CUX2", "HPCAL1"]].X.sum(axis=1)).ravel()
     places = np.asarray(adata.obsm["spatial"]) - np.mean(adata.obsm["spatial"], axis=0)
     along = places @ (upper @ places)
@@ -153,7 +155,7 @@ PAIRS = [
 
 
 def trained(folder: Path, name: str) -> tuple[Reference, pd.DataFrame]:
-    """Train a section and return it as a reference, and its domains."""
+    """Train a section, and return it as a reference with its domains."""
     adata = read(folder, name)
     labels = labels_of(folder, name, adata)
     assert labels is not None
@@ -164,7 +166,7 @@ def trained(folder: Path, name: str) -> tuple[Reference, pd.DataFrame]:
 
 
 def without(folder: Path, reference: Reference, lacking: tuple[str, ...]) -> Reference:
-    """Return a reference of one section without the spots of some labels."""
+    """Return a reference of one section without the spots with some labels."""
     if not lacking:
         return reference
     (section,) = reference.sections
@@ -192,7 +194,7 @@ def main() -> None:
         began = time.perf_counter()
         try:
             reference = without(arguments.folder, references[pair.reference][0], pair.lacking)
-            found = tl.map(adata, reference)
+            found = map_section(adata, reference)
         except InputError as error:
             print(row, error, flush=True)
             rows.append(row | {"unlike": "refused"})
@@ -200,12 +202,12 @@ def main() -> None:
         row["seconds"] = round(time.perf_counter() - began, 1)
         facts = found.facts
         labels = labels_of(arguments.folder, pair.section, adata)
-        looked_at = np.isin(labels, pair.lacking) if pair.lacking else np.ones(adata.n_obs, bool)  # type: ignore[arg-type]
+        compared = np.isin(labels, pair.lacking) if pair.lacking else np.ones(adata.n_obs, bool)  # type: ignore[arg-type]
         row |= {
             "genes": facts["n_genes"],
             "depth": round(facts["depth"], 2),
-            "likeness": round(float(found.table["reference_likeness"][looked_at].median()), 3),
-            "unlike": round(float((found.table["reference_domain"] == "unlike")[looked_at].mean()), 3),
+            "likeness": round(float(found.table["reference_likeness"][compared].median()), 3),
+            "unlike": round(float((found.table["reference_domain"] == "unlike")[compared].mean()), 3),
         }
         if pair.alike and pair.section in references and labels is not None:
             known = labels != ""

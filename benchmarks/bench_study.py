@@ -19,9 +19,9 @@ import pandas as pd
 import scipy.sparse as sp
 
 from mmsrl._design import Assignment, Comparison, compare, replicates_of
+from mmsrl.compare.api import compare as compare_conditions
+from mmsrl.compare.api import match
 from mmsrl.compare.gene_tests import gene_differences
-from mmsrl.tl import compare as compare_conditions
-from mmsrl.tl import match
 
 SIDE = 30
 GENES = 600

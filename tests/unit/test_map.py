@@ -14,13 +14,13 @@ import scipy.sparse as sp
 from click.testing import CliRunner
 from sklearn.metrics import adjusted_rand_score
 
-from mmsrl import tl
 from mmsrl._errors import InputError
 from mmsrl._files import write_summary
 from mmsrl._sections import in_pitches
 from mmsrl._tables import read_mapped
 from mmsrl._thinning import split_counts
 from mmsrl.assemble.api import reference_labels
+from mmsrl.map.api import map_section
 from mmsrl.map.cli import main
 from mmsrl.map.embed import embed
 from mmsrl.map.label import discriminant
@@ -98,18 +98,18 @@ def test_missing_genes_are_solved_for_by_least_squares(components) -> None:
 
 def test_a_section_gets_the_bands_of_the_reference(reference: Reference) -> None:
     adata = planted.section("N", seed=1)
-    found = tl.map(adata, reference)
+    found = map_section(adata, reference)
     assert agreement(found.table, adata) > 0.9
     assert found.facts["unlike"] == 0 and found.facts["n_genes"] == found.facts["genes_of_model"] == adata.n_vars
     assert sum(found.facts["domains"].values()) == adata.n_obs
-    assert list(adata.obs["reference_domain"].cat.categories) == ["1", "2", "3", "4", "unlike"]
+    assert list(found.table["reference_domain"].cat.categories) == ["1", "2", "3", "4", "unlike"]
     assert found.posterior.shape == (adata.n_obs, 4)
     np.testing.assert_allclose(found.posterior.sum(axis=1), 1.0, atol=1e-5)
-    assert adata.obs["reference_confidence"].between(0, 1).all()
+    assert found.table["reference_confidence"].between(0, 1).all()
 
 
 def test_same_seed_same_labels(reference: Reference) -> None:
-    one, other = (tl.map(planted.section("N", seed=1, depth=0.5), reference).table for _ in range(2))
+    one, other = (map_section(planted.section("N", seed=1, depth=0.5), reference).table for _ in range(2))
     pd.testing.assert_frame_equal(one, other)
 
 
@@ -119,7 +119,7 @@ def test_depth_missing_genes_and_a_batch_of_genes_are_handled(reference: Referen
     factor = np.exp(np.random.default_rng(0).normal(0.0, 0.3, adata.n_vars))
     adata.X = sp.csr_matrix(np.random.default_rng(1).poisson(adata.X.toarray() * factor), dtype=np.float32)
     adata = adata[:, np.random.default_rng(2).random(adata.n_vars) < 0.7].copy()
-    found = tl.map(adata, reference)
+    found = map_section(adata, reference)
     assert agreement(found.table, adata) > 0.75
     assert found.facts["unlike"] < 0.1 * adata.n_obs
     assert found.facts["depth"] < 0.6
@@ -129,7 +129,7 @@ def test_depth_missing_genes_and_a_batch_of_genes_are_handled(reference: Referen
 def test_a_part_of_the_tissue_has_only_its_own_bands(reference: Reference) -> None:
     adata = planted.section("N", seed=1)
     adata = adata[adata.obs["domain"].isin(["1", "2"])].copy()
-    found = tl.map(adata, reference)
+    found = map_section(adata, reference)
     assert agreement(found.table, adata) > 0.85
     assert found.facts["domains"]["3"] + found.facts["domains"]["4"] <= 0.02 * adata.n_obs
 
@@ -139,9 +139,9 @@ def test_bandwidth_is_a_length_where_pitches_are_known(reference: Reference) -> 
     near, far, unknown = (planted.section("N", seed=1, depth=0.15) for _ in range(3))
     near.uns["mmsrl"]["pitch_um"], far.uns["mmsrl"]["pitch_um"] = 100.0, 1000.0
     # At ten times the pitch no neighbour is within the bandwidth, and noise is left.
-    alike, apart = (tl.map(adata, reference) for adata in (near, far))
+    alike, apart = (map_section(adata, reference) for adata in (near, far))
     assert agreement(alike.table, near) > agreement(apart.table, far) + 0.1
-    told = tl.map(unknown, reference)
+    told = map_section(unknown, reference)
     assert any("not known in micrometres" in message["text"] for message in told.messages)
     pd.testing.assert_frame_equal(told.table, alike.table)
 
@@ -152,15 +152,15 @@ def test_genes_are_matched_by_id_where_there_are_ids(reference: Reference) -> No
     adata = planted.section("N", seed=1)
     adata.var["gene_ids"] = [f"{gene}.2" for gene in ids]
     adata.var_names = [f"other{i}" for i in range(adata.n_vars)]
-    assert agreement(tl.map(adata, reference).table, adata) > 0.9
+    assert agreement(map_section(adata, reference).table, adata) > 0.9
 
 
 def test_another_tissue_is_unlike(reference: Reference) -> None:
     adata = foreign()
-    found = tl.map(adata, reference)
+    found = map_section(adata, reference)
     assert found.facts["unlike"] >= 0.9 * adata.n_obs
-    unlike = adata.obs["reference_domain"] == "unlike"
-    assert adata.obs["reference_confidence"][unlike].isna().all()
+    unlike = found.table["reference_domain"] == "unlike"
+    assert found.table["reference_confidence"][unlike].isna().all()
     assert any(message["level"] == "warning" for message in found.messages)
     assert found.facts["median_confidence"] is None or np.isfinite(found.facts["median_confidence"])
 
@@ -170,7 +170,7 @@ def test_a_piece_of_another_tissue_alone_is_unlike(reference: Reference) -> None
     place = np.asarray(adata.obsm["spatial"])
     strange = place[:, 0] >= 1200.0
     adata.X = sp.csr_matrix(np.where(strange[:, None], other.X.toarray(), adata.X.toarray()))
-    unlike = (tl.map(adata, reference).table["reference_domain"] == "unlike").to_numpy()
+    unlike = (map_section(adata, reference).table["reference_domain"] == "unlike").to_numpy()
     # A neighbourhood of 37 spots reaches three to four pitches.
     assert unlike[place[:, 0] >= 1500.0].mean() > 0.9
     assert unlike[place[:, 0] < 900.0].mean() < 0.05
@@ -180,7 +180,7 @@ def test_likeness_does_not_fall_with_depth(reference: Reference) -> None:
     deep, shallow = planted.section("N", seed=1), planted.section("N", seed=1)
     shallow.X = split_counts(shallow.X, [0.1, 0.9], 0)[0]
     kept = np.asarray(shallow.X.sum(axis=1)).ravel() > 0
-    one, other = tl.map(deep, reference), tl.map(shallow[kept].copy(), reference)
+    one, other = map_section(deep, reference), map_section(shallow[kept].copy(), reference)
     assert other.facts["own_correlation"][0] < one.facts["own_correlation"][0] - 0.05
     assert abs(one.facts["median_likeness"] - other.facts["median_likeness"]) < 0.06
 
@@ -202,15 +202,15 @@ def test_what_cannot_be_mapped_is_said(reference: Reference) -> None:
     mouse = planted.section("M")
     mouse.var_names = [f"m{name}" for name in mouse.var_names]
     with pytest.raises(InputError, match="sample M has 0 of the 140 genes of reference R, too few"):
-        tl.map(mouse, reference)
+        map_section(mouse, reference)
     normalised = planted.section("N")
     normalised.uns["mmsrl"]["expression"] = "normalised"
     with pytest.raises(InputError, match="sample N: its expression was normalised before"):
-        tl.map(normalised, reference)
+        map_section(normalised, reference)
     fractions = planted.section("N")
     fractions.X = fractions.X * 0.37
     with pytest.raises(InputError, match="sample N: X must hold raw counts"):
-        tl.map(fractions, reference)
+        map_section(fractions, reference)
 
 
 @pytest.fixture
@@ -239,7 +239,7 @@ def test_command_writes_labels_that_assemble_reads(results: Path) -> None:
     table = reference_labels({"N": read_mapped(results / "N.map.csv")})["N"]
     assert table.index.tolist() == adata.obs_names.tolist()
     assert adjusted_rand_score(adata.obs["domain"], table["reference_domain"]) > 0.9
-    in_memory = tl.map(adata, read_reference(results)).table
+    in_memory = map_section(adata, read_reference(results)).table
     assert (in_memory["reference_domain"].astype(str).to_numpy() == table["reference_domain"].astype(str)).all()
 
 

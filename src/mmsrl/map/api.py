@@ -68,37 +68,20 @@ class _Genes(NamedTuple):
     """Of the reference's counts, those of shared genes."""
 
 
-def map(adata: ad.AnnData, reference: Reference | Path | str, *, unit: str | None = None, seed: int = 0) -> Mapped:
-    """Label the spots of a section by the domains of a trained unit, without training.
-
-    Writes ``obs['reference_domain']`` (categorical: the reference's domains, and ``unlike``),
-    ``obs['reference_confidence']`` and ``obs['reference_likeness']``.
-
-    Counts are normalised by the constants of the reference, projected on its axes and smoothed over the same length of
-    tissue. The reference is given the genes and the depth of the section before its domains are learned by linear
-    discriminant analysis, one a member of the ensemble. Whether a spot is like the reference at all is judged apart, on
-    profiles of its neighbourhood (:func:`mmsrl.map.likeness.likeness`).
-
-    Parameters
-    ----------
-    adata
-        One section with raw counts in ``X`` and ``obsm['spatial']``, as :func:`mmsrl.tl.train` takes it.
-    reference
-        Folder of a run's results with preset ``default``, or what :func:`mmsrl.map.reference.read_reference` read.
-    unit
-        Which unit of the folder; needed only where it has several.
-    seed
-        Of the molecules that are drawn where depths differ.
+def map_section(
+    adata: ad.AnnData, reference: Reference | Path | str, *, unit: str | None = None, seed: int = 0
+) -> Mapped:
+    """Label the spots of a section with the domains of a trained reference; see :func:`mmsrl.tl.map`.
 
     Returns
     -------
     Mapped
-        The labels, the probability of each domain, how they were found and what is worth knowing.
+        Labels and posterior probabilities. ``adata`` is not modified.
 
     Raises
     ------
     InputError
-        If the reference cannot be used, the section holds no counts or no coordinates, or lacks the model's genes.
+        The reference cannot be used, or the section has no counts, no coordinates or too few genes of the model.
     """
     name = sample_of(adata)
     if not is_counted(adata):
@@ -133,8 +116,6 @@ def map(adata: ad.AnnData, reference: Reference | Path | str, *, unit: str | Non
         _keys.REFERENCE_CONFIDENCE: sure,
         _keys.REFERENCE_LIKENESS: like.values,
     }
-    for key, values in columns.items():
-        adata.obs[key] = values
     facts = {
         "reference": found.unit,
         "n_genes": len(genes.of_model),

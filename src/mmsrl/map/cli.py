@@ -15,14 +15,14 @@ from mmsrl._click import INPUT_FILE, log_messages, output_dir_option, parameter_
 @click.option("--counts", type=INPUT_FILE, required=True, help="<sample>.qc.h5ad.")
 @parameter_option("reference")
 @parameter_option("reference_unit")
-@parameter_option("seed")
+@parameter_option("seed", default=0)
 @output_dir_option("<sample>.map.csv and <sample>.map.json")
 def main(id: str, counts: Path, reference: str | None, reference_unit: str | None, seed: int, output_dir: Path) -> None:
     """Label a section by the domains of a trained unit, without training."""
     from mmsrl._errors import InputError
     from mmsrl._files import write_summary, write_text
     from mmsrl._hdf5 import read_stage_file
-    from mmsrl.map.api import map as map_section
+    from mmsrl.map.api import map_section
 
     if not reference:
         raise InputError("--reference is needed: the folder of an earlier run's results")
