@@ -388,7 +388,8 @@ def measure_all(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
         "versions": f"Python {platform.python_version()}, torch {torch.__version__}, numpy {np.__version__}",
         "device": torch.cuda.get_device_name() if on_gpu else "cpu",
         "precision": "TF32 in products" if arguments.tf32 else "float32",
-        "model": f"{arguments.genes} genes and hidden width, {IMAGE_FEATURES} image features, blocks of {arguments.block}",
+        "model": f"{arguments.genes} genes, as many hidden values, {IMAGE_FEATURES} image features",
+        "block": f"{arguments.block} spots",
     }
     equal = run("equal", 600, arguments)
     if "failed" in equal:
