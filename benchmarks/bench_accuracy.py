@@ -1,10 +1,10 @@
-"""Score the default preset on labelled sections: its consensus over two seeds, parts of it, and untrained smoothing.
+"""Score the default preset, its parts and untrained smoothing on labelled sections.
 
     make bench-accuracy LABELLED=folder              every section below the folder, in one configuration
 
-Sections are those of ``bench_peers.py``: counts and places alone, no image. K is the number of labels, which are read
-to score and for nothing else. The rows ``shares`` choose the bandwidths of spots on the other tissues (leave one tissue
-out), by the mean adjusted Rand index there.
+Sections are read as in ``bench_peers.py``: counts and coordinates only, no image. K is the number of labels. Labels
+serve only for the scores. The default is scored with two random seeds. The rows ``shares`` choose the bandwidths of
+spots by leave-one-tissue-out cross-validation: the best mean adjusted Rand index on all other tissues.
 """
 
 from __future__ import annotations
@@ -35,16 +35,16 @@ SHARES = {
     "0.35, 0.5, 0.71": (0.5, 0.35, 0.71),
     "0.71, 1, 1.41": (1.0, 0.71, 1.41),
 }
-"""Bandwidths of spots that are compared, in units of the cross-validated one."""
+"""Compared bandwidths of spots, as multiples of the cross-validated bandwidth."""
 
 TISSUES = {"151673": "cortex", "151674": "cortex", "A1": "breast", "H1": "breast"}
-"""Of sections whose tissue others share; all others are of a tissue of their own."""
+"""Tissue of sections that share one. Every other section is a tissue by itself."""
 
 PARTS: dict[str, Callable[[dict[str, Any]], bool]] = {
-    "log alone": lambda facts: facts["normalisation"] == "log",
-    "residuals alone": lambda facts: facts["normalisation"] == "residuals",
-    "bilateral alone": lambda facts: facts["graph"] == "bilateral",
-    "Gaussian alone": lambda facts: facts["graph"] == "gaussian",
+    "log only": lambda facts: facts["normalisation"] == "log",
+    "residuals only": lambda facts: facts["normalisation"] == "residuals",
+    "bilateral only": lambda facts: facts["graph"] == "bilateral",
+    "Gaussian only": lambda facts: facts["graph"] == "gaussian",
 }
 
 
@@ -55,22 +55,22 @@ def score(section: Section, labels: Any) -> float:
 
 
 def posteriors(section: Section, seed: int) -> tuple[list[Any], list[dict[str, Any]], bool]:
-    """Return what every member makes of a section, its facts, and whether spots are cells."""
+    """Train the default and return the posteriors of every member, their facts, and whether spots are cells."""
     trained = train(section.adata.copy(), seed=seed, show_progress=False)
-    made = [
+    member_posteriors = [
         read_out(reduce(member.embedding), section.n_domains, "gmm", seed + i)
         for i, member in enumerate(trained.members)
     ]
-    return made, [member.facts for member in trained.members], trained.unit.cells
+    return member_posteriors, [member.facts for member in trained.members], trained.unit.cells
 
 
-def consensus(made: Sequence[Any]) -> Any:
-    """Return the labels of the average of members."""
-    return average.consensus(made).argmax(axis=1)
+def consensus(member_posteriors: Sequence[Any]) -> Any:
+    """Return the consensus labels of members, from their posteriors."""
+    return average.consensus(member_posteriors).argmax(axis=1)
 
 
 def smoothing(section: Section, width: float) -> Any:
-    """Return labels of 30 principal components, averaged over a Gaussian of so many pitches."""
+    """Return labels of 30 principal components, smoothed by a Gaussian with a bandwidth of ``width`` pitches."""
     unit = stack([section.adata], 8000)
     scores, _ = standard_components(unit.expression, unit.section, 30, 0)
     smoothed = graph.smooth(graph.plain_graph(in_pitches(section.adata), width), scores, 1)
@@ -78,41 +78,42 @@ def smoothing(section: Section, width: float) -> Any:
 
 
 def voted(section: Section, labels: Any, spots: int = 19) -> Any:
-    """Return the commonest label among so many nearest spots, the spot itself among them."""
+    """Return the most common label among the ``spots`` nearest spots, including the spot itself."""
     around = neighbourhood(in_pitches(section.adata), np.zeros(len(labels)), spots)
     return (around @ np.eye(labels.max() + 1)[labels]).argmax(axis=1)
 
 
 def rows_of(section: Section) -> list[dict[str, Any]]:
-    """Return method and score of everything that is compared on a section."""
+    """Return section, method and score of all compared methods."""
     began = time.process_time()
-    made, facts, cells = posteriors(section, 0)
+    member_posteriors, facts, cells = posteriors(section, 0)
     seconds = time.process_time() - began
-    first = consensus(made)
+    first = consensus(member_posteriors)
     second = consensus(posteriors(section, 1000)[0])
-    each = [score(section, posterior.argmax(axis=1)) for posterior in made]
-    found = {
+    member_scores = [score(section, posterior.argmax(axis=1)) for posterior in member_posteriors]
+    scores = {
         "default": score(section, first),
-        "default, then a vote of 19 spots": score(section, voted(section, first)),
+        "default, vote of 19 spots": score(section, voted(section, first)),
         "default, other seed": score(section, second),
-        "agreement of both": float(adjusted_rand_score(first, second)),
-        "members, mean": float(np.mean(each)),
-        "members, best": max(each),
-        "untrained smoothing, one pitch": score(section, smoothing(section, 1.0)),
-        "untrained smoothing, half a pitch": score(section, smoothing(section, 0.5)),
+        "agreement of both seeds": float(adjusted_rand_score(first, second)),
+        "members, mean": float(np.mean(member_scores)),
+        "members, best": max(member_scores),
+        "untrained smoothing, 1 pitch": score(section, smoothing(section, 1.0)),
+        "untrained smoothing, ½ pitch": score(section, smoothing(section, 0.5)),
         "CPU seconds": seconds,
     }
-    for name, kept in PARTS.items():
-        found[name] = score(section, consensus([p for p, about in zip(made, facts, strict=True) if kept(about)]))
+    for name, is_in_part in PARTS.items():
+        part = [p for p, fact in zip(member_posteriors, facts, strict=True) if is_in_part(fact)]
+        scores[name] = score(section, consensus(part))
     if not cells:
         for name, shares in SHARES.items():
             with mock.patch.object(members, "SPOT_SHARES", shares):
-                found[f"shares {name}"] = score(section, consensus(posteriors(section, 0)[0]))
-    return [{"section": section.name, "method": name, "value": value} for name, value in found.items()]
+                scores[f"shares {name}"] = score(section, consensus(posteriors(section, 0)[0]))
+    return [{"section": section.name, "method": name, "value": value} for name, value in scores.items()]
 
 
 def left_out(table: pd.DataFrame) -> dict[str, str]:
-    """Return for each tissue of spots the shares that are best on the others."""
+    """Return, for each tissue, the shares with the best mean score on the other tissues."""
     shares = table[table["method"].str.startswith("shares ")].pivot(index="method", columns="section", values="value")
     tissue = {name: TISSUES.get(name, name) for name in shares}
     if len(set(tissue.values())) < 2:
@@ -125,7 +126,7 @@ def left_out(table: pd.DataFrame) -> dict[str, str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("labelled", type=Path, nargs="+", help="folders with labelled sections in them, at any depth")
+    parser.add_argument("labelled", type=Path, nargs="+", help="folders that contain labelled sections, at any depth")
     parser.add_argument("--output-dir", type=Path, default=Path("results/bench_accuracy"))
     arguments = parser.parse_args()
     arguments.output_dir.mkdir(parents=True, exist_ok=True)
@@ -139,7 +140,7 @@ def main() -> None:
     wide = table.pivot(index="method", columns="section", values="value").reindex(table["method"].unique())
     print(wide.assign(mean=wide.mean(axis=1)).round(3).to_string())
     for tissue, chosen in left_out(table).items():
-        print(f"leaving {tissue} out: {chosen}")
+        print(f"best without {tissue}: {chosen}")
 
 
 if __name__ == "__main__":

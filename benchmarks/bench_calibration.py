@@ -1,9 +1,9 @@
-"""Are the p-values of the pipeline what they say? Sections without anything to find, and what every test makes of them.
+"""Measure the calibration and power of the tests of the pipeline on simulated sections.
 
-For each null and test: the share of p-values below .05 and .001, as a multiple of that (1 is right), with the 95 %
-binomial interval, beside what is in common use (scanpy's Wilcoxon test, squidpy's Moran's I). Then the power on
-planted effects at flat depth, where all are valid; and how often spots are in the right domain, by their confidence,
-on planted sections. ``--quick`` draws few genes. A test is one function of TESTS.
+For each null and test, the benchmark prints the fraction of p-values below .05 and .001 as a multiple of the level (1
+is calibrated), with the 95 % binomial confidence interval. It compares with scanpy's Wilcoxon test and squidpy's
+Moran's I. It then prints the power for planted effects at flat depth, where all tests are valid, and the fraction of
+spots in the correct domain by their confidence. ``--quick`` draws few genes. Each test is one function of TESTS.
 """
 
 from __future__ import annotations
@@ -38,30 +38,30 @@ from mmsrl.train.bandwidth import structure_p
 
 SIDE = 40
 COMPARED = 3_000
-"""Genes that the tests in common use are run on: they are slower."""
+"""Number of genes for scanpy and squidpy, which are slower."""
 
 
 class Kind(NamedTuple):
-    """What a null has."""
+    """Parameters of a null."""
 
     gradient: float = 1.0
-    """Depth at the right edge over that at the left."""
+    """Ratio of the depth at the right edge to the left edge."""
     dispersion: float = 0.0
     rates: tuple[float, float] = (0.003, 1.0)
-    """Molecules of a gene at a spot, from the rarest gene to the commonest."""
+    """Molecules per spot of the rarest and the most abundant gene."""
     genes: int | None = None
-    """A panel of so many, which are all there is of the library."""
+    """Number of genes of a panel, which make up the whole library; ``None`` for a transcriptome."""
     sections: int = 1
     interaction: float = 0.0
-    """Deviation over sections of the log of the factor by which a domain has more of a gene, 0 on average."""
+    """Standard deviation between sections of the log fold change of a domain, which is 0 on average."""
     spread: float = 0.0
-    """Of the log of this deviation over genes."""
+    """Standard deviation of the log of ``interaction`` between genes."""
     shares: tuple[float, float] = (0.8, 0.2)
-    """Of several sections: what the first domain has of one, and of the next."""
+    """Fractions of spots in the first domain, for alternating sections."""
     cells: bool = False
-    """Irregular places instead of a lattice."""
+    """Whether positions are irregular instead of a lattice."""
     slope: float = 0.0
-    """Deviation over genes of the power of the depth that their counts grow with, around 1: nothing tests allow for."""
+    """Standard deviation between genes of the exponent of depth, around 1. No test models it."""
 
 
 NULLS = {
@@ -93,12 +93,11 @@ OVER_SECTIONS = {
     "N(0, .6)": Kind(sections=4, interaction=0.6),
     "N(0, .3), not in proportion, 16x": Kind(sections=4, interaction=0.3, gradient=16.0, slope=0.1),
 }
-"""Log of the factor by which a domain has more of a gene, section by section: 0 on average. Four sections
-if not said."""
+"""Distribution of the log fold change of a domain between sections, 0 on average. Four sections unless stated."""
 
 
 class Draw(NamedTuple):
-    """A unit without structure, and domains that nothing but the place decides."""
+    """Unit without structure, and domains that depend only on the position."""
 
     counts: sp.csr_matrix
     library: Any
@@ -109,7 +108,7 @@ class Draw(NamedTuple):
 
 
 def draw(kind: Kind, genes: int, seed: int, fold: Any = None) -> Draw:
-    """Draw counts of ``genes`` genes; ``fold``, (genes,): by how much each differs in the second domain."""
+    """Draw counts of ``genes`` genes; ``fold``, (genes,), is their fold change in the second domain."""
     random = np.random.default_rng(seed)
     y, x = np.mgrid[:SIDE, :SIDE]
     lattice = np.column_stack([x.ravel(), y.ravel()]).astype(float)
@@ -140,13 +139,13 @@ def draw(kind: Kind, genes: int, seed: int, fold: Any = None) -> Draw:
         blocks.append(sp.csr_matrix(random.poisson(mean).astype(np.float32)))
     counts = sp.csr_matrix(sp.hstack(blocks, format="csr"))
     library = np.asarray(counts.sum(axis=1), dtype=np.float64).ravel()
-    if kind.genes is None:  # the rest of the transcriptome
+    if kind.genes is None:  # the library includes the rest of the transcriptome
         library = library + random.poisson(2_000.0 * depth)
     return Draw(counts, library, places, section, domain, kind.cells)
 
 
 def permuted(folder: Path, seed: int) -> Draw:
-    """Return a real section whose spots were permuted: its counts as they are, and nothing to find."""
+    """Return a real section with permuted spots, which has real counts and no spatial structure."""
     adata = read_spaceranger(folder, "S").adata
     random = np.random.default_rng(seed)
     counts = sp.csr_matrix(adata.X)
@@ -159,20 +158,20 @@ def permuted(folder: Path, seed: int) -> Draw:
     return Draw(counts, library[order], [places], np.zeros(len(order), dtype=int), domain, cells)
 
 
-def marker_p(found: Draw, seed: int) -> Any:
-    k = int(found.domain.max()) + 1
-    return enrichment(sums(found.counts, found.library, found.section, found.domain, k)).p_value
+def marker_p(unit: Draw, seed: int) -> Any:
+    k = int(unit.domain.max()) + 1
+    return enrichment(sums(unit.counts, unit.library, unit.section, unit.domain, k)).p_value
 
 
-def spatial_p(found: Draw, seed: int) -> Any:
-    own = found.section == 0
-    graph = adjacency(found.places[0], lattice=not found.cells)
-    return morans_i(sp.csr_matrix(found.counts[own]), found.library[own], graph).p_value
+def spatial_p(unit: Draw, seed: int) -> Any:
+    in_first = unit.section == 0
+    graph = adjacency(unit.places[0], lattice=not unit.cells)
+    return morans_i(sp.csr_matrix(unit.counts[in_first]), unit.library[in_first], graph).p_value
 
 
-def set_p(found: Draw, seed: int) -> Any:
-    """Sets of genes drawn at random, compared with "markers" drawn at random."""
-    random, genes = np.random.default_rng(seed), [f"g{g}" for g in range(min(found.counts.shape[1], 4_000))]
+def set_p(unit: Draw, seed: int) -> Any:
+    """Return p-values of random gene sets against random markers."""
+    random, genes = np.random.default_rng(seed), [f"g{g}" for g in range(min(unit.counts.shape[1], 4_000))]
     p = []
     for _ in range(10):
         chosen = random.choice(genes, len(genes) // 10, replace=False)
@@ -182,29 +181,29 @@ def set_p(found: Draw, seed: int) -> Any:
     return np.concatenate(p)
 
 
-def wilcoxon_p(found: Draw, seed: int) -> Any:
-    """scanpy's, one-sided as ours is."""
-    adata = _normalised(found)
-    groups = [str(k) for k in range(int(found.domain.max()) + 1)]
-    adata.obs["domain"] = pd.Categorical(found.domain.astype(str), groups)
+def wilcoxon_p(unit: Draw, seed: int) -> Any:
+    """Return one-sided p-values of scanpy's Wilcoxon test."""
+    adata = _normalised(unit)
+    groups = [str(k) for k in range(int(unit.domain.max()) + 1)]
+    adata.obs["domain"] = pd.Categorical(unit.domain.astype(str), groups)
     sc.tl.rank_genes_groups(adata, "domain", method="wilcoxon", tie_correct=True)
     table = sc.get.rank_genes_groups_df(adata, None)
     table["p"] = np.where(table["scores"] > 0, table["pvals"] / 2, 1 - table["pvals"] / 2)
     return table.pivot(index="group", columns="names", values="p").loc[groups, adata.var_names].to_numpy()
 
 
-def squidpy_p(found: Draw, seed: int) -> Any:
+def squidpy_p(unit: Draw, seed: int) -> Any:
     import squidpy as sq
 
-    adata = _normalised(found)[found.section == 0].copy()
-    adata.obsp["spatial_connectivities"] = adjacency(found.places[0], lattice=not found.cells)
+    adata = _normalised(unit)[unit.section == 0].copy()
+    adata.obsp["spatial_connectivities"] = adjacency(unit.places[0], lattice=not unit.cells)
     table = sq.gr.spatial_autocorr(adata, mode="moran", two_tailed=False, copy=True, show_progress_bar=False)
     return table.loc[adata.var_names, "pval_norm"].to_numpy()
 
 
-def _normalised(found: Draw) -> ad.AnnData:
-    counts = sp.csr_matrix(found.counts[:, : min(COMPARED, found.counts.shape[1])])
-    adata = ad.AnnData(log_normalised(counts, found.library))
+def _normalised(unit: Draw) -> ad.AnnData:
+    counts = sp.csr_matrix(unit.counts[:, : min(COMPARED, unit.counts.shape[1])])
+    adata = ad.AnnData(log_normalised(counts, unit.library))
     adata.var_names = [f"g{g}" for g in range(adata.n_vars)]
     adata.obs_names = [f"s{i}" for i in range(adata.n_obs)]
     return adata
@@ -219,13 +218,13 @@ TESTS: dict[str, Callable[[Draw, int], Any]] = {
 
 
 def pipeline_p(kind: Kind, genes: int, seed: int) -> Any:
-    """Genes of domains that the pipeline itself finds where there are none."""
-    found = draw(kind, genes, seed)
+    """Return marker p-values of domains that the pipeline finds on a null."""
+    unit = draw(kind, genes, seed)
     sections = []
-    for s, places in enumerate(found.places):
-        own = sp.csr_matrix(found.counts[found.section == s])
+    for s, places in enumerate(unit.places):
+        counts = sp.csr_matrix(unit.counts[unit.section == s])
         about = {"sample": f"s{s}", "pitch_px": 1.0, "lattice": "none" if kind.cells else "square"}
-        adata = ad.AnnData(own, obsm={"spatial": places}, uns={"mmsrl": about})
+        adata = ad.AnnData(counts, obsm={"spatial": places}, uns={"mmsrl": about})
         adata.obs_names, adata.var_names = (
             [f"{name}{i}" for i in range(n)] for name, n in (("spot", adata.n_obs), ("gene", adata.n_vars))
         )
@@ -235,12 +234,14 @@ def pipeline_p(kind: Kind, genes: int, seed: int) -> Any:
 
 
 def structure(kind: Kind, seed: int) -> float:
-    found = draw(kind, 300, seed)
-    seen = found.counts[:, found.counts.getnnz(axis=0) > 0]
+    unit = draw(kind, 300, seed)
+    detected = unit.counts[:, unit.counts.getnnz(axis=0) > 0]
     scores = robust(
-        beyond_depth(residual_components(sp.csr_matrix(seen), 30, seed).scores, found.library, found.section)
+        beyond_depth(residual_components(sp.csr_matrix(detected), 30, seed).scores, unit.library, unit.section)
     )
-    return structure_p(scores, found.places, seed + 1_000_000)  # permutations must not be the draw's own numbers
+    return structure_p(
+        scores, unit.places, seed + 1_000_000
+    )  # the random numbers of the permutations must differ from the draw's
 
 
 def line(null: str, test: str, p: Any) -> str:
@@ -259,9 +260,9 @@ def line(null: str, test: str, p: Any) -> str:
 
 
 def power(genes: int, draws: int) -> list[str]:
-    """Return the share of planted genes with p <= .001, by fold change, at flat depth.
+    """Return the fraction of planted genes with p <= .001, by fold change, at flat depth.
 
-    One gene of fifteen is planted: of many, what they gain would be seen in the library, and so in all others.
+    One gene of fifteen is planted. More planted genes would change the library size, and with it all other genes.
     """
     lines, planted = [], np.arange(genes) < genes // 15
     for dispersion in (0.0, 0.5):
@@ -270,20 +271,20 @@ def power(genes: int, draws: int) -> list[str]:
             drawn = [draw(kind, genes, seed, np.where(planted, fold, 1.0)) for seed in range(draws)]
             shares = []
             for name in ("markers", "scanpy Wilcoxon", "spatial genes", "squidpy Moran's I"):
-                p = np.concatenate([np.atleast_2d(TESTS[name](found, 0))[:2][-1][planted] for found in drawn])
+                p = np.concatenate([np.atleast_2d(TESTS[name](unit, 0))[:2][-1][planted] for unit in drawn])
                 shares.append(f"{np.mean(np.nan_to_num(p, nan=1.0) <= 0.001):.3f}")
             lines.append(f"| {fold:g} | {dispersion:g} | " + " | ".join(shares) + " |")
     return lines
 
 
-def tests_of(found: Draw) -> tuple[Any, Any]:
-    """Return p-values of the second domain, so that no gene counts twice: over spots, and over sections."""
-    added = sums(found.counts, found.library, found.section, found.domain, 2)
+def tests_of(unit: Draw) -> tuple[Any, Any]:
+    """Return p-values over spots and over sections, of the second domain only, so that no gene counts twice."""
+    added = sums(unit.counts, unit.library, unit.section, unit.domain, 2)
     return enrichment(added).p_value[1], over_sections(added, np.array([False, True])).p_value[1]
 
 
 def over_sections_lines(genes: int, draws: int) -> list[str]:
-    """Return what both tests make of genes that a domain has more of in one section and less in the next."""
+    """Return the calibration of both tests on genes whose domain effect varies between sections."""
     lines = []
     for name, kind in OVER_SECTIONS.items():
         p = np.array([tests_of(draw(kind, genes, seed)) for seed in range(draws)])
@@ -292,26 +293,26 @@ def over_sections_lines(genes: int, draws: int) -> list[str]:
 
 
 def over_sections_power(genes: int, draws: int) -> list[str]:
-    """Return the share of planted genes that have an adjusted p below .05, and of others among those that have one."""
+    """Return the fraction of planted genes with an adjusted p-value below .05, and the false discovery proportion."""
     lines, planted = [], np.arange(genes) < genes // 15
     for interaction in (0.0, 0.3):
         for fold in (1.5, 2.0, 3.0):
             cells = []
             for n in (3, 4, 6):
                 kind = Kind(sections=n, interaction=interaction, rates=(0.01, 3.0))
-                found, false = [], []
+                power, false = [], []
                 for seed in range(draws):
                     drawn = draw(kind, genes, seed, np.where(planted, fold, 1.0))
                     called = [false_discovery_control(np.nan_to_num(p, nan=1.0)) < 0.05 for p in tests_of(drawn)]
-                    found.append([own[planted].mean() for own in called])
-                    false.append([own[~planted].sum() / max(own.sum(), 1) for own in called])
-                cells += [f"{a:.2f} ({b:.2f})" for a, b in zip(np.mean(found, 0), np.mean(false, 0), strict=True)]
+                    power.append([significant[planted].mean() for significant in called])
+                    false.append([significant[~planted].sum() / max(significant.sum(), 1) for significant in called])
+                cells += [f"{a:.2f} ({b:.2f})" for a, b in zip(np.mean(power, 0), np.mean(false, 0), strict=True)]
             lines.append(f"| {interaction:g} | {fold:g} | " + " | ".join(cells) + " |")
     return lines
 
 
 def confidence_of(cells: bool, fold: float, seed: int) -> pd.DataFrame:
-    """Return confidence and whether the domain is the right one, a row a spot of a section of four planted layers."""
+    """Return the confidence and correctness of the domain of every spot, on a section of four planted layers."""
     random = np.random.default_rng(seed)
     y, x = np.mgrid[:SIDE, :SIDE]
     places = np.column_stack([x.ravel(), y.ravel()]).astype(float)
@@ -328,25 +329,25 @@ def confidence_of(cells: bool, fold: float, seed: int) -> pd.DataFrame:
     adata = ad.AnnData(counts, obsm={"spatial": places}, uns={"mmsrl": about})
     adata.obs_names, adata.var_names = [f"s{i}" for i in range(len(layer))], [f"g{g}" for g in range(500)]
     table = mmsrl.tl.domains(adata[:, counts.getnnz(axis=0) > 0], 4, show_progress=False, copy=True).obs
-    found = table["domain"].astype(int).to_numpy() - 1
-    number = matching(np.eye(4)[layer], np.eye(4)[found])
-    right = found == number[layer]
-    return pd.DataFrame({"confidence": table["domain_confidence"].to_numpy(), "right": right})
+    domain = table["domain"].astype(int).to_numpy() - 1
+    domain_of_layer = matching(np.eye(4)[layer], np.eye(4)[domain])
+    correct = domain == domain_of_layer[layer]
+    return pd.DataFrame({"confidence": table["domain_confidence"].to_numpy(), "correct": correct})
 
 
 def confidence_lines(draws: int) -> list[str]:
-    """Return the share of spots in the right domain by confidence, on planted sections easy and hard."""
+    """Return the fraction of spots in the correct domain by confidence, on easy and hard planted sections."""
     lines = []
     for cells in (False, True):
         for fold in (1.3, 1.5, 2.0):
             table = pd.concat([confidence_of(cells, fold, seed) for seed in range(draws)])
             bins = pd.cut(table["confidence"], [0.0, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0])
             parts = [
-                f"{own['right'].mean():.2f} ({len(own):,})" if len(own) else "–"
-                for _, own in table.groupby(bins, observed=False)
+                f"{spots['correct'].mean():.2f} ({len(spots):,})" if len(spots) else "–"
+                for _, spots in table.groupby(bins, observed=False)
             ]
             lines.append(
-                f"| {'cells' if cells else 'spots'} | {fold:g} | {table['right'].mean():.2f} | {' | '.join(parts)} |"
+                f"| {'cells' if cells else 'spots'} | {fold:g} | {table['correct'].mean():.2f} | {' | '.join(parts)} |"
             )
     return lines
 
@@ -354,9 +355,11 @@ def confidence_lines(draws: int) -> list[str]:
 def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="few genes and draws, within a minute")
-    parser.add_argument("--only", help="a part of the name of the nulls to draw")
-    parser.add_argument("--real", type=Path, nargs="*", default=[], help="folders of real sections to permute as well")
+    parser.add_argument("--quick", action="store_true", help="use few genes and draws, within a minute")
+    parser.add_argument("--only", help="draw only nulls whose name contains this text")
+    parser.add_argument(
+        "--real", type=Path, nargs="*", default=[], help="folders of real sections, whose spots are permuted"
+    )
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
     genes, draws, tissues = (1_000, 1, 0) if arguments.quick else (10_000, 4, 100)
@@ -370,14 +373,14 @@ def main() -> None:
         for name, test in TESTS.items():
             common = name.startswith(("scanpy", "squidpy"))
             few = drawn[: max(COMPARED // 155, 1) if kind.genes else 1] if common else drawn
-            print(line(null, name, np.concatenate([test(found, i).ravel() for i, found in enumerate(few)])), flush=True)
+            print(line(null, name, np.concatenate([test(unit, i).ravel() for i, unit in enumerate(few)])), flush=True)
         if tissues and kind.sections == 1:
             print(line(null, "structure", [structure(kind, seed) for seed in range(tissues)]), flush=True)
     print(line("random sets", "gene sets", np.concatenate([set_p(drawn[0], seed) for seed in range(draws)])))
     for folder in arguments.real:
         drawn = [permuted(folder, seed) for seed in range(2 * draws)]
         for name in ("markers", "spatial genes"):
-            p = np.concatenate([TESTS[name](found, 0).ravel() for found in drawn])
+            p = np.concatenate([TESTS[name](unit, 0).ravel() for unit in drawn])
             print(line(f"{folder.name}, permuted", name, p), flush=True)
     for null in () if arguments.quick or arguments.only else ("depth 16x", "overdispersed 2, 16x"):
         p = np.concatenate([pipeline_p(NULLS[null], 1_500, seed) for seed in range(3)])
@@ -392,7 +395,7 @@ def main() -> None:
         print("\n| deviation | fold change | 3: spots | sections | 4: spots | sections | 6: spots | sections |")
         print("|" + "---|" * 8)
         print("\n".join(over_sections_power(genes // 4, 1)))
-        print("\n| planted layers of | fold change | all | to .5 | .5–.6 | .6–.7 | .7–.8 | .8–.9 | .9–1 |")
+        print("\n| layers of | fold change | all | ≤ .5 | .5–.6 | .6–.7 | .7–.8 | .8–.9 | .9–1 |")
         print("|" + "---|" * 9)
         print("\n".join(confidence_lines(1 if arguments.quick else 5)))
     print(f"\n{time.perf_counter() - start:.0f} s")

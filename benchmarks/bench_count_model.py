@@ -2,10 +2,10 @@
 
     make bench-count-model LABELLED=folder           every section below the folder
 
-The model is a variational autoencoder with a negative binomial likelihood whose offset is the spot's library (the
+The model is a variational autoencoder with a negative binomial likelihood and the library size as offset (the
 architecture of scVI, Lopez et al., Nature Methods 15, 1053-1058, 2018: one hidden layer of 128, ten latent variables,
-400 epochs of 20,000 spots at most). Its latent means take the place of the principal components: bandwidths, graphs,
-read-out and consensus are those of the default.
+400 epochs of 20,000 spots at most). Its latent means replace the principal components. Bandwidths, graphs, read-out
+and consensus are those of the default.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ HIDDEN, LATENT = 128, 10
 BATCH = 128
 EPOCHS, EPOCH_SPOTS = 400, 20_000
 MOST_GENES = 2_000
-"""The genes with the most molecules are taken where there are more."""
+"""Largest number of genes. Above it, the genes with the most molecules are used."""
 
 
 class CountModel(nn.Module):
-    """Variational autoencoder of counts; the library is an offset and is not learned."""
+    """Variational autoencoder of counts, with the library size as a fixed offset."""
 
     def __init__(self, n_genes: int) -> None:
         super().__init__()
@@ -51,7 +51,7 @@ class CountModel(nn.Module):
         return self.mean(hidden), self.log_variance(hidden).clamp(-10.0, 5.0)
 
     def loss(self, counts: torch.Tensor, weight: float) -> torch.Tensor:
-        """Return the negative evidence lower bound of a spot, with a weight of the Kullback-Leibler divergence."""
+        """Return the mean negative evidence lower bound per spot; ``weight`` scales the Kullback-Leibler divergence."""
         mean, log_variance = self.encode(counts)
         z = mean + torch.randn_like(mean) * (0.5 * log_variance).exp()
         rate = torch.softmax(self.share(self.decoder(z)), dim=1) * counts.sum(dim=1, keepdim=True) + 1e-8
@@ -62,7 +62,7 @@ class CountModel(nn.Module):
 
 
 def latent(counts: sp.csr_matrix, _k: int, seed: int) -> Components:
-    """Train the model and return the latent means as scores, (n, d) float32, which have no projection."""
+    """Train the model and return the latent means as scores, (n, d) float32, without a projection."""
     torch.manual_seed(seed)
     most = np.sort(np.argsort(-np.asarray(counts.sum(axis=0)).ravel(), kind="stable")[:MOST_GENES])
     values = torch.as_tensor(counts[:, most].toarray(), dtype=torch.float32)
@@ -72,7 +72,7 @@ def latent(counts: sp.csr_matrix, _k: int, seed: int) -> Components:
     for epoch in range(epochs):
         for rows in torch.randperm(len(values)).split(BATCH):
             if len(rows) == 1:
-                continue  # batch normalisation needs two
+                continue  # batch normalisation needs two spots
             optimiser.zero_grad()
             model.loss(values[rows], epoch / epochs).backward()
             optimiser.step()
@@ -82,31 +82,31 @@ def latent(counts: sp.csr_matrix, _k: int, seed: int) -> Components:
 
 
 def rows_of(section: Section) -> list[dict[str, Any]]:
-    """Return the scores of the default, of the count model, and of both."""
-    made, facts, _ = posteriors(section, 0)
+    """Return the scores of the default, of the count model, and of their combinations."""
+    default, facts, _ = posteriors(section, 0)
     began = time.process_time()
     with mock.patch.object(members, "residual_components", latent):
-        other, about, _ = posteriors(section, 0)
+        with_model, model_facts, _ = posteriors(section, 0)
     seconds = time.process_time() - began
-    learned = [p for p, fact in zip(other, about, strict=True) if fact["normalisation"] == "residuals"]
-    logged = [p for p, fact in zip(made, facts, strict=True) if fact["normalisation"] == "log"]
-    found = {
-        "log, residuals (default)": made,
+    learned = [p for p, fact in zip(with_model, model_facts, strict=True) if fact["normalisation"] == "residuals"]
+    logged = [p for p, fact in zip(default, facts, strict=True) if fact["normalisation"] == "log"]
+    members_of = {
+        "log, residuals (default)": default,
         "count model": learned,
         "log, count model": logged + learned,
-        "log, residuals, count model": made + learned,
+        "log, residuals, count model": default + learned,
     }
     rows = [
-        {"section": section.name, "method": name, "value": score(section, consensus(kept))}
-        for name, kept in found.items()
+        {"section": section.name, "method": name, "value": score(section, consensus(posteriors_of))}
+        for name, posteriors_of in members_of.items()
     ]
     return [*rows, {"section": section.name, "method": "CPU seconds with count model", "value": seconds}]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("labelled", type=Path, nargs="+", help="folders with labelled sections in them, at any depth")
-    parser.add_argument("--most-spots", type=int, default=10_000, help="leave larger sections out")
+    parser.add_argument("labelled", type=Path, nargs="+", help="folders that contain labelled sections, at any depth")
+    parser.add_argument("--most-spots", type=int, default=10_000, help="omit larger sections")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     folders = sorted({truth.parent for labelled in arguments.labelled for truth in labelled.rglob("truth.csv")})

@@ -1,10 +1,14 @@
-"""Kills tasks and the engine at every stage of a real run, and compares what comes out with an undisturbed run.
+"""Kill tasks and the engine at every stage of a real run, and compare the results with an undisturbed run.
 
-Three runs of one samplesheet: undisturbed; one in which the first task of every stage is killed (SIGKILL) once; one in
-which the engine is killed as soon as a task of each stage runs, and the same command started again with ``-resume``.
-Results are the same where all published tables and arrays are equal to the last bit, no file is missing and none is
-left half-written; times, sizes of files and the engine's own records are left out. Writes ``faults.json`` and
-``faults.md`` to ``--output-dir`` and ends with 1 where anything differs.
+The benchmark runs one samplesheet three times:
+
+1. undisturbed
+2. with the first task of every stage killed (SIGKILL) once
+3. with the engine killed as soon as a task of each stage runs, and restarted with ``-resume``
+
+Results are equal if all published tables and arrays agree to the last bit and no file is missing or incomplete. Times,
+file sizes and the engine's own records are ignored. Writes ``faults.json`` and ``faults.md`` to ``--output-dir``. The
+exit status is 1 if anything differs.
 """
 
 from __future__ import annotations
@@ -33,12 +37,13 @@ STAGES = (
 )
 POLL_S = 0.05
 TIMED = ("seconds", "seconds_per_epoch", "date", "bytes")
-"""Keys of JSON and columns of tables that hold times, or sizes of files in which times stand."""
+"""JSON keys and table columns with times, or with sizes of files that contain times."""
 EXACT = (".h5ad", ".csv", ".tsv", ".json", ".png")
+"""Suffixes of files that are compared by content. All other files must exist."""
 
 
 class Launch:
-    """One folder to run in, and the command for it."""
+    """Folder of a run, and its command."""
 
     def __init__(self, folder: Path, sheet: Path, options: list[str]) -> None:
         shutil.rmtree(folder, ignore_errors=True)
@@ -48,38 +53,38 @@ class Launch:
         self.command = [*map(str, command), "--input", str(sheet.resolve()), "--outdir", "results", *options]
 
     def start(self) -> subprocess.Popen[bytes]:
-        """Start the pipeline, where there has been a run before with -resume."""
-        again = ["-resume"] if (self.folder / ".nextflow").exists() else []
+        """Start the pipeline, with ``-resume`` after an earlier run in the folder."""
+        resume = ["-resume"] if (self.folder / ".nextflow").exists() else []
         with (self.folder / "run.log").open("ab") as log:
-            return subprocess.Popen([*self.command, *again], cwd=self.folder, stdout=log, stderr=log)
+            return subprocess.Popen([*self.command, *resume], cwd=self.folder, stdout=log, stderr=log)
 
     def processes(self, stage: str) -> list[int]:
-        """Return the processes that run the command of a stage in a task's folder."""
-        work, found = str((self.folder / "work").resolve()), []
+        """Return the process ids that run the command of a stage in a task folder."""
+        work, pids = str((self.folder / "work").resolve()), []
         for entry in Path("/proc").iterdir():
             try:
                 if entry.name.isdigit() and os.readlink(entry / "cwd").startswith(work):
                     words = (entry / "cmdline").read_bytes().split(b"\0")
                     if any(Path(word.decode(errors="replace")).name == f"mmsrl-{stage}" for word in words):
-                        found.append(int(entry.name))
-            except OSError:  # it has just ended, or is not ours
+                        pids.append(int(entry.name))
+            except OSError:  # the process has just ended, or belongs to another user
                 continue
-        return found
+        return pids
 
     def attempts(self) -> Counter[str]:
-        """Return how often tasks of the last run were completed, cached or failed."""
+        """Return the number of completed, cached and failed tasks of the last run."""
         with (self.folder / "results/pipeline_info/execution_trace.txt").open(newline="") as handle:
             return Counter(row["status"] for row in csv.DictReader(handle, delimiter="\t"))
 
 
 def undisturbed(launch: Launch) -> dict[str, Any]:
-    """Run to the end."""
+    """Run the pipeline to the end."""
     status = launch.start().wait()
     return {"what": "nothing", "starts": 1, "killed": [], "status": status, "tasks": launch.attempts()}
 
 
 def kill_tasks(launch: Launch) -> dict[str, Any]:
-    """Kill the first task of every stage, once, while the engine goes on."""
+    """Kill the first task of every stage once, while the engine continues."""
     engine, killed = launch.start(), []
     while engine.poll() is None:
         for stage in (stage for stage in STAGES if stage not in killed):
@@ -92,7 +97,7 @@ def kill_tasks(launch: Launch) -> dict[str, Any]:
 
 
 def kill_engine(launch: Launch) -> dict[str, Any]:
-    """Kill the engine when a task of each stage runs, and go on with -resume."""
+    """Kill the engine when a task of each stage runs, and restart it with ``-resume``."""
     engine, killed, starts = launch.start(), [], 1
     while engine.poll() is None:
         for stage in (stage for stage in STAGES if stage not in killed):
@@ -108,13 +113,13 @@ def kill_engine(launch: Launch) -> dict[str, Any]:
 
 
 def contents(results: Path) -> dict[str, str]:
-    """Return a checksum of what each published file says; of what has no fixed bytes, that it is there."""
+    """Return a checksum of the content of each published file, without the pipeline's own records."""
     files = [path for path in results.rglob("*") if path.is_file() and path.parent.name != "pipeline_info"]
     return {str(path.relative_to(results)): content(path) for path in sorted(files)}
 
 
 def content(path: Path) -> str:
-    """Return a checksum of a file without times."""
+    """Return a checksum of a file without times, or ``there`` if its bytes are not reproducible."""
     if path.stat().st_size == 0:
         return "empty"
     if path.suffix not in EXACT:
@@ -135,7 +140,7 @@ def content(path: Path) -> str:
 
 
 def dataset(item: h5py.Group | h5py.Dataset) -> Any:
-    """Return the bytes of a dataset; of a group nothing."""
+    """Return the values of a dataset, or ``None`` for a group."""
     if not isinstance(item, h5py.Dataset):
         return None
     values = item[()]
@@ -143,14 +148,14 @@ def dataset(item: h5py.Group | h5py.Dataset) -> Any:
 
 
 def untimed(value: Any) -> Any:
-    """Leave out what says how long something took, or how long a file is that tells."""
+    """Remove the keys in :data:`TIMED` at any depth."""
     if isinstance(value, dict):
         return {key: untimed(item) for key, item in value.items() if key not in TIMED}
     return [untimed(item) for item in value] if isinstance(value, list) else value
 
 
 def as_markdown(result: dict[str, Any]) -> str:
-    """Return the result as a table."""
+    """Return the result as a Markdown table."""
     lines = [
         f"{result['date']}, {result['cores']} cores, load {result['load']:.1f}.",
         "",
@@ -170,7 +175,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--input", type=Path, default=ROOT / "tests/data/samplesheet_tiny.csv", help="samplesheet")
     parser.add_argument("--output-dir", type=Path, default=Path("results/benchmarks"))
-    parser.add_argument("options", nargs="*", default=[], help="of the pipeline, after --")
+    parser.add_argument("options", nargs="*", default=[], help="options of the pipeline, after --")
     arguments = parser.parse_args()
     arguments.output_dir.mkdir(parents=True, exist_ok=True)
 
@@ -178,10 +183,12 @@ def main() -> None:
     for name, disturb in (("undisturbed", undisturbed), ("tasks", kill_tasks), ("engine", kill_engine)):
         launch = Launch(arguments.output_dir / "faults" / name, arguments.input, arguments.options)
         run = disturb(launch)
-        found = contents(launch.folder / "results")
-        expected = expected or found
+        checksums = contents(launch.folder / "results")
+        expected = expected or checksums
         run["files"] = len(expected)
-        run["differ"] = [name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name)]
+        run["differ"] = [
+            name for name in expected.keys() | checksums.keys() if expected.get(name) != checksums.get(name)
+        ]
         runs.append(run)
     result = {"date": date.today().isoformat(), "cores": os.cpu_count(), "load": load, "runs": runs}
     (arguments.output_dir / "faults.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")

@@ -1,11 +1,12 @@
-"""What image descriptors say of expression, and what they cost.
+"""Measure how well image descriptors predict expression, and what they cost.
 
 ``python benchmarks/bench_features.py samplesheet.csv`` takes a samplesheet of the pipeline. Every section whose image
-shows texture is described in several ways; reported is how much of the first components of expression each way
-predicts in tissue held out, and, where the section has ``truth``, the balanced accuracy of its regions. With
-``--domains`` labelled sections are read out with image and without instead. ``--cost`` times 4,000 spots and 33,856
-bins of 2 um, and measures the memory of a 40,000 x 40,000 pyramid, all generated. Results go to
-``bench_features.json`` and ``bench_features.md`` in ``--output-dir``; labels are read for scores alone.
+shows texture is described by several descriptors. For each, the benchmark reports R² of the first components of
+expression in held-out tissue. For sections with ``truth``, it also reports the balanced accuracy of the regions.
+
+``--domains`` instead finds the domains of labelled sections with and without the image. ``--cost`` times 4,000 spots
+and 33,856 bins of 2 um, and measures the memory of a 40,000 x 40,000 pyramid, all simulated. Results go to
+``bench_features.json`` and ``bench_features.md`` in ``--output-dir``. Labels serve only for the scores.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ import scipy.sparse as sp
 from mmsrl import _keys
 from mmsrl._errors import InputError
 from mmsrl.features.api import image_features
-from mmsrl.features.tiles import MOST_UM_PER_PX, SCALES, base_um
+from mmsrl.features.tiles import PITCH_UM, SCALES, TEXTURE_PX, Ruler
 from mmsrl.heldout import RIDGES, spatial_blocks
 from mmsrl.ingest.api import read_h5ad, read_spaceranger
 from mmsrl.qc.api import quality_control
@@ -42,19 +43,19 @@ FLOOR, NETWORK = "texture", "efficientnet_lite0"
 DEFAULT = f"{NETWORK}+{FLOOR}"
 OTHER_SCALES = ((1.0,), (2.0,), (3.0,), (0.5, 1.0, 2.0), (1.0, 2.0, 3.0))
 LEAST_SPOTS = 10
-"""Regions with fewer labelled spots are left out of the accuracy: a few blocks of tissue hold all of them."""
+"""Least labelled spots of a region that counts for the accuracy. Smaller regions lie in a few blocks of tissue."""
 
 BOOTSTRAPS = 1000
 
 KEYS = {"compared": ("sample", "variant", "pitches"), "domains": ("sample",), "costs": ("what",)}
-"""What a result is of, in each part of the report: one measured again replaces the one before."""
+"""Keys that identify a result in each part of the report. A new measurement replaces the previous one."""
 
 COSTS = ("network", "default", "bins", "pyramid")
 PYRAMID_PX = 40_000
 
 
 def variants(sizes: bool) -> Iterator[tuple[str, str, tuple[float, ...], str]]:
-    """Yield what is compared: name, descriptors, sides of tiles in pitches, stain normalisation."""
+    """Yield the compared variants: name, descriptors, tile sizes in pitches, stain normalisation."""
     for backbone in (FLOOR, NETWORK, DEFAULT):
         yield backbone, backbone, SCALES, "none"
     yield f"{DEFAULT}, Reinhard", DEFAULT, SCALES, "reinhard"
@@ -72,7 +73,7 @@ def read_section(row: dict[str, str], folder: Path) -> ad.AnnData:
 
 
 def regions_of(row: dict[str, str], folder: Path, adata: ad.AnnData) -> pd.Series | None:
-    """Return the label of every spot, empty where it has none or one of a region that is too small."""
+    """Return the label of every spot, empty for unlabelled spots and for regions that are too small."""
     if not row.get("truth"):
         return None
     table = pd.read_csv(folder / row["truth"], dtype=str).set_index("barcode")["label"].dropna()
@@ -81,11 +82,11 @@ def regions_of(row: dict[str, str], folder: Path, adata: ad.AnnData) -> pd.Serie
 
 
 def balanced_accuracy(values: np.ndarray, labels: pd.Series, in_pitches: np.ndarray) -> tuple[float, float]:
-    """Classify spots by ridge regressions that never saw their block of tissue.
+    """Classify spots by ridge regression, with cross-validation over blocks of tissue.
 
     Returns
     -------
-    Mean recall over regions, and its standard error: the deviation over sections made of blocks drawn from this one.
+    Mean recall over regions, and its standard error by a bootstrap over blocks.
     """
     from sklearn.linear_model import RidgeClassifierCV
     from sklearn.metrics import balanced_accuracy_score
@@ -95,30 +96,32 @@ def balanced_accuracy(values: np.ndarray, labels: pd.Series, in_pitches: np.ndar
     blocks = spatial_blocks([in_pitches])[known]
     model = RidgeClassifierCV(RIDGES, class_weight="balanced")
     folds = GroupKFold(min(10, len(np.unique(blocks))))
-    guessed = cross_val_predict(model, values[known], labels[known], groups=blocks, cv=folds)
-    of_block = [np.flatnonzero(blocks == block) for block in np.unique(blocks)]
-    rng, again = np.random.default_rng(0), []
+    predicted = cross_val_predict(model, values[known], labels[known], groups=blocks, cv=folds)
+    spots_of_block = [np.flatnonzero(blocks == block) for block in np.unique(blocks)]
+    rng = np.random.default_rng(0)
+    bootstrap: list[float] = []
     truth = labels[known].to_numpy()
-    while len(again) < BOOTSTRAPS:
-        drawn = np.concatenate([of_block[number] for number in rng.integers(len(of_block), size=len(of_block))])
+    while len(bootstrap) < BOOTSTRAPS:
+        drawn = np.concatenate([spots_of_block[b] for b in rng.integers(len(spots_of_block), size=len(spots_of_block))])
         if len(np.unique(truth[drawn])) == len(np.unique(truth)):
-            again.append(balanced_accuracy_score(truth[drawn], guessed[drawn]))
-    return float(balanced_accuracy_score(truth, guessed)), float(np.std(again))
+            bootstrap.append(balanced_accuracy_score(truth[drawn], predicted[drawn]))
+    return float(balanced_accuracy_score(truth, predicted)), float(np.std(bootstrap))
 
 
 def compare(row: dict[str, str], folder: Path, cache: Path, device: str, sizes: bool) -> Iterator[dict[str, Any]]:
-    """Describe one section in every way and score each."""
+    """Compute every variant of image features of a section, and score each."""
     adata = read_section(row, folder)
     about = adata.uns[_keys.UNS]
     labels = regions_of(row, folder, adata)
     image = folder / row["image"] if row.get("image") else None
-    in_pitches = np.asarray(adata.obsm[_keys.SPATIAL]) / about[_keys.PITCH_PX]
+    ruler = Ruler(about[_keys.PITCH_PX], about[_keys.PITCH_UM])
+    in_pitches = np.asarray(adata.obsm[_keys.SPATIAL]) / ruler.pitch_px
     for name, backbone, scales, stain in variants(sizes):
-        sides = ",".join(f"{scale * base_um(about[_keys.PITCH_UM]):g}" for scale in scales)
+        sides = ",".join(f"{scale * ruler.base:g}" for scale in scales)
         found = image_features(
             adata, image, backbone=backbone, tile_um=sides, stain_normalisation=stain, cache=cache, device=device
         )
-        if found.facts["descriptor"] != backbone:  # too coarse for texture
+        if found.facts["descriptor"] != backbone:  # the image is too coarse for texture
             print(f"{row['sample']}: {found.messages[0]['text']}", flush=True)
             return
         scores = np.asarray(found.features.obsm[_keys.IMAGE])
@@ -136,7 +139,7 @@ def compare(row: dict[str, str], folder: Path, cache: Path, device: str, sizes: 
 
 
 def domains_with_and_without(row: dict[str, str], folder: Path, device: str) -> dict[str, Any]:
-    """Find the domains of a labelled section with its image and without, and compare them with the labels."""
+    """Score the domains of a labelled section with and without its image."""
     from sklearn.metrics import adjusted_rand_score
 
     from mmsrl.tl import domains
@@ -147,16 +150,16 @@ def domains_with_and_without(row: dict[str, str], folder: Path, device: str) -> 
     truth = pd.read_csv(folder / row["truth"], dtype=str).set_index("barcode")["label"].reindex(adata.obs_names)
     known = truth.notna().to_numpy()
     scores = {"sample": row["sample"], "descriptor": found.facts["descriptor"]}
-    for how in ("without", "with"):
-        if how == "with":
+    for variant in ("without", "with"):
+        if variant == "with":
             adata.obsm[_keys.IMAGE] = np.asarray(found.features.obsm[_keys.IMAGE])
         domains(adata, int(row["n_domains"]), device=device, show_progress=False)
-        scores[how] = float(adjusted_rand_score(truth[known], adata.obs[_keys.DOMAIN][known]))
+        scores[variant] = float(adjusted_rand_score(truth[known], adata.obs[_keys.DOMAIN][known]))
     return scores
 
 
 def generated(n_side: int, pitch_px: float, pitch_um: float, side_px: int) -> ad.AnnData:
-    """Make a square section with counts of 5 UMI a spot in 18,000 genes and, from noise, an image of so many pixels."""
+    """Simulate a square section with 5 UMI per spot in 18,000 genes, and a noise image of ``side_px`` pixels."""
     rng = np.random.default_rng(0)
     row, column = (index.ravel() for index in np.indices((n_side, n_side)))
     places = np.column_stack([column, row]) * pitch_px + (side_px - (n_side - 1) * pitch_px) / 2
@@ -200,7 +203,7 @@ def write_pyramid(path: Path, side: int, tile: int = 512) -> None:
 
 
 def cost(what: str, device: str) -> dict[str, Any]:
-    """Measure one thing in this process, whose peak memory is then of that alone."""
+    """Measure time and peak memory of one case in this process."""
     image = None
     folder = tempfile.TemporaryDirectory()
     options: dict[str, Any] = {"backbone": DEFAULT}
@@ -217,18 +220,18 @@ def cost(what: str, device: str) -> dict[str, Any]:
         image = Path(folder.name) / "pyramid.tif"
         write_pyramid(image, PYRAMID_PX)
     wall, cpu = time.perf_counter(), time.process_time()
-    found = image_features(adata, image, device=device, **options)
-    result = {
+    result = image_features(adata, image, device=device, **options)
+    cost_row = {
         "what": what,
         "spots": adata.n_obs,
-        "tiles": sum(part["places"] for part in found.facts["tiles"] if part["descriptor"] == NETWORK),
-        "px": found.facts["tiles"][0]["px"],
+        "tiles": sum(part["places"] for part in result.facts["tiles"] if part["descriptor"] == NETWORK),
+        "px": result.facts["tiles"][0]["px"],
         "wall_s": time.perf_counter() - wall,
         "cpu_s": time.process_time() - cpu,
         "peak_gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
     }
     folder.cleanup()
-    return result
+    return cost_row
 
 
 def tables(report: dict[str, Any]) -> str:
@@ -241,10 +244,12 @@ def tables(report: dict[str, Any]) -> str:
         heads += [f"balanced accuracy {s}" for s in labelled]
         lines += ["", f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
         for name, scales in dict.fromkeys((row["variant"], tuple(row["pitches"])) for row in rows):
-            own = {r["sample"]: r for r in rows if (r["variant"], tuple(r["pitches"])) == (name, scales)}
+            by_sample = {r["sample"]: r for r in rows if (r["variant"], tuple(r["pitches"])) == (name, scales)}
             cells = [name, ", ".join(f"{scale:g}" for scale in scales)]
-            cells += [f"{own[s]['r2']:.3f}" if s in own else "" for s in samples]
-            cells += ["{:.3f} ± {:.3f}".format(*own[s]["balanced_accuracy"]) if s in own else "" for s in labelled]
+            cells += [f"{by_sample[s]['r2']:.3f}" if s in by_sample else "" for s in samples]
+            cells += [
+                "{:.3f} ± {:.3f}".format(*by_sample[s]["balanced_accuracy"]) if s in by_sample else "" for s in labelled
+            ]
             lines.append(f"| {' | '.join(cells)} |")
     if report.get("domains"):
         lines += ["", "| ARI | descriptor | without image | with image |", "|---|---|---|---|"]
@@ -268,10 +273,14 @@ def tables(report: dict[str, Any]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("samplesheet", type=Path, nargs="?")
-    parser.add_argument("--samples", nargs="+", help="of the samplesheet; all if not given")
-    parser.add_argument("--cost", nargs="*", choices=COSTS, help=f"measure cost: of {', '.join(COSTS)}; all if bare")
-    parser.add_argument("--sizes", action="store_true", help="compare other sizes of tiles too")
-    parser.add_argument("--domains", action="store_true", help="domains of labelled sections, with image and without")
+    parser.add_argument("--samples", nargs="+", help="samples of the samplesheet; default: all")
+    parser.add_argument(
+        "--cost", nargs="*", choices=COSTS, help=f"measure the cost of {', '.join(COSTS)}; without values: all"
+    )
+    parser.add_argument("--sizes", action="store_true", help="also compare other tile sizes")
+    parser.add_argument(
+        "--domains", action="store_true", help="score domains of labelled sections with and without image"
+    )
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     parser.add_argument("--output-dir", type=Path, default=Path("."))
     parser.add_argument("--measure", choices=COSTS, help=argparse.SUPPRESS)
@@ -285,7 +294,7 @@ def main() -> None:
     report["machine"] = {
         "date": date.today().isoformat(),
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, OMP_NUM_THREADS {os.environ.get('OMP_NUM_THREADS')}",
-        "texture": f"from {MOST_UM_PER_PX:g} um a pixel on",
+        "texture": f"up to {PITCH_UM / TEXTURE_PX:g} um per pixel",
     }
     rows = list(csv.DictReader(arguments.samplesheet.open())) if arguments.samplesheet else []
     rows = [row for row in rows if not arguments.samples or row["sample"] in arguments.samples]
@@ -299,7 +308,7 @@ def main() -> None:
 
 
 def measurements(rows: list[dict[str, str]], arguments: argparse.Namespace) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Measure what is asked for; yields each result with the part of the report that it belongs to."""
+    """Run the requested measurements, and yield each result with its part of the report."""
     for row in rows:
         folder = arguments.samplesheet.parent
         try:

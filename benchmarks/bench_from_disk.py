@@ -1,7 +1,7 @@
-"""Memory and time of ``default`` from a file to the embedding, counts in memory and left on disk.
+"""Measure memory and time of ``default`` from a file to the embedding, with counts in memory and on disk.
 
-``make bench-train`` runs it. Every measurement is a process of its own, as ``mmsrl-train`` is; the section has 18,000
-genes and 300 of them in each bin. Writes ``bench_from_disk.json`` and ``bench_from_disk.md`` to ``--output-dir``.
+``make bench-train`` runs this benchmark. Each measurement is a separate process, like ``mmsrl-train``. The section has
+18,000 genes, of which each bin has 300. Writes ``bench_from_disk.json`` and ``bench_from_disk.md`` to ``--output-dir``.
 """
 
 from __future__ import annotations
@@ -28,22 +28,22 @@ from mmsrl import _keys
 from mmsrl.train.api import train
 from mmsrl.train.files import read_sections
 
-GENES, GENES_OF_A_BIN, DOMAINS = 18_000, 300, 7
+GENES, GENES_PER_BIN, DOMAINS = 18_000, 300, 7
 SIZES = (34_000, 100_000, 300_000)
 
 
 def write_section(path: Path, n: int) -> None:
-    """Write a square of bins, in bands that each have their own genes, as quality control leaves it."""
+    """Write a square section of bins after quality control, with bands that have different genes."""
     rng = np.random.default_rng(0)
     side = int(np.ceil(np.sqrt(n)))
     row, column = np.divmod(np.arange(n), side)
     base = rng.lognormal(0.0, 1.5, (DOMAINS, GENES)) * rng.lognormal(0.0, 0.5, (1, GENES))
-    of_band = [rng.choice(GENES, (2_000, GENES_OF_A_BIN), p=rates / rates.sum()) for rates in base]
-    genes = np.empty((n, GENES_OF_A_BIN), np.int32)
-    for band, pool in enumerate(of_band):
+    genes_of_band = [rng.choice(GENES, (2_000, GENES_PER_BIN), p=rates / rates.sum()) for rates in base]
+    genes = np.empty((n, GENES_PER_BIN), np.int32)
+    for band, pool in enumerate(genes_of_band):
         here = np.flatnonzero(row * DOMAINS // side == band)
         genes[here] = pool[rng.integers(len(pool), size=len(here))]
-    starts = np.arange(n + 1, dtype=np.int64) * GENES_OF_A_BIN
+    starts = np.arange(n + 1, dtype=np.int64) * GENES_PER_BIN
     counts = sp.csr_matrix((np.ones(genes.size, np.float32), genes.ravel(), starts), shape=(n, GENES))
     counts.sum_duplicates()
     adata = ad.AnnData(
@@ -60,7 +60,7 @@ def write_section(path: Path, n: int) -> None:
 
 
 def measure(path: Path, backed: bool) -> dict[str, Any]:
-    """Train in this process, whose peak memory is then of that alone."""
+    """Train in this process, and return time and peak memory."""
     began = time.perf_counter()
     sections = read_sections([path], [], backed="r" if backed else None)
     result = train(sections, device="cpu", show_progress=False)

@@ -1,12 +1,16 @@
-"""What the published presets cost on a GPU, and whether it computes what the CPU does; in eight minutes at most.
+"""Measure the published presets on a GPU, and compare its results with the CPU, in eight minutes at most.
 
-    python benchmarks/bench_gpu.py                 on a machine with a GPU (``--device cpu``: a trial of the script)
+    python benchmarks/bench_gpu.py                 on a machine with a GPU (``--device cpu``: test of the script)
 
-In the order of their weight, each in a process of its own with the time that is left: a training step on the GPU
-against the same step on the CPU in double precision (dropout, which each draws by itself, left out), both published
-presets at growing numbers of spots (seconds an epoch, peak memory, share of what one large product reaches on the
-card), and what needs no GPU on the same machine: the default's ensemble and its de-noising of 400,000 bins. Writes
-``gpu.json`` and ``gpu.md`` to ``--output-dir`` after each.
+Each measurement runs in a separate process with the remaining time, in the order of importance:
+
+1. A training step on the GPU against the same step on the CPU in double precision, without dropout, which each device
+   draws differently.
+2. Both published presets at growing numbers of spots: seconds per epoch, peak memory, and throughput as a fraction of
+   one large matrix product on the card.
+3. The ensemble and the de-noising of ``default`` on 400,000 bins, which need no GPU.
+
+Writes ``gpu.json`` and ``gpu.md`` to ``--output-dir`` after each.
 """
 
 from __future__ import annotations
@@ -33,17 +37,17 @@ from mmsrl.train.published import Inputs, PublishedModel
 SIZES = (4_000, 16_000, 50_000, 100_000)
 BINS = 400_000
 TOLERANCE = 1e-8
-"""Relative difference of gradients in double precision that rounding may make."""
+"""Largest relative difference of gradients in double precision due to rounding."""
 
 LEAST_S = 20.0
-"""Seconds that must be left for a measurement to begin."""
+"""Least remaining seconds for a measurement to start."""
 
 
 def equality(device: torch.device, n: int = 500) -> dict[str, Any]:
-    """Compare a training step of each preset on the device with that on the CPU, in double precision."""
+    """Compare a training step of each preset on the device and on the CPU, in double precision."""
     unit, adjacency, smooth = step_inputs(n)
     x = unit.expression.astype(np.float64)
-    found = {}
+    errors = {}
     for preset in ("mmsrl", "stmmr"):
         settings = PRESETS[preset]
         assert isinstance(settings, Published)
@@ -57,17 +61,17 @@ def equality(device: torch.device, n: int = 500) -> dict[str, Any]:
             torch.autograd.backward(loss)
             gradients = [p.grad.double().cpu().flatten() for p in model.parameters() if p.grad is not None]
             steps.append((float(loss.detach()), torch.cat(gradients)))
-        (loss_cpu, gradient_cpu), (loss_there, gradient_there) = steps
-        found[preset] = {
-            "loss": abs(loss_there - loss_cpu) / abs(loss_cpu),
-            "gradient": float((gradient_there - gradient_cpu).norm() / gradient_cpu.norm()),
+        (loss_cpu, gradient_cpu), (loss_device, gradient_device) = steps
+        errors[preset] = {
+            "loss": abs(loss_device - loss_cpu) / abs(loss_cpu),
+            "gradient": float((gradient_device - gradient_cpu).norm() / gradient_cpu.norm()),
         }
-    worst = max(value for errors in found.values() for value in errors.values())
-    return {"errors": found, "equal": worst <= TOLERANCE}
+    worst = max(value for by_quantity in errors.values() for value in by_quantity.values())
+    return {"errors": errors, "equal": worst <= TOLERANCE}
 
 
 def default_at(n: int, what: str) -> dict[str, Any]:
-    """Return what the default's ensemble, or its de-noising besides, takes of ``n`` bins with few molecules each."""
+    """Time the ensemble of ``default``, or its de-noising, on ``n`` bins with few molecules."""
     import anndata as ad
     import scipy.sparse as sp
 
@@ -94,22 +98,22 @@ def default_at(n: int, what: str) -> dict[str, Any]:
 
 
 def measured(command: list[str], seconds: float) -> dict[str, Any]:
-    """Run a measurement in a process of its own and return what it prints, or why it failed."""
+    """Run a measurement in a separate process and return its result, or the reason of its failure."""
     try:
         done = subprocess.run([sys.executable, *command], capture_output=True, text=True, timeout=seconds, check=False)
     except subprocess.TimeoutExpired:
-        return {"failed": f"not done in the {seconds:.0f} s that were left"}
+        return {"failed": f"not done in the remaining {seconds:.0f} s"}
     if done.returncode:
         return {"failed": (done.stderr.strip().splitlines() or [f"status {done.returncode}"])[-1]}
-    found: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
-    return found
+    result: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
+    return result
 
 
 def as_markdown(report: dict[str, Any]) -> str:
-    """Return the measurements as text and a table."""
+    """Return the measurements as text and a Markdown table."""
     lines = [f"- {key}: {value}" for key, value in report["machine"].items()]
-    lines.append(f"- a step in double precision against the CPU's: {json.dumps(report['equality'])}")
-    lines += ["", "| what | spots | s | peak GiB of the GPU | share of one large product |", "|---|---|---|---|---|"]
+    lines.append(f"- difference of a step in double precision from the CPU: {json.dumps(report['equality'])}")
+    lines += ["", "| measurement | spots | s | GPU peak GiB | fraction of one large product |", "|---|---|---|---|---|"]
     for row in report["rows"]:
         if "failed" in row:
             lines.append(f"| {row['what']} | {row['n']:,} | {row['failed']} | | |")
@@ -137,7 +141,7 @@ def main() -> None:
         print(json.dumps(default_at(arguments.bins, arguments.measure)))
         return
     if arguments.device == "cuda" and not torch.cuda.is_available():
-        sys.exit("there is no GPU here")
+        sys.exit("no GPU found")
     end = time.monotonic() + 60 * arguments.minutes
     arguments.output_dir.mkdir(parents=True, exist_ok=True)
     report: dict[str, Any] = {
@@ -149,22 +153,25 @@ def main() -> None:
         },
         "rows": [],
     }
-    own, of_train = str(Path(__file__).resolve()), str(Path(__file__).resolve().with_name("bench_train.py"))
-    report["equality"] = measured([own, "--device", arguments.device, "--measure", "equality"], end - time.monotonic())
+    script, train_script = str(Path(__file__).resolve()), str(Path(__file__).resolve().with_name("bench_train.py"))
+    report["equality"] = measured(
+        [script, "--device", arguments.device, "--measure", "equality"], end - time.monotonic()
+    )
     block = "4096" if arguments.device == "cuda" else "512"
     todo = [
-        (f"{preset}, an epoch", n, [of_train, "--measure", preset, "--n", str(n), "--block", block])
+        (f"{preset}, one epoch", n, [train_script, "--measure", preset, "--n", str(n), "--block", block])
         for n in arguments.sizes
         for preset in ("mmsrl", "stmmr")
     ]
     todo += [
-        (f"default: {what}", arguments.bins, [own, "--measure", what, "--bins", str(arguments.bins)])
+        (f"default: {what}", arguments.bins, [script, "--measure", what, "--bins", str(arguments.bins)])
         for what in ("ensemble", "enhance")
     ]
     for what, n, command in todo:
-        left = end - time.monotonic()
-        short = {"failed": "no time left"}
-        row = measured([*command, "--device", arguments.device], left) if left > LEAST_S else short
+        remaining_s = end - time.monotonic()
+        row = {"failed": "no time left"}
+        if remaining_s > LEAST_S:
+            row = measured([*command, "--device", arguments.device], remaining_s)
         report["rows"].append({"what": what, "n": n, **row})
         print(report["rows"][-1], flush=True)
         (arguments.output_dir / "gpu.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")

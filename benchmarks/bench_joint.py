@@ -56,7 +56,6 @@ def measure(sections: list[ad.AnnData], rows: Rows, sheet: Path, arguments: argp
         "preset": preset,
         "epochs": facts["epochs"],
         "seconds_per_epoch": facts["seconds_per_epoch"],
-        "loss": facts["losses"]["total"],
         "ari": ari_by_sample(result.unit, domains, rows, sheet),
         **facts["section_mixing"],
         "n_spots": facts["n_spots"],
@@ -103,7 +102,8 @@ def table(results: list[dict[str, Any]], mixing: list[dict[str, Any]], machine: 
     lines = [f"- {key}: {value}" for key, value in machine.items()]
     lines += ["", f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     for r in results:
-        cells = [r["preset"], str(r["epochs"]), f"{r['seconds_per_epoch']:.2f}"]
+        trained = [str(r["epochs"]), f"{r['seconds_per_epoch']:.2f}"] if r["epochs"] else ["", ""]
+        cells = [r["preset"], *trained]
         cells += [*(f"{r['ari'][sample]:.3f}" for sample in samples), f"{r['ilisi']:.2f}", f"{r['ilisi_scaled']:.2f}"]
         lines.append(f"| {' | '.join(cells)} |")
     lines += ["", "| genes standardised | Harmony | iLISI of components | scaled |", "|---|---|---|---|"]

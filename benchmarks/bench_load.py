@@ -1,9 +1,9 @@
-"""What a large run costs the machine that it is started on, and what many sections in one run cost.
+"""Measure the load of large runs: time, memory of the engine, and tasks.
 
-Without ``--input``, ``--samples`` sections are run as stubs: every task of the pipeline goes through the engine and
-makes empty files, so that what is measured is the engine, the workflow and the publishing.
-With ``--input SAMPLESHEET`` its sections are run for real. Reported are time, memory of the engine and, by process,
-number of tasks, attempts, time and memory. Results go to ``load_stub.json`` or ``load_real.json``, and ``.md``, in
+Without ``--input``, the pipeline runs ``--samples`` sections as stubs. Every task goes through the engine and makes
+empty files. The benchmark then measures the engine, the workflow and the publishing. With ``--input SAMPLESHEET``, its
+sections run with real computations. The report contains time and memory of the engine, and the number of tasks,
+attempts, time and memory by process. Results go to ``load_stub.json`` or ``load_real.json``, and ``.md``, in
 ``--output-dir``.
 """
 
@@ -44,14 +44,14 @@ executor {
 
 
 def samplesheet(path: Path, samples: int) -> Path:
-    """Write a samplesheet of one section under many names, with labels."""
+    """Write a samplesheet with one labelled section under ``samples`` names."""
     rows = [f"S{number:04d},{SECTION},{SECTION / 'truth.csv'},4" for number in range(1, samples + 1)]
     path.write_text("\n".join(["sample,spaceranger_dir,truth,n_domains", *rows]) + "\n", encoding="utf-8")
     return path
 
 
 def run(sheet: Path, folder: Path, config: str, arguments: list[str]) -> dict[str, Any]:
-    """Run the pipeline in ``folder`` and return its status, how long it took and what the engine needed."""
+    """Run the pipeline in ``folder``, and return its exit status, time and the memory of the engine."""
     (folder / "bench.config").write_text(config, encoding="utf-8")
     command = [ROOT / "engine/nextflow", "run", ROOT / "main.nf", "-profile", "local", "-c", "bench.config"]
     command += ["--input", sheet.resolve(), "--outdir", "results", *arguments]
@@ -72,11 +72,11 @@ def run(sheet: Path, folder: Path, config: str, arguments: list[str]) -> dict[st
 
 
 def peak_memory(pid: int) -> int:
-    """Return the most memory, in bytes, that the Java process ``pid`` or one that it started has held."""
+    """Return the peak memory in bytes of the Java process ``pid`` or of its descendants."""
     try:
         fields = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    except OSError:  # it has just ended
+    except OSError:  # the process has just ended
         return 0
     if fields["Name"].strip() == "java":
         return int(fields["VmHWM"].split()[0]) * 1024 if "VmHWM" in fields else 0
@@ -84,7 +84,7 @@ def peak_memory(pid: int) -> int:
 
 
 def tasks(trace: Path) -> dict[str, Any]:
-    """Return by process what its tasks took, and how all tasks ended."""
+    """Return time and memory of the tasks by process, and the status of all tasks."""
     by_process: dict[str, list[dict[str, str]]] = defaultdict(list)
     with trace.open(newline="", encoding="utf-8") as handle:
         for row in csv.DictReader(handle, delimiter="\t"):
@@ -95,43 +95,43 @@ def tasks(trace: Path) -> dict[str, Any]:
         "cpu_seconds": sum(cpu_seconds(row) for row in rows),
         "processes": {
             name: {
-                "tasks": len(own),
-                "attempts_most": max(int(row["attempt"]) for row in own),
-                "seconds_median": median(number(row["realtime"]) for row in own) / 1000,
-                "seconds_most": max(number(row["realtime"]) for row in own) / 1000,
-                "peak_bytes": max(number(row["peak_rss"]) for row in own),
+                "tasks": len(tasks_of_process),
+                "attempts_most": max(int(row["attempt"]) for row in tasks_of_process),
+                "seconds_median": median(number(row["realtime"]) for row in tasks_of_process) / 1000,
+                "seconds_most": max(number(row["realtime"]) for row in tasks_of_process) / 1000,
+                "peak_bytes": max(number(row["peak_rss"]) for row in tasks_of_process),
             }
-            for name, own in by_process.items()
+            for name, tasks_of_process in by_process.items()
         },
     }
 
 
 def cpu_seconds(row: dict[str, str]) -> float:
-    """Return the CPU time of a task."""
+    """Return the CPU seconds of a task."""
     return number(row["realtime"]) / 1000 * number(row["%cpu"]) / 100
 
 
 def number(text: str) -> float:
-    """Return a number of the trace; 0 for what was too short to be measured."""
+    """Return a number of the trace; 0 for tasks too short for a measurement."""
     return 0.0 if text in ("-", "") else float(text)
 
 
 def published(folder: Path) -> dict[str, int]:
-    """Return how many files were published, and their bytes."""
+    """Return the number and total bytes of published files."""
     files = [path for path in folder.rglob("*") if path.is_file()]
     return {"files": len(files), "bytes": sum(path.stat().st_size for path in files)}
 
 
 def as_markdown(result: dict[str, Any]) -> str:
-    """Return the result as text and a table."""
-    engine, done = result["run"], result["tasks"]
-    counted = ", ".join(f"{n:,} {status.lower()}" for status, n in done["status"].items())
+    """Return the result as text and a Markdown table."""
+    engine, trace = result["run"], result["tasks"]
+    counted = ", ".join(f"{n:,} {status.lower()}" for status, n in trace["status"].items())
     lines = [
         f"{result['date']}, {result['cores']} cores, load {engine['load_before']:.1f} before and "
         f"{engine['load_after']:.1f} in the last 15 minutes: {result['samples']} sections, exit status "
-        f"{engine['status']}; {sum(done['status'].values()):,} tasks ({counted}) in {engine['seconds'] / 60:.1f} min, "
-        f"{done['cpu_seconds'] / 60:.1f} min of CPU time in tasks; the engine's memory "
-        f"{engine['engine_peak_bytes'] / 2**30:.2f} GiB at most; "
+        f"{engine['status']}; {sum(trace['status'].values()):,} tasks ({counted}) in {engine['seconds'] / 60:.1f} min, "
+        f"{trace['cpu_seconds'] / 60:.1f} min of CPU time in tasks; peak memory of the engine "
+        f"{engine['engine_peak_bytes'] / 2**30:.2f} GiB; "
         f"{result['published']['files']:,} files published, {result['published']['bytes'] / 2**20:,.0f} MiB.",
         "",
         "| process | tasks | most attempts | median s | most s | peak GiB |",
@@ -140,16 +140,16 @@ def as_markdown(result: dict[str, Any]) -> str:
     lines += [
         f"| {name} | {row['tasks']:,} | {row['attempts_most']} | {row['seconds_median']:.1f} | "
         f"{row['seconds_most']:.1f} | {row['peak_bytes'] / 2**30:.2f} |"
-        for name, row in done["processes"].items()
+        for name, row in trace["processes"].items()
     ]
     return "\n".join(lines) + "\n"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--input", type=Path, help="samplesheet to run for real")
-    parser.add_argument("--samples", type=int, default=500, help="sections of the stub run")
-    parser.add_argument("--work-dir", type=Path, help="folder to run in; without it, one in --output-dir")
+    parser.add_argument("--input", type=Path, help="samplesheet to run with real computations")
+    parser.add_argument("--samples", type=int, default=500, help="number of sections of the stub run")
+    parser.add_argument("--work-dir", type=Path, help="folder of the run; default: in --output-dir")
     parser.add_argument("--output-dir", type=Path, default=Path("results/benchmarks"))
     arguments = parser.parse_args()
 

@@ -1,7 +1,7 @@
-"""What domains lose where counts were normalised before: labelled sections in five forms, number of domains given.
+"""Score domains of labelled sections on counts and on four forms of normalised values, with K given.
 
-``INPUT`` is a folder of sections ``<name>/<name>.h5ad`` with counts and ``<name>/truth.csv`` with labels, which are
-read for the score alone. Values by volume are counts over a volume that has nothing to do with them (log-normal, σ .4).
+``INPUT`` is a folder of sections ``<name>/<name>.h5ad`` with counts and ``<name>/truth.csv`` with labels. Labels serve
+only for the scores. Values by volume are counts divided by a random cell volume (log-normal, σ .4).
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def form_of(counts: ad.AnnData, form: str, seed: int) -> ad.AnnData:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("input", type=Path, help="folder of <name>/<name>.h5ad and <name>/truth.csv")
-    parser.add_argument("--only", nargs="+", help="names of sections")
+    parser.add_argument("--only", nargs="+", help="names of sections; default: all")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     print("section", *FORMS, sep=" | ")
@@ -58,8 +58,8 @@ def main() -> None:
         scores = []
         for form in FORMS:
             trained = train(form_of(adata, form, arguments.seed), seed=arguments.seed, show_progress=False)
-            found = domains(as_anndata(trained), int(truth[labelled].nunique()), seed=arguments.seed)
-            score = adjusted_rand_score(truth[labelled], found.table[_keys.DOMAIN].to_numpy()[labelled])
+            domain_result = domains(as_anndata(trained), int(truth[labelled].nunique()), seed=arguments.seed)
+            score = adjusted_rand_score(truth[labelled], domain_result.table[_keys.DOMAIN].to_numpy()[labelled])
             scores.append(f"{score:.3f}")
         print(folder.name, *scores, sep=" | ", flush=True)
 

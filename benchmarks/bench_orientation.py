@@ -1,8 +1,8 @@
-"""Whether a section that was turned or mirrored beside its image is told: each of the eight ways, as a table.
+"""Test the check of orientation on sections in all eight orientations relative to their image.
 
-``bench_orientation.py FOLDER [FOLDER ...]``, each Space Ranger's `outs` with an image. In every column the section is
-given so that the placement of its name is right; the cell has the correlation of spots and tissue as given, the best
-one, and whether the way back was suggested.
+``bench_orientation.py FOLDER [FOLDER ...]`` takes folders ``outs`` of Space Ranger with an image. Each column
+transforms the coordinates so that the orientation in its header restores them. A cell has the correlation of spots and
+tissue as given, the best correlation, and whether the check suggests this orientation.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from mmsrl.ingest.api import read_spaceranger
 
 
 def given(spots: np.ndarray, placement: int, width: float, height: float) -> np.ndarray:
-    """Return the coordinates, (n, 2), that ``placement`` takes to ``spots``."""
+    """Return the coordinates, (n, 2), that ``placement`` transforms into ``spots``."""
     back = orientation.placed(spots, placement % 4, width, height)
     return back[:, ::-1] if placement >= 4 else back
 
 
 def cells(folder: Path) -> list[str]:
-    """Return the cells of a section's row."""
+    """Return the table cells of a section."""
     adata = read_spaceranger(folder, "s").adata
-    found = finest_image(adata.uns[_keys.UNS_SPATIAL]["s"])
-    if found is None:
+    image = finest_image(adata.uns[_keys.UNS_SPATIAL]["s"])
+    if image is None:
         raise SystemExit(f"{folder}: no image")
-    raster = from_array(found[0], name="image", scale=found[1])
+    raster = from_array(image[0], name="image", scale=image[1])
     spots, pitch = adata.obsm[_keys.SPATIAL], float(adata.uns[_keys.UNS][_keys.PITCH_PX])
     width, height = raster.width / raster.scale, raster.height / raster.scale
     row = []
@@ -39,7 +39,7 @@ def cells(folder: Path) -> list[str]:
         places = given(spots, placement, width, height)
         inside = ((places >= 0) & (places < [width, height])).all(axis=1)
         if not inside.any():
-            row.append("beside the image")
+            row.append("outside the image")
             continue
         look = tissue.look_at(raster, places[inside] * raster.scale)
         agreement = orientation.agreements(orientation.tissue_map([raster], look), places, pitch)

@@ -1,9 +1,9 @@
-"""What pooling the neighbours of wide kernels saves on a large section, and what it changes.
+"""Measure what pooling the neighbours of wide kernels saves and changes on a large section.
 
-    make bench-pooling INPUT=folder          Space Ranger's output, such as binned_outputs/square_002um
+    make bench-pooling INPUT=folder          output of Space Ranger, such as binned_outputs/square_002um
 
-The ensemble is made twice, each in a process of its own: with neighbours pooled where a graph would have too many
-entries, and with every neighbour. Prints CPU time and peak memory of both, and how many spots are in the same domain.
+The ensemble is computed twice, in separate processes: with pooled neighbours if a graph would have too many entries,
+and with all neighbours. Prints CPU time and peak memory of both, and the fraction of spots in the same domain.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ DOMAINS = 6
 
 
 def measure(folder: Path, limit: int, output: Path) -> None:
-    """Make the ensemble and its domains, print what that took, and keep the domains."""
+    """Compute the ensemble and its domains, print time and memory, and save the domains."""
     adata = read_spaceranger(folder, "S").adata
     adata = adata[np.asarray(adata.X.sum(axis=1)).ravel() > 0].copy()
     began = time.process_time()
@@ -37,7 +37,7 @@ def measure(folder: Path, limit: int, output: Path) -> None:
         trained = train(adata, show_progress=False)
     seconds, memory = time.process_time() - began, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
     most = max(member.facts["graph_entries_per_spot"] for member in trained.members)
-    print(f"{adata.n_obs:,} spots: {seconds:.0f} CPU s, peak {memory:.2f} GB, at most {most:.0f} entries a spot")
+    print(f"{adata.n_obs:,} spots: {seconds:.0f} CPU s, peak {memory:.2f} GB, at most {most:.0f} entries per spot")
     np.save(output, domains(as_anndata(trained), DOMAINS).table["domain"].astype(int).to_numpy())
 
 
@@ -50,15 +50,17 @@ def main() -> None:
     if arguments.output:
         measure(arguments.folder, arguments.limit, arguments.output)
         return
-    found = []
-    with tempfile.TemporaryDirectory() as kept:
+    domains_of = []
+    with tempfile.TemporaryDirectory() as folder:
         for name, limit in {"pooled": graph.MOST_ENTRIES, "exact": 10**15}.items():
-            output = Path(kept) / f"{name}.npy"
+            output = Path(folder) / f"{name}.npy"
             print(f"{name}: ", end="", flush=True)
             command = [sys.executable, __file__, str(arguments.folder), f"--limit={limit}", f"--output={output}"]
             subprocess.run(command, check=True)
-            found.append(np.load(output))
-    print(f"in the same domain: {np.mean(found[0] == found[1]):.4f}, ARI {adjusted_rand_score(*found):.3f}")
+            domains_of.append(np.load(output))
+    print(
+        f"in the same domain: {np.mean(domains_of[0] == domains_of[1]):.4f}, ARI {adjusted_rand_score(*domains_of):.3f}"
+    )
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""What the files and the report of a section of many cells cost: seconds, memory and MB of each command.
+"""Measure time, memory and file sizes of the commands that write the final files of a large section.
 
-A section of ``--cells`` cells at irregular places is made up, in tissue of an irregular border and six domains that lie
-beside each other, with ``--genes`` genes of which some follow the domains, an image, and all that the stages before
-``assemble`` leave of it. Then ``mmsrl-assemble``, ``mmsrl-page``, ``mmsrl-figures`` and ``mmsrl-report`` run, each in a
-process of its own. With ``--outlines`` every cell has an outline of 20 corners. Results go to ``report.json`` and
-``report.md`` in ``--output-dir``, beside the files themselves.
+The section is simulated: ``--cells`` cells at irregular positions, six adjacent domains in tissue with an irregular
+border, ``--genes`` genes of which some follow the domains, an image, and the output of all stages before ``assemble``.
+``mmsrl-assemble``, ``mmsrl-page``, ``mmsrl-figures`` and ``mmsrl-report`` then run in separate processes. With
+``--outlines``, every cell has an outline of 20 corners. Results go to ``report.json`` and ``report.md`` in
+``--output-dir``, next to the files.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from scipy.ndimage import gaussian_filter
 SAMPLE = "cells"
 SIDE_UM = 7_000.0
 UM_PER_PX = 0.2125
-"""Of Xenium."""
+"""Pixel size of Xenium."""
 DOMAINS = 6
 SHOWN_GENES = 12
 
 
 def smooth_fields(generator: np.random.Generator, n: int, places: np.ndarray, width: float) -> np.ndarray:
-    """Return ``n`` smooth random fields at places in the unit square, (n_places, n)."""
+    """Return ``n`` smooth random fields at positions in the unit square, (n_places, n)."""
     grid = np.stack([gaussian_filter(generator.normal(size=(200, 200)), width, mode="wrap") for _ in range(n)], axis=2)
     row, column = (np.clip(places * 200, 0, 199).astype(int)).T
     fields = grid[row, column]
@@ -42,11 +42,11 @@ def smooth_fields(generator: np.random.Generator, n: int, places: np.ndarray, wi
 
 
 def cells(n: int, n_genes: int, seed: int = 0) -> tuple[ad.AnnData, np.ndarray, np.ndarray]:
-    """Make up counts of cells, their domains, (n,) from 0, and fields that stand for an embedding, (n, 15)."""
+    """Simulate counts of cells, their domains, (n,) from 0, and smooth fields as latent representation, (n, 15)."""
     generator = np.random.default_rng(seed)
     places = generator.random((2 * n, 2))
     tissue = smooth_fields(generator, 1, places, 25)[:, 0] - 3 * np.hypot(*(places - 0.5).T) + 1.2
-    places = places[np.argsort(-tissue)[:n]]  # the border follows a field, and cells are as dense everywhere
+    places = places[np.argsort(-tissue)[:n]]  # the border follows a field, and the cell density is constant
     fields = smooth_fields(generator, DOMAINS, places, 18)
     domain = fields.argmax(axis=1)
     effect = generator.normal(0, 0.8, (DOMAINS, n_genes)) * (generator.random(n_genes) < 0.3)
@@ -89,7 +89,7 @@ def cells(n: int, n_genes: int, seed: int = 0) -> tuple[ad.AnnData, np.ndarray, 
 
 
 def picture(generator: np.random.Generator, side: int) -> dict[str, Any]:
-    """Return an image of pink tissue with its scale, as an entry of ``uns['spatial']``."""
+    """Return an image of pink tissue with its scale factor, as an entry of ``uns['spatial']``."""
     grey = gaussian_filter(generator.normal(size=(2000, 2000)), 4)
     grey = np.clip(200 + 30 * grey / grey.std(), 0, 255)
     image = np.stack([grey, 0.8 * grey, grey], axis=2).astype(np.uint8)
@@ -97,7 +97,7 @@ def picture(generator: np.random.Generator, side: int) -> dict[str, Any]:
 
 
 def write_stages(folder: Path, n: int, n_genes: int, *, outlined: bool) -> None:
-    """Write what the stages before ``assemble`` leave of a section."""
+    """Write the output of all stages before ``assemble``."""
     adata, domain, fields = cells(n, n_genes)
     adata.write_h5ad(folder / f"{SAMPLE}.qc.h5ad")
     spots = pd.DataFrame({"sample": SAMPLE, "barcode": adata.obs_names})
@@ -145,7 +145,7 @@ def write_outlines(path: Path, adata: ad.AnnData, corners: int = 20) -> None:
 
 
 def measured(command: list[str]) -> dict[str, float]:
-    """Run a command, and return its seconds, CPU seconds and the most memory that it had."""
+    """Run a command, and return its wall seconds, CPU seconds and peak memory."""
     start = time.monotonic()
     process = subprocess.Popen(command)
     _, status, usage = os.wait4(process.pid, 0)
@@ -159,25 +159,25 @@ def measured(command: list[str]) -> dict[str, float]:
 
 
 def commands(folder: Path, *, outlined: bool, spatialdata: bool = True) -> dict[str, list[str]]:
-    """Return the command lines by name, in their order."""
+    """Return the command lines by name, in the order of execution."""
 
-    def of(ending: str) -> str:
+    def path_of(ending: str) -> str:
         return str(folder / f"{SAMPLE}.{ending}")
 
     bin_ = Path(sys.executable).parent
-    assemble = ["--id", SAMPLE, "--counts", of("qc.h5ad"), "--features", of("features.h5ad")]
-    assemble += ["--embedding", of("embedding.h5ad"), "--domains", str(folder / "unit" / f"{SAMPLE}.domains.csv")]
-    assemble += ["--trajectory", of("trajectory.h5ad"), "--spatialdata", str(spatialdata).lower()]
-    assemble += ["--outlines", of("outlines.parquet")] if outlined else []
+    assemble = ["--id", SAMPLE, "--counts", path_of("qc.h5ad"), "--features", path_of("features.h5ad")]
+    assemble += ["--embedding", path_of("embedding.h5ad"), "--domains", str(folder / "unit" / f"{SAMPLE}.domains.csv")]
+    assemble += ["--trajectory", path_of("trajectory.h5ad"), "--spatialdata", str(spatialdata).lower()]
+    assemble += ["--outlines", path_of("outlines.parquet")] if outlined else []
     genes = ",".join(f"GENE{i}" for i in range(SHOWN_GENES))
     report, pages = folder / "report", folder / "report" / "sections"
     pages.mkdir(parents=True, exist_ok=True)
-    unit, told = ["--id", SAMPLE, "--assembled", of("mmsrl.h5ad")], ["--summaries", of("domains.json")]
+    unit, summaries = ["--id", SAMPLE, "--assembled", path_of("mmsrl.h5ad")], ["--summaries", path_of("domains.json")]
     lines = {
         "assemble": (assemble, folder),
-        "page": ([*unit, *told, "--report-genes", genes], pages),
-        "figures": ([*unit, "--trajectory", of("trajectory.json")], folder),
-        "report": (["--card", str(pages / f"{SAMPLE}.card.json"), *told], report),
+        "page": ([*unit, *summaries, "--report-genes", genes], pages),
+        "figures": ([*unit, "--trajectory", path_of("trajectory.json")], folder),
+        "report": (["--card", str(pages / f"{SAMPLE}.card.json"), *summaries], report),
     }
     return {
         name: [str(bin_ / f"mmsrl-{name}"), *line, "--output-dir", str(output)]
@@ -186,13 +186,13 @@ def commands(folder: Path, *, outlined: bool, spatialdata: bool = True) -> dict[
 
 
 def megabytes(folder: Path, pattern: str) -> float:
-    """Return the size of the files that a pattern names, folders with all that is in them."""
-    found = [path for match in folder.glob(pattern) for path in (match.rglob("*") if match.is_dir() else [match])]
-    return sum(path.stat().st_size for path in found if path.is_file()) / 1e6
+    """Return the total size of the files and folders that match a pattern."""
+    paths = [path for match in folder.glob(pattern) for path in (match.rglob("*") if match.is_dir() else [match])]
+    return sum(path.stat().st_size for path in paths if path.is_file()) / 1e6
 
 
 def as_markdown(result: dict[str, Any]) -> str:
-    """Return the result as text and tables."""
+    """Return the result as text and Markdown tables."""
     lines = [
         f"{result['date']}, {result['cores']} cores: {result['cells']:,} cells, {result['genes']} genes, "
         f"{'with' if result['outlines'] else 'without'} outlines.",
@@ -214,7 +214,7 @@ def main() -> None:
     parser.add_argument("--cells", type=int, default=100_000)
     parser.add_argument("--genes", type=int, default=300)
     parser.add_argument("--outlines", action="store_true")
-    parser.add_argument("--only", nargs="*", help="commands to run; all if not given")
+    parser.add_argument("--only", nargs="*", help="commands to run; default: all")
     parser.add_argument("--output-dir", type=Path, default=Path("results/benchmarks/report"))
     arguments = parser.parse_args()
     folder = arguments.output_dir

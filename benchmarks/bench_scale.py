@@ -1,12 +1,14 @@
-"""Whole runs of the pipeline on planted sections of growing size: time and peak memory of every task, and accuracy.
+"""Measure time, memory and accuracy of whole runs on simulated sections of growing size.
 
-    make bench-scale INPUT=folder          Visium HD bins of 16 µm, whose statistics the sections have
+    make bench-scale INPUT=folder          Visium HD bins of 16 µm, as template of the sections
 
-Sections are made by `scale_data.py`: bins of 8 µm of a whole transcriptome, and cells with a panel of genes. Each goes
-through the whole pipeline, alone; the number of domains is not given. With ``--peers``, a folder with the environment
-``banksy`` of ``make bench-peers``, BANKSY gets the same counts and the planted number of domains. Prints and writes to
-``scale.json`` and ``scale.md``: seconds, CPU seconds and peak memory by task, how they grow with the number of spots
-(exponent between the smallest and the largest section of bins), and the adjusted Rand index with the plan.
+`scale_data.py` simulates the sections: bins of 8 µm with a whole transcriptome, and cells with a gene panel. Each
+section runs through the whole pipeline alone. The number of domains is not given. ``--peers`` names a folder with the
+environment ``banksy`` of ``make bench-peers``. BANKSY then gets the same counts and the planted number of domains.
+
+Prints and writes to ``scale.json`` and ``scale.md``: wall seconds, CPU seconds and peak memory by task, their growth
+with the number of spots (exponent between the smallest and the largest section of bins), and the adjusted Rand index
+with the planted layers.
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ from sklearn.metrics import adjusted_rand_score
 
 SIZES = ("bins:34000", "bins:100000", "bins:400000", "cells:100000")
 PANEL = 300
-"""Genes of a section of cells."""
+"""Number of genes of a section of cells."""
 
 CONFIG = """
 process.resourceLimits = [cpus: 2, memory: 16.GB, time: 6.h]
@@ -47,7 +49,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("source", type=Path, help="folder square_016um of Space Ranger")
     parser.add_argument("--sizes", nargs="+", default=SIZES, help="kind:spots; kinds are bins and cells")
-    parser.add_argument("--peers", type=Path, help="folder with the environment banksy")
+    parser.add_argument("--peers", type=Path, help="folder that contains the environment banksy")
     parser.add_argument("--peer-sizes", nargs="+", default=("bins:34000", "cells:100000"))
     parser.add_argument("--output-dir", type=Path, default=Path("results/benchmarks"))
     arguments = parser.parse_args()
@@ -66,14 +68,14 @@ def main() -> None:
 
 
 def measure(size: str, source: Path, folder: Path) -> dict[str, Any]:
-    """Run the pipeline on a planted section; return what its tasks took, and how near its domains are to the plan."""
+    """Run the pipeline on a simulated section, and return the cost of its tasks and the accuracy of its domains."""
     kind, spots = size.split(":")
     folder.mkdir(parents=True, exist_ok=True)
-    made = folder / "section"
+    section_folder = folder / "section"
     if kind == "bins":
-        column, (data, truth) = "spaceranger_dir", visium_hd(made, int(spots), source)
+        column, (data, truth) = "spaceranger_dir", visium_hd(section_folder, int(spots), source)
     else:
-        column, (data, truth) = "h5ad", cells(made, int(spots), PANEL)
+        column, (data, truth) = "h5ad", cells(section_folder, int(spots), PANEL)
     sheet = folder / "samplesheet.csv"
     sheet.write_text(f"sample,{column},truth\nplanted,{data.resolve()},{truth.resolve()}\n", encoding="utf-8")
     print(f"{size}: running in {folder}", flush=True)
@@ -81,17 +83,17 @@ def measure(size: str, source: Path, folder: Path) -> dict[str, Any]:
     results = folder / "results"
     trace = pd.read_csv(results / "pipeline_info/execution_trace.txt", sep="\t", dtype=str)
     labels = pd.read_csv(truth, index_col="barcode")["label"]
-    found = pd.read_csv(results / "domains/planted.domains.csv", index_col="barcode", dtype=str)["domain"]
+    domains = pd.read_csv(results / "domains/planted.domains.csv", index_col="barcode", dtype=str)["domain"]
     return {
         "size": size,
-        "spots": len(found),
+        "spots": len(domains),
         "entries": json.loads((results / "qc/planted.qc.json").read_text(encoding="utf-8"))["result"]["n_entries"],
         "status": engine["status"],
         "seconds": engine["seconds"],
         "engine_peak_bytes": engine["engine_peak_bytes"],
         "bytes_left": sum(path.stat().st_size for path in results.rglob("*") if path.is_file()),
-        "domains": int(found.nunique()),
-        "ari": float(adjusted_rand_score(labels.loc[found.index], found)),
+        "domains": int(domains.nunique()),
+        "ari": float(adjusted_rand_score(labels.loc[domains.index], domains)),
         "tasks": {
             name.split(" ")[0].rpartition(":")[2]: task
             for name, task in zip(trace["name"], trace.apply(task_of, axis=1), strict=True)
@@ -102,7 +104,7 @@ def measure(size: str, source: Path, folder: Path) -> dict[str, Any]:
 
 
 def task_of(row: pd.Series[str]) -> dict[str, Any]:
-    """Return what one task took."""
+    """Return status, time and memory of one task."""
     seconds = number(row["realtime"]) / 1000
     return {
         "status": row["status"],
@@ -115,17 +117,17 @@ def task_of(row: pd.Series[str]) -> dict[str, Any]:
 
 
 def peer(section: dict[str, Any], peers: Path, folder: Path) -> dict[str, Any]:
-    """Give the counts of a section to BANKSY and return what it took, and how near the plan its mixture is."""
+    """Run BANKSY on the counts of a section, and return its cost and the accuracy of its mixture."""
     import anndata as ad
 
-    kept = ad.read_h5ad(folder / section["size"].replace(":", "_") / "results/qc/planted.qc.h5ad")
-    labels = pd.read_csv(section["truth"], index_col="barcode")["label"].loc[kept.obs_names]
-    given, made = folder / "peer.h5ad", folder / "peer.npz"
-    ad.AnnData(kept.X, obs=kept.obs[[]], var=kept.var[[]], obsm={"spatial": kept.obsm["spatial"]}).write_h5ad(given)
+    adata = ad.read_h5ad(folder / section["size"].replace(":", "_") / "results/qc/planted.qc.h5ad")
+    labels = pd.read_csv(section["truth"], index_col="barcode")["label"].loc[adata.obs_names]
+    given, output = folder / "peer.h5ad", folder / "peer.npz"
+    ad.AnnData(adata.X, obs=adata.obs[[]], var=adata.var[[]], obsm={"spatial": adata.obsm["spatial"]}).write_h5ad(given)
     lattice = "square" if section["size"].startswith("bins") else "none"
     start = time.monotonic()
     script = Path(__file__).with_name("peer_banksy.py")
-    command = [peers.resolve() / "banksy/bin/python", script, given, made, str(LAYERS), lattice, "mixture"]
+    command = [peers.resolve() / "banksy/bin/python", script, given, output, str(LAYERS), lattice, "mixture"]
     process = subprocess.Popen([*map(str, command)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)
     result: dict[str, Any] = {
@@ -136,17 +138,17 @@ def peer(section: dict[str, Any], peers: Path, folder: Path) -> dict[str, Any]:
         "ari": None,
     }
     if not result["status"]:
-        result["ari"] = float(adjusted_rand_score(labels, np.load(made)["mixture"]))
+        result["ari"] = float(adjusted_rand_score(labels, np.load(output)["mixture"]))
     return result
 
 
 def as_markdown(result: dict[str, Any]) -> str:
-    """Return the result as tables: whole runs, tasks, and the peer."""
+    """Return the result as Markdown tables: whole runs, tasks, and the peer."""
     sections = result["sections"]
     lines = [
-        f"{result['date']}, {result['cores']} cores, load of other work not taken off.",
+        f"{result['date']}, {result['cores']} cores, not corrected for other load.",
         "",
-        "| section | spots | min | CPU min | largest task GiB | ARI | domains (planted) | MB left |",
+        "| section | spots | min | CPU min | largest task, GiB | ARI | domains (planted) | results, MB |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for section in sections:
@@ -159,10 +161,10 @@ def as_markdown(result: dict[str, Any]) -> str:
     names = list(dict.fromkeys(name for section in sections for name in section["tasks"]))
     lines += [
         "",
-        "Memory by task: peak and, in brackets, what was asked for. The fit is of GiB, by 100,000 spots and by 10 "
-        "million counts other than 0 (least squares, none below 0); the exponent of CPU time with spots, of bins.",
+        "Brackets show the requested memory. The fit is of the peak in GiB, per 100,000 spots and per 10 million "
+        "non-zero counts (non-negative least squares). The exponent is of CPU time with the number of bins.",
     ]
-    heads = " | ".join(f"{section['size']}: CPU s, GiB (asked)" for section in sections)
+    heads = " | ".join(f"{section['size']}: CPU s, GiB (requested)" for section in sections)
     lines += ["", f"| task | {heads} | fit | exponent |", "|---|" + "---|" * (len(sections) + 2)]
     for name in names:
         cells_of_row = [task_cell(section["tasks"].get(name)) for section in sections]
@@ -171,9 +173,9 @@ def as_markdown(result: dict[str, Any]) -> str:
     if peers:
         lines += [
             "",
-            "Of 100,000 spots, in one run:",
+            "Per 100,000 spots, in one run:",
             "",
-            "| section | | s | CPU s | GiB | ARI |",
+            "| section | method | s | CPU s | GiB | ARI |",
             "|---|---|---|---|---|---|",
         ]
     for section in peers:
@@ -183,7 +185,7 @@ def as_markdown(result: dict[str, Any]) -> str:
         lines += [
             f"| {section['size']} | whole pipeline | {section['seconds'] * scale:.0f} | {cpu * scale:.0f} | "
             f"{most_memory(section) * scale:.1f} | {section['ari']:.3f} |",
-            f"| | train and domains alone | | {embedding_cpu(section) * scale:.0f} | | |",
+            f"| | train and domains only | | {embedding_cpu(section) * scale:.0f} | | |",
             f"| | BANKSY, K given, mixture | {other['seconds'] * scale:.0f} | {other['cpu_seconds'] * scale:.0f} | "
             f"{other['peak_bytes'] / 2**30 * scale:.1f} | {ari} |",
         ]
@@ -191,24 +193,24 @@ def as_markdown(result: dict[str, Any]) -> str:
 
 
 def most_memory(section: dict[str, Any]) -> float:
-    """Return the memory of the largest task in GiB."""
+    """Return the peak memory of the largest task in GiB."""
     return float(max(task["peak_bytes"] for task in section["tasks"].values()) / 2**30)
 
 
 def embedding_cpu(section: dict[str, Any]) -> float:
-    """Return the CPU seconds of what a peer does: embedding and domains."""
+    """Return the CPU seconds of embedding and domains, the steps of a peer."""
     return float(sum(section["tasks"][name]["cpu_seconds"] for name in ("TRAIN", "DOMAINS")))
 
 
 def task_cell(task: dict[str, Any] | None) -> str:
-    """Return CPU seconds, peak memory and the memory that was asked for."""
+    """Return CPU seconds, peak memory and requested memory."""
     if task is None:
         return ""
     return f"{task['cpu_seconds']:.0f}, {task['peak_bytes'] / 2**30:.1f} ({task['asked_bytes'] / 2**30:.0f})"
 
 
 def fit(sections: list[dict[str, Any]], name: str) -> str:
-    """Return the line of a task's peak memory, in GiB, over spots and counts; empty of fewer than three sections."""
+    """Return the linear fit of a task's peak memory in GiB, or "" for fewer than three sections."""
     known = [section for section in sections if name in section["tasks"]]
     if len(known) < 3:
         return ""
@@ -219,7 +221,7 @@ def fit(sections: list[dict[str, Any]], name: str) -> str:
 
 
 def exponent(sections: list[dict[str, Any]], name: str) -> str:
-    """Return by which power of the spots a task's CPU time grows, from the smallest to the largest section of bins."""
+    """Return the exponent of a task's CPU time between the smallest and the largest section of bins."""
     bins = sorted(
         (s for s in sections if s["size"].startswith("bins") and name in s["tasks"]), key=lambda s: s["spots"]
     )

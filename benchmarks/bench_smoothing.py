@@ -1,9 +1,9 @@
-"""Domains of simulated sections, smoothed by a plain Gaussian and by the default's graph, which stops at borders.
+"""Compare Gaussian smoothing and the bilateral filter of the default on simulated sections.
 
     make bench-smoothing
 
-Layers and patches, each with genes of its own, in counts of two depths. Prints the adjusted Rand index of the consensus
-of the members in both forms side by side, and writes it to ``bench_smoothing.json`` in ``--output-dir``.
+Sections have layers or patches with different genes, at two sequencing depths. Prints the adjusted Rand index of the
+consensus with both graphs, and writes it to ``bench_smoothing.json`` in ``--output-dir``.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ Array = npt.NDArray[Any]
 
 SIDE, GENES, DOMAINS, PATCHES = 52, 1_000, 7, 30
 SHARE_CHANGED, FOLD = 0.3, 0.35
-"""Share of the genes that a domain changes, and the standard deviation of their log fold changes."""
+"""Fraction of genes that differ in a domain, and the standard deviation of their log fold changes."""
 
 SPOT_NOISE = 0.3
-"""Standard deviation of each spot's own log fold changes."""
+"""Standard deviation of the log fold changes of single spots."""
 
 MEMBERS = ((1.0, 30), (0.75, 30), (1.5, 30), (0.75, 20), (1.5, 20))
-"""Width and number of components of members of the default."""
+"""Bandwidth and number of components of the members."""
 
 
 def simulate(kind: str, depth: float, seed: int) -> tuple[Array, Array, sp.csr_matrix]:
-    """Return places (n, 2) in pitches of a hexagonal lattice, domains (n,) and counts (n, G)."""
+    """Simulate coordinates (n, 2) in pitches of a hexagonal lattice, domains (n,) and counts (n, G)."""
     rng = np.random.default_rng(seed)
     row, column = np.mgrid[:SIDE, :SIDE]
     places = np.column_stack([(column + 0.5 * (row % 2)).ravel(), (row * 3**0.5 / 2).ravel()])
@@ -79,7 +79,7 @@ def score(places: Array, domain: Array, counts: sp.csr_matrix) -> dict[str, floa
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output-dir", type=Path, default=Path("results/bench_smoothing"))
-    parser.add_argument("--seeds", type=int, default=3, help="sections of each kind and depth")
+    parser.add_argument("--seeds", type=int, default=3, help="number of sections of each kind and depth")
     arguments = parser.parse_args()
     results: list[dict[str, Any]] = []
     with threadpool_limits(1):

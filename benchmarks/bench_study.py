@@ -1,9 +1,14 @@
-"""Compare conditions where there is nothing to find, and where something was planted.
+"""Measure calibration and power of the comparison of conditions.
 
-Tables: (1) genes of pseudobulk counts without a difference, by our test and by PyDESeq2's Wald test in the same run:
-the share of p-values below .05 and .001, as multiples of these (1 is right), and seconds; (2) whole studies without a
-difference, arms drawn anew over the sections; (3) power on a planted share and planted genes; (4) domains of sections
-analysed apart, matched. ``--quick`` takes few draws.
+Tables:
+
+1. Pseudobulk counts without a difference, by our test and by PyDESeq2's Wald test in the same run: the fraction of
+   p-values below .05 and .001, as multiples of these levels (1 is calibrated), and seconds.
+2. Whole studies without a difference, with conditions assigned at random to the sections.
+3. Power for a planted change of a domain's share and for planted genes.
+4. Matching of domains between sections that were analysed separately.
+
+``--quick`` uses few draws.
 """
 
 from __future__ import annotations
@@ -26,32 +31,32 @@ from mmsrl.compare.gene_tests import gene_differences
 SIDE = 30
 GENES = 600
 PLANTED = 50
-"""Genes that differ in domain 2 where they are planted."""
+"""Number of planted genes, which differ in domain 2."""
 
 
 class Kind(NamedTuple):
-    """A study of sections with wavy bands as domains, and what differs between its conditions."""
+    """Parameters of a simulated study with wavy bands as domains, and of the differences between its conditions."""
 
     sections: int = 8
     share_deviation: float = 0.15
-    """Of the log of a domain's width, over sections."""
+    """Standard deviation of the log width of a domain between sections."""
     gene_deviation: float = 0.2
-    """Of the log of a gene's level, over sections and over sections and domains."""
+    """Standard deviation of the log level of a gene between sections, and between domains of sections."""
     depth_deviation: float = 0.3
-    """Of the log of a section's depth."""
+    """Standard deviation of the log depth of a section."""
     depth_fold: float = 1.0
-    """By which treated sections are deeper."""
+    """Fold change of the depth of treated sections."""
     donors: bool = False
-    """Whether each donor has a section of either condition; donors then differ as sections do."""
+    """Whether each donor has one section of each condition. Donors then vary as sections do."""
     share_fold: float = 1.0
-    """By which domain 1 is wider in treated sections, before widths are scaled to the section."""
+    """Fold change of the width of domain 1 in treated sections, before widths are scaled to the section."""
     gene_fold: float = 1.0
-    """By which the first :data:`PLANTED` genes are up in domain 2 of treated sections."""
+    """Fold change of the first :data:`PLANTED` genes in domain 2 of treated sections."""
     domains: int = 5
 
 
 def study(kind: Kind, seed: int) -> list[ad.AnnData]:
-    """Draw the sections of a study; half of them, drawn at random, are treated (of donors, one section each)."""
+    """Simulate the sections of a study. A random half is treated; with donors, one section of each."""
     random = np.random.default_rng(seed)
     k, n = kind.domains, kind.sections
     rate = 10.0 ** random.uniform(-2.0, 0.5, GENES)
@@ -91,13 +96,13 @@ def study(kind: Kind, seed: int) -> list[ad.AnnData]:
 
 
 class Noise(NamedTuple):
-    """How counts of a gene vary from replicate to replicate."""
+    """Variation of the counts of a gene between replicates."""
 
     dispersion: float
     spread: float
-    """Of the log of the dispersion over genes."""
+    """Standard deviation of the log dispersion between genes."""
     depth: float = 1.0
-    """By which one condition is deeper."""
+    """Fold change of the depth of one condition."""
 
 
 NOISE = {
@@ -109,7 +114,7 @@ NOISE = {
 
 
 def pseudobulks(noise: Noise, n: int, genes: int, seed: int) -> np.ndarray:
-    """Draw counts of n replicates, (n, genes), half of either condition, without a difference."""
+    """Simulate pseudobulk counts, (n, genes), of n replicates in two conditions without a difference."""
     random = np.random.default_rng(seed)
     mean = 10.0 ** random.uniform(0.0, 3.0, genes) * random.lognormal(0.0, 0.4, n)[:, None]
     mean[n // 2 :] *= noise.depth
@@ -121,9 +126,9 @@ def pseudobulks(noise: Noise, n: int, genes: int, seed: int) -> np.ndarray:
 
 def arms_of(n: int) -> Comparison:
     assigned = [Assignment(f"s{i}", "AB"[i >= n // 2]) for i in range(n)]
-    found = compare(replicates_of(assigned), [True] * n, "B", "A")
-    assert isinstance(found, Comparison)
-    return found
+    comparison = compare(replicates_of(assigned), [True] * n, "B", "A")
+    assert isinstance(comparison, Comparison)
+    return comparison
 
 
 def pydeseq2_p(counts: np.ndarray) -> np.ndarray:
@@ -143,7 +148,7 @@ def pydeseq2_p(counts: np.ndarray) -> np.ndarray:
 
 
 def multiples(p: Any) -> str:
-    """Return how often p-values are below .05 and .001, as multiples of these."""
+    """Return the fractions of p-values below .05 and .001, as multiples of these levels."""
     p = np.asarray(p, dtype=float)
     p = p[np.isfinite(p)]
     return f"{(p <= 0.05).mean() / 0.05:.2f} | {(p <= 0.001).mean() / 0.001:.2f}"
@@ -153,20 +158,20 @@ def genes_without_a_difference(genes: int, draws: int) -> None:
     print("| counts | replicates | ours .05 | .001 | s | PyDESeq2 .05 | .001 | s |\n|" + "---|" * 8)
     for name, noise in NOISE.items():
         for n in (6, 8):
-            found: dict[str, list[np.ndarray]] = {"ours": [], "pydeseq2": []}
-            seconds = dict.fromkeys(found, 0.0)
+            p_values: dict[str, list[np.ndarray]] = {"ours": [], "pydeseq2": []}
+            seconds = dict.fromkeys(p_values, 0.0)
             for seed in range(draws):
                 counts = pseudobulks(noise, n, genes, seed)
                 start = time.perf_counter()
                 tested = gene_differences(counts, arms_of(n))
                 assert not isinstance(tested, str)
                 seconds["ours"] += time.perf_counter() - start
-                found["ours"].append(tested.p_value)
-                if seed == 0:  # it takes 30 times as long
+                p_values["ours"].append(tested.p_value)
+                if seed == 0:  # it takes more than 100 times as long
                     start = time.perf_counter()
-                    found["pydeseq2"].append(pydeseq2_p(counts[:, tested.gene]))
+                    p_values["pydeseq2"].append(pydeseq2_p(counts[:, tested.gene]))
                     seconds["pydeseq2"] = time.perf_counter() - start
-            cells = [f"{multiples(np.concatenate(p))} | {seconds[k] / len(p):.2f}" for k, p in found.items()]
+            cells = [f"{multiples(np.concatenate(p))} | {seconds[k] / len(p):.2f}" for k, p in p_values.items()]
             print(f"| {name} | {n // 2} v {n // 2} | {' | '.join(cells)} |", flush=True)
 
 
@@ -184,45 +189,45 @@ def studies_without_a_difference(draws: int) -> None:
     for name, kind in STUDIES.items():
         shares, genes, called = [], [], 0
         for seed in range(draws):
-            found = compare_conditions(study(kind, seed), control="control", several_units=False)
-            shares.append(found.composition["p_value"])
-            genes.append(found.expression["p_value"])
-            called += bool((found.expression["p_adjusted"] < 0.05).any())
+            comparison = compare_conditions(study(kind, seed), control="control", several_units=False)
+            shares.append(comparison.composition["p_value"])
+            genes.append(comparison.expression["p_value"])
+            called += bool((comparison.expression["p_adjusted"] < 0.05).any())
         cells = " | ".join(multiples(np.concatenate(p)) for p in (shares, genes))
         print(f"| {name} | {draws} | {cells} | {called} |", flush=True)
 
 
 def planted(draws: int) -> None:
-    print("\n| replicates | deviation of shares, genes | share x 1.5: found | genes x 2: found | wrong among called |")
+    print("\n| replicates | deviation of shares, genes | share × 1.5: found | genes × 2: found | false among called |")
     print("|" + "---|" * 5)
     for n in (6, 8, 12):
         for share_deviation, gene_deviation in ((0.05, 0.1), (0.1, 0.2), (0.15, 0.3)):
             kind = Kind(n, share_deviation, gene_deviation, share_fold=1.5, gene_fold=2.0)
-            share, found, wrong = [], [], []
+            share, power, false = [], [], []
             for seed in range(draws):
                 result = compare_conditions(study(kind, seed), control="control", several_units=False)
                 share.append(result.composition.set_index("domain").loc["1", "p_adjusted"] < 0.05)
                 table = result.expression
-                right = table["gene"].isin([f"g{g}" for g in range(PLANTED)]) & (table["domain"] == "2")
+                is_planted = table["gene"].isin([f"g{g}" for g in range(PLANTED)]) & (table["domain"] == "2")
                 called = table["p_adjusted"] < 0.05
-                found.append((called & right).sum() / right.sum())
-                wrong.append((called & ~right).sum() / max(called.sum(), 1))
-            means = " | ".join(f"{np.mean(values):.2f}" for values in (share, found, wrong))
+                power.append((called & is_planted).sum() / is_planted.sum())
+                false.append((called & ~is_planted).sum() / max(called.sum(), 1))
+            means = " | ".join(f"{np.mean(values):.2f}" for values in (share, power, false))
             print(f"| {n // 2} v {n // 2} | {share_deviation}, {gene_deviation} | {means} |", flush=True)
 
 
 def matched(draws: int) -> None:
-    """Sections analysed apart: domains have other numbers, and one section lacks a domain that the other has."""
-    print("\n| domains | pairs that are right | domains without a counterpart that have none |\n|" + "---|" * 3)
+    """Match domains of sections that were analysed separately, one of which lacks a domain of the other."""
+    print("\n| domains | correct pairs | absent domains without a match |\n|" + "---|" * 3)
     for k in (3, 5, 9):
-        right, none = [], []
+        correct, unmatched = [], []
         for seed in range(draws):
             one, other = study(Kind(2, domains=k), seed)
             other = other[other.obs["domain"] != "2"].copy()
             table = match(one, other).set_index("domain")["matched"]
-            right += [table[str(d)] == str(d) for d in range(1, k + 1) if d != 2]
-            none.append(table["2"] is None)
-        print(f"| {k} and {k - 1} | {np.mean(right):.2f} | {np.mean(none):.2f} |", flush=True)
+            correct += [table[str(d)] == str(d) for d in range(1, k + 1) if d != 2]
+            unmatched.append(table["2"] is None)
+        print(f"| {k} and {k - 1} | {np.mean(correct):.2f} | {np.mean(unmatched):.2f} |", flush=True)
 
 
 def main() -> None:

@@ -1,9 +1,9 @@
-"""What training costs: the plain dense restatement, the exact presets and the default, side by side.
+"""Measure time and memory of training: dense restatement, exact presets and default.
 
-``python benchmarks/bench_train.py`` writes ``bench_train.json`` and ``bench_train.md`` to ``--output-dir``. Every
-measurement is a process of its own: peak memory is that of one form at one size, imports included. Before any time is
-taken, the dense and the exact form are asserted to make the same step. Synthetic sections: a Visium lattice, counts
-negative binomial around bands of planted domains.
+``python benchmarks/bench_train.py`` writes ``bench_train.json`` and ``bench_train.md`` to ``--output-dir``. Each
+measurement is a separate process, whose peak memory includes imports. Before timing, the benchmark asserts that the
+dense and the exact form make the same step. Sections are simulated: a Visium lattice with negative binomial counts and
+bands as domains.
 """
 
 from __future__ import annotations
@@ -44,19 +44,19 @@ from mmsrl.train.unit import Unit, build
 
 GENES, IMAGE_FEATURES, DOMAINS = 3000, 128, 7
 DENSE = ("dense", "dense-flushed")
-"""The restatement, and the same with denormal numbers flushed to zero."""
+"""Dense restatement, without and with denormal numbers flushed to zero."""
 
 MKL = "mmsrl-mkl"
-"""``mmsrl`` with products by MKL, whatever the processor."""
+"""``mmsrl`` with matrix products by MKL on every processor."""
 
 SIDE_BY_SIDE = (1_000, 2_000, 4_000)
 LARGE = (8_000, 34_000, 100_000)
 HUGE = (640_000,)
-"""Only with a GPU."""
+"""Sizes that need a GPU."""
 
 
 def synthetic_unit(n: int, n_genes: int = GENES, seed: int = 0) -> Unit:
-    """Make a section of ``n`` spots: a hexagonal lattice with horizontal bands as domains.
+    """Simulate a section of ``n`` spots: a hexagonal lattice with horizontal bands as domains.
 
     Spots take their counts from at most 20,000 different ones of their band: drawing more would take longer than
     training on them.
@@ -102,7 +102,7 @@ def synthetic_unit(n: int, n_genes: int = GENES, seed: int = 0) -> Unit:
 
 
 def measure_dense(n: int, n_genes: int, epochs: int, *, flush: bool) -> dict[str, Any]:
-    """Time the published model, MMSRL, as plain dense matrices and autograd; ``flush``: without its denormals."""
+    """Time MMSRL as dense matrices with autograd; ``flush`` sets denormal numbers to zero."""
     unit, settings = synthetic_unit(n, n_genes), PRESETS["mmsrl"]
     assert isinstance(settings, Published)
     model, _ = build_published(unit, settings, block=512, device=torch.device("cpu"))
@@ -143,11 +143,11 @@ def measure_dense(n: int, n_genes: int, epochs: int, *, flush: bool) -> dict[str
 def measure_preset(
     preset: str, n: int, n_genes: int, epochs: int, device: torch.device, block: int, tf32: bool
 ) -> dict[str, Any]:
-    """Time a preset: an epoch after the first; of the default, which has none, all there is from arrays to members."""
+    """Time a preset: one epoch after the first, or for the default, which has no epochs, the whole training."""
     settings = PRESETS[preset]
     unit = synthetic_unit(n, n_genes)
     if device.type == "cuda":
-        torch.zeros(1, device=device)  # starting the device is not training
+        torch.zeros(1, device=device)  # exclude the start of the device from the time
     began, began_cpu = time.perf_counter(), time.process_time()
     if isinstance(settings, Default):
         build(unit, settings, seed=0, correct=False)
@@ -179,7 +179,7 @@ def measure_preset(
 
 
 def epoch_operations(form: str, n: int, genes: int = GENES, features: int = IMAGE_FEATURES) -> float:
-    """Return the multiplications and additions of an epoch's matrix products, hidden width equal to the genes."""
+    """Return the floating-point operations of the matrix products of an epoch, with as many hidden units as genes."""
     hidden = genes
     pair, spot = 2.0 * n * n * hidden, 2.0 * n * hidden * hidden
     # Both: projection of expression 3, joint layer 2·3, decoder 3, heads 3·3.
@@ -196,7 +196,7 @@ def epoch_operations(form: str, n: int, genes: int = GENES, features: int = IMAG
 
 
 def matmul_rate(device: torch.device, size: int = 8192) -> float:
-    """Return what the card reaches in one large product at the precision in use."""
+    """Return the FLOP/s of the card in one large matrix product at the current precision."""
     a = torch.randn(size, size, device=device)
     a @ a
     torch.cuda.synchronize()
@@ -208,7 +208,7 @@ def matmul_rate(device: torch.device, size: int = 8192) -> float:
 
 
 def step_inputs(n: int, n_genes: int = GENES) -> tuple[Unit, sp.csr_matrix, list[torch.Tensor]]:
-    """Return a section, its graph, and expression and image smoothed by it as the published models do, in double."""
+    """Return a section, its graph, and its smoothed expression and image, in double precision."""
     unit = synthetic_unit(n, n_genes)
     assert unit.array_coordinates is not None
     assert unit.image is not None
@@ -218,7 +218,7 @@ def step_inputs(n: int, n_genes: int = GENES) -> tuple[Unit, sp.csr_matrix, list
 
 
 def assert_equal_steps(n: int = 600, n_genes: int = 300) -> dict[str, Any]:
-    """Assert in double precision that the exact form makes the step of the dense restatement on the same graph."""
+    """Assert in double precision that exact and dense form make the same step on the same graph."""
     unit, adjacency, smooth = step_inputs(n, n_genes)
     x, image = unit.expression.astype(np.float64), np.asarray(unit.image, dtype=np.float64)
     settings = PRESETS["mmsrl"]
@@ -233,7 +233,7 @@ def assert_equal_steps(n: int = 600, n_genes: int = 300) -> dict[str, Any]:
     worst = max(abs(float(terms[name].detach()) - value) / abs(value) for name, value in expected.items())
     ours = {name: p.grad for name, p in model.named_parameters()}
     errors = {name: float((ours[name] - g).norm() / g.norm()) for name, g in gradients.items()}
-    del errors["decoder.bias"]  # before BatchNorm: 0 but for rounding
+    del errors["decoder.bias"]  # before BatchNorm: 0 up to rounding
     far = max(errors.values())
     if max(worst, far) > 1e-10:
         raise SystemExit(f"the exact and the dense form differ: losses by {worst:.1e}, gradients by {far:.1e}")
@@ -241,7 +241,7 @@ def assert_equal_steps(n: int = 600, n_genes: int = 300) -> dict[str, Any]:
 
 
 def precision_errors(device: torch.device, n: int = 2000) -> dict[str, float]:
-    """Return how far a step's gradient in single precision, and in TF32, is from that in double, on a GPU."""
+    """Return relative errors of a gradient in single precision and in TF32 from double precision, on a GPU."""
     unit, adjacency, smooth = step_inputs(n)
     settings = PRESETS["mmsrl"]
     assert isinstance(settings, Published)
@@ -263,7 +263,7 @@ def precision_errors(device: torch.device, n: int = 2000) -> dict[str, float]:
 
 
 def measure(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Measure in this process."""
+    """Run one measurement in this process."""
     form, n, n_genes, device = arguments.measure, arguments.n, arguments.genes, torch.device(arguments.device)
     if form == "equal":
         return assert_equal_steps()
@@ -290,7 +290,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def run(form: str, n: int, arguments: argparse.Namespace) -> dict[str, Any]:
-    """Measure in a process of its own."""
+    """Run one measurement in a separate process."""
     command = [sys.executable, __file__, "--measure", form, "--n", str(n), "--epochs", str(arguments.epochs)]
     command += ["--genes", str(arguments.genes), "--device", arguments.device, "--block", str(arguments.block)] + [
         "--tf32"
@@ -307,7 +307,7 @@ def run(form: str, n: int, arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def growth(results: list[dict[str, Any]], form: str, value: str) -> float | None:
-    """Return the exponent of a power law through a form's measurements."""
+    """Return the exponent of a power law, fitted to the measurements of a form."""
     points = [(r["n"], r[value]) for r in results if r["form"] == form and value in r]
     if len(points) < 2:
         return None
@@ -316,7 +316,7 @@ def growth(results: list[dict[str, Any]], form: str, value: str) -> float | None
 
 
 def doublings(results: list[dict[str, Any]], form: str) -> dict[str, float]:
-    """Return by how much memory grows with each doubling of the spots, between sizes next to each other."""
+    """Return the growth of memory per doubling of the spots, between consecutive sizes."""
     points = sorted((r["n"], r["peak"]) for r in results if r["form"] == form and "peak" in r)
     return {
         f"{n:,} to {m:,}": float((high / low) ** (1.0 / np.log2(m / n)))
@@ -325,7 +325,7 @@ def doublings(results: list[dict[str, Any]], form: str) -> dict[str, float]:
 
 
 def table(results: list[dict[str, Any]], machine: dict[str, Any]) -> str:
-    """Write the measurements as a Markdown table."""
+    """Return the measurements as a Markdown table."""
     dense_at = {r["n"]: r for r in results if r["form"] == "dense" and "wall" in r}
     on_gpu = any("gpu_peak" in r for r in results)
     heads = ["form", "spots", "s/epoch", "CPU s/epoch", "peak GiB", "epochs"]
@@ -364,14 +364,14 @@ def table(results: list[dict[str, Any]], machine: dict[str, Any]) -> str:
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
-    parser.add_argument("--epochs", type=int, default=1, help="epochs to time, after one that is not")
+    parser.add_argument("--epochs", type=int, default=1, help="epochs to time, after one for warming up")
     parser.add_argument("--block", type=int, default=0, help="rows of a block; 0: 512, on a GPU 4096")
     parser.add_argument("--forms", nargs="+", default=[*DENSE, "mmsrl", MKL, "stmmr", "default"])
     parser.add_argument("--genes", type=int, default=GENES)
     parser.add_argument("--sizes", nargs="+", type=int, help="other sizes than 1k, 2k, 4k, 8k, 34k, 100k")
     parser.add_argument("--largest-exact", type=int, default=8_000, help="largest size for the published presets")
     parser.add_argument("--tf32", action="store_true", help="let the published presets multiply in TF32 on a GPU")
-    parser.add_argument("--merge", nargs="+", type=Path, help="measure nothing: one table of these JSON files")
+    parser.add_argument("--merge", nargs="+", type=Path, help="only merge these JSON files into one table")
     parser.add_argument("--output-dir", type=Path, default=Path("."))
     parser.add_argument("--measure", help=argparse.SUPPRESS)
     parser.add_argument("--n", type=int, help=argparse.SUPPRESS)
@@ -379,7 +379,7 @@ def parse() -> argparse.Namespace:
 
 
 def measure_all(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
-    """Measure every form at every size, and yield what there is after each."""
+    """Measure every form at every size, and yield the report after each."""
     on_gpu = arguments.device == "cuda"
     machine = {
         "date": date.today().isoformat(),
@@ -393,7 +393,7 @@ def measure_all(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
     }
     equal = run("equal", 600, arguments)
     if "failed" in equal:
-        raise SystemExit(f"the exact form is not the dense one: {equal['failed']}")
+        raise SystemExit(f"the exact and the dense form differ: {equal['failed']}")
     errors = f"losses to {equal['loss_error']:.0e}, gradients to {equal['gradient_error']:.0e}"
     machine["agreement"] = f"{errors} of the dense form, at 600 spots and 300 genes in double precision"
     report: dict[str, Any] = {"machine": machine, "equal": equal}
@@ -410,7 +410,7 @@ def measure_all(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
 
 
 def merged(paths: list[Path]) -> dict[str, Any]:
-    """Return several measurements on one machine as one."""
+    """Merge several reports from one machine."""
     reports = [json.loads(path.read_text()) for path in paths]
     results = [result for report in reports for result in report["results"]]
     order = {form: i for i, form in enumerate((*DENSE, MKL, *PRESETS))}

@@ -1,14 +1,14 @@
-"""BANKSY (Singhal et al., Nat. Genet. 2024) in an environment of its own.
+"""Run BANKSY (Singhal et al., Nat. Genet. 2024) in its own environment.
 
-    python peer_banksy.py given.h5ad made.npz K LATTICE [logged] [mixture]    counts in, embedding and labels out
-    python peer_banksy.py given.npz made.npy                        expression as it is given, embedding out
+    python peer_banksy.py given.h5ad made.npz K LATTICE [logged] [mixture]    from counts to embedding and labels
+    python peer_banksy.py given.npz made.npy                        from given expression to embedding
 
-What goes in and comes out is in peer_io.py. ``mixture`` leaves Leiden out, which takes most of the time of many spots.
+peer_io.py describes input and output. ``mixture`` omits Leiden, which takes most of the time with many spots.
 
-As its authors run it: scaled Gaussian weights, the azimuthal Gabor filter, 20 principal components; on spots 18
-neighbours and lambda 0.2, on cells 15 and 0.8. Of more than 2,000 genes, the variable ones (seurat_v3), of counts
-scaled to one depth. ``logged`` takes their logarithm besides, which the authors' tutorials do not. Read out by Leiden
-on shared nearest neighbours, at a resolution that yields K, and by a mixture.
+The settings are those of the authors: scaled Gaussian weights, the azimuthal Gabor filter and 20 principal components.
+Spots have 18 neighbours and lambda 0.2, cells 15 and 0.8. If there are more than 2,000 genes, the highly variable genes
+(seurat_v3) are used, with counts scaled to one depth. ``logged`` also takes the logarithm, which the authors' tutorials
+do not. Read-outs are Leiden on shared nearest neighbours, at a resolution that yields K, and a mixture.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from sklearn.decomposition import PCA
 
 COMPONENTS, N_TOP_GENES = 20, 2000
 SPOTS, CELLS = (18, 0.2), (15, 0.8)
-"""Neighbours and lambda."""
+"""Number of neighbours and lambda."""
 
 NEIGHBOURS, LEIDEN_SEED, SEARCH_STEPS = 50, 1234, 25
 
@@ -48,16 +48,16 @@ def embed(expression: Any, places: Any, neighbours: int, weight: float) -> Any:
 
 
 def leiden(points: Any, n_domains: int) -> Any:
-    """Return the authors' Leiden communities at the resolution, by bisection, whose number is nearest to K."""
+    """Return the authors' Leiden communities; bisection finds the resolution with their number closest to K."""
     from banksy.main import LeidenPartition
 
     partitioner = LeidenPartition(points, num_nn=NEIGHBOURS, verbose=False)
     low, high, best = 0.01, 5.0, np.zeros(len(points), dtype=int)
     for _ in range(SEARCH_STEPS):
         resolution = float(np.sqrt(low * high))
-        found, _ = partitioner.partition(resolution=resolution, n_iterations=-1, seed=LEIDEN_SEED)
+        partition, _ = partitioner.partition(resolution=resolution, n_iterations=-1, seed=LEIDEN_SEED)
         labels = np.zeros(len(points), dtype=int)
-        labels[: len(found.dense)] = found.dense  # the last points of all are left out where they have no neighbours
+        labels[: len(partition.dense)] = partition.dense  # it omits the last points if they have no neighbours
         number = len(set(labels))
         if abs(number - n_domains) < abs(len(set(best)) - n_domains):
             best = labels
@@ -69,8 +69,8 @@ def leiden(points: Any, n_domains: int) -> Any:
 
 def main() -> None:
     if sys.argv[1].endswith(".npz"):
-        read = np.load(sys.argv[1])
-        np.save(sys.argv[2], embed(read["expression"], read["places"], *SPOTS))
+        arrays = np.load(sys.argv[1])
+        np.save(sys.argv[2], embed(arrays["expression"], arrays["places"], *SPOTS))
         return
     import scanpy as sc
     from peer_io import MIXTURE, given, leading_genes, made, mixture
@@ -82,8 +82,8 @@ def main() -> None:
     if "logged" in sys.argv[5:]:
         sc.pp.log1p(adata)
     points = embed(adata.X.toarray(), adata.obsm["spatial"], *(CELLS if lattice == "none" else SPOTS))
-    found = {} if "mixture" in sys.argv[5:] else {"Leiden": leiden(points, n_domains)}
-    made(points, found | {MIXTURE: mixture(points, n_domains)})
+    labels = {} if "mixture" in sys.argv[5:] else {"Leiden": leiden(points, n_domains)}
+    made(points, labels | {MIXTURE: mixture(points, n_domains)})
 
 
 if __name__ == "__main__":

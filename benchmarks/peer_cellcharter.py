@@ -1,7 +1,8 @@
-"""CellCharter (Varrone et al., Nat. Genet. 2024) in an environment of its own: see peer_io.py.
+"""Run CellCharter (Varrone et al., Nat. Genet. 2024) in its own environment (see peer_io.py).
 
-As in its tutorials: scVI's latent space of raw counts (5,000 variable genes at most), averaged over the rings of three
-layers of neighbours: the lattice's on spots, Delaunay's without the longest on cells. Read out by its own mixture.
+The settings are those of its tutorials: the latent space of scVI on raw counts (at most 5,000 highly variable genes),
+averaged over three layers of neighbours. Neighbours are those of the lattice for spots, and a Delaunay triangulation
+without long links for cells. The read-out is its own mixture.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""GraphST (Long et al., Nat. Commun. 2023) in an environment of its own: see peer_io.py.
+"""Run GraphST (Long et al., Nat. Commun. 2023) in its own environment (see peer_io.py).
 
-Its defaults: 3,000 variable genes, three neighbours, 600 epochs, dense form (``datatype="10X"``) on all platforms. Read
-out by a mixture of 20 principal components, as it is and after the vote of 50 neighbours that its tutorial takes.
+The settings are its defaults: 3,000 highly variable genes, three neighbours, 600 epochs, and the dense form
+(``datatype="10X"``) on all platforms. The read-out is a mixture on 20 principal components, without and with the vote
+of 50 neighbours of its tutorial.
 """
 
 from __future__ import annotations

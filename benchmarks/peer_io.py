@@ -1,10 +1,10 @@
-"""What the scripts of the peers share, each run in the peer's own environment: what they are given and what they make.
+"""Input and output of the scripts of the peers. Each script runs in the environment of its peer.
 
     python peer_NAME.py given.h5ad made.npz K LATTICE
 
-``given.h5ad`` has raw counts in X and places in ``obsm["spatial"]``; K is the number of domains; LATTICE is
-``hexagonal`` or ``square`` for spots, ``none`` for cells. No label is given. ``made.npz`` holds ``embedding``, (n, d),
-and one array of labels for each way in which the authors read it out, under its name.
+``given.h5ad`` has raw counts in X and coordinates in ``obsm["spatial"]``. K is the number of domains. LATTICE is
+``hexagonal`` or ``square`` for spots, and ``none`` for cells. ``made.npz`` has ``embedding``, (n, d), and one array
+of labels for each read-out of the authors, under its name.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from sklearn.mixture import GaussianMixture
 SEED = 0
 
 MIXTURE = "mixture"
-"""Name of :func:`mixture`, where the authors have mclust."""
+"""Name of the read-out by :func:`mixture`, which replaces the authors' mclust."""
 
 STARTS = 10
-"""Starts of a mixture, of which the likeliest is taken: mclust has one, from a hierarchical clustering."""
+"""Starts of a mixture. The most likely is used. mclust has one start, from a hierarchical clustering."""
 
 
 def given() -> tuple[anndata.AnnData, int, str]:
@@ -36,18 +36,18 @@ def made(embedding: Any, labels: dict[str, Any]) -> None:
     np.savez_compressed(
         sys.argv[2],
         embedding=np.asarray(embedding, dtype=np.float32),
-        **{name: np.unique(np.asarray(found).astype(str), return_inverse=True)[1] for name, found in labels.items()},
+        **{name: np.unique(np.asarray(values).astype(str), return_inverse=True)[1] for name, values in labels.items()},
     )
 
 
 def mixture(points: Any, n_domains: int) -> Any:
-    """Return the labels of a Gaussian mixture of one covariance (mclust's EEE, which needs R)."""
+    """Return the labels of a Gaussian mixture with tied covariance (model EEE of mclust, which needs R)."""
     model = GaussianMixture(n_domains, covariance_type="tied", n_init=STARTS, max_iter=500, random_state=SEED)
     return model.fit_predict(np.asarray(points, dtype=np.float64))
 
 
 def leading_genes(adata: anndata.AnnData, n_top_genes: int) -> None:
-    """Mark the variable genes of raw counts as most peers do (seurat_v3), all where there are no more."""
+    """Mark the highly variable genes of raw counts (seurat_v3), or all genes if there are no more."""
     import scanpy as sc
 
     if adata.n_vars > n_top_genes:

@@ -1,8 +1,8 @@
-"""SpaGCN (Hu et al., Nat. Methods 2021) in an environment of its own: see peer_io.py.
+"""Run SpaGCN (Hu et al., Nat. Methods 2021) in its own environment (see peer_io.py).
 
-As in its tutorial, without the image: half of the expression from neighbours, Louvain at the resolution that its own
-search finds for K. Read out by its clusters, as they are and after its refinement (six neighbours; four on a square
-lattice). In the form that gives what version 1.2.7 gave.
+The settings are those of its tutorial without the image: half of the expression comes from neighbours, and its own
+search finds the Louvain resolution for K. The read-outs are its clusters, without and with its refinement (six
+neighbours, or four on a square lattice). The calls reproduce the results of version 1.2.7.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ spg.prefilter_specialgenes(adata)
 sc.pp.normalize_total(adata)
 sc.pp.log1p(adata)
 missing = COMPONENTS - adata.n_vars
-if missing > 0:  # it always takes 50 components: genes of zeros add none
+if missing > 0:  # it always uses 50 components; zero genes add no information
     adata = AnnData(sp.hstack([adata.X, sp.csr_matrix((adata.n_obs, missing))]).tocsr(), obsm=dict(adata.obsm))
 x, y = adata.obsm["spatial"].T.astype(float)
 distances = spg.calculate_adj_matrix(x=x.tolist(), y=y.tolist(), histology=False)

@@ -1,8 +1,9 @@
-"""STAGATE (Dong & Zhang, Nat. Commun. 2022) in an environment of its own: see peer_io.py.
+"""Run STAGATE (Dong & Zhang, Nat. Commun. 2022) in its own environment (see peer_io.py).
 
-As in its tutorials: 3,000 variable genes, 1,000 epochs, neighbours within a radius: on spots 1.5 times their distance,
-as for Visium there. On cells it is set by hand there for each data set, so that a cell has about six; here it is the
-one that comes nearest to six in the mean. Read out by a mixture of the embedding's 30 dimensions.
+The settings are those of its tutorials: 3,000 highly variable genes, 1,000 epochs, and neighbours within a radius. The
+radius is 1.5 pitches for spots, as for Visium in the tutorials. For cells, the tutorials set it by hand to about six
+neighbours per cell; here, it is the radius with a mean number of neighbours closest to six. The read-out is a mixture
+on the 30 dimensions of the embedding.
 """
 
 from __future__ import annotations

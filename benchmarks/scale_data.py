@@ -1,7 +1,7 @@
-"""Planted sections of any size for `bench_scale.py`, with the statistics of a real Visium HD section.
+"""Simulated sections of any size for `bench_scale.py`, with the statistics of a real Visium HD section.
 
-Shares of genes and depth are those of a crop of Visium HD; layers lie across the section, each with genes of its own,
-and every few bins are of another type of cell, which says nothing of the layer.
+Proportions of genes and depth are those of a Visium HD crop. Layers with specific genes cross the section. Cell types
+change every few bins, independent of the layer.
 """
 
 from __future__ import annotations
@@ -22,27 +22,27 @@ from scipy.ndimage import gaussian_filter
 BIN_UM, UM_PER_PX = 8.0, 0.274
 HIRES_PX = 2_000
 LAYERS, LAYER_GENES, LAYER_FOLD = 7, 80, 3.0
-"""Layers, the genes that each has of its own, and how much more of them it has."""
+"""Number of layers, number of specific genes of each, and their fold change."""
 
 CELL_TYPES, CELL_TYPE_SD, BINS_PER_CELL = 5, 0.4, 2
 CELL_PITCH_UM, CELL_MOLECULES, CELL_GENES_OF_LAYER = 10.0, 150.0, 12
 BLOCK = 20_000
-"""Bins drawn at a time."""
+"""Number of bins drawn at a time."""
 
 
 def crop(folder: Path) -> tuple[pd.DataFrame, NDArray[np.float64], float, float]:
-    """Return genes, their shares, and mean and deviation of the log depth of 8 µm bins, of a folder of 16 µm bins."""
+    """Return genes, their proportions, and mean and deviation of the log depth of 8 µm bins, from 16 µm bins."""
     with h5py.File(folder / "filtered_feature_bc_matrix.h5") as file:
         matrix = file["matrix"]
         genes = pd.DataFrame({key: matrix["features"][key].asstr()[:] for key in ("id", "name")})
         counts = sp.csc_matrix((matrix["data"][:], matrix["indices"][:], matrix["indptr"][:]), matrix["shape"][:])
-    total = np.asarray(counts.sum(axis=1)).ravel() + 0.05  # genes that the crop has not have next to nothing
+    total = np.asarray(counts.sum(axis=1)).ravel() + 0.05  # genes that are absent from the crop get a very low rate
     depth = np.log(np.asarray(counts.sum(axis=0)).ravel() / (16 / BIN_UM) ** 2 + 1)
     return genes, total / total.sum(), float(depth.mean()), float(depth.std())
 
 
 def layers(places: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Return the layer of places in the unit square: wavy bands of unequal width, from 0."""
+    """Return the layer, from 0, of positions in the unit square: wavy bands of unequal width."""
     x, y = places.T
     height = y + 0.05 * np.sin(2 * np.pi * x) + 0.02 * np.sin(6 * np.pi * x + 1)
     borders = np.cumsum([0.10, 0.12, 0.20, 0.13, 0.12, 0.15])
@@ -50,16 +50,16 @@ def layers(places: NDArray[np.float64]) -> NDArray[np.int64]:
 
 
 def profiles(
-    generator: np.random.Generator, shares: NDArray[np.float64], own_genes: int, sd: float
+    generator: np.random.Generator, shares: NDArray[np.float64], n_specific: int, sd: float
 ) -> NDArray[np.float64]:
-    """Return shares of genes by layer and type of cell, (layers, types, genes)."""
-    expressed = np.argsort(-shares)[: max(len(shares) // 6, LAYERS * own_genes)]
-    own = generator.permutation(expressed)[: LAYERS * own_genes].reshape(LAYERS, own_genes)
+    """Return proportions of genes by layer and cell type, (layers, types, genes)."""
+    expressed = np.argsort(-shares)[: max(len(shares) // 6, LAYERS * n_specific)]
+    specific = generator.permutation(expressed)[: LAYERS * n_specific].reshape(LAYERS, n_specific)
     level = shares * np.exp(generator.normal(0, sd, (CELL_TYPES, len(shares))))
-    found = np.repeat(level[None], LAYERS, axis=0)
+    rates = np.repeat(level[None], LAYERS, axis=0)
     for layer in range(LAYERS):
-        found[layer][:, own[layer]] *= LAYER_FOLD
-    return found / found.sum(axis=2, keepdims=True)
+        rates[layer][:, specific[layer]] *= LAYER_FOLD
+    return rates / rates.sum(axis=2, keepdims=True)
 
 
 def blocks(
@@ -68,7 +68,7 @@ def blocks(
     depth: NDArray[np.float64],
     shares: NDArray[np.float64],
 ) -> Iterator[sp.csr_matrix]:
-    """Draw counts block by block: Poisson depths, genes by the shares, (groups, genes), of the spot's group."""
+    """Draw counts in blocks: Poisson depths, and genes by the proportions, (groups, genes), of the group of a spot."""
     cumulated = np.cumsum(shares, axis=1)
     cumulated[:, -1] = 1.0
     for first in range(0, len(group), BLOCK):
@@ -84,7 +84,7 @@ def blocks(
 
 
 def visium_hd(folder: Path, n_bins: int, source: Path, seed: int = 0) -> tuple[Path, Path]:
-    """Write a square section of some ``n_bins`` bins of 8 µm as Space Ranger does, and its layers; return both."""
+    """Write a square section of about ``n_bins`` bins of 8 µm in the layout of Space Ranger, and its layers."""
     generator = np.random.default_rng(seed)
     side = round(np.sqrt(n_bins))
     row, column = (index.ravel() for index in np.indices((side, side)))
@@ -131,7 +131,7 @@ def visium_hd(folder: Path, n_bins: int, source: Path, seed: int = 0) -> tuple[P
 
 
 def cells(folder: Path, n_cells: int, n_genes: int, seed: int = 0) -> tuple[Path, Path]:
-    """Write cells at irregular places with a panel of genes as ``.h5ad``, and their layers; return both."""
+    """Write cells at irregular positions with a gene panel as ``.h5ad``, and their layers."""
     generator = np.random.default_rng(seed)
     side_um = CELL_PITCH_UM * np.sqrt(n_cells)
     places = generator.random((n_cells, 2))
@@ -154,7 +154,7 @@ def cells(folder: Path, n_cells: int, n_genes: int, seed: int = 0) -> tuple[Path
 
 
 def write_10x(path: Path, counts: sp.csr_matrix, barcodes: NDArray[np.str_], genes: pd.DataFrame) -> None:
-    """Write counts of spots by genes as a feature-barcode matrix of 10x."""
+    """Write counts (spots × genes) as a feature-barcode matrix of 10x."""
     with h5py.File(path, "w") as file:
         matrix = file.create_group("matrix")
         options = {"compression": "gzip", "compression_opts": 1, "chunks": True}
@@ -172,7 +172,7 @@ def write_10x(path: Path, counts: sp.csr_matrix, barcodes: NDArray[np.str_], gen
 
 
 def picture(generator: np.random.Generator) -> Image.Image:
-    """Return something with the colours of haematoxylin and eosin, which says nothing of the layers."""
+    """Return a random image with the colours of haematoxylin and eosin, independent of the layers."""
     field = gaussian_filter(generator.normal(size=(HIRES_PX, HIRES_PX)), 3, mode="wrap")
     share = (field - field.min()) / np.ptp(field)
     colour = (1 - share[..., None]) * np.array([226, 168, 201]) + share[..., None] * np.array([112, 72, 146])
