@@ -1,4 +1,4 @@
-"""The spatial graph: a row-normalised Gaussian kernel, sparse from the start. Arrays only."""
+"""Spatial adjacency matrices: row-normalised Gaussian kernels, sparse from the start. Arrays only."""
 
 from __future__ import annotations
 
@@ -14,78 +14,83 @@ from sklearn.utils.sparsefuncs import inplace_column_scale, inplace_row_scale
 FloatArray = NDArray[np.floating[Any]]
 
 CUT = 1e-7
-"""Gaussian weights below this are left out; it is the level of single-precision rounding."""
+"""Gaussian weights below this are set to 0. It is the rounding error of single precision."""
 
 REACH = 2.0
-"""Widths of the Gaussian in space of the edge-preserving graph, in those of the graph that its first guess is of."""
+"""Spatial bandwidth of the bilateral filter, in units of the bandwidth of its initial graph."""
 
 REACH_CUT = 0.02
-"""Weights of that Gaussian below this are left out: 2.8 widths, where no shell of a usual lattice lies either."""
+"""Spatial weights of the bilateral filter below this are set to 0: beyond 2.8 bandwidths, where no shell of a usual
+lattice lies."""
 
 SCALE_REACH = 1.9
-"""Widths of that Gaussian within which two spots differ by what is typical; no shell of a usual lattice lies there."""
+"""Pairs within this many bandwidths determine the range bandwidth of the bilateral filter. No shell of a usual lattice
+lies at this distance."""
 
 PASSES = 2
-"""Times that the edge-preserving graph is made, the second time from what the first has smoothed."""
+"""Number of iterations of the bilateral filter. The second is guided by the result of the first."""
 
 BLOCK = 1 << 14
-"""Pairs of spots that are compared at a time: few enough for their values to stay in cache."""
+"""Number of pairs of spots per block. The values of a block fit into the cache."""
 
 PLAIN_CUT = 1e-3
-"""Weights of a plain Gaussian below this are left out: 3.7 widths."""
+"""Weights of the plain Gaussian below this are set to 0: beyond 3.7 bandwidths."""
 
 SPOTS_AT_A_TIME = 20_000
-"""Spots whose neighbours are looked for at a time."""
+"""Number of spots per neighbour search."""
 
 MOST_ENTRIES = 20_000_000
-"""Entries of a section's graph above which its neighbours are pooled: 240 MB."""
+"""Number of entries in the graph of a section above which neighbours are pooled: 240 MB."""
 
 
 CELL = 0.5
-"""Side of the cells that neighbours are pooled in, in widths: with 1, borders blur."""
+"""Side of the pooling cells in bandwidths. Cells of 1 bandwidth blur borders."""
 
 
 class Pooled(NamedTuple):
-    """A graph of many spots and a wide kernel: neighbours are square cells of spots, half as wide as the kernel.
+    """Low-rank graph for many spots and a wide kernel: neighbours are square cells of spots, half a bandwidth wide.
 
-    It is (n, n) = ``near`` @ ``cells``, which is never made: entries are some 200 a spot at most, whatever the width.
+    It represents the matrix ``near`` @ ``cells``, (n, n), which is never formed. There are about 200 entries per spot
+    at most, for any bandwidth.
     """
 
     near: sp.csr_matrix
-    """(n, m) weights of the cells around each spot; rows sum to 1."""
+    """(n, m): row-normalised weights of the cells around each spot."""
     cells: sp.csr_matrix
-    """(m, n) mean over the spots of each cell."""
+    """(m, n): mean over the spots of each cell."""
 
     def __matmul__(self, values: Any) -> Any:
         return self.near @ (self.cells @ values)
 
 
 Graph: TypeAlias = "sp.csr_matrix | Pooled"
-"""(n, n), rows sum to 1."""
+"""Row-normalised adjacency matrix, (n, n)."""
 
 
 def gaussian_graph(
     coordinates: ArrayLike, width: float, *, self_weight: float = 2.0, cut: float = CUT
 ) -> sp.csr_matrix:
-    """Return Â, the row-normalised Gaussian kernel with self loops.
+    """Compute Â, the row-normalised Gaussian adjacency matrix with self-loops.
 
-    The weight of two spots at distance d is exp(−d² / 2·width²); a spot weighs ``self_weight`` on itself (as published,
-    its exp(0) plus the identity); every row is divided by its sum. On the hexagonal Visium lattice the weight is below
-    1e-7 of the largest beyond 5.7 widths: the published dense matrix is sparse in all but name, and with the kernel cut
-    there no denormal number is left in it.
+    The weight of two spots at distance d is exp(−d² / 2·width²). The weight of a spot on itself is ``self_weight``: 2
+    as published, exp(0) plus the identity. On the hexagonal Visium lattice, weights beyond 5.7 bandwidths are below
+    1e-7 of the largest. The published dense matrix is therefore almost sparse. Setting these weights to 0 also removes
+    denormal numbers.
 
     Parameters
     ----------
     coordinates
-        (n, 2), in the unit of ``width``.
+        Spot coordinates, (n, 2), in the unit of ``width``.
     width
-        The kernel's standard deviation l, > 0.
+        Bandwidth: standard deviation of the kernel, > 0.
+    self_weight
+        Weight of the self-loops before normalisation.
     cut
-        Weights below it are 0.
+        Smallest weight that is kept.
 
     Returns
     -------
-    (n, n) float64 CSR with sorted indices; rows sum to 1.
+    (n, n) float64 CSR with sorted indices. Rows sum to 1.
     """
     points = np.asarray(coordinates, dtype=np.float64)
     n = len(points)
@@ -99,29 +104,29 @@ def gaussian_graph(
 
 
 def _normalise(weights: sp.csr_matrix) -> sp.csr_matrix:
-    """Divide every row by its sum, in place, and return the weights."""
+    """Divide every row by its sum in place, and return the matrix."""
     inplace_row_scale(weights, (1.0 / np.asarray(weights.sum(axis=1)).ravel()).astype(weights.dtype))
     return weights
 
 
 def plain_graph(coordinates: ArrayLike, width: float) -> sp.csr_matrix:
-    """Return a Gaussian by distance alone, cut at a thousandth.
+    """Compute the Gaussian adjacency matrix with self-loops of weight 1, cut at :data:`PLAIN_CUT`.
 
-    That is at 3.7 widths: no shell of neighbours of a square or hexagonal lattice lies there at the usual widths, so
-    rounding of coordinates cannot take a neighbour in or out.
+    The cut is at 3.7 bandwidths. For usual bandwidths no shell of a square or hexagonal lattice lies there, so rounding
+    of coordinates does not add or remove neighbours.
     """
     return gaussian_graph(coordinates, width, self_weight=1.0, cut=PLAIN_CUT)
 
 
 def pooled_graph(coordinates: Sequence[FloatArray], width: float) -> Graph:
-    """Return :func:`plain_graph` of all sections, pooled where it would have too many entries.
+    """Compute :func:`plain_graph` of all sections, pooled if it would have too many entries.
 
     Parameters
     ----------
     coordinates
-        Of each section, (n_s, 2), in the unit of ``width``.
+        Spot coordinates of each section, (n_s, 2), in the unit of ``width``.
     width
-        The kernel's standard deviation, > 0.
+        Bandwidth: standard deviation of the kernel, > 0.
     """
     return block_diagonal([_plain(np.asarray(places, dtype=np.float64), width) for places in coordinates])
 
@@ -142,11 +147,11 @@ def _radius(width: float, cut: float) -> float:
 
 
 def _cells(places: FloatArray, width: float, radius: float) -> sp.csr_matrix | None:
-    """Return the mean over each cell, (m, n) float32; ``None`` where neighbours are few enough for spots themselves."""
+    """Return the averaging matrix of the pooling cells, (m, n) float32. ``None`` if pooling is not needed."""
     n = len(places)
     tree = cKDTree(places)
-    looked_at = places[:: max(n // 200, 1)]
-    if n * float(np.mean(tree.query_ball_point(looked_at, radius, return_length=True))) <= MOST_ENTRIES:
+    sample = places[:: max(n // 200, 1)]
+    if n * float(np.mean(tree.query_ball_point(sample, radius, return_length=True))) <= MOST_ENTRIES:
         return None
     square = np.floor((places - places.min(axis=0)) / (CELL * width)).astype(np.int64)
     _, cell, size = np.unique(square, axis=0, return_inverse=True, return_counts=True)
@@ -155,16 +160,16 @@ def _cells(places: FloatArray, width: float, radius: float) -> sp.csr_matrix | N
 
 
 def _kernel(places: FloatArray, cells: sp.csr_matrix | None, width: float, cut: float) -> sp.csr_matrix:
-    """Return the Gaussian of every spot and spot, or cell, around it: (n, m) float32 CSR, 1 at no distance."""
+    """Return unnormalised Gaussian weights between spots and spots or cells, (n, m) float32 CSR."""
     sources = places if cells is None else cells @ places
     tree, radius = cKDTree(sources), _radius(width, cut)
     parts = []
     for start in range(0, len(places), SPOTS_AT_A_TIME):
-        some = places[start : start + SPOTS_AT_A_TIME]
-        found = cKDTree(some).sparse_distance_matrix(tree, radius, output_type="ndarray")
-        values = np.exp(found["v"] ** 2 / (-2.0 * width**2)).astype(np.float32)
-        pairs = sp.coo_matrix((values, (found["i"], found["j"])), shape=(len(some), len(sources)))
-        pairs.has_canonical_format = True  # each pair is there once; nothing needs them sorted within a row
+        block = places[start : start + SPOTS_AT_A_TIME]
+        distances = cKDTree(block).sparse_distance_matrix(tree, radius, output_type="ndarray")
+        values = np.exp(distances["v"] ** 2 / (-2.0 * width**2)).astype(np.float32)
+        pairs = sp.coo_matrix((values, (distances["i"], distances["j"])), shape=(len(block), len(sources)))
+        pairs.has_canonical_format = True  # each pair occurs once, and no order within a row is needed
         parts.append(pairs.tocsr())
     return sp.csr_matrix(sp.vstack(parts, format="csr"))
 
@@ -172,28 +177,28 @@ def _kernel(places: FloatArray, cells: sp.csr_matrix | None, width: float, cut: 
 def edge_preserving_graph(
     coordinates: Sequence[FloatArray], values: FloatArray, width: float, plain: Graph | None = None
 ) -> Graph:
-    """Return the default preset's graph: a Gaussian in space that does not reach across borders.
+    """Compute the edge-preserving adjacency matrix of the default preset by a bilateral filter.
 
-    A plain Gaussian mixes what lies on both sides of a border: spots there look like a domain of their own, and what
-    is thinner than the Gaussian is gone. Here the weight of two spots is multiplied by exp(−Dᵢⱼ / 2h²), with D the
-    squared distance of their smoothed values and h² its median over pairs that are near: a bilateral filter (Tomasi &
-    Manduchi, ICCV 1998) with its range from the data, guided by the values that are smoothed already so that noise
-    does not choose the neighbours. As borders no longer blur, it may reach twice as far.
+    A plain Gaussian mixes expression across borders: spots at a border then look like a domain of their own, and
+    structures thinner than the bandwidth vanish. The bilateral filter (Tomasi & Manduchi, ICCV 1998) multiplies the
+    spatial weight by exp(−Dᵢⱼ / 2h²). D is the squared distance of smoothed values. The squared range bandwidth h² is
+    the median of D over nearby pairs. Smoothed values guide the filter, so that noise does not select the neighbours.
+    Because borders stay sharp, the spatial bandwidth is doubled (:data:`REACH`).
 
     Parameters
     ----------
     coordinates
-        Of each section, (n_s, 2), in the unit of ``width``; sections have nothing to do with each other.
+        Spot coordinates of each section, (n_s, 2), in the unit of ``width``. Sections are not connected.
     values
-        (n, k), of all sections one after the other, not smoothed.
+        Values of all sections, (n, k), not smoothed.
     width
-        Of the plain Gaussian that the first guess is smoothed by, > 0.
+        Bandwidth of the plain Gaussian of the initial guess, > 0.
     plain
-        That Gaussian, :func:`pooled_graph`, where it is made already.
+        That Gaussian (:func:`pooled_graph`), if it is already computed.
 
     Returns
     -------
-    (n, n) float32 CSR, rows sum to 1; pooled where it would have too many entries.
+    (n, n) float32 CSR, rows sum to 1. Pooled if it would have too many entries.
     """
     guess = smooth(pooled_graph(coordinates, width) if plain is None else plain, values, 1)
     ends = np.cumsum([len(places) for places in coordinates])[:-1]
@@ -215,21 +220,21 @@ def _edge_preserving(coordinates: FloatArray, values: FloatArray, guess: FloatAr
 
 
 def _bilateral(near: sp.csr_matrix, cells: sp.csr_matrix | None, smoothed: FloatArray) -> sp.csr_matrix:
-    """Return the weights ``near`` in space, (n, m), times those in range, guided by smoothed values, (n, k)."""
+    """Multiply spatial weights ``near``, (n, m), by range weights guided by smoothed values, (n, k)."""
     others = smoothed if cells is None else cells @ smoothed
-    own = np.arange(near.shape[0]) if cells is None else sp.csr_matrix(cells.T).indices
+    own_column = np.arange(near.shape[0]) if cells is None else sp.csr_matrix(cells.T).indices
     apart = np.empty(near.nnz, dtype=smoothed.dtype)
     typical = []
     for rows, entries in _rows(near):
         columns = near.indices[entries]
         apart[entries] = _squared_differences(rows, columns, smoothed, others)
-        usual = (columns != own[rows]) & (near.data[entries] >= np.float32(np.exp(-(SCALE_REACH**2) / 2.0)))
-        typical.append(apart[entries][usual])
+        nearby = (columns != own_column[rows]) & (near.data[entries] >= np.float32(np.exp(-(SCALE_REACH**2) / 2.0)))
+        typical.append(apart[entries][nearby])
     known = np.concatenate(typical)
     scale = (float(np.median(known)) if known.size else 0.0) or float(apart.mean()) or 1.0
     size = None if cells is None else np.diff(cells.indptr).astype(np.float32)
     for rows, entries in _rows(near):
-        # A spot is like itself, but of pooled neighbours none may be: the nearest in value weighs most all the same.
+        # Distances are relative to the most similar neighbour, since no pooled neighbour may be similar to the spot.
         starts = near.indptr[rows[0] : rows[-1] + 1] - near.indptr[rows[0]]
         apart[entries] -= np.minimum.reduceat(apart[entries], starts)[rows - rows[0]]
         apart[entries] = np.exp(apart[entries] / (-2.0 * scale)) * near.data[entries]
@@ -239,7 +244,7 @@ def _bilateral(near: sp.csr_matrix, cells: sp.csr_matrix | None, smoothed: Float
 
 
 def _rows(near: sp.csr_matrix) -> Iterator[tuple[NDArray[np.int64], slice]]:
-    """Yield the row of each entry and which entries these are, :data:`SPOTS_AT_A_TIME` rows at a time."""
+    """Yield row indices of entries and the slice of the entries, :data:`SPOTS_AT_A_TIME` rows at a time."""
     for start in range(0, near.shape[0], SPOTS_AT_A_TIME):
         ends = near.indptr[start : start + SPOTS_AT_A_TIME + 1]
         yield np.repeat(np.arange(start, start + len(ends) - 1), np.diff(ends)), slice(ends[0], ends[-1])
@@ -248,7 +253,7 @@ def _rows(near: sp.csr_matrix) -> Iterator[tuple[NDArray[np.int64], slice]]:
 def _squared_differences(
     rows: NDArray[Any], columns: NDArray[Any], values: FloatArray, others: FloatArray
 ) -> FloatArray:
-    """Return the squared distance of the values, (n, k), of each pair's spot to those, (m, k), of its other end."""
+    """Return squared distances between ``values[rows]`` and ``others[columns]``, (n_pairs,)."""
     result = np.empty(len(rows), dtype=values.dtype)
     for start in range(0, len(rows), BLOCK):
         pairs = slice(start, start + BLOCK)
@@ -258,7 +263,7 @@ def _squared_differences(
 
 
 def block_diagonal(graphs: Sequence[Graph]) -> Graph:
-    """Return the graph of several sections: no spot of one is a neighbour of a spot of another."""
+    """Combine the graphs of several sections into one, without edges between sections."""
     if len(graphs) == 1:
         return graphs[0]
     if not any(isinstance(graph, Pooled) for graph in graphs):
@@ -268,7 +273,7 @@ def block_diagonal(graphs: Sequence[Graph]) -> Graph:
 
 
 def within(graph: Graph, rows: NDArray[np.bool_]) -> Graph:
-    """Return the part of a graph of several sections that is of some of them; ``rows``: (n,) their spots."""
+    """Return the subgraph of some sections. ``rows``: (n,) mask of their spots."""
     if not isinstance(graph, Pooled):
         return sp.csr_matrix(graph[rows][:, rows])
     cells = sp.csr_matrix(graph.cells[:, rows])
@@ -282,7 +287,7 @@ def rows_of(graph: Graph, rows: NDArray[np.int64]) -> Graph:
 
 
 def joined(graph: Graph, spots: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Tell which spots, (n,), are some of those given or joined with any of them."""
+    """Return a mask, (n,), of the given spots and all spots that share an edge with them."""
     if isinstance(graph, Pooled):
         backwards = graph.cells.T @ (graph.near.T @ spots)
     else:
@@ -291,14 +296,14 @@ def joined(graph: Graph, spots: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 
 def entries(graph: Graph) -> float:
-    """Return the weights a spot that are not 0."""
+    """Return the mean number of non-zero weights per spot."""
     if isinstance(graph, Pooled):
         return float((graph.near.count_nonzero() + graph.cells.nnz) / graph.near.shape[0])
     return float(graph.count_nonzero() / graph.shape[0])
 
 
 def noise_left(graph: Graph) -> float:
-    """Return what smoothing leaves of the variance of independent noise: the mean over spots of the sum of w²."""
+    """Return the fraction of the variance of independent noise that smoothing retains: the mean over spots of Σw²."""
     if isinstance(graph, Pooled):
         of_cell = np.asarray(graph.cells.multiply(graph.cells).sum(axis=1)).ravel()
         return float((graph.near.multiply(graph.near) @ of_cell).mean())
@@ -306,7 +311,7 @@ def noise_left(graph: Graph) -> float:
 
 
 def smooth(graph: Graph, values: FloatArray | sp.csr_matrix, times: int) -> FloatArray:
-    """Return ``graph`` applied ``times`` times to ``values`` (n, k), dense, in the precision of ``values``."""
+    """Apply ``graph`` to ``values`` (n, k) ``times`` times; return a dense array in the precision of ``values``."""
     result = values.toarray() if isinstance(values, sp.csr_matrix) else values
     operator: Any
     if isinstance(graph, Pooled):

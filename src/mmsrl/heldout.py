@@ -1,4 +1,4 @@
-"""What one set of values says of another in tissue that it was not fitted to. Arrays only."""
+"""Cross-validated prediction of one set of values from another, over regions of tissue. Arrays only."""
 
 from __future__ import annotations
 
@@ -14,30 +14,32 @@ from mmsrl.graph import Graph, joined
 FloatArray = NDArray[np.floating[Any]]
 
 BLOCK_SIDE = 6.0
-"""Side of the squares that tissue is measured in: neighbours of a spot look and read alike. See :func:`in_block_unit`.
-"""
+"""Side of square tissue blocks: neighbouring spots are similar in expression and image. Unit: see
+:func:`in_block_unit`."""
 
 HALVINGS = 4
-"""Times that tissue is cut in two: sixteen regions, of which each is held out whole."""
+"""Number of bisections of the tissue: 16 regions, each of which is held out as a whole."""
 
 MIN_REGIONS = 4
 FIT_SPOTS = 20_000
-"""Spots that one regression is fitted to; more than enough for the few columns of an image."""
+"""Maximum number of spots to fit a regression to. It suffices for the few columns of an image."""
 
 RIDGES = np.logspace(0.0, 5.0, 11)
 
 
 def in_block_unit(places: NDArray[np.float64], pitch_um: float) -> NDArray[np.float64]:
-    """Return places given in spot pitches in the unit of :data:`BLOCK_SIDE`: the pitch, but at least that of Visium.
+    """Convert coordinates from spot spacings to the unit of :data:`BLOCK_SIDE`.
 
-    Tiles of the image are 100 µm wide or more (:func:`mmsrl.features.tiles.base_um`): six bins of 8 µm, seen and held
-    out, would show the same piece of it.
+    The unit is the spot spacing, but at least the spacing of Visium.
+
+    Image tiles are at least 100 µm wide (:func:`mmsrl.features.tiles.base_um`). Regions of six 8 µm bins would show the
+    same part of the image in training and held-out spots.
     """
     return places * (pitch_um / VISIUM_PITCH_UM if pitch_um < VISIUM_PITCH_UM else 1.0)
 
 
 def spatial_blocks(coordinates: Sequence[FloatArray], side: float = BLOCK_SIDE) -> NDArray[np.int64]:
-    """Number the squares of ``side`` that spots of each section, (n, 2), lie in: (N,), from 0."""
+    """Number the square blocks of side ``side`` of all sections, coordinates (n, 2) each: (N,) int64, from 0."""
     cells = [
         np.column_stack([np.full(len(places), s), *np.floor((places - places.min(axis=0)) / side).T])
         for s, places in enumerate(coordinates)
@@ -46,24 +48,24 @@ def spatial_blocks(coordinates: Sequence[FloatArray], side: float = BLOCK_SIDE) 
 
 
 def regions(coordinates: Sequence[FloatArray]) -> NDArray[np.int64] | None:
-    """Cut tissue into compact regions of equally many spots: (N,), from 0; ``None`` where there is too little of it.
+    """Divide tissue into compact regions with equal numbers of spots: (N,) int64, from 0. ``None``: too little tissue.
 
-    Regions are halved across their longer side until there are sixteen, or no more than squares of :data:`BLOCK_SIDE`;
-    between sections first. Small squares that are held out here and there would lie amid those that are seen, and
-    whatever varies smoothly over the tissue would predict anything else that does.
+    Regions are bisected across their longer side, first between sections, until there are 16 regions or as many as
+    blocks of :data:`BLOCK_SIDE`. Small held-out blocks would be surrounded by training spots. Any two variables that
+    vary smoothly over the tissue would then predict each other.
     """
     halvings = min(HALVINGS, int(np.log2(spatial_blocks(coordinates).max() + 1)))
     if 2**halvings < MIN_REGIONS:
         return None
-    apart = 1.0 + 2.0 * max(float(np.ptp(places, axis=0).max()) for places in coordinates)
-    places = np.concatenate([own - own.min(axis=0) + [s * apart, 0.0] for s, own in enumerate(coordinates)])
+    offset = 1.0 + 2.0 * max(float(np.ptp(places, axis=0).max()) for places in coordinates)
+    places = np.concatenate([spots - spots.min(axis=0) + [s * offset, 0.0] for s, spots in enumerate(coordinates)])
     region = np.zeros(len(places), dtype=np.int64)
     for _ in range(halvings):
         further = np.zeros_like(region)
         for r in range(int(region.max()) + 1):
-            own = np.flatnonzero(region == r)
-            along = places[own, np.ptp(places[own], axis=0).argmax()]
-            further[own[np.argsort(along, kind="stable")[len(own) // 2 :]]] = 1
+            spots = np.flatnonzero(region == r)
+            along = places[spots, np.ptp(places[spots], axis=0).argmax()]
+            further[spots[np.argsort(along, kind="stable")[len(spots) // 2 :]]] = 1
         region = 2 * region + further
     return region
 
@@ -75,20 +77,24 @@ def predict_held_out(
     seed: int,
     adjacency: Graph | None = None,
 ) -> FloatArray | None:
-    """Predict ``scores`` (n, k) from ``image`` (n, D) by ridge regressions that never saw the spot's region.
+    """Predict ``scores`` from ``image`` in held-out regions by ridge regression.
 
     Parameters
     ----------
+    scores
+        Targets, (n, k).
+    image
+        Predictors, (n, D).
     region
-        (n,), from :func:`regions`.
+        Region of each spot, (n,), from :func:`regions`.
     seed
-        Of the choice of spots to fit to.
+        Random seed of the subsample of spots to fit to.
     adjacency
-        (n, n), where values were smoothed by it: spots that it joins with the region are not fitted to either.
+        Adjacency matrix, (n, n), that values were smoothed by. Spots adjacent to the region are excluded from the fit.
 
     Returns
     -------
-    (n, k); ``None`` where for a region there are no more spots to fit to than columns of the image.
+    (n, k). ``None`` if a region leaves no more spots to fit to than columns of the image.
     """
     from sklearn.linear_model import RidgeCV
 
@@ -110,17 +116,23 @@ def predict_held_out(
 def explained(
     scores: FloatArray, image: FloatArray, coordinates: FloatArray, seed: int = 0
 ) -> tuple[FloatArray, float] | None:
-    """Return how much of ``scores`` (n, k) the columns of ``image`` (n, D) predict in regions of tissue held out.
+    """Compute the cross-validated R² of ``scores`` predicted from ``image`` over regions of tissue.
 
     Parameters
     ----------
+    scores
+        Targets, (n, k).
+    image
+        Predictors, (n, D).
     coordinates
-        (n, 2), from :func:`in_block_unit`.
+        Spot coordinates, (n, 2), from :func:`in_block_unit`.
+    seed
+        Random seed of the subsample of spots to fit to.
 
     Returns
     -------
-    R² of each column, (k,), below 0 where the mean predicts better; and that of all together. ``None`` where there is
-    too little tissue to hold some out.
+    R² of each column, (k,), below 0 if the mean predicts better, and of all columns together. ``None`` if there is too
+    little tissue.
     """
     region = regions([coordinates])
     predicted = None if region is None else predict_held_out(scores, image, region, seed)

@@ -1,10 +1,10 @@
 """Linear models of many features on few replicates, with moderated variances. Arrays only.
 
-limma's moderated t test, and its voom weights for counts (Smyth, Stat. Appl. Genet. Mol. Biol. 3, 2004; Law et al.,
-Genome Biology 15, R29, 2014), with less weight on the prior where little tells of it (:func:`squeezed_variances`). The
-one library on PyPI that has limma, inmoose, lacks voom. PyDESeq2's Wald test refers its statistic to a normal
-distribution: with 3 replicates against 3 it has 2 to 5 times as many p-values below .001 as it should, and takes 200
-times as long (``make bench-study``).
+The moderated t test and the voom weights of limma (Smyth, Stat. Appl. Genet. Mol. Biol. 3, 2004; Law et al., Genome
+Biology 15, R29, 2014), with less weight on a poorly determined prior (:func:`squeezed_variances`). inmoose, the only
+package on PyPI with limma, has no voom. PyDESeq2 uses a normal distribution for its Wald statistic: with 3 replicates
+per condition it gives 2 to 5 times as many p-values below .001 as expected, and takes 200 times as long (``make
+bench-study``).
 """
 
 from __future__ import annotations
@@ -19,31 +19,31 @@ from scipy.stats import t as student
 Float = NDArray[np.float64]
 
 TREND_SHARE = 0.5
-"""Share of the genes that the trend of the standard deviation is fitted to at a time, as in limma."""
+"""Lowess span of the mean-variance trend, as a fraction of the genes, as in limma."""
 
 CONFIDENCE = 0.95
-"""Of intervals."""
+"""Level of confidence intervals."""
 
 LEAST_MEAN = 10.0
-"""Mean molecules a replicate from which a gene tells how deep replicates are; with fewer, ratios are noise."""
+"""Minimum mean count of a gene that enters the median of ratios. Ratios of lower counts are noise."""
 
 LEAST_GENES = 20
-"""Genes with so many below which depth is told by the totals."""
+"""Minimum number of such genes. With fewer, library sizes are total counts."""
 
 
 PRIOR_COUNT = 0.5
-"""Molecules added to a gene in a replicate of average library, and to others in proportion: the same number for all, as
-in limma, would raise rare genes where libraries are small."""
+"""Count added to each gene in a replicate of average library size, in proportion to the library size. A constant as in
+limma would raise rare genes in small libraries."""
 
 
 ROUNDING = 1e-9
-"""Standard error below which there is no variation to compare with."""
+"""Standard error below which replicates do not vary."""
 
 
 class Effect(NamedTuple):
-    """One coefficient of each feature's model; all (G,) float64 if not said.
+    """Contrast of each feature: all (G,) float64 unless stated otherwise.
 
-    p-values are NaN where replicates do not differ.
+    p-values are NaN if replicates do not vary.
     """
 
     estimate: Float
@@ -54,20 +54,21 @@ class Effect(NamedTuple):
     p_value: Float
     """Two-sided."""
     p_greater: Float
-    """One-sided: as large as this, or larger."""
+    """One-sided, for positive effects."""
     residual: Float
-    """(n - P, G): residuals in the directions that the design leaves, with a mean square of 1."""
+    """(n - P, G): residuals orthogonal to the design, with mean square 1."""
 
 
 def library_sizes(counts: Float) -> Float:
-    """Return the effective library size of every replicate, (n,), by the median of ratios (Anders and Huber, 2010).
+    """Compute effective library sizes, (n,), by the median of ratios (Anders and Huber, Genome Biology 11, R106, 2010).
 
-    Totals would make all other genes seem to fall where a few strong ones rise. The geometric mean is that of totals.
+    With total counts, a few strongly raised genes would make all others appear to fall. The geometric mean of the
+    result is the geometric mean of the totals.
 
     Parameters
     ----------
     counts
-        (n, G), molecules.
+        Counts, (n, G).
     """
     total = counts.sum(axis=1)
     reliable = counts.mean(axis=0) >= LEAST_MEAN
@@ -79,18 +80,18 @@ def library_sizes(counts: Float) -> Float:
 
 
 def voom(counts: Float, library: Float, design: Float) -> tuple[Float, Float]:
-    """Return log2 counts per million and their precision weights, (n, G) each.
+    """Compute log2 counts per million and their precision weights, (n, G) each.
 
-    The weight of a value is the inverse of the variance that genes of its fitted count have, by a lowess trend.
+    The weight of a value is the inverse variance at its fitted count, from a lowess trend over genes.
 
     Parameters
     ----------
     counts
-        (n, G), molecules; every gene has some.
+        Counts, (n, G). Every gene has counts.
     library
-        (n,), see :func:`library_sizes`.
+        Effective library sizes, (n,), see :func:`library_sizes`.
     design
-        (n, P), of full rank, P < n.
+        Design matrix, (n, P), of full rank, P < n.
     """
     scaled = PRIOR_COUNT * (library / library.mean())[:, None]
     size = library[:, None] + 2.0 * scaled
@@ -102,16 +103,16 @@ def voom(counts: Float, library: Float, design: Float) -> tuple[Float, Float]:
 
 
 def trend_weights(deviation: Float, level: Float, at: Float) -> Float:
-    """Return the inverse of the variance that features of some level have, by a lowess trend of its fourth root.
+    """Compute inverse variances from a lowess trend of the square root of the standard deviation.
 
     Parameters
     ----------
     deviation
-        (G,), residual standard deviation of each feature.
+        Residual standard deviation of each feature, (G,).
     level
-        (G,), what it depends on, such as the mean log count.
+        Covariate of the trend, (G,), such as the mean log count.
     at
-        Levels to return the weights of; of any shape.
+        Covariate values of the result, of any shape.
     """
     from statsmodels.nonparametric.smoothers_lowess import lowess
 
@@ -123,19 +124,19 @@ def trend_weights(deviation: Float, level: Float, at: Float) -> Float:
 def moderated_effect(values: Float, design: Float, contrast: Float, weights: Float | None = None) -> Effect:
     """Fit each feature by (weighted) least squares, and test a contrast with a moderated t test.
 
-    The variance of a feature is a compromise between its own and what all features have in common, whose degrees of
-    freedom are estimated; few replicates alone would say little of it.
+    The variance of a feature is shrunk towards the common variance of all features, because few replicates determine it
+    poorly.
 
     Parameters
     ----------
     values
-        (n, G).
+        Values, (n, G).
     design
-        (n, P), of full rank, P < n.
+        Design matrix, (n, P), of full rank, P < n.
     contrast
-        (P,).
+        Contrast of the coefficients, (P,).
     weights
-        (n, G), precision of each value; all alike if not given.
+        Precision weights, (n, G). ``None``: equal weights.
     """
     n, n_coefficients = design.shape
     w = np.ones_like(values) if weights is None else weights
@@ -146,30 +147,32 @@ def moderated_effect(values: Float, design: Float, contrast: Float, weights: Flo
     residual = np.sqrt(w) * (values - design @ coefficients.T)
     variance = (residual**2).sum(axis=0) / degrees
     moderated, prior = squeezed_variances(variance, degrees)
-    # No feature can lean on more than all of them have together.
+    # The total cannot exceed the residual degrees of freedom of all features together.
     total = min(degrees + prior, float(degrees * values.shape[1]))
     estimate = coefficients @ contrast
     error = np.sqrt(moderated * np.einsum("i,gij,j->g", contrast, inverse, contrast))
-    # Of replicates that are copies of each other rounding alone would be significant.
+    # For identical replicates, rounding errors alone would be significant.
     t = np.divide(estimate, error, out=np.full_like(estimate, np.nan), where=error > ROUNDING)
     margin = student.ppf(0.5 + CONFIDENCE / 2.0, total) * error
     two_sided = 2.0 * student.sf(np.abs(t), total)
-    left = np.linalg.qr(design, mode="complete")[0][:, n_coefficients:].T @ residual
-    left /= np.maximum(np.sqrt((left**2).mean(axis=0)), 1e-300)
-    return Effect(estimate, estimate - margin, estimate + margin, t, two_sided, student.sf(t, total), left)
+    orthogonal = np.linalg.qr(design, mode="complete")[0][:, n_coefficients:].T @ residual
+    orthogonal /= np.maximum(np.sqrt((orthogonal**2).mean(axis=0)), 1e-300)
+    return Effect(estimate, estimate - margin, estimate + margin, t, two_sided, student.sf(t, total), orthogonal)
 
 
 def squeezed_variances(variance: Float, degrees: int) -> tuple[Float, float]:
-    """Return variances drawn to their common value, (G,), and the degrees of freedom of that value, inf at most.
+    """Shrink variances towards their common value; return them, (G,), and the prior degrees of freedom (up to inf).
 
-    Prior and degrees of freedom by the moments of the logarithm (Smyth, 2004), but variances are taken to differ by a
-    standard error more than they seem to. With the estimate itself, as in limma, 10 to 25 % of studies without a
-    difference have a gene at a false discovery rate of 5 %, where genes are 80 or degrees of freedom one.
+    The prior is fitted by the moments of the log variance (Smyth, 2004), with one standard error added to the excess
+    variance. Without it, as in limma, 10 to 25 % of studies without a difference have a gene at a false discovery rate
+    of 5 %, if there are 80 genes or one degree of freedom.
 
     Parameters
     ----------
     variance
-        (G,), each with so many ``degrees`` of freedom.
+        Residual variance of each feature, (G,).
+    degrees
+        Residual degrees of freedom.
     """
     middle = float(np.median(variance))
     if len(variance) < 2 or middle <= 0.0:
@@ -189,6 +192,6 @@ def _inverse_trigamma(value: float) -> float:
     """Return x with trigamma(x) = value > 0."""
     from scipy.optimize import brentq
 
-    # 1/x < trigamma(x) < 1/x + 1/x², so that the root lies between these.
+    # The root is bracketed, because 1/x < trigamma(x) < 1/x + 1/x².
     highest = (1.0 + np.sqrt(1.0 + 4.0 * value)) / (2.0 * value)
     return float(brentq(lambda x: polygamma(1, x) - value, 1.0 / value, highest))

@@ -1,4 +1,4 @@
-"""Normalised expression and its principal components. Arrays only."""
+"""Normalisation of expression, highly variable genes and principal components. Arrays only."""
 
 from __future__ import annotations
 
@@ -18,65 +18,68 @@ from sklearn.utils.sparsefuncs import mean_variance_axis
 FloatArray = NDArray[np.floating[Any]]
 
 CLIP = 10.0
-"""Standard deviations from the mean at which a standardised value is cut."""
+"""Standardised values are clipped at this many standard deviations above the mean of the gene."""
 
 MIN_SPOTS = 3
-"""Genes seen in fewer spots are not modelled, as published."""
+"""Minimum number of spots in which a modelled gene is detected, as published."""
 
 SPANS = (0.3, 0.6, 1.0)
-"""Shares of the genes that the trend of variance is fitted to at a time: the next where one has too few means."""
+"""Loess spans of the mean-variance trend, as fractions of the genes. The next span is tried if a window has too few
+distinct means."""
 
 
 LINEAR_REACH = 10.0
-"""How many times the median of the values that are not 0 their 99.9th percentile is at least where they are no
-logarithms. Of six imaging and ST sections linear values have 17 to 49, log1p of totals of 10,000 1.5 to 4.8; log1p of
-values far below 1, which has more, is as good as linear."""
+"""Minimum ratio of the 99.9th percentile to the median of non-zero values on a linear scale. In six imaging and ST
+sections, linear values have 17 to 49 and log1p of values per 10,000 counts has 1.5 to 4.8. log1p of values far below 1
+also has more, but is then as good as linear."""
 
 LARGEST_LOGARITHM = 25.0
-"""Above this no value is a logarithm: it is log2 of 30 million, and more than the natural one of any count."""
+"""Maximum of values on a logarithmic scale: log2 of 30 million, and more than the natural logarithm of any count."""
 
 SAME_TOTALS = 0.05
-"""Coefficient of variation of the spots' totals below which scaling to them changes nothing."""
+"""Coefficient of variation of the totals of spots below which scaling to equal totals is omitted."""
 
 
 class Stabilised(NamedTuple):
-    """Normalised values as components are taken from them."""
+    """Normalised values on a scale that suits principal component analysis."""
 
     values: sp.csr_matrix
     """(n, m) float32."""
     scaled: sp.csr_matrix | None
-    """The same of values scaled to equal totals; ``None`` where that would change nothing, or there are no totals."""
+    """The same for values scaled to equal totals. ``None`` if all totals are alike or values are standardised."""
     scale: str
-    """``linear``, ``logarithmic`` or ``standardised``: what the values were taken for."""
+    """Detected scale of the input: ``linear``, ``logarithmic`` or ``standardised``."""
 
 
 class VariableGenes(NamedTuple):
-    """Which genes are most variable."""
+    """Highly variable genes."""
 
     columns: NDArray[np.int64]
-    """Ascending; all that are seen where these are no more than asked for."""
+    """Column indices, ascending. All detected genes if there are no more than requested."""
     n_seen: int
-    """Genes seen in :data:`MIN_SPOTS` spots or more."""
+    """Number of genes detected in at least :data:`MIN_SPOTS` spots."""
     span: float
-    """That of :data:`SPANS` the trend was found with."""
+    """Loess span of :data:`SPANS` that was used."""
 
 
 def variable_genes(counts: sp.csr_matrix, n_top: int, section: NDArray[np.integer[Any]] | None = None) -> VariableGenes:
-    """Find highly variable genes (``seurat_v3``), in each section where there are several.
+    """Select highly variable genes (``seurat_v3``) with the section as batch key.
+
+    Source: Stuart et al., Cell 177, 1888 (2019), as implemented by :func:`scanpy.pp.highly_variable_genes`.
 
     Parameters
     ----------
     counts
-        (n, m), raw.
+        Raw counts, (n, m).
     n_top
-        Genes to find.
+        Number of genes.
     section
-        (n,), ascending from 0.
+        Batch key: index of the section of each spot, (n,), ascending from 0. ``None`` uses no batch key.
 
     Raises
     ------
     ValueError
-        If no trend of the variance with the mean can be fitted.
+        No mean-variance trend can be fitted.
     """
     seen = np.flatnonzero(counts.getnnz(axis=0) >= MIN_SPOTS)
     if len(seen) <= n_top:
@@ -93,18 +96,18 @@ def variable_genes(counts: sp.csr_matrix, n_top: int, section: NDArray[np.intege
     for span in SPANS:
         try:
             with _torch_threads():
-                found = sc.pp.highly_variable_genes(
+                selected = sc.pp.highly_variable_genes(
                     joint, flavor="seurat_v3", n_top_genes=n_top, span=span, batch_key=batch, inplace=False
                 )
-            return VariableGenes(seen[found["highly_variable"].to_numpy()], len(seen), span)
-        except ValueError as error:  # loess finds too few distinct means in its window
+            return VariableGenes(seen[selected["highly_variable"].to_numpy()], len(seen), span)
+        except ValueError as error:  # loess has too few distinct means in a window
             reason = str(error)
     raise ValueError(reason)
 
 
 @contextmanager
 def _torch_threads() -> Iterator[None]:
-    """Keep PyTorch's number of threads: scanpy's numba, when it first starts, makes OpenMP take all cores."""
+    """Restore PyTorch's number of threads: when numba in scanpy first starts, OpenMP takes all cores."""
     torch = sys.modules.get("torch")
     threads = torch.get_num_threads() if torch else None
     try:
@@ -115,9 +118,9 @@ def _torch_threads() -> Iterator[None]:
 
 
 def scale_of_values(values: NDArray[np.floating[Any]]) -> str:
-    """Tell what normalised values, of any shape, are.
+    """Return the scale of normalised values of any shape.
 
-    ``standardised`` where some are negative, else ``linear`` or ``logarithmic`` by :data:`LINEAR_REACH` and
+    ``standardised`` if any value is negative, else ``linear`` or ``logarithmic`` by :data:`LINEAR_REACH` and
     :data:`LARGEST_LOGARITHM`.
     """
     if values.size and values.min() < 0:
@@ -130,16 +133,17 @@ def scale_of_values(values: NDArray[np.floating[Any]]) -> str:
 
 
 def stabilise(values: sp.csr_matrix) -> Stabilised:
-    """Bring normalised values to a scale on which components can be taken, whatever somebody did to them before.
+    """Transform normalised values of any origin to a scale that suits principal component analysis.
 
-    Linear values become log1p of multiples of their median, those above 0 alone; so do logarithms, once undone, since
-    log1p of values scaled to 10,000 saturates where genes are few. Standardised values stay. What is not negative is
-    also given scaled to the spots' totals, as volume-normalised values keep what depends on the depth of a cell.
+    Linear values become log1p of multiples of the median of the positive values. Logarithms are undone first, because
+    log1p of values per 10,000 counts saturates if there are few genes. Standardised values are kept. For non-negative
+    values the result also contains values scaled to equal totals, since volume normalisation retains the sequencing
+    depth of a cell.
 
     Parameters
     ----------
     values
-        (n, m), finite.
+        Normalised values, (n, m), finite.
     """
     scale = scale_of_values(values.data)
     if scale == "standardised":
@@ -156,19 +160,21 @@ def stabilise(values: sp.csr_matrix) -> Stabilised:
 
 
 def _log_of_multiples(linear: sp.csr_matrix) -> sp.csr_matrix:
-    """Return log1p of values over the median of those above 0."""
+    """Return log1p of values divided by the median of the positive values."""
     result = linear.copy()
     result.data = np.log1p(linear.data / np.median(linear.data[linear.data > 0]))
     return result
 
 
 def most_varying(values: sp.csr_matrix, n_top: int) -> VariableGenes:
-    """Find the genes of the highest variance over mean (of standardised values, variance), over all spots.
+    """Select the genes with the highest dispersion (variance / mean), or variance if values are standardised.
 
     Parameters
     ----------
     values
-        (n, m), from :func:`stabilise`.
+        Values from :func:`stabilise`, (n, m).
+    n_top
+        Number of genes.
     """
     seen = np.flatnonzero(values.getnnz(axis=0) >= MIN_SPOTS)
     if len(seen) <= n_top:
@@ -179,7 +185,7 @@ def most_varying(values: sp.csr_matrix, n_top: int) -> VariableGenes:
 
 
 def log_normalised(counts: sp.csr_matrix, library: NDArray[np.floating[Any]]) -> sp.csr_matrix:
-    """Return log1p of counts, (n, m) CSR, scaled to the median of ``library``, (n,): the spots' total counts."""
+    """Return log1p of counts, (n, m) CSR, scaled to the median of the library sizes ``library``, (n,)."""
     factor = (np.median(library[library > 0]) / np.maximum(library, 1.0)).astype(np.float32)
     values = np.repeat(factor, np.diff(counts.indptr))
     np.log1p(np.multiply(values, counts.data, out=values), out=values)
@@ -189,21 +195,27 @@ def log_normalised(counts: sp.csr_matrix, library: NDArray[np.floating[Any]]) ->
 def standard_components(
     expression: sp.csr_matrix, section: NDArray[np.integer[Any]], k: int, seed: int
 ) -> tuple[FloatArray, float]:
-    """Return principal component scores (n, k), and the variance they keep, of genes standardised in each section.
+    """Compute principal components of genes that are standardised within each section.
 
-    Without unit variance the axes go to the few genes of highest expression; domains are told by many weak ones.
-    Standardised in its own section, a gene's level and spread no longer tell sections apart. Values more than 10
-    standard deviations above a gene's mean are cut to that. The matrix stays sparse: the means are taken off inside
-    the products, and a zero is never that far below its mean.
+    Without unit variance, the few genes with the highest expression determine the axes, but domains differ in many
+    weakly expressed genes. Standardising within sections removes differences in mean and variance between them. Values
+    above :data:`CLIP` standard deviations are clipped. The matrix stays sparse: means are subtracted inside the matrix
+    products.
 
     Parameters
     ----------
     expression
-        (n, m), log-normalised, non-negative.
+        Log-normalised expression, (n, m), non-negative.
     section
-        (n,), ascending from 0; all 0 standardises over all spots alike.
+        Index of the section of each spot, (n,), ascending from 0. All 0 standardises over all spots.
     k
-        Cut to what there is.
+        Number of components, at most min(n, m) - 1.
+    seed
+        Random seed of the starting vector.
+
+    Returns
+    -------
+    Scores, (n, k) float32, and the fraction of the variance that they explain.
     """
     bounds = np.searchsorted(section, np.arange(section[-1] + 2)).tolist()
     parts, means, total = [], [], 0.0
@@ -229,6 +241,6 @@ def standard_components(
     centred = LinearOperator(expression.shape, matvec=forward, rmatvec=transposed, dtype=np.float32)
     shortest = min(expression.shape)
     start_vector = np.random.default_rng(seed).uniform(-1.0, 1.0, shortest).astype(np.float32)
-    left, lengths, axes = svds(centred, min(k, shortest - 1), v0=start_vector)
-    left, _ = svd_flip(left[:, ::-1], axes[::-1])
-    return left * lengths[::-1], float((lengths.astype(np.float64) ** 2).sum() / total)
+    vectors, lengths, axes = svds(centred, min(k, shortest - 1), v0=start_vector)
+    vectors, _ = svd_flip(vectors[:, ::-1], axes[::-1])
+    return vectors * lengths[::-1], float((lengths.astype(np.float64) ** 2).sum() / total)

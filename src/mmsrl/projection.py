@@ -1,4 +1,4 @@
-"""Components of spots that were not decomposed, by the projection of those that were. Arrays only."""
+"""Principal component scores of new spots by projection. Arrays only."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from mmsrl.residuals import Projection, depth_artefact
 FloatArray = NDArray[np.floating[Any]]
 
 SPOTS_AT_A_TIME = 2_000
-"""Spots whose values are dense at a time."""
+"""Number of spots whose values are dense at a time."""
 
 
 def restrict(projection: Projection, genes: NDArray[np.integer[Any]]) -> Projection:
-    """Return a projection from some genes, (m',) positions, alone.
+    """Restrict a projection to some genes, (m',) indices.
 
-    Scores are then the least-squares solution: those that explain the values of these genes best.
+    The scores are then the least-squares solution on these genes.
     """
     if np.array_equal(genes, np.arange(len(projection.share))):
         return projection
@@ -34,18 +34,20 @@ def restrict(projection: Projection, genes: NDArray[np.integer[Any]]) -> Project
 
 
 def project(projection: Projection, counts: sp.csr_matrix, library: FloatArray) -> FloatArray:
-    """Return the scores of spots, (n, k) float32, on the axes of a decomposition.
+    """Project counts of spots onto the principal axes of a decomposition: (n, k) float32.
 
-    They are standardised by its constants, not by their own. Of the spots that were decomposed they are the scores.
+    Genes are standardised by the constants of the decomposition. For the decomposed spots, the result equals their
+    scores.
 
     Parameters
     ----------
     projection
         From :func:`mmsrl.residuals.log_components` or :func:`~mmsrl.residuals.residual_components`.
     counts
-        (n, m), raw, of its genes.
+        Raw counts of its genes, (n, m).
     library
-        (n,): total counts of the genes that the decomposition's totals were of. Residuals take that of the m genes.
+        Library size of each spot, (n,), over the same genes as in the decomposition. Residuals use the total of the m
+        genes instead.
     """
     axes = projection.axes.astype(np.float32)
     blocks = []
@@ -62,7 +64,7 @@ def project(projection: Projection, counts: sp.csr_matrix, library: FloatArray) 
 
 
 def _values(projection: Projection, counts: FloatArray, library: FloatArray) -> FloatArray:
-    """Return logarithms or Pearson residuals of dense counts, (n, m) float64, cut."""
+    """Return clipped log-normalised values or Pearson residuals of dense counts, (n, m) float64."""
     if projection.kind == "log":
         values = np.log1p(counts * (projection.target / np.maximum(library, 1.0))[:, None])
     else:

@@ -1,11 +1,11 @@
-"""Principal components that the depth of a spot does not make. Arrays only.
+"""Principal components that do not reflect sequencing depth. Arrays only.
 
-Two normalisations, between which nothing in the data decides:
+The default preset uses two normalisations, because the data do not decide between them:
 
-- Pearson residuals of counts under a Poisson model whose offset is the spot's library: free of depth by construction.
-- Log-normalised expression. log1p of few counts is biased by depth, so the scores of a section without any structure
-  follow the library. :func:`depth_artefact` is that bias; what is left after taking it off is biology, also where the
-  cellularity of the tissue, and with it the library, differs.
+- Pearson residuals of counts under a Poisson model with the library size as offset. They are free of depth by design.
+- Log-normalised expression. log1p of low counts is biased by depth: even without spatial structure, scores follow the
+  library size. :func:`depth_artefact` computes this bias. Scores without it keep the biological differences between
+  tissues of different cellularity, which also have different library sizes.
 """
 
 from __future__ import annotations
@@ -24,35 +24,35 @@ from mmsrl.normalisation import CLIP, log_normalised, standard_components
 FloatArray = NDArray[np.floating[Any]]
 
 DEPTHS = 48
-"""Libraries at which the bias of log1p is computed; between them it is interpolated."""
+"""Number of library sizes at which the bias of log1p is computed. It is interpolated in between."""
 
 POWERS = 4
-"""Of the log of the library, in the polynomial that is taken off scores."""
+"""Degree of the polynomial of the log library size that is regressed out of scores."""
 
 FEW = 20.0
-"""Mean up to which the Poisson sum is taken term by term; above, its second-order expansion."""
+"""Largest mean for which the Poisson expectation is summed term by term. Above, a second-order expansion is used."""
 
 
 class Projection(NamedTuple):
-    """What takes the counts of any spots to the components of a decomposition (:func:`mmsrl.projection.project`)."""
+    """Projection of counts of spots onto the principal axes of a decomposition (:func:`mmsrl.projection.project`)."""
 
     kind: Literal["log", "residuals"]
     share: FloatArray
-    """(m,) float64: share of each gene in the total that the spots were scaled to."""
+    """(m,) float64: fraction of each gene in the total that the spots were scaled to."""
     ceiling: FloatArray
-    """(m,): value at which a logarithm, or a residual, is cut."""
+    """(m,): upper limit of a log-normalised value or residual."""
     inverse: FloatArray
-    """(m,): what a value is multiplied by, the inverse of its standard deviation."""
+    """(m,): inverse standard deviation of each gene."""
     centre: FloatArray
-    """(m,): mean of what that gives, which is taken off."""
+    """(m,): mean of the scaled values of each gene."""
     axes: FloatArray
-    """(m, k), of unit length."""
+    """(m, k): principal axes of unit length."""
     target: float
-    """Library that logarithms are scaled to."""
+    """Library size that log-normalised values are scaled to."""
 
 
 class Components(NamedTuple):
-    """Scores of the spots that were decomposed, and how those of others are had."""
+    """Principal component scores with the projection for other spots."""
 
     scores: FloatArray
     """(n, k) float32."""
@@ -60,37 +60,37 @@ class Components(NamedTuple):
 
 
 def robust(scores: FloatArray, deviations: float = 4.0) -> FloatArray:
-    """Return ``scores`` (n, k) cut at so many robust standard deviations (1.4826 MAD) from their median.
+    """Winsorise scores, (n, k), at a number of robust standard deviations (1.4826 MAD) from their median.
 
-    Single spots can otherwise dominate a component, and with it the distances that a bilateral filter weighs by.
+    Otherwise single spots dominate a component, and thereby the range distances of the bilateral filter.
     """
     return np.asarray(np.clip(scores, *robust_limits(scores, deviations)), dtype=scores.dtype)
 
 
 def robust_limits(scores: FloatArray, deviations: float = 4.0) -> tuple[FloatArray, FloatArray]:
-    """Return what :func:`robust` cuts scores, (n, k), at: the lowest and the highest value, (k,) each."""
+    """Return the lower and upper limits of :func:`robust` for scores, (n, k): (k,) each."""
     middle = np.median(scores, axis=0)
     spread = 1.4826 * np.median(np.abs(scores - middle), axis=0)
-    # A component that most spots have in common with each other has no such spread.
+    # The MAD is 0 if most spots have the same score.
     spread = np.where(spread > 0, spread, scores.std(axis=0))
     return middle - deviations * spread, middle + deviations * spread
 
 
 def residual_components(counts: sp.csr_matrix, k: int, seed: int) -> Components:
-    """Return principal components of standardised Pearson residuals.
+    """Compute principal components of standardised Pearson residuals.
 
-    The residual of a count x with mean μ = libraryᵢ·shareⱼ is (x − μ)/√μ (Lause et al., Genome Biology 2021, without
-    overdispersion, which the unit variance of each gene takes up), cut at √n. It is a sparse matrix plus one of rank
-    one, and never made dense.
+    The residual of a count x with mean μ = libraryᵢ·shareⱼ is (x − μ)/√μ, clipped at √n (Lause et al., Genome Biology
+    22, 258, 2021). There is no over-dispersion parameter: each gene is scaled to unit variance. The residuals are a
+    sparse matrix plus a matrix of rank one, and are never dense.
 
     Parameters
     ----------
     counts
-        (n, m), raw; every spot and every gene has some.
+        Raw counts, (n, m). Every spot and every gene has counts.
     k
-        Cut to what there is.
+        Number of components, at most min(n, m) - 1.
     seed
-        Of the start of the decomposition.
+        Random seed of the starting vector.
     """
     n, m = counts.shape
     total = np.asarray(counts.sum(axis=1), dtype=np.float64).ravel()
@@ -100,7 +100,7 @@ def residual_components(counts: sp.csr_matrix, k: int, seed: int) -> Components:
     offset = root_library[rows] * root_share[counts.indices]
     values = np.minimum(counts.data / np.maximum(offset, 1e-12) - offset, np.sqrt(n)) + offset
     plus = sp.csr_matrix((values, counts.indices, counts.indptr), shape=counts.shape)
-    # Mean and variance of plus − root_library·root_shareᵀ, by gene.
+    # Mean and variance of each gene in plus − root_library·root_shareᵀ.
     mean = np.asarray(plus.mean(axis=0)).ravel() - root_library.mean() * root_share
     square = np.asarray(plus.multiply(plus).mean(axis=0)).ravel()
     square += root_share * (total.mean() * root_share - 2.0 * (plus.T @ root_library) / n)
@@ -115,25 +115,27 @@ def residual_components(counts: sp.csr_matrix, k: int, seed: int) -> Components:
         dtype=np.float32,
     )
     start = np.random.default_rng(seed).uniform(-1.0, 1.0, min(n, m)).astype(np.float32)
-    left, lengths, axes = svds(operator, min(k, min(n, m) - 1), v0=start)
-    left, axes = svd_flip(left[:, ::-1], axes[::-1])
+    vectors, lengths, axes = svds(operator, min(k, min(n, m) - 1), v0=start)
+    vectors, axes = svd_flip(vectors[:, ::-1], axes[::-1])
     ceiling = np.full(m, np.sqrt(n))
     projection = Projection("residuals", root_share**2, ceiling, inverse, mean * inverse, axes.T, float(total.mean()))
-    return Components(np.asarray(left * lengths[::-1], dtype=np.float32), projection)
+    return Components(np.asarray(vectors * lengths[::-1], dtype=np.float32), projection)
 
 
 def beyond_depth(scores: FloatArray, library: FloatArray, section: NDArray[np.int64]) -> FloatArray:
-    """Return what the library does not tell of ``scores``, (n, k): less a polynomial of its logarithm.
+    """Regress a polynomial of the log library size out of scores, (n, k).
 
-    Counts of real genes do not all grow with the library in proportion, so that residuals under an offset model follow
-    depth wherever depth has a pattern.
+    The counts of real genes are not all proportional to the library size. Residuals of an offset model therefore follow
+    depth if depth has a spatial pattern.
 
     Parameters
     ----------
+    scores
+        Scores, (n, k).
     library
-        (n,), total counts of the spots.
+        Library size of each spot, (n,).
     section
-        (n,), from 0; each has a level of its own.
+        Index of the section of each spot, (n,), from 0. Each section has its own intercept.
     """
     depth = np.log(np.maximum(library, 1.0))
     depth = np.clip((depth - depth.mean()) / max(depth.std(), 1e-12), -4.0, 4.0)
@@ -143,14 +145,18 @@ def beyond_depth(scores: FloatArray, library: FloatArray, section: NDArray[np.in
 
 
 def log_components(counts: sp.csr_matrix, library: FloatArray, k: int, seed: int) -> Components:
-    """Return principal components of standardised log-normalised expression, without the depth artefact.
+    """Compute principal components of standardised log-normalised expression, without the depth artefact.
 
     Parameters
     ----------
     counts
-        (n, m), raw.
+        Raw counts, (n, m).
     library
-        (n,), total counts of the spots.
+        Library size of each spot, (n,).
+    k
+        Number of components, at most min(n, m) - 1.
+    seed
+        Random seed of the starting vector.
     """
     expression = log_normalised(counts, library)
     scores, _ = standard_components(expression, np.zeros(len(library), dtype=np.int64), k, seed)
@@ -161,7 +167,7 @@ def log_components(counts: sp.csr_matrix, library: FloatArray, k: int, seed: int
 def log_projection(
     expression: sp.csr_matrix, library: FloatArray, counts: sp.csr_matrix, scores: FloatArray
 ) -> Projection:
-    """Return what takes log-normalised expression to ``scores``, (n, k), of :func:`standard_components`."""
+    """Return the projection of log-normalised expression onto ``scores``, (n, k), of :func:`standard_components`."""
     n = len(library)
     mean, variance = mean_variance_axis(expression, axis=0)
     deviation = np.sqrt(variance * (n / max(n - 1, 1)))
@@ -177,10 +183,10 @@ def log_projection(
 
 
 def depth_artefact(projection: Projection, library: FloatArray) -> FloatArray:
-    """Return the scores, (n, k), that spots of average composition have for their library, (n,), alone.
+    """Return the expected scores, (n, k), of spots with average composition and library sizes ``library``, (n,).
 
-    That is the expectation of standardised log1p(f·x) for Poisson counts x of mean library·share, projected on the
-    axes: computed at :data:`DEPTHS` quantiles of the library and interpolated on its logarithm.
+    This is the expectation of standardised log1p(f·x) for Poisson counts x with mean library·share, projected onto the
+    axes. It is computed at :data:`DEPTHS` quantiles of the library size and interpolated on the log scale.
     """
     depths = np.maximum(library, 1.0).astype(np.float64)
     nodes = np.unique(np.quantile(depths, np.linspace(0.0, 1.0, DEPTHS)))
@@ -191,7 +197,7 @@ def depth_artefact(projection: Projection, library: FloatArray) -> FloatArray:
 
 
 def _expected_log(mean: FloatArray, factor: float, ceiling: FloatArray) -> FloatArray:
-    """Return the expectation of min(log1p(factor·x), ceiling), (m,), for Poisson counts x of the means."""
+    """Return the expectation of min(log1p(factor·x), ceiling), (m,), for Poisson counts x with the given means."""
     result = np.minimum(np.log1p(factor * mean) - 0.5 * factor**2 * mean / (1.0 + factor * mean) ** 2, ceiling)
     few = mean <= FEW
     rate, highest = mean[few], ceiling[few]
