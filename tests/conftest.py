@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 import scipy.sparse as sp
 from click.testing import CliRunner
+from spaceranger import visium
 
 from mmsrl.assemble.cli import main as assemble
 
@@ -117,6 +118,12 @@ def counts_of(sample: str, generator: np.random.Generator) -> tuple[ad.AnnData, 
 def summary(folder: Path, stage: str, id: str, **content: Any) -> None:
     text = {"stage": stage, "id": id, "parameters": {}, "messages": [], "result": {}, **content}
     (folder / f"{id}.{stage}.json").write_text(json.dumps(text))
+
+
+@pytest.fixture
+def outs(tmp_path: Path) -> Path:
+    """Visium section in the layout of Space Ranger 1."""
+    return visium(tmp_path / "run" / "outs")
 
 
 @pytest.fixture(scope="session")

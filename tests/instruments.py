@@ -15,6 +15,8 @@ from scipy import io as sio
 from scipy import sparse
 from spaceranger import write_h5_v3
 
+from mmsrl.ingest.api import Ingested
+
 N = 30
 GENES = ("Gapdh", "Actb", "Rps3", "Hbb-bs")
 PLACES = np.column_stack([np.arange(N) * 10.0 + 100, 50 + 20 * np.sin(np.arange(N))])
@@ -219,3 +221,15 @@ def dbit(folder: Path) -> Path:
     lines = [f"{side}{k + 1}\t{barcode}" for side in "AB" for k, barcode in enumerate(letters)]
     (folder / "barcode_list.txt").write_text("\n".join(lines) + "\n")
     return folder
+
+
+def assert_read(ingested: Ingested, platform: str, *, names: list[str] | None = None) -> None:
+    """Assert that every cell has its counts of the four genes, its coordinates and the scale."""
+    adata = ingested.adata
+    about = adata.uns["mmsrl"]
+    assert about["platform"] == platform
+    assert list(adata.var_names) == list(GENES)
+    np.testing.assert_array_equal(adata.X.toarray(), COUNTS[:, :4])
+    np.testing.assert_allclose(adata.obsm["spatial"] * about["um_per_px"], PLACES, atol=0.5)
+    if names is not None:
+        assert list(adata.obs_names) == names

@@ -13,6 +13,7 @@ from click.testing import CliRunner
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy import sparse
+from section_folders import messages_of
 from spaceranger import (
     GENES,
     PITCH,
@@ -21,7 +22,6 @@ from spaceranger import (
     counts_of,
     cut,
     hexagonal,
-    visium,
     visium_hd,
     write_h5_v3,
     write_spatial,
@@ -35,19 +35,9 @@ from mmsrl.ingest.positions import COLUMNS, read_positions
 
 
 @pytest.fixture
-def outs(tmp_path: Path) -> Path:
-    """A Visium section in the layout of version 1."""
-    return visium(tmp_path / "run" / "outs")
-
-
-@pytest.fixture
 def hd(tmp_path: Path) -> Path:
     """A Visium HD section with bins of 8 and 16 µm."""
     return visium_hd(tmp_path / "hd" / "outs")
-
-
-def messages_of(ingested) -> str:
-    return "\n".join(message["text"] for message in ingested.messages)
 
 
 def test_internal_form(outs):

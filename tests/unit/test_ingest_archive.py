@@ -9,17 +9,10 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from spaceranger import visium
 
 from mmsrl._errors import InputError
 from mmsrl.ingest import archive, look
 from mmsrl.ingest.api import read_spaceranger
-
-
-@pytest.fixture
-def outs(tmp_path: Path) -> Path:
-    """A Visium section in the layout of version 1."""
-    return visium(tmp_path / "run" / "outs")
 
 
 @pytest.mark.parametrize(("name", "mode"), [("s.tar.gz", "w:gz"), ("s.tgz", "w:gz"), ("s.tar", "w")])

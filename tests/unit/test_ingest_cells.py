@@ -8,6 +8,7 @@ import tarfile
 
 import numpy as np
 import pytest
+from section_folders import warnings_of
 from spaceranger import (
     cell_outlines,
     counts_of,
@@ -24,10 +25,6 @@ from mmsrl.ingest.api import read_spaceranger
 
 KEPT = [number for number in range(1, 34) if number != 5]
 """Cells of the filtered matrix with a polygon."""
-
-
-def warnings_of(ingested) -> list[str]:
-    return [message["text"] for message in ingested.messages if message["level"] == "warning"]
 
 
 def assert_cells(ingested, shift=(0, 0)) -> None:

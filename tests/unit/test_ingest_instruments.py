@@ -1,9 +1,6 @@
 """Folders of instruments other than Visium, by the vendors' own names."""
 
 import gzip
-import shutil
-import tarfile
-from pathlib import Path
 
 import anndata as ad
 import h5py
@@ -12,32 +9,18 @@ import numpy as np
 import pandas as pd
 import pytest
 import shapely
-from instruments import COUNTS, GENES, MERSCOPE_IDS, PLACES, SIDE, N
+from instruments import COUNTS, MERSCOPE_IDS, PLACES, SIDE, N, assert_read
 from scipy import sparse
+from section_folders import messages_of
 
 from mmsrl._errors import InputError
 from mmsrl.check.files import check_files
-from mmsrl.ingest.api import Ingested, read_instrument, read_spaceranger
-from mmsrl.ingest.instruments import find, look
+from mmsrl.ingest.api import Ingested, read_instrument
+from mmsrl.ingest.instruments import look
 
 
 def about(ingested: Ingested) -> dict:
     return ingested.adata.uns["mmsrl"]
-
-
-def said(ingested: Ingested) -> str:
-    return "\n".join(message["text"] for message in ingested.messages)
-
-
-def assert_read(ingested: Ingested, platform: str, *, names: list[str] | None = None) -> None:
-    """Every cell has its counts of the four genes, the control's beside them, its place and the scale."""
-    adata = ingested.adata
-    assert about(ingested)["platform"] == platform
-    assert list(adata.var_names) == list(GENES)
-    np.testing.assert_array_equal(adata.X.toarray(), COUNTS[:, :4])
-    np.testing.assert_allclose(adata.obsm["spatial"] * about(ingested)["um_per_px"], PLACES, atol=0.5)
-    if names is not None:
-        assert list(adata.obs_names) == names
 
 
 @pytest.mark.parametrize(
@@ -55,7 +38,7 @@ def test_every_instrument_of_cells_is_told_by_its_files_or_stated(tmp_path, make
     ingested = read_instrument(make(tmp_path / "run"), "s", platform=platform if stated else None)
     assert list(check_files({"row": 2, "data_dir": "run"}, tmp_path)) == []
     assert_read(ingested, platform)
-    assert ("read as" in said(ingested)) is not stated
+    assert ("read as" in messages_of(ingested)) is not stated
     if platform == "merscope":  # has no area without outlines
         assert "area_um2" not in ingested.adata.obs
     else:
@@ -74,7 +57,7 @@ class TestXenium:
         assert outlines.geometry.isna().tolist() == [True] + [False] * (N - 1)
         centres = outlines.geometry[1:].centroid
         np.testing.assert_allclose(np.column_stack([centres.x, centres.y]), PLACES[1:])
-        assert "outlines of 29 of 30 cells from cell_boundaries.parquet" in said(ingested)
+        assert "outlines of 29 of 30 cells from cell_boundaries.parquet" in messages_of(ingested)
         assert about(ingested)["spot_diameter_px"] == pytest.approx(2 * SIDE / np.sqrt(np.pi))
 
     @pytest.mark.parametrize("name", ["cell_boundaries.csv", "cell_boundaries.csv.gz"])
@@ -96,7 +79,7 @@ class TestXenium:
         spoil(pd.read_csv(folder / "cell_boundaries.csv")).to_csv(folder / "cell_boundaries.csv", index=False)
         ingested = read_instrument(folder, "s")
         assert ingested.outlines is None
-        assert f"outlines are left out: cell_boundaries.csv{message}" in said(ingested)
+        assert f"outlines are left out: cell_boundaries.csv{message}" in messages_of(ingested)
 
     @pytest.mark.parametrize("cells", ["cells.parquet", "cells.csv.gz", "cells.csv"])
     @pytest.mark.parametrize("ids", [list(range(1, N + 1)), None])
@@ -157,8 +140,10 @@ class TestXenium:
         ingested = read_instrument(folder, "s")
         np.testing.assert_array_equal(ingested.adata.X.toarray(), COUNTS[2:, :4])
         np.testing.assert_allclose(ingested.adata.obsm["spatial"], PLACES[2:])
-        assert "2 of 30 cells of cell_feature_matrix.h5 are not in cells.parquet and are left out" in said(ingested)
-        assert "1 cells of cells.parquet are not in cell_feature_matrix.h5 and are left out" in said(ingested)
+        assert "2 of 30 cells of cell_feature_matrix.h5 are not in cells.parquet and are left out" in messages_of(
+            ingested
+        )
+        assert "1 cells of cells.parquet are not in cell_feature_matrix.h5 and are left out" in messages_of(ingested)
 
     def test_cells_without_a_place_are_left_out(self, tmp_path):
         folder = instruments.xenium(tmp_path / "x")
@@ -167,7 +152,9 @@ class TestXenium:
         cells.to_parquet(folder / "cells.parquet")
         ingested = read_instrument(folder, "s")
         assert ingested.adata.n_obs == N - 2
-        assert "2 of 30 cells of cells.parquet have no x_centroid or y_centroid and are left out" in said(ingested)
+        assert "2 of 30 cells of cells.parquet have no x_centroid or y_centroid and are left out" in messages_of(
+            ingested
+        )
 
     def test_tables_of_two_sections(self, tmp_path):
         folder = instruments.xenium(tmp_path / "x")
@@ -179,7 +166,7 @@ class TestXenium:
     def test_atera_is_read_alike(self, tmp_path):
         ingested = read_instrument(instruments.xenium(tmp_path / "x"), "s", platform="atera")
         assert_read(ingested, "atera")
-        assert "looks like" not in said(ingested)
+        assert "looks like" not in messages_of(ingested)
 
 
 class TestCosMx:
@@ -187,7 +174,7 @@ class TestCosMx:
         ingested = read_instrument(instruments.cosmx(tmp_path / "c"), "s")
         names = [f"{k // 15 + 1}_{k % 15 + 1}" for k in range(N)]
         assert_read(ingested, "cosmx", names=names)
-        assert "2 rows of S0_exprMat_file.csv.gz are the background (cell 0), left out" in said(ingested)
+        assert "2 rows of S0_exprMat_file.csv.gz are the background (cell 0), left out" in messages_of(ingested)
         areas = shapely.area(ingested.outlines.geometry.to_numpy())
         np.testing.assert_allclose(areas * 0.12028**2, SIDE**2)
 
@@ -195,7 +182,7 @@ class TestCosMx:
         ingested = read_instrument(instruments.cosmx(tmp_path / "c", atomx=True, pixel_um=0.15, packed=False), "s")
         assert_read(ingested, "cosmx", names=[f"c_1_{k // 15 + 1}_{k % 15 + 1}" for k in range(N)])
         assert about(ingested)["um_per_px"] == pytest.approx(0.15)
-        assert "Area.um2 and Area are the same areas in µm² and pixels" in said(ingested)
+        assert "Area.um2 and Area are the same areas in µm² and pixels" in messages_of(ingested)
 
     def test_the_larger_fields_of_the_first_sections(self, tmp_path):
         folder = instruments.cosmx(tmp_path / "c", pixel_um=0.18, packed=False)
@@ -206,7 +193,9 @@ class TestCosMx:
     def test_what_the_samplesheet_says_of_the_scale_counts(self, tmp_path):
         ingested = read_instrument(instruments.cosmx(tmp_path / "c"), "s", um_per_px=0.2)
         assert about(ingested)["um_per_px"] == pytest.approx(0.2)
-        assert "by um_per_px of the samplesheet, but" in said(ingested) and "by the files" in said(ingested)
+        assert "by um_per_px of the samplesheet, but" in messages_of(ingested) and "by the files" in messages_of(
+            ingested
+        )
         np.testing.assert_allclose(ingested.adata.obs["area_um2"], (SIDE / 0.12028 * 0.2) ** 2)
 
     def test_places_within_fields_alone_are_refused(self, tmp_path):
@@ -288,7 +277,7 @@ class TestStereoseq:
         np.testing.assert_allclose(
             np.column_stack([centres.x, centres.y]), ingested.adata.obsm["spatial"][1:], atol=0.01
         )
-        assert "cells of SS200000135TL_D1.cellbin.gef; give bin_size in µm for square bins" in said(ingested)
+        assert "cells of SS200000135TL_D1.cellbin.gef; give bin_size in µm for square bins" in messages_of(ingested)
         assert ("ENSG0" in set(ingested.adata.var["gene_ids"])) is not old
 
     @pytest.mark.parametrize("bin_size", ["10", 25])
@@ -310,7 +299,7 @@ class TestStereoseq:
     def test_bins_where_there_are_no_cells(self, tmp_path):
         folder = instruments.stereoseq(tmp_path / "outs")
         (folder / "feature_expression/SS200000135TL_D1.cellbin.gef").unlink()
-        assert "took bins of 50 x 50 spots of the chip" in said(read_instrument(folder, "s"))
+        assert "took bins of 50 x 50 spots of the chip" in messages_of(read_instrument(folder, "s"))
         with pytest.raises(InputError, match=r"no \.cellbin\.gef, which has the counts of cells"):
             read_instrument(folder, "s", bin_size="cell")
         with pytest.raises(InputError, match=r"spots are 0\.715 µm apart, of which 25 µm are no multiple"):
@@ -332,7 +321,7 @@ class TestStereoseq:
         (folder / "SS200000135TL_D1.cellbin.gef").unlink()
         assert read_instrument(folder, "s").inputs[0]["file"] == "SS200000135TL_D1.tissue.gef"
         (folder / "SS200000135TL_D1.tissue.gef").rename(folder / "SS200000135TL_D1.raw.gef")
-        assert "covers the whole chip, including bins outside the tissue" in said(read_instrument(folder, "s"))
+        assert "covers the whole chip, including bins outside the tissue" in messages_of(read_instrument(folder, "s"))
 
     def test_an_unknown_resolution_stays_unknown(self, tmp_path):
         folder = instruments.stereoseq(tmp_path / "outs")
@@ -340,7 +329,7 @@ class TestStereoseq:
             file.attrs["resolution"] = np.array([0], np.uint32)
         ingested = read_instrument(folder, "s")
         assert np.isnan(about(ingested)["um_per_px"])
-        assert "of unknown scale" in said(ingested)
+        assert "of unknown scale" in messages_of(ingested)
         stated = read_instrument(folder, "s", um_per_px=0.5).adata
         np.testing.assert_allclose(stated.obs["area_um2"], SIDE**2)
 
@@ -364,7 +353,7 @@ def test_curio_is_its_h5ad_whose_scale_is_not_known(tmp_path, platform):
     assert about(ingested)["platform"] == (platform or "curio")
     np.testing.assert_array_equal(ingested.adata.X.toarray(), COUNTS)
     np.testing.assert_array_equal(ingested.adata.obsm["spatial"], PLACES)
-    assert "of unknown scale" in said(ingested)
+    assert "of unknown scale" in messages_of(ingested)
 
 
 def test_dbit_has_its_places_from_the_list_of_barcodes(tmp_path):
@@ -421,113 +410,6 @@ class TestSpatialdataIo:
         adata = read_instrument(folder, "s").adata
         assert list(table.obs_names) == list(adata.obs_names)
         self.assert_same(table, adata)
-
-
-class TestWrongFolders:
-    @pytest.mark.parametrize(
-        ("make", "spoil", "column"),
-        [
-            (instruments.xenium, lambda run: (run / "cells.parquet").unlink(), "data_dir"),
-            (instruments.xenium, lambda run: (run / "cells.parquet").write_bytes(b"PAR1"), "data_dir"),
-            (instruments.cosmx, lambda run: (run / "S0_metadata_file.csv.gz").write_bytes(b"fov,cell_ID"), "data_dir"),
-            (instruments.merscope, lambda run: (run / "cell_metadata.csv").write_text("EntityID,x\n"), "data_dir"),
-            (instruments.stereoseq, lambda run: (run / "a.cellbin.gef").touch(), "data_dir"),
-            (instruments.xenium, lambda run: None, "spaceranger_dir"),
-        ],
-    )
-    def test_check_and_ingest_say_the_same(self, tmp_path, make, spoil, column):
-        spoil(make(tmp_path / "run"))
-        (problem,) = check_files({"row": 2, column: str(tmp_path / "run")}, tmp_path)
-        with pytest.raises(InputError) as raised:
-            (read_instrument if column == "data_dir" else read_spaceranger)(tmp_path / "run", "s")
-        assert str(raised.value) == f"sample s: {problem.text}"
-
-    def test_the_missing_file_is_named(self, tmp_path):
-        folder = instruments.cosmx(tmp_path / "c")
-        (folder / "S0_metadata_file.csv.gz").unlink()
-        with pytest.raises(
-            InputError, match=r"c: has none of CosMx's places of the cells: metadata_file\.csv \(also gz"
-        ):
-            find(folder, None)
-
-    def test_files_of_another_instrument_than_stated(self, tmp_path):
-        with pytest.raises(InputError, match=r"none of Xenium's counts: .*; this looks like CosMx, as it has S0_"):
-            find(instruments.cosmx(tmp_path / "c"), "xenium")
-
-    def test_files_of_two_instruments(self, tmp_path):
-        instruments.cosmx(tmp_path / "both/c")
-        instruments.seqfish(tmp_path / "both/s")
-        with pytest.raises(
-            InputError, match=r"both: has files of CosMx \(.*\) and seqFISH \(.*; say in the column plat"
-        ):
-            find(tmp_path / "both", None)
-        assert find(tmp_path / "both", "seqfish").platform == "seqfish"
-
-    def test_space_ranger_and_other_instruments_are_sent_to_each_others_column(self, tmp_path):
-        (tmp_path / "outs/spatial").mkdir(parents=True)
-        (tmp_path / "outs/filtered_feature_bc_matrix.h5").touch()
-        with pytest.raises(
-            InputError, match="outs: this is Space Ranger's output; give it in the column spaceranger_dir"
-        ):
-            read_instrument(tmp_path / "outs", "s")
-        with pytest.raises(InputError, match="x: this is Xenium's folder, not Space .* column data_dir"):
-            read_spaceranger(instruments.xenium(tmp_path / "x"), "s")
-
-    def test_nothing_that_is_known(self, tmp_path):
-        with pytest.raises(InputError, match=r"no files that identify an instrument \(platform starmap has none\)"):
-            find(tmp_path, "starmap")
-
-    def test_what_programs_of_other_systems_leave_in_folders_is_passed_over(self, tmp_path):
-        folder = instruments.xenium(tmp_path / "x")
-        (folder / "._cells.parquet").touch()
-        (folder / "__MACOSX").mkdir()
-        (folder / "__MACOSX/cells.parquet").touch()
-        assert find(folder, None).files["cells"] == folder / "cells.parquet"
-
-    def test_a_link_that_leads_nowhere(self, tmp_path):
-        folder = instruments.xenium(tmp_path / "x")
-        (folder / "cells.parquet").unlink()
-        (folder / "cells.parquet").symlink_to("/gone/cells.parquet")
-        with pytest.raises(
-            InputError, match=r"x: cells\.parquet is a symbolic link to /gone/cells\.parquet, which does"
-        ):
-            find(folder, None)
-
-    def test_a_table_without_the_column_that_is_read(self, tmp_path):
-        folder = instruments.merscope(tmp_path / "m")
-        (folder / "cell_metadata.csv").write_text("EntityID,left,top\n1,2,3\n")
-        with pytest.raises(
-            InputError, match=r"cell_metadata\.csv: no columns center_x and center_y \(it has 'EntityID'"
-        ):
-            look(folder, None)
-
-    def test_bins_of_what_has_none(self, tmp_path):
-        with pytest.raises(
-            InputError, match="only Visium HD and Stereo-seq have bins to choose from; leave bin_size empty"
-        ):
-            read_instrument(instruments.xenium(tmp_path / "x"), "s", bin_size=8)
-
-
-@pytest.mark.parametrize(("ending", "kind"), [("tar.gz", "gztar"), ("zip", "zip")])
-def test_an_archive_of_the_folder(tmp_path, ending, kind):
-    folder = instruments.xenium(tmp_path / "run/x")
-    instruments.xenium_outlines(folder)
-    (folder / "transcripts.parquet").write_bytes(b"large")
-    shutil.make_archive(str(tmp_path / "x"), kind, folder.parent)
-    assert list(check_files({"row": 2, "data_dir": f"x.{ending}"}, tmp_path)) == []
-    scratch = tmp_path / "scratch"
-    scratch.mkdir()
-    ingested = read_instrument(tmp_path / f"x.{ending}", "s", scratch=scratch)
-    assert_read(ingested, "xenium")
-    assert [entry["file"] for entry in ingested.inputs] == [f"x.{ending}"]
-    assert ingested.outlines is not None and not list(scratch.iterdir())
-
-
-def test_an_archive_is_named_as_it_was_given(tmp_path):
-    with tarfile.open(tmp_path / "x.tar", "w") as tar:
-        tar.add(Path(__file__), "notes.txt")
-    with pytest.raises(InputError, match=r"sample s: x\.tar: no files that identify an instrument"):
-        read_instrument(tmp_path / "x.tar", "s", scratch=tmp_path)
 
 
 def test_labels_beside_the_counts_stay_out(tmp_path):
