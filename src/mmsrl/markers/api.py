@@ -42,10 +42,10 @@ from mmsrl.normalisation import scale_of_values
 from mmsrl.train.api import as_anndata, train
 
 RECOVERED = 1 / 3
-"""Jaccard index below which a domain is not found again in half of the counts, and its genes cannot be tested."""
+"""Minimum Jaccard index of a domain between all counts and one half. Below, its genes are not tested."""
 
 LISTED, LISTED_SPECIFIC = 30, 15
-"""Genes of each domain, or section, that go into the summary; the first that are specific do, wherever they stand."""
+"""Number of genes of each domain or section in the summary, and of specific genes at any rank."""
 
 
 SUMMARISED = (
@@ -53,24 +53,25 @@ SUMMARISED = (
     *("log2_fold_change", "log2_fold_change_low", "log2_fold_change_high", "log2_fold_change_next"),
     *("share", "share_elsewhere", "p_adjusted", "p_adjusted_pseudobulk", "samples_up", "specific"),
 )
-"""Columns of the table of genes that go into the summary, as far as they are there."""
+"""Columns of the table of genes that the summary contains, if present."""
 
 BLOCKS = 16
-"""Blocks of tissue that errors of effects are told from, about."""
+"""Approximate number of tissue blocks for standard errors of effects."""
 
 
 class Markers(NamedTuple):
-    """What tells the domains of a unit apart."""
+    """Result of :func:`markers`."""
 
     genes: pd.DataFrame
-    """A row a domain and gene, in the columns of :data:`mmsrl.markers.table.COLUMNS`; of normalised values
+    """One row for each domain and gene: :data:`mmsrl.markers.table.COLUMNS`, for normalised values
     :data:`mmsrl.markers.values.COLUMNS`."""
     spatial: pd.DataFrame
-    """A row a sample and gene: ``sample``, ``gene``, ``morans_i``, ``p_value``, ``p_adjusted``."""
+    """One row for each sample and gene: ``sample``, ``gene``, ``morans_i``, ``p_value``, ``p_adjusted``."""
     neighbours: pd.DataFrame
-    """A row a sample and pair of domains: ``sample``, ``domain``, ``neighbour``, ``contacts``, ``expected``, ``z``."""
+    """One row for each sample and pair of domains: ``sample``, ``domain``, ``neighbour``, ``contacts``, ``expected``,
+    ``z``."""
     gene_sets: pd.DataFrame
-    """A row a domain and gene set; empty where none were given."""
+    """One row for each domain and gene set. Empty without gene sets."""
     facts: dict[str, Any]
     messages: list[dict[str, str]]
 
@@ -86,38 +87,30 @@ def markers(
     threads: int = 1,
     **training: Any,
 ) -> Markers:
-    """Find the genes of each domain, genes that follow the tissue, gene sets, and which domains adjoin.
-
-    Domains were found from the same counts, and a test that ignores this calls genes significant between groups of pure
-    noise. So counts are split: domains are found anew in one half of the molecules, as they were in all, and genes are
-    tested in the other half (each domain against all others, within sections, with the library as offset; see
-    :mod:`mmsrl.markers.offset`), and over sections where there are enough of them (:mod:`mmsrl.markers.pseudobulk`).
-    Domains of a published preset, whose training takes hours, are not found anew: their genes have fold changes with
-    intervals, and no p-values. Of values that were normalised before nothing can be split: genes have effects with
-    intervals (:mod:`mmsrl.markers.values`).
+    """Test genes, spatial genes, gene sets and adjacency of domains; :func:`mmsrl.tl.markers` describes the method.
 
     Parameters
     ----------
     data
-        Sections of one unit: raw counts or normalised values in ``X``, ``obs['domain']``, ``obsm['spatial']``, image
-        features as :func:`mmsrl.train.api.train` takes them; in memory.
+        Sections of one unit in memory: raw counts or normalised values in ``X``, ``obs['domain']``, ``obsm['spatial']``
+        and image features as :func:`mmsrl.train.api.train` takes them.
     gene_sets
         Genes by name of the set.
     preset, readout
-        That the domains were found with.
+        Preset and clustering method that the domains were found with.
     seed
-        Of the training that the domains are of, the split and the permutations.
+        Random seed of the training, the split of counts and the permutations.
     domain_seed
-        Of the read-out; that of the training if not given.
+        Random seed of the clustering. ``None`` uses ``seed``.
     threads
-        Read-outs that run at once.
+        Number of members that are clustered in parallel.
     training
-        Further arguments of the training that the domains are of.
+        Further arguments of the training that the domains were found with.
 
     Raises
     ------
     InputError
-        If a section has no domains or coordinates, or sections share no gene.
+        A section has no domains or coordinates, or the sections share no genes.
     """
     sections = [data] if isinstance(data, ad.AnnData) else list(data)
     messages: list[dict[str, str]] = []
@@ -132,11 +125,11 @@ def markers(
     if len(names) > 1 and not counted:
         table = _domain_values(counts, section, domain, names, genes, places, facts, messages)
     elif len(names) > 1:
-        own = training | {"preset": preset, "seed": seed}
+        trained_with = training | {"preset": preset, "seed": seed}
         read = {"readout": readout, "seed": seed if domain_seed is None else domain_seed, "threads": threads}
-        table = _domain_genes(sections, counts, section, domain, names, genes, own, read, facts, messages)
+        table = _domain_genes(sections, counts, section, domain, names, genes, trained_with, read, facts, messages)
     else:
-        messages.append({"level": "info", "text": "there is one domain only: it has no markers"})
+        messages.append({"level": "info", "text": "there is only one domain: it has no markers"})
     spatial, neighbours, genes_of = [], [], gene_names(sections)
     for i, (name, adata) in enumerate(zip(sample_names(sections), sections, strict=True)):
         graph = _graph(adata, places[i])
@@ -168,22 +161,25 @@ def _domain_values(
     facts: dict[str, Any],
     messages: list[dict[str, str]],
 ) -> pd.DataFrame:
-    """Return the table of genes by domain of values that were normalised before, without p-values."""
+    """Return the table of genes by domain for normalised values, without p-values."""
     facts |= {"found_anew": False, "corrected_for": ["section"] if section.max() > 0 else []}
-    text = "expression is normalised already: nothing can be held out, so that genes have effects and no p-values"
+    text = "expression is normalised: counts cannot be held out, so genes have effect sizes without p-values"
     messages.append({"level": "info", "text": text})
     linear = expression
     if scale_of_values(expression.data) == "logarithmic":
         linear = expression.copy()
         linear.data = np.expm1(linear.data)
-    # A spot takes up one pitch squared, about.
+    # Spots have an area of about one squared spacing.
     blocks = spatial_blocks(places, max(BLOCK_SIDE, float(np.sqrt(len(domain) / BLOCKS))))
-    found = values.effects(linear, section, domain, len(names), blocks)
-    few = [name for name, low in zip(names, found.low, strict=True) if not np.isfinite(low).any()]
-    if few:
-        text = f"domain {', '.join(few)}: in fewer than {values.FEWEST_BLOCKS} of {blocks.max() + 1} blocks of tissue"
-        messages.append({"level": "info", "text": f"{text}, so that effects have no interval and no gene is a marker"})
-    return values.effect_table(found, linear, domain, names, genes)
+    estimates = values.effects(linear, section, domain, len(names), blocks)
+    without_interval = [name for name, low in zip(names, estimates.low, strict=True) if not np.isfinite(low).any()]
+    if without_interval:
+        text = (
+            f"domain {', '.join(without_interval)}: in fewer than {values.FEWEST_BLOCKS} of {blocks.max() + 1} blocks "
+            "of tissue, so its effects have no confidence interval and it has no markers"
+        )
+        messages.append({"level": "info", "text": text})
+    return values.effect_table(estimates, linear, domain, names, genes)
 
 
 def _domain_genes(
@@ -198,43 +194,43 @@ def _domain_genes(
     facts: dict[str, Any],
     messages: list[dict[str, str]],
 ) -> pd.DataFrame:
-    """Return the table of genes by domain, tested in counts that the domains did not see where that can be done."""
+    """Return the table of genes by domain, tested on held-out counts if possible."""
 
-    def added(part: sp.csr_matrix, groups: NDArray[np.int64]) -> Sums:
+    def statistics(part: sp.csr_matrix, groups: NDArray[np.int64]) -> Sums:
         library = np.asarray(part.sum(axis=1), dtype=np.float64).ravel()
         return sums(part, library, section, groups, len(names))
 
-    def described(of: Sums) -> Found:
-        return Found(enrichment(of), fold_changes(of, len(genes)))
+    def results(sufficient: Sums) -> Found:
+        return Found(enrichment(sufficient), fold_changes(sufficient, len(genes)))
 
     one, other = split_counts(counts, (0.5, 0.5), training["seed"])
-    found = _found_again(sections, one, genes, domain, len(names), training, reading, messages)
+    domain_again = _found_again(sections, one, genes, domain, len(names), training, reading, messages)
     again = np.zeros(len(names), dtype=bool)
     tested = pseudobulk = None
-    facts["found_anew"], facts["recovered"] = found is not None, {}
-    if found is not None:
-        facts["recovered"] = dict(zip(names, recovered(domain, found, len(names)), strict=True))
+    facts["found_anew"], facts["recovered"] = domain_again is not None, {}
+    if domain_again is not None:
+        facts["recovered"] = dict(zip(names, recovered(domain, domain_again, len(names)), strict=True))
         again[:] = [share >= RECOVERED for share in facts["recovered"].values()]
-        held_out = added(other, found)
-        tested, pseudobulk = described(held_out), over_sections(held_out, again)
+        held_out = statistics(other, domain_again)
+        tested, pseudobulk = results(held_out), over_sections(held_out, again)
         if not again.all():
-            poor = ", ".join(np.asarray(names)[~again])
-            text = f"half of the counts do not show domain {poor} at the same spots: its genes are not tested"
+            lost = ", ".join(np.asarray(names)[~again])
+            text = f"domain {lost} is not found again in half of the counts: its genes are not tested"
             messages.append({"level": "warning", "text": text})
-    whole = described(added(counts, domain))
+    whole = results(statistics(counts, domain))
     table = gene_table(tested, pseudobulk, whole, again, by_domain(counts, domain, len(names)), names, genes)
     facts["n_genes_tested"] = table["gene"][table["p_value"].notna()].nunique()
     facts["pseudobulk"] = _over_sections(table, pseudobulk, names)
     library = np.asarray(counts.sum(axis=1), dtype=np.float64).ravel()
     facts["depth_alone"] = depth_alone(table, again, library, section, domain, names)
     for name, fold in facts["depth_alone"].items():
-        text = f"domain {name} may be depth alone: {fold:.2g} times the molecules of other spots, and no gene differs"
+        text = f"domain {name} may be depth alone: {fold:.2g} times the counts of other spots, no significant gene"
         messages.append({"level": "warning", "text": text})
     return table
 
 
 def _over_sections(table: pd.DataFrame, found: Pseudobulk | None, names: list[str]) -> dict[str, Any]:
-    """Return the domains that were tested over sections, and how many sections each has at least."""
+    """Return the domains that were tested over sections, and their minimum number of sections."""
     by_domain = table.groupby("domain")["p_value_pseudobulk"].count()
     of = {} if found is None else dict(zip(names, found.n_sections.tolist(), strict=True))
     tested = [name for name in names if by_domain.get(name, 0) > 0]
@@ -251,43 +247,43 @@ def _found_again(
     reading: Mapping[str, Any],
     messages: list[dict[str, str]],
 ) -> NDArray[np.int64] | None:
-    """Find domains in a part of the counts, (N, G), as they were found in all.
+    """Find the domains again in a part of the counts, (N, G).
 
     Returns
     -------
-    (N,) from 0 to K - 1, numbered so that most spots agree with ``reference``; ``None``, and a message, where the
-    preset is a published one or there are too few molecules.
+    (N,) from 0 to K - 1, numbered for maximal overlap with ``reference``. ``None``, with a message, for a published
+    preset or too few counts.
     """
     preset = training["preset"]
     if preset != "default":
         text = (
-            f"these domains were found in the same counts, and preset {preset} takes hours to train anew: no p-values; "
-            "markers are the genes whose interval of the fold change says so"
+            f"no p-values: preset {preset} would have to be trained again on half of the counts, which takes hours; "
+            "markers are chosen by the confidence interval of their fold change"
         )
         messages.append({"level": "warning", "text": text})
         return None
     parts, first = [], 0
     for adata in sections:
-        own = counts[first : first + adata.n_obs]
+        rows = counts[first : first + adata.n_obs]
         var = pd.DataFrame(index=pd.Index(genes))
-        parts.append(ad.AnnData(own, obs=adata.obs, var=var, obsm=dict(adata.obsm), uns=dict(adata.uns)))
+        parts.append(ad.AnnData(rows, obs=adata.obs, var=var, obsm=dict(adata.obsm), uns=dict(adata.uns)))
         first += adata.n_obs
     fixed = {"device": "cpu", "show_progress": False}
     try:
         trained = train(parts, **(dict(training) | fixed))
-        found = domains(as_anndata(trained), n_domains, **reading)
+        result = domains(as_anndata(trained), n_domains, **reading)
     except InputError as error:
-        text = f"half of the counts are too few to find the domains anew ({error}): no gene is tested"
+        text = f"half of the counts are too few to find the domains again ({error}): no gene is tested"
         messages.append({"level": "warning", "text": text})
         return None
-    member = one_hot(found.table[_keys.DOMAIN].astype(int).to_numpy() - 1, n_domains)
+    member = one_hot(result.table[_keys.DOMAIN].astype(int).to_numpy() - 1, n_domains)
     number = np.empty(n_domains, dtype=np.int64)
     number[matching(one_hot(reference, n_domains), member)] = np.arange(n_domains)
     return np.asarray(number[member.argmax(axis=1)])
 
 
 def recovered(reference: NDArray[np.int64], found: NDArray[np.int64], n_domains: int) -> list[float]:
-    """Return how much of each domain is found again: spots in both over spots in either (Jaccard index)."""
+    """Return the Jaccard index of each domain with its counterpart in ``found``, both (n,)."""
     shares = []
     for k in range(n_domains):
         one, other = reference == k, found == k
@@ -301,79 +297,81 @@ def _graph(adata: ad.AnnData, places: NDArray[np.float64]) -> sp.csr_matrix:
 
 
 def _spatial_genes(adata: ad.AnnData, genes: pd.Index[str], graph: sp.csr_matrix) -> pd.DataFrame:
-    """Return Moran's I of every gene with enough molecules to be tested, the highest first.
+    """Return Moran's I of every tested gene, in decreasing order.
 
-    Of normalised values it is of all genes that vary, without p-values.
+    For normalised values, all genes that vary are listed, without p-values.
     """
     x = sp.csr_matrix(adata.X)
     if is_counted(adata):
-        found = morans_i(x, np.asarray(x.sum(axis=1), dtype=np.float64).ravel(), graph)
-        told = np.isfinite(found.p_value)
-        table = pd.DataFrame({"gene": genes[told], "morans_i": found.i[told], "p_value": found.p_value[told]})
+        moran = morans_i(x, np.asarray(x.sum(axis=1), dtype=np.float64).ravel(), graph)
+        tested = np.isfinite(moran.p_value)
+        table = pd.DataFrame({"gene": genes[tested], "morans_i": moran.i[tested], "p_value": moran.p_value[tested]})
         table["p_adjusted"] = false_discovery_control(table["p_value"]) if len(table) else []
     else:
         i = values.morans_i_of_values(x, graph)
-        told = np.isfinite(i)
-        table = pd.DataFrame({"gene": genes[told], "morans_i": i[told]})
+        tested = np.isfinite(i)
+        table = pd.DataFrame({"gene": genes[tested], "morans_i": i[tested]})
         table["p_value"] = table["p_adjusted"] = np.nan
     return table.sort_values(["morans_i", "gene"], ascending=[False, True], ignore_index=True)
 
 
 def _neighbours(domain: NDArray[np.int64], names: list[str], graph: sp.csr_matrix, seed: int) -> pd.DataFrame:
     present, codes = np.unique(domain, return_inverse=True)
-    found = contacts(codes, graph, len(present), seed)
+    enriched = contacts(codes, graph, len(present), seed)
     here = np.asarray(names)[present]
-    one, other = (index.ravel() for index in np.indices(found.z.shape))
-    values = {"contacts": found.observed.ravel(), "expected": found.expected.ravel(), "z": found.z.ravel()}
+    one, other = (index.ravel() for index in np.indices(enriched.z.shape))
+    values = {"contacts": enriched.observed.ravel(), "expected": enriched.expected.ravel(), "z": enriched.z.ravel()}
     return pd.DataFrame({"domain": here[one], "neighbour": here[other], **values})
 
 
 def _gene_sets(table: pd.DataFrame, sets: Mapping[str, Sequence[str]], messages: list[dict[str, str]]) -> pd.DataFrame:
     tested = "p_value" in table and table["p_value"].notna().any()
-    could_be = table["p_value"].notna() if tested else table["gene"].notna()
-    found = [
-        over_represented(own["gene"][own["marker"]].tolist(), own["gene"].tolist(), sets).assign(domain=domain)
-        for domain, own in table[could_be].groupby("domain", sort=False)
+    background = table["p_value"].notna() if tested else table["gene"].notna()
+    tables = [
+        over_represented(rows["gene"][rows["marker"]].tolist(), rows["gene"].tolist(), sets).assign(domain=domain)
+        for domain, rows in table[background].groupby("domain", sort=False)
         if sets
     ]
     columns = ["domain", "gene_set", "n_set", "n_markers", "n_both", "expected", "p_value", "p_adjusted", "genes"]
-    result = pd.concat(found, ignore_index=True)[columns] if found else pd.DataFrame(columns=columns)
+    result = pd.concat(tables, ignore_index=True)[columns] if tables else pd.DataFrame(columns=columns)
     if sets and not len(result):
-        text = "no gene set has enough genes among those tested: are the sets of the species and naming of the data?"
+        text = "no gene set has enough tested genes: check that species and gene names match the data"
         messages.append({"level": "warning", "text": text})
     return result
 
 
 def _first(marked: pd.DataFrame) -> pd.DataFrame:
-    """Return the most significant markers of a domain, and of those specific to it the first even if they are not."""
+    """Return the most significant markers of a domain, and its first specific markers at any rank."""
     specific = marked["specific"].astype(bool)
     return marked[(np.arange(len(marked)) < LISTED) | (specific & (specific.cumsum() <= LISTED_SPECIFIC))]
 
 
-def _summarised(found: Markers) -> dict[str, Any]:
-    """Return what the report shows: numbers, and the first genes of each domain and section."""
-    genes = found.genes
+def _summarised(result: Markers) -> dict[str, Any]:
+    """Return the numbers for the report, and the first genes of each domain and section."""
+    genes = result.genes
     columns = [column for column in SUMMARISED if column in genes]
     marked = genes[genes["marker"].astype(bool)]
     return {
-        "n_markers": {name: int((marked["domain"] == name).sum()) for name in found.facts["domains"]},
+        "n_markers": {name: int((marked["domain"] == name).sum()) for name in result.facts["domains"]},
         "n_specific": {
-            name: int(marked["specific"][marked["domain"] == name].sum()) for name in found.facts["domains"]
+            name: int(marked["specific"][marked["domain"] == name].sum()) for name in result.facts["domains"]
         },
         "markers": {
             name: _first(marked[marked["domain"] == name])[columns].to_dict("records")
-            for name in found.facts["domains"]
+            for name in result.facts["domains"]
         },
-        "n_spatial": {sample: int((own["p_adjusted"] < FDR).sum()) for sample, own in found.spatial.groupby("sample")},
+        "n_spatial": {
+            sample: int((rows["p_adjusted"] < FDR).sum()) for sample, rows in result.spatial.groupby("sample")
+        },
         "spatial": {
-            sample: own[["gene", "morans_i", "p_adjusted"]].head(LISTED).to_dict("records")
-            for sample, own in found.spatial.groupby("sample")
+            sample: rows[["gene", "morans_i", "p_adjusted"]].head(LISTED).to_dict("records")
+            for sample, rows in result.spatial.groupby("sample")
         },
         "neighbours": {
-            sample: own[["domain", "neighbour", "contacts", "expected", "z"]].to_dict("records")
-            for sample, own in found.neighbours.groupby("sample")
+            sample: rows[["domain", "neighbour", "contacts", "expected", "z"]].to_dict("records")
+            for sample, rows in result.neighbours.groupby("sample")
         },
-        "gene_sets": found.gene_sets[found.gene_sets["p_adjusted"] < FDR]
+        "gene_sets": result.gene_sets[result.gene_sets["p_adjusted"] < FDR]
         .groupby("domain", sort=False)
         .head(10)
         .to_dict("records"),

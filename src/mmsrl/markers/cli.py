@@ -1,4 +1,4 @@
-"""``mmsrl-markers``: what tells the domains of a unit apart."""
+"""``mmsrl-markers``: find the markers of the domains of a unit."""
 
 from __future__ import annotations
 
@@ -15,10 +15,12 @@ from mmsrl._click import INPUT_FILE, log_messages, output_dir_option, stage_comm
 @click.option("--counts", type=INPUT_FILE, multiple=True, required=True, help="<sample>.qc.h5ad; once a sample.")
 @click.option("--features", type=INPUT_FILE, multiple=True, help="<sample>.features.h5ad; once a sample.")
 @click.option("--domains", type=INPUT_FILE, required=True, help="<unit>.domains.csv.")
-@click.option("--trained", type=INPUT_FILE, required=True, help="<unit>.train.json: with what domains are found anew.")
-@click.option("--read-out", type=INPUT_FILE, required=True, help="<unit>.domains.json, likewise.")
+@click.option(
+    "--trained", type=INPUT_FILE, required=True, help="<unit>.train.json: settings to find the domains again."
+)
+@click.option("--read-out", type=INPUT_FILE, required=True, help="<unit>.domains.json: settings of the clustering.")
 @click.option("--gene-sets", type=INPUT_FILE, help="Gene sets in GMT format to compare the markers with.")
-@click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="Members read out at once.")
+@click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="Members clustered in parallel.")
 @output_dir_option("the tables and <unit>.markers.json")
 def main(
     id: str,
@@ -31,7 +33,7 @@ def main(
     threads: int,
     output_dir: Path,
 ) -> None:
-    """Find the genes of each domain, genes that follow the tissue, gene sets, and which domains adjoin."""
+    """Test the genes of each domain, spatial genes, gene sets and the adjacency of domains."""
     from mmsrl._errors import InputError
     from mmsrl._files import read_summary, write_summary, write_text
     from mmsrl._gmt import read_gmt
@@ -44,7 +46,7 @@ def main(
     sections = read_sections(counts, features)
     add_domains(sections, domains)
     try:
-        found = markers(
+        result = markers(
             sections,
             gene_sets=sets,
             readout=reading["readout"],
@@ -55,19 +57,19 @@ def main(
     except InputError as error:
         raise InputError(f"unit {id}: {error}") from error
     log = logging.getLogger(__name__)
-    log_messages(log, found.messages)
-    tables = {"markers": found.genes, "spatial_genes": found.spatial, "neighbours": found.neighbours}
+    log_messages(log, result.messages)
+    tables = {"markers": result.genes, "spatial_genes": result.spatial, "neighbours": result.neighbours}
     if sets:
-        tables["gene_sets"] = found.gene_sets
+        tables["gene_sets"] = result.gene_sets
     for name, table in tables.items():
         text = table.to_csv(sep="\t", index=False, lineterminator="\n", float_format="%.4g")
         write_text(output_dir / f"{id}.{name}.tsv", text)
-    log.info("%d markers in %d domains", sum(found.facts["n_markers"].values()), len(found.facts["domains"]))
+    log.info("%d markers in %d domains", sum(result.facts["n_markers"].values()), len(result.facts["domains"]))
     write_summary(
         output_dir / f"{id}.markers.json",
         stage="markers",
         id=id,
         parameters={"gene_sets": gene_sets.name if gene_sets else None, "seed": training["seed"]},
-        result=found.facts,
-        messages=found.messages,
+        result=result.facts,
+        messages=result.messages,
     )

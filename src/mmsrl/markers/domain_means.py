@@ -1,4 +1,4 @@
-"""How much of each gene there is in each domain. Linear in the stored counts."""
+"""Mean expression of genes by domain. Linear in the stored counts."""
 
 from __future__ import annotations
 
@@ -11,29 +11,31 @@ from numpy.typing import NDArray
 Float = NDArray[np.float64]
 
 PRIOR_COUNTS = 0.5
-"""Molecules a gene, on average, that a domain is given of what is elsewhere: so many that are few count for little."""
+"""Mean number of pseudocounts per gene of a domain, distributed as elsewhere. They shrink small domains."""
 
 
 class Expression(NamedTuple):
-    """Genes by domain; all (K, G) float64."""
+    """Expression of genes by domain: all (K, G) float64."""
 
     rate: Float
-    """Molecules of the gene per 10,000 of the domain."""
+    """Counts of the gene per 10,000 counts of the domain."""
     share: Float
-    """Share of the domain's spots that have the gene."""
+    """Fraction of the spots of the domain with the gene."""
     share_elsewhere: Float
-    """Share of all other spots that have it."""
+    """Fraction of all other spots with the gene."""
 
 
 def by_domain(counts: sp.csr_matrix, domain: NDArray[np.int64], n_domains: int) -> Expression:
-    """Describe genes by domain from the sums of raw counts, so that large and small spots count alike by molecule.
+    """Compute expression by domain from sums of raw counts, so that every molecule has the same weight.
 
     Parameters
     ----------
     counts
-        (n, G), raw.
+        Raw counts, (n, G).
     domain
-        (n,), from 0 to ``n_domains`` - 1.
+        Domain of each spot, (n,), from 0 to ``n_domains`` - 1.
+    n_domains
+        Number of domains K.
     """
     member = membership(domain, n_domains)
     sums = np.asarray((member @ counts).todense(), dtype=np.float64)
@@ -41,21 +43,21 @@ def by_domain(counts: sp.csr_matrix, domain: NDArray[np.int64], n_domains: int) 
 
 
 def shares(values: sp.csr_matrix, member: sp.csr_matrix) -> tuple[Float, Float]:
-    """Return the shares of the spots of each domain, and of all others, that have more than 0 of a gene: (K, G) each.
+    """Return the fractions of spots with a positive value, in each domain and elsewhere, (K, G) each.
 
     Parameters
     ----------
     values
-        (n, G), of 0 and more.
+        Non-negative values, (n, G).
     member
-        (K, n) of :func:`membership`.
+        Indicator matrix from :func:`membership`, (K, n).
     """
-    seen = np.asarray((member @ (values > 0)).todense(), dtype=np.float64)
+    detected = np.asarray((member @ (values > 0)).todense(), dtype=np.float64)
     spots = np.asarray(member.sum(axis=1)).reshape(-1, 1)
-    return seen / np.maximum(spots, 1.0), (seen.sum(axis=0) - seen) / np.maximum(spots.sum() - spots, 1.0)
+    return detected / np.maximum(spots, 1.0), (detected.sum(axis=0) - detected) / np.maximum(spots.sum() - spots, 1.0)
 
 
 def membership(domain: NDArray[np.integer[Any]], n_domains: int) -> sp.csr_matrix:
-    """Return which spot, (n,), is in which domain, (K, n) float64: times values by spot, it sums them by domain."""
+    """Return the indicator matrix of domains, (K, n) float64, from the domain of each spot, (n,)."""
     n = len(domain)
     return sp.csr_matrix((np.ones(n), (domain, np.arange(n))), shape=(n_domains, n))

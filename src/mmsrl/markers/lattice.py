@@ -1,4 +1,8 @@
-"""What adjoins on the tissue: the graph of neighbours, and domains that meet. Linear in spots."""
+"""Adjacency of spots, and of domains. Linear in the number of spots.
+
+squidpy's graph has the same edges and its enrichment z-scores correlate with these by .9998, in the same time
+(``benchmarks/bench_libraries.py``). It would add dask, xarray, spatialdata and 12 more packages, and 1.7 s of import.
+"""
 
 from __future__ import annotations
 
@@ -14,31 +18,32 @@ from mmsrl.geometry import FIRST_SHELL
 Float = NDArray[np.float64]
 
 NEIGHBOURS = 6
-"""Neighbours of a spot where there is no lattice."""
+"""Number of nearest neighbours without a lattice."""
 
 PERMUTATIONS = 1000
 
 
 class Contacts(NamedTuple):
-    """How often spots of two domains adjoin; all (K, K)."""
+    """Neighbourhood enrichment of pairs of domains: all (K, K)."""
 
     observed: NDArray[np.int64]
-    """Pairs of adjoining spots, one of the row's domain and one of the column's."""
+    """Number of adjacent pairs of spots, one of each domain."""
     expected: Float
-    """The same with domains shuffled over the spots."""
+    """Expected number under permutation of the domains over spots."""
     z: Float
-    """Observed minus expected, in standard deviations over shuffles; 0 where there is no spread."""
+    """Observed minus expected, in standard deviations over permutations. 0 if there is no variation."""
 
 
 def adjacency(points: Float, *, lattice: bool) -> sp.csr_matrix:
-    """Return which spots adjoin: symmetric, (n, n), ones without a diagonal.
+    """Compute the binary adjacency matrix of spots: symmetric, (n, n), without diagonal.
 
     Parameters
     ----------
     points
-        (n, 2), in spot pitches.
+        Spot coordinates, (n, 2), in spot spacings.
     lattice
-        Whether spots lie on one; then those within 1.2 pitches adjoin, else the six nearest, either way.
+        Whether spots lie on a lattice. If so, spots within 1.2 spacings are adjacent. Otherwise spots are adjacent if
+        either is among the six nearest neighbours of the other.
     """
     n = len(points)
     if lattice:
@@ -56,17 +61,21 @@ def adjacency(points: Float, *, lattice: bool) -> sp.csr_matrix:
 
 
 def contacts(domain: NDArray[np.int64], graph: sp.csr_matrix, n_domains: int, seed: int) -> Contacts:
-    """Count neighbours by domain, and compare with domains shuffled over the spots.
+    """Count adjacent pairs of spots by domain, and compare with permuted domains.
 
-    Domains are patches, so that almost every domain adjoins itself more than chance: what tells is which of two others
-    is the nearer.
+    Domains are contiguous, so almost every domain is enriched next to itself. The informative entries are pairs of
+    different domains.
 
     Parameters
     ----------
     domain
-        (n,), from 0 to ``n_domains`` - 1.
+        Domain of each spot, (n,), from 0 to ``n_domains`` - 1.
     graph
-        (n, n), symmetric, no diagonal.
+        Binary adjacency matrix, (n, n), symmetric, without diagonal.
+    n_domains
+        Number of domains K.
+    seed
+        Random seed of the permutations.
     """
     n, (one, other) = len(domain), graph.nonzero()
 
@@ -83,6 +92,6 @@ def contacts(domain: NDArray[np.int64], graph: sp.csr_matrix, n_domains: int, se
         squares += (count(generator.permutation(domain)) - expected) ** 2
     spread = np.sqrt(squares / PERMUTATIONS)
     z = np.divide(observed - expected, spread, out=np.zeros_like(spread), where=spread > 0)
-    # A pair within one domain was met from both of its ends.
+    # Pairs within one domain are counted from both ends.
     within = np.eye(n_domains, dtype=bool)
     return Contacts(np.where(within, observed // 2, observed), np.where(within, expected / 2, expected), z)

@@ -1,4 +1,8 @@
-"""Which sets of genes the markers of a domain are rich in."""
+"""Over-representation of gene sets among the markers of a domain.
+
+The test is SciPy's hypergeometric distribution. gseapy and decoupler offer the same test without the mid-p correction,
+which a discrete statistic needs to be calibrated (``docs/calibration.md``).
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,7 @@ import pandas as pd
 from scipy.stats import false_discovery_control, hypergeom
 
 SMALLEST, LARGEST = 5, 500
-"""Sets with fewer or more genes among those tested say nothing, or everything."""
+"""Minimum and maximum number of tested genes in a gene set."""
 
 COLUMNS = ["gene_set", "n_set", "n_markers", "n_both", "expected", "p_value", "p_adjusted", "genes"]
 
@@ -17,33 +21,33 @@ COLUMNS = ["gene_set", "n_set", "n_markers", "n_both", "expected", "p_value", "p
 def over_represented(
     markers: Collection[str], tested: Collection[str], sets: Mapping[str, Collection[str]]
 ) -> pd.DataFrame:
-    """Test each set for holding more of the markers than chance would put there (hypergeometric test, mid-p).
+    """Test each gene set for over-representation among the markers (hypergeometric test, mid-p).
 
     Parameters
     ----------
     markers
-        Genes of a domain, a part of ``tested``.
+        Markers of a domain, a subset of ``tested``.
     tested
-        The genes that could have been markers: the background, to which sets are cut.
+        All tested genes: the background, to which gene sets are restricted.
     sets
-        Genes by name of the set; names are compared without regard to case.
+        Genes by name of the set. Names are compared case-insensitively.
 
     Returns
     -------
-    One row a set of :data:`SMALLEST` to :data:`LARGEST` tested genes, most significant first; ``expected`` is the
-    number of markers in it by chance, ``p_adjusted`` by Benjamini and Hochberg over the sets.
+    One row for each set of :data:`SMALLEST` to :data:`LARGEST` tested genes, most significant first. ``expected`` is
+    the number of markers in the set by chance. ``p_adjusted`` is the Benjamini-Hochberg adjusted p-value over sets.
     """
     background = {gene.upper(): gene for gene in tested}
     chosen = {gene.upper() for gene in markers}
     rows = []
     for name, genes in sets.items():
-        own = {gene.upper() for gene in genes} & background.keys()
-        if not SMALLEST <= len(own) <= LARGEST:
+        members = {gene.upper() for gene in genes} & background.keys()
+        if not SMALLEST <= len(members) <= LARGEST:
             continue
-        both = sorted(background[gene] for gene in own & chosen)
-        p = _mid_p(len(both), len(background), len(own), len(chosen))
-        expected = len(own) * len(chosen) / len(background)
-        rows.append((name, len(own), len(chosen), len(both), expected, p, np.nan, ",".join(both)))
+        both = sorted(background[gene] for gene in members & chosen)
+        p = _mid_p(len(both), len(background), len(members), len(chosen))
+        expected = len(members) * len(chosen) / len(background)
+        rows.append((name, len(members), len(chosen), len(both), expected, p, np.nan, ",".join(both)))
     table = pd.DataFrame(rows, columns=COLUMNS)
     if len(table):
         table["p_adjusted"] = false_discovery_control(table["p_value"])
@@ -51,5 +55,5 @@ def over_represented(
 
 
 def _mid_p(both: int, background: int, own: int, chosen: int) -> float:
-    """Return the chance of more in both, and half of that of as many: of so few values the whole says too little."""
+    """Return the mid-p: the probability of a larger overlap plus half the probability of the observed overlap."""
     return float(hypergeom.sf(both, background, own, chosen) + hypergeom.pmf(both, background, own, chosen) / 2)

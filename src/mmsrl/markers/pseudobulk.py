@@ -1,4 +1,4 @@
-"""Genes of domains tested over sections, each of which gives one estimate. Arrays only."""
+"""Pseudobulk test of the genes of domains: one estimate for each section. Arrays only."""
 
 from __future__ import annotations
 
@@ -13,43 +13,45 @@ from mmsrl.markers.offset import LEAST_VARIANCE, Sums
 Float = NDArray[np.float64]
 
 LEAST_SECTIONS = 3
-"""Sections with the domain and something beside it below which its genes are not tested over them."""
+"""Minimum number of sections with the domain and another one."""
 
 LEAST_GENES = 50
-"""Genes that can be tested below which none is: they tell together how variance goes with the number of molecules."""
+"""Minimum number of testable genes, which together determine the mean-variance trend."""
 
 
 class Pseudobulk(NamedTuple):
-    """Each domain against the others, over sections."""
+    """Each domain against the others, with sections as replicates."""
 
     n_sections: NDArray[np.int64]
-    """(K,): sections with the domain and something beside it."""
+    """(K,): number of sections with the domain and another one."""
     p_value: Float
-    """(K, G): one-sided, as much more or more; NaN where sections, molecules or genes are too few."""
+    """(K, G): one-sided, for higher expression. NaN with too few sections, counts or genes."""
 
 
-def over_sections(found: Sums, again: NDArray[np.bool_]) -> Pseudobulk:
-    """Test whether domains have more molecules of a gene in one section after the other.
+def over_sections(statistics: Sums, again: NDArray[np.bool_]) -> Pseudobulk:
+    """Test whether a domain has more counts of a gene, consistently over sections.
 
-    Of each section the test over spots (:func:`mmsrl.markers.offset.enrichment`) has a score and its variance under
-    Poisson counts, their ratio being an estimate of the excess, whose mean over sections is tested by a moderated t
-    test. Like the score it is free of what depth tells of the domain, and of bias where molecules are few.
+    The score of the test over spots (:func:`mmsrl.markers.offset.enrichment`) divided by its Poisson variance estimates
+    the excess in each section. A moderated t test compares the mean excess over sections with 0. Like the score, the
+    excess is independent of the library size and unbiased for low counts.
 
     Parameters
     ----------
+    statistics
+        Sufficient statistics (:func:`mmsrl.markers.offset.sums`).
     again
-        (K,): the domains to test.
+        Mask of the domains to test, (K,).
     """
-    own = found.library[0]
-    whole = own.sum(axis=1)
-    both = (own > 0) & (own < whole[:, None])
-    p = np.full(found.molecules.shape[1:], np.nan)
+    library = statistics.library[0]
+    whole = library.sum(axis=1)
+    both = (library > 0) & (library < whole[:, None])
+    p = np.full(statistics.molecules.shape[1:], np.nan)
     for k in np.flatnonzero(again & (both.sum(axis=0) >= LEAST_SECTIONS)):
         sections = np.flatnonzero(both[:, k])
-        total = found.molecules[sections].sum(axis=1)
-        constant, slope = found.coefficients[:, sections, k, None]
-        excess = found.molecules[sections, k] - constant * total - slope * found.by_depth[sections]
-        precision = total / whole[sections, None] * found.squares[0, sections, k, None]
+        total = statistics.molecules[sections].sum(axis=1)
+        constant, slope = statistics.coefficients[:, sections, k, None]
+        excess = statistics.molecules[sections, k] - constant * total - slope * statistics.by_depth[sections]
+        precision = total / whole[sections, None] * statistics.squares[0, sections, k, None]
         enough = (precision.min(axis=0) > 0) & (precision.sum(axis=0) >= LEAST_VARIANCE)
         if enough.sum() >= LEAST_GENES:
             p[k, enough] = mean_excess_p(excess[:, enough] / precision[:, enough], precision[:, enough])
@@ -57,15 +59,15 @@ def over_sections(found: Sums, again: NDArray[np.bool_]) -> Pseudobulk:
 
 
 def mean_excess_p(excess: Float, precision: Float) -> Float:
-    """Return one-sided p-values, (G,), of a mean excess over sections that is not above 0.
+    """Compute one-sided p-values, (G,), of the mean excess over sections.
 
     Parameters
     ----------
     excess
-        (S, G).
+        Excess, (S, G).
     precision
-        (S, G): the inverse of its variance under Poisson counts. By how much sections vary more than that is taken
-        from a trend over the genes.
+        Inverse Poisson variance of the excess, (S, G). Variation between sections beyond it is taken from a trend over
+        genes.
     """
     n = len(excess)
     mean = (precision * excess).sum(axis=0) / precision.sum(axis=0)

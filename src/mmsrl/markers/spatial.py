@@ -1,7 +1,11 @@
-"""Spatially variable genes: Moran's I of what is beyond the library, with moments under a count model.
+"""Spatially variable genes: Moran's I of expression relative to the library size, with moments under a count model.
 
-Counts of a gene at spot i are negative binomial, independent, with mean libraryᵢ·p and variance vᵢ = αℓᵢ + βℓᵢ² (α = p,
-β = φp²): the null hypothesis. A gradient of depth is none of the gene's. Linear in the stored counts.
+Under the null hypothesis, counts of a gene at spot i are independent negative binomial with mean libraryᵢ·p and
+variance vᵢ = αℓᵢ + βℓᵢ² (α = p, β = φp²). A spatial gradient of the library size is thereby not attributed to genes.
+Linear in the stored counts.
+
+squidpy's Moran's I of log-normalised values gives 21 % of null genes on a depth gradient of 8 times a p-value below .01
+(normal approximation), this test 0.9 %, in .5 s instead of .2 s for 1,000 genes (``benchmarks/bench_libraries.py``).
 """
 
 from __future__ import annotations
@@ -19,19 +23,19 @@ from mmsrl.markers.offset import expected_squares
 Float = NDArray[np.float64]
 
 LEAST_PAIRS = 1.0
-"""Pairs of molecules expected at adjoining spots below which a gene is not tested: too few to show any pattern."""
+"""Minimum expected number of pairs of molecules at adjacent spots to test a gene."""
 
 BLOCK_VALUES = 2_000_000
-"""Stored counts that are multiplied by the graph at a time."""
+"""Number of stored counts per product with the graph."""
 
 
 class Moran(NamedTuple):
-    """Of every gene, (G,)."""
+    """Moran's I of every gene, (G,)."""
 
     i: Float
-    """Moran's I of observed less expected molecules; NaN where the gene is not seen."""
+    """Moran's I of observed minus expected counts. NaN for genes without counts."""
     p_value: Float
-    """One-sided: as alike at adjoining spots or more; NaN where the gene is not tested."""
+    """One-sided, for positive spatial autocorrelation. NaN if the gene is not tested."""
 
 
 class _Moments(NamedTuple):
@@ -44,23 +48,23 @@ class _Moments(NamedTuple):
     triangles: Float
     """(4,): of α³, 3α²β, 3αβ², β³."""
     pairs: Float
-    """(3, 3): of the third central moments' α, 3β, 2β²/α."""
+    """(3, 3): of α, 3β, 2β²/α of the third central moments."""
 
 
 def morans_i(counts: sp.csr_matrix, library: NDArray[Any], graph: sp.csr_matrix) -> Moran:
-    """Test every gene for being more alike at adjoining spots than independent counts of these libraries are.
+    """Test every gene for positive spatial autocorrelation beyond the library size.
 
-    Weights are those of :func:`moran_weights`. The p-value is of the Pearson III distribution with the mean, variance
-    and third cumulant that the statistic has under the count model; the gene's own variance tells α and β.
+    Weights are from :func:`moran_weights`. The p-value is from the Pearson III distribution with the mean, variance and
+    third cumulant of the statistic under the count model. α and β are estimated from the variance of the gene.
 
     Parameters
     ----------
     counts
-        (n, G), raw.
+        Raw counts, (n, G).
     library
-        (n,), molecules of each spot, of all genes.
+        Library size of each spot over all genes, (n,).
     graph
-        (n, n), symmetric, no diagonal.
+        Binary adjacency matrix, (n, n), symmetric, without diagonal.
     """
     n, n_genes = counts.shape
     weights = moran_weights(graph)
@@ -74,7 +78,7 @@ def morans_i(counts: sp.csr_matrix, library: NDArray[Any], graph: sp.csr_matrix)
     of_poisson, of_excess = expected_squares(first, second, third)
     poisson = total * of_poisson
     beta = np.maximum(squares - poisson, 0.0) / max(of_excess, 1e-12)
-    # Less spread than Poisson counts have is chance, as some of the excess of the others is: both count.
+    # Under-dispersion relative to Poisson is sampling error, as is part of the over-dispersion: both count.
     spread = alpha * np.minimum(np.divide(squares, poisson, where=poisson > 0, out=np.ones_like(poisson)), 1.0)
     product += alpha**2 * float(depth @ around) - 2.0 * alpha * by_around
     index = np.full(n_genes, np.nan)
@@ -90,14 +94,14 @@ def morans_i(counts: sp.csr_matrix, library: NDArray[Any], graph: sp.csr_matrix)
 
 
 def moran_weights(graph: sp.csr_matrix) -> sp.csr_matrix:
-    """Return a graph, (n, n), with rows that sum to 1, made symmetric; a spot without neighbours has no weight."""
+    """Row-normalise a graph, (n, n), and symmetrise it. Spots without neighbours have weight 0."""
     degree = np.asarray(graph.sum(axis=1)).ravel()
     one_way = sp.csr_matrix(sp.diags(1.0 / np.maximum(degree, 1.0)) @ graph)
     return sp.csr_matrix((one_way + one_way.T) / 2.0)
 
 
 def _sums(x: sp.csc_matrix, weights: sp.csr_matrix, depth: Float, around: Float) -> Float:
-    """Return of counts, (n, g), the sums of x, x², x·depth, x·around and xᵀWx, (5, g)."""
+    """Return the sums over spots of x, x², x·depth, x·around and xᵀWx for counts x, (n, g): (5, g)."""
     x = sp.csc_matrix(x, dtype=np.float64)
     gene = np.repeat(np.arange(x.shape[1]), np.diff(x.indptr))
     values = (x.data, x.data**2, x.data * depth[x.indices], x.data * around[x.indices])
@@ -106,7 +110,7 @@ def _sums(x: sp.csc_matrix, weights: sp.csr_matrix, depth: Float, around: Float)
 
 
 def _blocks(x: sp.csc_matrix) -> Iterator[sp.csc_matrix]:
-    """Yield columns of ``x``, one after another, so many at a time that they have :data:`BLOCK_VALUES` values."""
+    """Yield consecutive column blocks of ``x`` with :data:`BLOCK_VALUES` stored values each."""
     ends = np.flatnonzero(np.diff(x.indptr[1:] // BLOCK_VALUES)) + 1
     for start, stop in zip([0, *ends], [*ends, x.shape[1]], strict=True):
         yield x[:, start:stop]
@@ -115,8 +119,8 @@ def _blocks(x: sp.csc_matrix) -> Iterator[sp.csc_matrix]:
 def _moments(weights: sp.csr_matrix, depth: Float) -> _Moments:
     """Return the coefficients for residuals r = x - depth·Σx/Σdepth of independent counts x.
 
-    The rate being estimated turns w into w - cᵢ - cⱼ + m, with c = Wq, m = qᵀWq and q the shares of the depth, in mean
-    and variance; in the third cumulant that is of a lower order, and left out.
+    Estimating the rate changes the weight w to w - cᵢ - cⱼ + m, with c = Wq, m = qᵀWq and q the shares of the depth.
+    Mean and variance include this. It is of lower order in the third cumulant, and omitted there.
     """
     basis = np.stack([depth, depth**2, depth**3])
     share = depth / depth.sum()
@@ -136,7 +140,7 @@ def _moments(weights: sp.csr_matrix, depth: Float) -> _Moments:
 
 
 def _evaluated(moments: _Moments, alpha: Float, beta: Float) -> tuple[Float, Float, Float]:
-    """Return mean, variance and third cumulant, each (G,)."""
+    """Return mean, variance and third cumulant, (G,) each."""
     v = np.stack([alpha, beta])
     skewed = np.stack([alpha, 3.0 * beta, 2.0 * beta**2 / alpha])
     cubic = np.stack([alpha**3, 3.0 * alpha**2 * beta, 3.0 * alpha * beta**2, beta**3])

@@ -1,4 +1,4 @@
-"""The table of the genes of each domain: what was tested, how much more there is, and which are markers."""
+"""Table of the genes of each domain: tests, fold changes and markers."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from mmsrl.markers.pseudobulk import Pseudobulk
 
 FDR = 0.05
 LEAST_FOLD = 0.5
-"""log2 fold change over all other domains from which a significant gene is a marker."""
+"""Minimum log2 fold change of a marker over all other domains."""
 
 SPECIFIC_FOLD = 0.5
-"""log2 fold change over the next domain from which a marker is specific to its domain."""
+"""Minimum log2 fold change of a specific marker over the next domain."""
 
 COLUMNS = [
     "domain",
@@ -44,11 +44,12 @@ COLUMNS = [
 
 
 DEPTH_FOLD = 0.5
-"""log2 ratio of the molecules of a spot in a domain and in the rest of its sections from which its depth differs."""
+"""Minimum absolute log2 ratio of median library sizes, in the domain and elsewhere, of a domain that differs in depth.
+"""
 
 
 class Found(NamedTuple):
-    """Genes of domains in one set of counts."""
+    """Tests and fold changes from one set of counts."""
 
     test: Test
     folds: Folds
@@ -63,38 +64,42 @@ def gene_table(
     names: Sequence[str],
     genes: Sequence[str],
 ) -> pd.DataFrame:
-    """Return a row a domain and gene of those with enough molecules, the most significant of each domain first.
+    """Build the table of genes by domain, most significant first within domains.
 
-    Where genes of a domain could be tested over its sections, its markers are significant over sections and spots.
+    If the genes of a domain are tested over sections, its markers are significant both over sections and over spots.
 
     Parameters
     ----------
     tested
-        In counts that the domains were not found from; ``None`` where there are none such.
+        Results on held-out counts. ``None`` if there are none.
     pseudobulk
-        Of the same counts, over sections.
+        Results over sections on the same counts.
     whole
-        In all counts, between the domains as they are: what is told of a domain that could not be tested.
+        Results on all counts with the given domains, used for domains without a test.
     again
-        (K,): whether the domain was found again where it is tested.
+        Mask of the domains that were found again in the other half of the counts, (K,).
     expression
-        In all counts.
+        Expression by domain in all counts.
+    names, genes
+        Names of domains, K, and genes, G.
     """
     p = np.full_like(whole.test.p_value, np.nan)
     score, folds = p.copy(), [field.copy() for field in whole.folds]
     if tested is not None:
         score[again], p[again] = tested.test.z[again], tested.test.p_value[again]
-        for field, own in zip(folds, tested.folds, strict=True):
-            field[again] = own[again]
+        for field, held_out in zip(folds, tested.folds, strict=True):
+            field[again] = held_out[again]
     log2, low, high, log2_next, up = folds
-    p_over = np.full_like(p, np.nan) if pseudobulk is None else np.where(np.isfinite(p), pseudobulk.p_value, np.nan)
+    p_pseudobulk = (
+        np.full_like(p, np.nan) if pseudobulk is None else np.where(np.isfinite(p), pseudobulk.p_value, np.nan)
+    )
     marker = low >= LEAST_FOLD if tested is None else (_adjusted(p) < FDR) & (log2 >= LEAST_FOLD)
-    marker &= (_adjusted(p_over) < FDR) | ~np.isfinite(p_over).any(axis=1, keepdims=True)
+    marker &= (_adjusted(p_pseudobulk) < FDR) | ~np.isfinite(p_pseudobulk).any(axis=1, keepdims=True)
     listed = np.isfinite((whole if tested is None else tested).test.p_value).any(axis=0)
     k, g = (index.ravel() for index in np.indices((len(names), int(listed.sum()))))
     g = np.flatnonzero(listed)[g]
     values: list[NDArray[Any]] = [score, p, _adjusted(p), log2, low, high, log2_next]
-    values += [p_over, _adjusted(p_over), *expression, up, marker, marker & (log2_next >= SPECIFIC_FOLD)]
+    values += [p_pseudobulk, _adjusted(p_pseudobulk), *expression, up, marker, marker & (log2_next >= SPECIFIC_FOLD)]
     table = pd.DataFrame({"domain": np.asarray(names, dtype=object)[k], "gene": np.asarray(genes, dtype=object)[g]})
     table = table.assign(**{name: value[k, g] for name, value in zip(COLUMNS[2:], values, strict=True)})
     order = np.lexsort((table["gene"], -table["score"].fillna(table["log2_fold_change_low"]), k))
@@ -102,16 +107,16 @@ def gene_table(
 
 
 def _adjusted(p: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return p-values, (K, G), after Benjamini and Hochberg over the genes of each domain that have one."""
+    """Return Benjamini-Hochberg adjusted p-values within each domain, (K, G)."""
     return np.stack([adjusted(own) for own in p])
 
 
 def adjusted(p: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return p-values, (G,), after Benjamini and Hochberg over those that there are; NaN where there is none."""
-    told = np.isfinite(p)
+    """Return Benjamini-Hochberg adjusted p-values, (G,). NaN stays NaN."""
+    tested = np.isfinite(p)
     result = np.full_like(p, np.nan)
-    if told.any():
-        result[told] = false_discovery_control(p[told])
+    if tested.any():
+        result[tested] = false_discovery_control(p[tested])
     return result
 
 
@@ -123,28 +128,31 @@ def depth_alone(
     domain: NDArray[np.int64],
     names: Sequence[str],
 ) -> dict[str, float]:
-    """Return the domains that differ in depth and in no tested gene: times that their spots have the others' molecules.
+    """Return domains that differ from others in library size but in no tested gene, with the ratio of library sizes.
 
-    Tests are of what depth does not tell of a domain, so one that depth alone makes has no significant gene.
+    The tests are independent of the library size. A domain that reflects the library size alone has no significant
+    gene.
 
     Parameters
     ----------
     table
-        As :func:`gene_table` returns it.
+        Table from :func:`gene_table`.
     again
-        (K,): domains that were found anew, so that their genes could be tested.
+        Mask of the domains that were found again and tested, (K,).
     library, section, domain
-        (n,): molecules of each spot, its section and domain from 0.
+        Library size, section and domain of each spot, (n,), indices from 0.
+    names
+        Names of the domains.
     """
     depth = np.log2(np.maximum(library, 1.0))
     result = {}
     for k, name in enumerate(names):
         p = table["p_adjusted"][table["domain"] == name]
-        own = domain == k
-        rest = ~own & np.isin(section, section[own])
+        inside = domain == k
+        rest = ~inside & np.isin(section, section[inside])
         if not again[k] or (p < FDR).any() or not rest.any():
             continue
-        fold = float(np.median(depth[own]) - np.median(depth[rest]))
+        fold = float(np.median(depth[inside]) - np.median(depth[rest]))
         if abs(fold) >= DEPTH_FOLD:
             result[name] = 2.0**fold
     return result

@@ -1,4 +1,4 @@
-"""How far the members of an ensemble agree on the order of the spots."""
+"""Agreement of the members of an ensemble on the order of spots."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ from mmsrl.trajectory.root import ends, pseudotime, ranks, tip
 Float = NDArray[np.float64]
 
 Diffuse = Callable[[NDArray[Any], NDArray[np.bool_]], tuple[NDArray[np.bool_], Float | None]]
-"""Of an embedding, (n, d), and the spots asked for, (n,): the part of the graph of neighbours to order, (n,), and its
-points in diffusion distance, (m, k); ``None`` where that part is too small to have an order."""
+"""Function of an embedding, (n, d), and a mask of root candidates, (n,). It returns the mask of the component to order,
+(n,), and its scaled diffusion components, (m, k), or ``None`` if that component is too small."""
 
 SPOTS = 4_000
-"""Spots whose order members are compared by at most; of more, so many are drawn."""
+"""Maximum number of spots to compare orders on. Larger units are subsampled."""
 
 SURE = 0.8
-"""Share of the members, and correlation with them, below which an order is said not to be sure."""
+"""Minimum fraction of agreeing members, and minimum correlation with them, of a stable order."""
 
 NAMED = 5
-"""Pairs of domains that a message names."""
+"""Maximum number of pairs of domains in a message."""
 
 
 class Agreement(NamedTuple):
-    """What other embeddings make of the order of one."""
+    """Agreement of the other embeddings with a given order."""
 
     correlation: list[float]
-    """Spearman's, of each member's pseudotime with the given one; 0 where it has none."""
+    """Spearman's correlation of the pseudotime of each member with the given one. 0 if it has none."""
     pairs: list[dict[str, Any]]
-    """``first``, ``then`` (domains, by the medians of the given pseudotime) and ``share`` of the members that have the
-    two in this order."""
+    """``first``, ``then`` (domains by median of the given pseudotime) and ``share``, the fraction of members that agree
+    on this order."""
 
 
 def agreement(
@@ -47,26 +47,27 @@ def agreement(
     diffuse: Diffuse,
     seed: int,
 ) -> Agreement:
-    """Find pseudotime anew on every member, and compare it with the given one.
+    """Compute pseudotime on every member, and compare it with the given one.
 
-    Members differ in what nothing in the data decides (normalisation, graph, bandwidth): an order on which they differ
-    is made by that choice. They are of the same counts, so that agreeing does not mean that new counts would agree.
+    Members differ in choices that the data do not decide: normalisation, graph and bandwidth. An order on which they
+    disagree depends on these choices. They share their counts, so their agreement does not mean that new counts would
+    agree.
 
     Parameters
     ----------
     members
-        Embeddings, (n, d) each, of the spots that have a pseudotime.
+        Embeddings of the spots with a pseudotime, (n, d) each.
     time
-        (n,), the given pseudotime.
+        Given pseudotime, (n,).
     domain, names
-        (n,), positions in the names of the domains.
+        Domain of each spot as an index of ``names``, (n,).
     candidates
-        (n,), spots that a root was asked among; none: every member runs from that end of its own longest way that
-        fits the given order better, as the direction is not known.
+        Mask of root candidates, (n,). If there are none, the direction is unknown: every member starts at the end of
+        its longest diffusion distance that fits the given order better.
     diffuse
-        How the given one was found.
+        Function that computes diffusion components.
     seed
-        Of the spots that are drawn.
+        Random seed of the subsample.
     """
     kept = drawn(candidates, SPOTS, seed)
     time, domain, candidates = time[kept], domain[kept], candidates[kept]
@@ -74,10 +75,10 @@ def agreement(
     given = _medians(time, domain, known)
     correlation, same_order = [], []
     for member in members:
-        found = _order(member[kept], time, candidates, diffuse)
-        has = np.isfinite(found)
-        correlation.append(float(spearmanr(found[has], time[has]).statistic) if has.any() else 0.0)
-        medians = _medians(found, domain, known)
+        order = _order(member[kept], time, candidates, diffuse)
+        ordered = np.isfinite(order)
+        correlation.append(float(spearmanr(order[ordered], time[ordered]).statistic) if ordered.any() else 0.0)
+        medians = _medians(order, domain, known)
         same_order.append(np.sign(medians[:, None] - medians) == np.sign(given[:, None] - given))
     share = np.mean(same_order, axis=0)
     first = np.argsort(given, kind="stable")
@@ -89,38 +90,38 @@ def agreement(
     return Agreement(correlation, pairs)
 
 
-def unsure_pairs(found: Agreement) -> list[dict[str, Any]]:
-    """Return the pairs of domains whose order fewer than :data:`SURE` of the members have, the least sure first."""
-    return sorted((pair for pair in found.pairs if pair["share"] < SURE), key=lambda pair: pair["share"])
+def unsure_pairs(result: Agreement) -> list[dict[str, Any]]:
+    """Return the pairs of domains whose order fewer than :data:`SURE` of the members share, least stable first."""
+    return sorted((pair for pair in result.pairs if pair["share"] < SURE), key=lambda pair: pair["share"])
 
 
-def doubted(found: Agreement) -> list[str]:
-    """Say what of an order is not sure, a clause each; none where all of it is."""
-    n, low = len(found.correlation), unsure_pairs(found)
+def doubted(result: Agreement) -> list[str]:
+    """Describe what is unstable in an order, as one clause each. Empty for a stable order."""
+    n, unstable = len(result.correlation), unsure_pairs(result)
     doubts = [
         f"domain {pair['first']} comes before domain {pair['then']} in only {pair['share'] * n:.0f} of {n} members"
-        for pair in low[:NAMED]
+        for pair in unstable[:NAMED]
     ]
-    if len(low) > NAMED:
-        doubts.append(f"{len(low) - NAMED} more pairs of domains are no surer")
-    if np.median(found.correlation) < SURE:
-        doubts.append(f"pseudotimes of the members correlate with it by {np.median(found.correlation):.2f}, the median")
+    if len(unstable) > NAMED:
+        doubts.append(f"{len(unstable) - NAMED} more pairs of domains are as uncertain")
+    if np.median(result.correlation) < SURE:
+        doubts.append(f"the median correlation of the members with this order is {np.median(result.correlation):.2f}")
     return doubts
 
 
 def _order(embedding: NDArray[Any], time: Float, candidates: NDArray[np.bool_], diffuse: Diffuse) -> Float:
-    """Return the ranks of pseudotime on one embedding, (n,); NaN at spots that are not connected with the root."""
+    """Return pseudotime ranks on one embedding, (n,). NaN for spots that are not connected to the root."""
     inside, points = diffuse(embedding, candidates)
-    found = np.full(len(embedding), np.nan)
+    order_of_spots = np.full(len(embedding), np.nan)
     if points is None:
-        return found
+        return order_of_spots
     starts = [tip(points, candidates[inside])] if candidates.any() else ends(points)
     tried = [ranks(pseudotime(points, start)) for start in starts]
-    found[inside] = max(tried, key=lambda order: spearmanr(order, time[inside]).statistic)
-    return found
+    order_of_spots[inside] = max(tried, key=lambda order: spearmanr(order, time[inside]).statistic)
+    return order_of_spots
 
 
 def _medians(time: Float, domain: NDArray[np.int64], known: list[int]) -> Float:
-    """Return the median time of each known domain; NaN, which is before and after none, where it has no time."""
-    own = [time[(domain == k) & np.isfinite(time)] for k in known]
-    return np.array([np.median(values) if len(values) else np.nan for values in own])
+    """Return the median time of each domain of ``known``. NaN without times."""
+    times = [time[(domain == k) & np.isfinite(time)] for k in known]
+    return np.array([np.median(values) if len(values) else np.nan for values in times])

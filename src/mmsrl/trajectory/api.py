@@ -1,4 +1,4 @@
-"""The trajectory of a unit."""
+"""Diffusion pseudotime of a unit."""
 
 from __future__ import annotations
 
@@ -33,35 +33,35 @@ from mmsrl.trajectory.root import Root, ends, parse, pseudotime, ranks, scaled_c
 from mmsrl.trajectory.trends import PER, Trends, trends
 
 COMPONENTS = 15
-"""Of the diffusion map."""
+"""Number of diffusion components."""
 
 PAGA_EDGE = 0.05
-"""Connections between domains that are weaker than this are not listed."""
+"""Minimum PAGA connectivity of a listed pair of domains."""
 
 MIN_SPOTS = 10
-"""A component of the graph with fewer spots has no order of its own; genes seen in fewer have no curve."""
+"""Minimum number of spots of a connected component to order it, and with counts of a gene to fit it."""
 
 BLOCKS = 16
-"""Blocks of tissue that errors of trends are told from, about: larger than what spots side by side share."""
+"""Approximate number of tissue blocks of the jackknife. Blocks exceed the range of spatial autocorrelation."""
 
 LEAST_EXPLAINED = 0.05
-"""Share of its variance over spots that pseudotime explains of a gene that changes along it, at least, and"""
+"""Minimum explained variance of a gene that changes along pseudotime."""
 SURE = 2.0
-"""by so many standard errors more than that."""
+"""Number of standard errors by which the explained variance must exceed that minimum."""
 
 LISTED = 20
-"""Genes that rise, and genes that fall, that go into the summary with their curves."""
+"""Number of rising and of falling genes in the summary, with their curves."""
 
 
 class Trajectory(NamedTuple):
-    """Order of the spots of a unit."""
+    """Result of :func:`trajectory`."""
 
     spots: ad.AnnData
-    """``obs``: ``sample``, ``barcode``, ``pseudotime`` (diffusion distance, 0 to 1, NaN where the root cannot be
-    reached), ``pseudotime_rank`` (its rank, 0 to 1), ``component``; ``obsm['X_umap']``; ``uns['paga']``."""
+    """``obs``: ``sample``, ``barcode``, ``pseudotime`` (diffusion distance from the root, 0 to 1, NaN if not
+    connected), ``pseudotime_rank`` (0 to 1), ``component``; ``obsm['X_umap']``; ``uns['paga']``."""
     genes: pd.DataFrame
-    """``gene``, ``explained``, ``error``, ``correlation``, ``peak``, ``change``, ``changing``; those that follow
-    pseudotime best come first."""
+    """``gene``, ``explained``, ``error``, ``correlation``, ``peak``, ``change``, ``changing``, by decreasing
+    ``explained``."""
     facts: dict[str, Any]
     messages: list[dict[str, str]]
 
@@ -69,33 +69,27 @@ class Trajectory(NamedTuple):
 def trajectory(
     data: ad.AnnData | Sequence[ad.AnnData], *, root: str | None = None, n_neighbors: int = 15, seed: int = 0
 ) -> Trajectory:
-    """Order spots by diffusion pseudotime on the embedding, and find the genes that change along it.
+    """Order spots by diffusion pseudotime, and fit genes along it; :func:`mmsrl.tl.trajectory` describes the method.
 
-    Writes ``obs['pseudotime']``, ``obs['pseudotime_rank']`` and ``obsm['X_umap']`` to the sections. Spots that are not
-    connected to the root have no pseudotime (NaN), as nothing says how far they are.
+    Writes ``obs['pseudotime']``, ``obs['pseudotime_rank']`` and ``obsm['X_umap']`` to the sections.
 
     Parameters
     ----------
     data
-        Sections of one unit: raw counts in ``X``, or values that were normalised before; ``obs['domain']``,
-        ``obsm['spatial']``, ``obsm['X_mmsrl']``. Where
-        they have the members of an ensemble, in ``obsm['member_0']`` and so on, the others than the first say how sure
-        the order is.
+        Sections of one unit: raw counts or normalised values in ``X``, ``obs['domain']``, ``obsm['spatial']``,
+        ``obsm['X_mmsrl']``. Further members of the ensemble, in ``obsm['member_1']`` and so on, measure the stability
+        of the order.
     root
-        ``domain:NAME``, ``gene:NAME`` (the domain with the most of it) or ``spot:BARCODE``, in a group
-        ``spot:BARCODE-SAMPLE`` where several of its sections have the barcode; of a domain, the spot
-        furthest from all others in diffusion distance. Without it, spots are ordered along the longest way in diffusion
-        distance, and nothing says which of its ends comes first: by convention the one in the domain of the lower
-        number, which is larger.
+        ``domain:NAME``, ``gene:NAME`` or ``spot:BARCODE`` (``spot:BARCODE-SAMPLE``). ``None``: no known direction.
     n_neighbors
-        Neighbours in the graph, 2 or more.
+        Number of neighbours in the k-nearest-neighbour graph, at least 2.
     seed
-        Of the landmarks of large units, the layout and the nearest neighbours.
+        Random seed of the landmarks, the layout and the graph.
 
     Raises
     ------
     InputError
-        If ``root`` cannot be read, or a section has no embedding, domains or coordinates.
+        ``root`` cannot be parsed, or a section has no embedding, domains or coordinates.
     """
     wanted = parse(root)
     if n_neighbors < 2:
@@ -114,7 +108,7 @@ def trajectory(
     landmarks = spots
     if len(chosen) < spots.n_obs:
         landmarks = spots[chosen].copy()
-        text = f"neighbours are those among {len(chosen):,} spots drawn at random, between which the others are placed"
+        text = f"{len(chosen):,} spots drawn at random form the graph: the other spots are interpolated between these"
         messages.append({"level": "info", "text": text})
     _join(landmarks, n_neighbors, seed)
     _lay_out(landmarks, seed)
@@ -174,39 +168,39 @@ def _spots(sections: Sequence[ad.AnnData], domain: NDArray[np.int64], names: lis
 
 
 def _join(spots: ad.AnnData, n_neighbors: int, seed: int) -> None:
-    """Write the graph of nearest neighbours in the embedding to ``obsp``, as scanpy keeps it."""
+    """Compute the k-nearest-neighbour graph of the embedding in ``obsp``."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # umap says that a seed means one thread
+        warnings.simplefilter("ignore")  # umap warns that a seed means one thread
         neighbours = min(n_neighbors, spots.n_obs - 1)
-        # Exact: an approximate search takes most of a minute to be compiled before it starts.
+        # Exact, because an approximate search takes most of a minute to compile.
         sc.pp.neighbors(spots, neighbours, use_rep=_keys.EMBEDDING, transformer="sklearn", random_state=seed)
 
 
 def _lay_out(spots: ad.AnnData, seed: int) -> None:
-    """Write how strongly domains connect to ``uns['paga']``, and ``obsm['X_umap']``."""
+    """Compute PAGA (``uns['paga']``) and UMAP (``obsm['X_umap']``)."""
     joined = sp.coo_matrix(spots.obsp["distances"])
     domain = spots.obs[_keys.DOMAIN].cat.codes.to_numpy()
     if (domain[joined.row] != domain[joined.col]).any():
         sc.tl.paga(spots, _keys.DOMAIN)
-    else:  # scanpy fails where nothing connects any two
+    else:  # scanpy fails without any edge between domains
         size = (len(spots.obs[_keys.DOMAIN].cat.categories),) * 2
         none = {kind: sp.csr_matrix(size) for kind in ("connectivities", "connectivities_tree")}
         spots.uns["paga"] = {**none, "groups": _keys.DOMAIN}
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # umap says that a seed means one thread
+        warnings.simplefilter("ignore")  # umap warns that a seed means one thread
         sc.tl.umap(spots, random_state=seed)
 
 
 def _of_all_domains(paga: dict[str, Any], seen: list[str], names: list[str]) -> dict[str, Any]:
-    """Return PAGA's matrices with rows and columns of all domains: 0 of those that no landmark is in."""
+    """Return PAGA matrices with rows and columns of all domains: 0 for domains without landmarks."""
     at = sp.csr_matrix(np.array([[name == other for other in seen] for name in names], dtype=np.float64))
     return paga | {kind: at @ paga[kind] @ at.T for kind in ("connectivities", "connectivities_tree")}
 
 
 def _part(spots: ad.AnnData, candidates: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """Return the part of the graph that each spot is in, (N,), and which spots are in the one to order, (N,).
+    """Return the connected component of each spot, (n,), and the mask of the component to order, (n,).
 
-    That is the part that holds most of what was asked for, ``candidates`` (N,); where there are none, the largest.
+    This is the component with most of the ``candidates``, (n,), or the largest one if there are none.
     """
     _, component = connected_components(spots.obsp["connectivities"], directed=False)
     inside = component == np.bincount(component[candidates] if candidates.any() else component).argmax()
@@ -214,7 +208,7 @@ def _part(spots: ad.AnnData, candidates: NDArray[np.bool_]) -> tuple[NDArray[np.
 
 
 def _points(spots: ad.AnnData, inside: NDArray[np.bool_], seed: int) -> NDArray[np.float64]:
-    """Return the diffusion components of a part of the graph, (n, k), each scaled as it counts in pseudotime."""
+    """Return the scaled diffusion components of a connected component, (n, k)."""
     part = spots[inside].copy()
     sc.tl.diffmap(part, n_comps=min(COMPONENTS, part.n_obs - 2), random_state=seed)
     return scaled_components(part.obsm["X_diffmap"], part.uns["diffmap_evals"])
@@ -230,7 +224,7 @@ def _asked(
     names: list[str],
     messages: list[dict[str, str]],
 ) -> tuple[NDArray[np.bool_], str]:
-    """Return the spots that are what was asked for, (N,), none where it is not in this unit, and the rule in words."""
+    """Return the mask of the spots that match the root, (N,), all false if none does, and the rule in words."""
     nowhere = np.zeros(spots.n_obs, dtype=bool)
     if wanted is None:
         return nowhere, ""
@@ -260,9 +254,9 @@ def _asked(
 
 
 def _larger_end(points: NDArray[np.float64], domain: NDArray[np.int64]) -> int:
-    """Return the end of the longest way that lies in the larger domain, which has the lower number.
+    """Return the end of the longest diffusion distance in the domain with the lower number, which is larger.
 
-    A convention: neither the libraries nor the genes detected say which end comes first.
+    This is a convention: neither library sizes nor numbers of detected genes determine the direction.
     """
     return min(ends(points), key=lambda end: (domain[end], end))
 
@@ -284,7 +278,7 @@ def _tell_of_parts(
 def _root_facts(
     spots: ad.AnnData, first_and_last: NDArray[np.int64], asked: str | None, rule: str, messages: list[dict[str, str]]
 ) -> dict[str, Any]:
-    """Return where pseudotime starts and where it ends, and the rule in words."""
+    """Return the spots where pseudotime starts and ends, and the rule in words."""
     first, last = (
         {key: str(spots.obs[key].iloc[at]) for key in (_keys.SAMPLE, _keys.BARCODE, _keys.DOMAIN)}
         for at in first_and_last
@@ -309,9 +303,9 @@ def _order_facts(
     seed: int,
     messages: list[dict[str, str]],
 ) -> dict[str, Any] | None:
-    """Return how far the other members have the same order; ``None`` where there are none."""
+    """Return the agreement of the other members on the order. ``None`` without other members."""
     if not members:
-        text = "there is one embedding only: nothing tells how sure the order of pseudotime is"
+        text = "there is only one embedding: the stability of the order is unknown"
         messages.append({"level": "info", "text": text})
         return None
 
@@ -324,27 +318,27 @@ def _order_facts(
         inside = _part(spots, asked)[1]
         return inside, _points(spots, inside, seed) if inside.sum() >= MIN_SPOTS else None
 
-    found = agreement(members, time, domain, names, candidates, diffuse, seed)
-    doubts = doubted(found)
+    result = agreement(members, time, domain, names, candidates, diffuse, seed)
+    doubts = doubted(result)
     if doubts:
-        messages.append({"level": "warning", "text": f"the order is not sure: {'; '.join(doubts)}"})
+        messages.append({"level": "warning", "text": f"the order is uncertain: {'; '.join(doubts)}"})
     return {
         "members": len(members),
-        "correlation": found.correlation,
-        "median_correlation": float(np.median(found.correlation)),
-        "pairs": found.pairs,
-        "unsure": unsure_pairs(found),
+        "correlation": result.correlation,
+        "median_correlation": float(np.median(result.correlation)),
+        "pairs": result.pairs,
+        "unsure": unsure_pairs(result),
     }
 
 
 def _blocks(places: Sequence[NDArray[np.float64]]) -> NDArray[np.int64]:
-    """Return the block of tissue that each spot lies in, about :data:`BLOCKS` in all, (N,)."""
-    # A spot takes a square pitch.
+    """Return the tissue block of each spot, about :data:`BLOCKS` in total, (N,)."""
+    # Spots have an area of about one squared spacing.
     return spatial_blocks(places, max(BLOCK_SIDE, float(np.sqrt(sum(map(len, places)) / BLOCKS))))
 
 
 def _medians(spots: ad.AnnData, key: str) -> dict[str, float]:
-    """Return the median of each domain that has spots with a pseudotime."""
+    """Return the median over spots with a pseudotime, by domain."""
     medians = spots.obs.groupby(_keys.DOMAIN, observed=True)[key].median().dropna()
     return {str(name): float(value) for name, value in medians.items()}
 
@@ -362,7 +356,7 @@ def _genes(
     seen = np.flatnonzero(counts.getnnz(axis=0) >= MIN_SPOTS)
     fitted = trends(sp.csr_matrix(counts[:, seen]), library, rank, section, blocks, per)
     if np.isnan(fitted.error).any():
-        text = "there is too little tissue for standard errors of trends: no gene is said to change"
+        text = "too little tissue for standard errors of trends: no gene is listed as changing"
         messages.append({"level": "info", "text": text})
     table = pd.DataFrame(
         {
@@ -380,7 +374,7 @@ def _genes(
 
 
 def _curves(table: pd.DataFrame, fitted: Trends) -> dict[str, Any]:
-    """Return the first genes with their curves, for the report."""
+    """Return the first genes with their fitted curves, for the report."""
     rises = table["correlation"] > 0
     first = table[table["changing"]].groupby(rises).head(LISTED)
     columns = ["gene", "explained", "error", "correlation", "peak", "change"]
@@ -392,11 +386,11 @@ def _curves(table: pd.DataFrame, fitted: Trends) -> dict[str, Any]:
 
 
 def _edges(spots: ad.AnnData, names: list[str]) -> list[dict[str, Any]]:
-    """Return the connections between domains as PAGA measures them, the strongest first."""
-    found = sp.coo_matrix(sp.triu(spots.uns["paga"]["connectivities"], k=1))
+    """Return PAGA connectivities of pairs of domains, strongest first."""
+    connectivities = sp.coo_matrix(sp.triu(spots.uns["paga"]["connectivities"], k=1))
     edges = [
         {"one": names[i], "other": names[j], "connectivity": float(value)}
-        for i, j, value in zip(found.row, found.col, found.data, strict=True)
+        for i, j, value in zip(connectivities.row, connectivities.col, connectivities.data, strict=True)
         if value >= PAGA_EDGE
     ]
     return sorted(edges, key=lambda edge: -edge["connectivity"])

@@ -1,4 +1,4 @@
-"""``mmsrl-trajectory``: the order of a unit's spots from a root."""
+"""``mmsrl-trajectory``: order the spots of a unit by pseudotime."""
 
 from __future__ import annotations
 
@@ -26,28 +26,28 @@ def main(
     output_dir: Path,
     root: str | None,
 ) -> None:
-    """Order the spots of a unit by pseudotime, and find the genes that change along it."""
+    """Order the spots of a unit by pseudotime, and fit genes along it."""
     from mmsrl._errors import InputError
     from mmsrl._files import atomic_path, write_summary, write_text
     from mmsrl._sections import read_unit
     from mmsrl.trajectory.api import trajectory
 
     try:
-        found = trajectory(read_unit(counts, domains, embedding), root=root, seed=seed)
+        order = trajectory(read_unit(counts, domains, embedding), root=root, seed=seed)
     except InputError as error:
         raise InputError(f"unit {id}: {error}") from error
     log = logging.getLogger(__name__)
-    log_messages(log, found.messages)
-    log.info("root: %s; %d genes change", found.facts["root"]["rule"], found.facts["n_changing"])
+    log_messages(log, order.messages)
+    log.info("root: %s; %d genes change", order.facts["root"]["rule"], order.facts["n_changing"])
     with atomic_path(output_dir / f"{id}.trajectory.h5ad") as temporary:
-        found.spots.write_h5ad(temporary, compression="gzip")
-    text = found.genes.to_csv(sep="\t", index=False, lineterminator="\n", float_format="%.4g")
+        order.spots.write_h5ad(temporary, compression="gzip")
+    text = order.genes.to_csv(sep="\t", index=False, lineterminator="\n", float_format="%.4g")
     write_text(output_dir / f"{id}.trends.tsv", text)
     write_summary(
         output_dir / f"{id}.trajectory.json",
         stage="trajectory",
         id=id,
         parameters={"root": root, "seed": seed},
-        result=found.facts,
-        messages=found.messages,
+        result=order.facts,
+        messages=order.messages,
     )

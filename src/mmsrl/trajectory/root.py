@@ -1,4 +1,4 @@
-"""Where a trajectory starts."""
+"""Root of a trajectory, and pseudotime from it."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ KINDS = ("domain", "gene", "spot")
 
 
 class Root(NamedTuple):
-    """What was asked for: ``kind`` of :data:`KINDS` and its name."""
+    """Parsed root: ``kind`` of :data:`KINDS` and its name."""
 
     kind: str
     name: str
 
 
 def parse(text: str | None) -> Root | None:
-    """Read ``domain:3``, ``gene:MBP`` or ``spot:AAAC-1``; ``None`` and nothing mean that there is no root.
+    """Parse ``domain:3``, ``gene:MBP`` or ``spot:AAAC-1``. An empty text means no root.
 
     Raises
     ------
     InputError
-        If it is something else.
+        The text has another form.
     """
     if not text:
         return None
@@ -39,14 +39,14 @@ def parse(text: str | None) -> Root | None:
 
 
 def tip(points: NDArray[Any], candidates: NDArray[np.bool_]) -> int:
-    """Return the candidate that lies furthest from the middle of all other points, in the sum of squares.
+    """Return the index of the candidate with the largest squared distance from the mean of all other points.
 
     Parameters
     ----------
     points
-        (n, d): diffusion components, each scaled as it counts in diffusion distance.
+        Scaled diffusion components, (n, d).
     candidates
-        (n,), at least one; where all are candidates, furthest from the middle of all.
+        Mask of candidates, (n,), at least one. If all points are candidates, the mean is over all points.
     """
     others = ~candidates if not candidates.all() else candidates
     distance = ((points - points[others].mean(axis=0)) ** 2).sum(axis=1)
@@ -54,17 +54,17 @@ def tip(points: NDArray[Any], candidates: NDArray[np.bool_]) -> int:
 
 
 def ends(points: NDArray[Any]) -> tuple[int, int]:
-    """Return the two ends of the longest way: furthest from the middle, and furthest from that; (n, d) points."""
+    """Return the point furthest from the mean and its furthest point: the ends of the longest diffusion distance."""
     one = tip(points, np.ones(len(points), dtype=bool))
     other = int(((points - points[one]) ** 2).sum(axis=1).argmax())
     return one, other
 
 
 def scaled_components(vectors: NDArray[Any], values: NDArray[Any]) -> NDArray[np.float64]:
-    """Return diffusion components, (n, d), scaled so that their distance is the one of diffusion pseudotime.
+    """Scale diffusion components, (n, d), so that their distance is that of diffusion pseudotime.
 
-    Each but the first, which is constant, by λ / (1 - λ) (Haghverdi et al., Nature Methods 13, 845-848, 2016), the sum
-    over walks of any length. λ comes in single precision, and is taken to be no nearer to 1 than that tells.
+    Each component except the first, which is constant, is multiplied by λ / (1 - λ), the sum over walks of any length
+    (Haghverdi et al., Nature Methods 13, 845-848, 2016). λ has single precision, and is limited to 1 - 1e-6.
     """
     weights = np.minimum(np.asarray(values[1:], dtype=np.float64), 1 - 1e-6)
     scaled: NDArray[np.float64] = np.asarray(vectors[:, 1:], dtype=np.float64) * (weights / (1 - weights))
@@ -72,10 +72,10 @@ def scaled_components(vectors: NDArray[Any], values: NDArray[Any]) -> NDArray[np
 
 
 def pseudotime(points: NDArray[np.float64], root: int) -> NDArray[np.float64]:
-    """Return the diffusion distance of all points, (n, d), to the root: (n,), 0 at the root and 1 furthest from it.
+    """Return the diffusion distance of all points, (n, d), to the root: (n,), from 0 to 1.
 
-    This is not scanpy's ``tl.dpt``: that gives components of an eigenvalue of .9994 or more the weight 1 in place of
-    λ / (1 - λ) of 1,666 and more, and so leaves out the longest ways of large, smooth tissue.
+    scanpy's ``tl.dpt`` gives components with an eigenvalue of .9994 or more the weight 1 instead of λ / (1 - λ), which
+    is 1,666 or more. It thereby omits the longest distances of large, smooth tissue.
     """
     distance: NDArray[np.float64] = np.linalg.norm(points - points[root], axis=1)
     distance /= distance.max()
@@ -83,10 +83,10 @@ def pseudotime(points: NDArray[np.float64], root: int) -> NDArray[np.float64]:
 
 
 def ranks(time: NDArray[Any]) -> NDArray[np.float64]:
-    """Return the ranks of pseudotime, (n,) finite, from 0 to 1: evenly many spots lie in parts of equal length.
+    """Return ranks of pseudotime, (n,) finite, scaled to 0 to 1.
 
-    Diffusion distance is long where expression changes abruptly: its scale is spent on one border, and what lies beyond
-    comes out as one value.
+    Diffusion distance is large across abrupt changes of expression. One border then takes most of the scale, and all
+    spots beyond have almost the same pseudotime.
     """
     order: NDArray[np.float64] = (rankdata(time) - 1.0) / max(len(time) - 1, 1)
     return order

@@ -1,4 +1,4 @@
-"""Genes that change along pseudotime: rates of molecules as splines of its rank. Linear in the stored counts."""
+"""Expression along pseudotime: natural cubic splines of its rank. Linear in the stored counts."""
 
 from __future__ import annotations
 
@@ -11,55 +11,59 @@ from numpy.typing import NDArray
 Float = NDArray[np.float64]
 
 KNOTS = 4
-"""Inner and outer knots of the natural cubic spline, at quantiles of the rank: three degrees of freedom."""
+"""Number of knots of the natural cubic spline, at quantiles of the rank: three degrees of freedom."""
 
 GRID = 25
-"""Points of a fitted curve, evenly many spots apart."""
+"""Number of equidistant ranks of a fitted curve."""
 
 FEWEST_BLOCKS = 4
-"""Blocks of tissue below which they do not tell an error."""
+"""Minimum number of tissue blocks for a standard error."""
 
 PER = 1e4
-"""Molecules of a spot that rates are of."""
+"""Total counts that expression is scaled to."""
 
 
 class Trends(NamedTuple):
-    """How genes change along pseudotime; (G,) but for grid and curves."""
+    """Fitted genes: (G,) unless stated otherwise."""
 
     explained: Float
-    """Share of the gene's variance over spots, within sections, that the curve accounts for."""
+    """Fraction of the variance over spots within sections that the curve explains."""
     error: Float
-    """Its standard error over blocks of tissue; NaN where there are fewer than :data:`FEWEST_BLOCKS`."""
+    """Its jackknife standard error over tissue blocks. NaN with fewer than :data:`FEWEST_BLOCKS` blocks."""
     correlation: Float
-    """Of the rate with the rank of pseudotime, within sections: the sign says whether it rises."""
+    """Correlation of expression with the rank of pseudotime within sections. Its sign is the direction of change."""
     peak: Float
-    """Rank of pseudotime at which the curve is highest."""
+    """Rank of pseudotime at the maximum of the curve."""
     change: Float
-    """Highest minus lowest value of the curve."""
+    """Maximum minus minimum of the curve."""
     grid: Float
-    """(GRID,): rank of pseudotime, 0 to 1."""
+    """(GRID,): ranks of pseudotime, 0 to 1."""
     curves: Float
-    """(GRID, G): molecules of the gene in ``per`` of the spot, or its values; level of the average section. 0 or more,
-    where no value is negative."""
+    """(GRID, G): expression per ``per`` counts at the average level of the sections. Not negative for non-negative
+    values."""
 
 
 class _Moments(NamedTuple):
-    """What least squares takes of some spots; those of several blocks add up."""
+    """Sufficient statistics of least squares, additive over spots."""
 
     gram: Float
-    """(p, p): design by design, weighted by library."""
+    """(p, p): Gram matrix of the design, weighted by the library size."""
     sums: Float
-    """(p, G): design by counts."""
+    """(p, G): design times counts."""
     square: Float
-    """(G,): squared counts over library."""
+    """(G,): squared counts divided by the library size."""
 
     def without(self, other: _Moments) -> _Moments:
-        """Return those of all spots but the other ones."""
+        """Return the statistics without some spots."""
         return _Moments(*(whole - part for whole, part in zip(self, other, strict=True)))
 
 
 def spline_basis(x: Float, knots: Float) -> Float:
-    """Return the natural cubic spline basis with a constant, (n, k) for k knots (Hastie et al. 2009, eq. 5.4-5.5)."""
+    """Return the natural cubic spline basis with intercept, (n, k) for k knots (Hastie et al. 2009, eq. 5.4-5.5).
+
+    SciPy's natural ``CubicSpline`` spans the same functions between the outer knots, but is not linear beyond them
+    (``benchmarks/bench_libraries.py``: 7e-15 and 1.5e-4 apart).
+    """
 
     def piece(k: int) -> Float:
         last = np.maximum(x - knots[-1], 0) ** 3
@@ -78,30 +82,30 @@ def trends(
     blocks: NDArray[np.integer[Any]],
     per: float = PER,
 ) -> Trends:
-    """Fit the rate of each gene by a natural cubic spline of the rank of pseudotime and a level for each section.
+    """Fit expression of each gene by a natural cubic spline of the rank of pseudotime, with an intercept per section.
 
-    Least squares of count / library weighted by library, which is that of Pearson residuals under a Poisson model: a
-    gene whose share of the molecules is the same everywhere has a flat curve, whatever the libraries do along
-    pseudotime. What is explained is compared with the levels of the sections alone.
+    Least squares of count / library size, weighted by the library size, as for Pearson residuals under a Poisson model.
+    A gene with a constant fraction of the counts has a flat curve, even if the library size changes along pseudotime.
+    The explained variance is relative to the intercepts.
 
-    There is no p-value. Pseudotime was found from the same counts, and any gene that varies smoothly over the tissue
-    follows, in part, anything else that does. The standard error is from leaving out one block of tissue at a time
-    (jackknife), as spots side by side are alike.
+    There are no p-values. Pseudotime was computed from the same counts, and any two genes that vary smoothly over the
+    tissue are partly correlated. The standard error is a jackknife over tissue blocks, because neighbouring spots are
+    correlated.
 
     Parameters
     ----------
     counts
-        (n, G), raw, or values that were normalised before.
+        Raw counts or normalised values, (n, G).
     library
-        (n,), total counts of the spots.
+        Library size of each spot, (n,). 1 for normalised values.
     rank
-        (n,), 0 to 1, see :func:`mmsrl.trajectory.root.ranks`.
+        Rank of pseudotime, (n,), 0 to 1, see :func:`mmsrl.trajectory.root.ranks`.
     section
-        (n,), from 0; sections without a spot are none.
+        Index of the section of each spot, (n,), from 0. Sections without spots are ignored.
     blocks
-        (n,), the block of tissue that each spot lies in.
+        Tissue block of each spot, (n,).
     per
-        Molecules of a spot that curves are of; 1, with a library of 1, for values that were normalised before.
+        Total counts that curves are scaled to. 1 for normalised values.
     """
     knots = np.quantile(rank, np.linspace(0.02, 0.98, KNOTS))
     level = np.eye(int(section.max()) + 1)[section]
@@ -115,9 +119,9 @@ def trends(
     names, number = np.unique(blocks, return_inverse=True)
     error = np.full(len(share), np.nan)
     if len(names) >= FEWEST_BLOCKS:
-        own = (number == b for b in range(len(names)))
-        left_out = (whole.without(_moments(counts[rows], library[rows], design[rows])) for rows in own)
-        shares = np.stack([_ratio(*_explained(rest, n_levels)) for rest in left_out])
+        masks = (number == b for b in range(len(names)))
+        remaining = (whole.without(_moments(counts[rows], library[rows], design[rows])) for rows in masks)
+        shares = np.stack([_ratio(*_explained(rest, n_levels)) for rest in remaining])
         error = np.sqrt((len(names) - 1) * shares.var(axis=0))
 
     centre = np.linalg.solve(whole.gram[:n_levels, :n_levels], level.T @ (library * rank))
@@ -145,7 +149,7 @@ def _moments(counts: sp.csr_matrix, library: Float, design: Float) -> _Moments:
 
 
 def _explained(moments: _Moments, n_levels: int) -> tuple[Float, Float]:
-    """Return what the curve explains beyond the levels of the sections, and all that varies around these, (G,)."""
+    """Return the variance explained by the curve beyond the intercepts, and the total variance around them, (G,)."""
     gram, sums, square = moments
     both = (sums * (np.linalg.pinv(gram, hermitian=True) @ sums)).sum(axis=0)
     weight = gram.diagonal()[:n_levels, None]
@@ -155,5 +159,5 @@ def _explained(moments: _Moments, n_levels: int) -> tuple[Float, Float]:
 
 
 def _ratio(values: Float, total: Float) -> Float:
-    """Return the quotient, 0 where there is nothing to divide by."""
+    """Return the quotient, or 0 for a total of 0."""
     return np.divide(values, total, out=np.zeros_like(total), where=total > 0)
