@@ -1,4 +1,4 @@
-"""What a small run leaves behind before assembly and report: two labelled sections in a group, one without image."""
+"""Output of a small run before assembly and report: two labelled sections in a group, and one without image."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ PITCH = 40.0
 
 @dataclass
 class SmallRun:
-    """A folder with the outputs of all stages but assembly and report."""
+    """Folder with the output of all stages before assembly and report."""
 
     folder: Path
     domains: dict[str, list[str]]
-    """Domain of every spot by sample, in the order of the spots."""
+    """Domains of the spots by sample."""
 
     def copy(self, folder: Path) -> SmallRun:
         """Return a copy that a test may change."""
@@ -48,13 +48,13 @@ class SmallRun:
 
     @property
     def report(self) -> Path:
-        """The folder of the report, with a folder for the pages."""
+        """Folder of the report, with a folder for the pages."""
         folder = self.folder / "report"
         (folder / "sections").mkdir(parents=True, exist_ok=True)
         return folder
 
     def page_arguments(self, unit: str) -> list[str]:
-        """Return the command line of mmsrl-page for everything that the folder has of a unit."""
+        """Return the command line of mmsrl-page for all files of a unit."""
         arguments = ["--id", unit, "--output-dir", str(self.report / "sections")]
         patterns = [("assembled", f"{sample}.mmsrl.h5ad") for sample in UNITS[unit]]
         patterns += [("summaries", f"{id}.*.json") for id in dict.fromkeys([*UNITS[unit], unit])]
@@ -63,7 +63,7 @@ class SmallRun:
         return arguments + self._listed(patterns)
 
     def report_arguments(self) -> list[str]:
-        """Return the command line of mmsrl-report for everything in the folder."""
+        """Return the command line of mmsrl-report for all files in the folder."""
         arguments = ["--output-dir", str(self.report), "--params", str(self.folder / "params.json")]
         patterns = [("card", "report/sections/*.card.json"), ("summaries", "*.*.json"), ("versions", "versions*.yml")]
         return arguments + self._listed(patterns)
@@ -74,11 +74,11 @@ class SmallRun:
 
 
 def counts_of(sample: str, generator: np.random.Generator) -> tuple[ad.AnnData, list[str]]:
-    """Make one section whose left, middle and right thirds are domains 1, 2 and 10."""
+    """Simulate a section whose left, middle and right thirds are domains 1, 2 and 10."""
     rows, columns = SHAPES[sample]
     row, column = (index.ravel() for index in np.indices((rows, columns)))
     domains = np.array(["1", "2", "10"])[column * 3 // columns]
-    # S2 lacks the last gene: a group keeps the genes in common.
+    # S2 lacks the last gene, because a group keeps only common genes.
     genes = [f"G{index}" for index in range(19 if sample == "S2" else 20)]
     counts = generator.poisson(3, (rows * columns, len(genes))).astype(np.float32)
     metrics = {"total_counts": counts.sum(1), "n_genes_by_counts": (counts > 0).sum(1), "pct_counts_mt": 0.0}
@@ -207,7 +207,7 @@ def write_run(tmp_path: Path) -> SmallRun:
                 },
             )
         spots = pd.concat(located, ignore_index=True).sample(frac=1, random_state=1)
-        # The order of the unit's files is not that of the counts; row i of the embedding tells which spot it is of.
+        # Files of a unit have another order than the counts. Rows of the embedding identify their spots.
         identity = np.column_stack([spots["sample"].map(list(SHAPES).index), spots["barcode"].str[3:-2].astype(int)])
         embedding = ad.AnnData(
             obs=spots[["sample", "barcode"]].set_index(spots["barcode"] + "-" + spots["sample"]),

@@ -1,6 +1,6 @@
-"""The published models restated plainly: dense N×N matrices, one line a formula, autograd for every gradient.
+"""Dense restatement of the published models: N×N matrices, one line per formula, gradients by autograd.
 
-Nothing here is clever; the tests hold the fast forms to it and the benchmarks measure them against it.
+Tests and benchmarks compare the fast forms with it.
 """
 
 from __future__ import annotations
@@ -18,8 +18,13 @@ from mmsrl.train.presets import Published
 from mmsrl.train.published import PublishedModel
 
 
+def hexagonal(rows: int, cols: int) -> np.ndarray:
+    """Return array coordinates of a Visium lattice, (row, column) with row + column even."""
+    return np.array([(r, 2 * c + r % 2) for r in range(rows) for c in range(cols)], dtype=float)
+
+
 def gaussian_graph(coordinates: np.ndarray, width: float, cut: float = 0.0) -> Tensor:
-    """Return Â, dense; weights below ``cut`` are left out."""
+    """Return the dense normalised adjacency matrix Â, without weights below ``cut``."""
     points = torch.as_tensor(coordinates, dtype=torch.float64)
     kernel = torch.exp(
         -(torch.cdist(points, points, compute_mode="donot_use_mm_for_euclid_dist") ** 2) / (2 * width**2)
@@ -29,7 +34,7 @@ def gaussian_graph(coordinates: np.ndarray, width: float, cut: float = 0.0) -> T
 
 
 def dropout_mask(n: int, block: int, dropout: float, seed: int, like: Tensor) -> Tensor:
-    """Return, (n, n), the dropout mask that the blockwise attention draws piece by piece."""
+    """Return the dropout mask, (n, n), that the blockwise attention draws in blocks."""
     slices = blocks(n, block)
     return torch.cat(
         [
@@ -109,7 +114,7 @@ def forward(
     keep_x: Tensor,
     keep_i: Tensor,
 ) -> dict[str, Tensor]:
-    """Return every loss term, ``total`` and ``z`` for parameters ``p`` under given random masks."""
+    """Return every loss term, ``total`` and ``z`` for parameters ``p`` and given random masks."""
     rows = masked if masked is not None else torch.empty(0, dtype=torch.int64)
     seen = x
     if masked is not None:

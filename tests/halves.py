@@ -1,4 +1,4 @@
-"""A section whose two halves express different genes, small enough to be trained in a moment."""
+"""Small section whose two halves express different genes, for tests of training."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import scipy.sparse as sp
 
 
 def section(name: str = "s1", *, seed: int = 0, shift: float = 0.0, image: int = 0, n_genes: int = 60) -> ad.AnnData:
-    """A Visium-like section, 12 × 10 spots, whose left and right halves express different genes."""
+    """Simulate a Visium-like section, 12 × 10 spots, whose left and right halves express different genes."""
     rng = np.random.default_rng(seed)
     places = np.array([(r, 2 * c + r % 2) for r in range(12) for c in range(10)])
     right = places[:, 1] > 9

@@ -1,4 +1,4 @@
-"""Folders as instruments write them, with the vendors' own names: 30 cells, 4 genes and a control."""
+"""Output folders of instruments with the vendors' file names: 30 cells, 4 genes and a control."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ from mmsrl.ingest.api import Ingested
 N = 30
 GENES = ("Gapdh", "Actb", "Rps3", "Hbb-bs")
 PLACES = np.column_stack([np.arange(N) * 10.0 + 100, 50 + 20 * np.sin(np.arange(N))])
-"""(N, 2): x, y in µm."""
+"""Coordinates x, y in µm, (N, 2)."""
 COUNTS = np.random.default_rng(0).poisson(3.0, (N, len(GENES) + 1)) + 1
-"""(N, 5): four genes, then a control."""
+"""Counts of four genes and a control, (N, 5)."""
 SIDE = 6.0
-"""Of the squares that are the cells' outlines, in µm."""
+"""Side of the square outlines of cells in µm."""
 
 CORNERS = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * SIDE / 2
 
 
 def vertices(places: np.ndarray, scale: float = 1.0) -> np.ndarray:
-    """Corners of the cells, (4 N, 2)."""
+    """Return the corners of the cells, (4 N, 2)."""
     return ((places[:, None] + CORNERS) * scale).reshape(-1, 2)
 
 
 def xenium(folder: Path, *, ids: list[object] | None = None, cells: str = "cells.parquet", prefix: str = "") -> Path:
-    """The folder of a Xenium section; ``cells`` names the table of cells, ``prefix`` stands before every name."""
+    """Write a folder of Xenium; ``cells`` names the table of cells, ``prefix`` precedes every file name."""
     folder.mkdir(parents=True)
     ids = ids or [f"aaaa{'abcdefghijklmnop'[k // 16]}{'abcdefghijklmnop'[k % 16]}cg-1" for k in range(N)]
     names = [name.decode() if isinstance(name, bytes) else str(name) for name in ids]
@@ -73,7 +73,7 @@ def xenium_outlines(folder: Path, name: str = "cell_boundaries.parquet") -> None
 
 
 def as_mex(folder: Path) -> None:
-    """Put the three text files in place of the HDF5 matrix of Xenium."""
+    """Replace the HDF5 matrix of Xenium by three text files."""
     (folder / "cell_feature_matrix.h5").unlink()
     matrix = folder / "cell_feature_matrix"
     matrix.mkdir()
@@ -87,7 +87,7 @@ def as_mex(folder: Path) -> None:
 
 
 def cosmx(folder: Path, *, packed: bool = True, pixel_um: float = 0.12028, atomx: bool = False) -> Path:
-    """Flat files of CosMx: two fields of view whose cells are numbered anew, with the background as cell 0."""
+    """Write flat files of CosMx: two fields of view, each with cells from 1 and the background as cell 0."""
     folder.mkdir(parents=True)
     ending = ".csv.gz" if packed else ".csv"
     fov, cell = np.arange(N) // 15 + 1, np.arange(N) % 15 + 1
@@ -112,11 +112,11 @@ def cosmx(folder: Path, *, packed: bool = True, pixel_um: float = 0.12028, atomx
 
 
 MERSCOPE_IDS = [str(110883424764611924400 + 17 * k) for k in range(N)]
-"""Names of 21 digits, which no number of a computer holds."""
+"""Cell names of 21 digits, which exceed 64-bit integers."""
 
 
 def merscope(folder: Path, *, id_column: str = "cell", suffix: str = "", ids: list[str] = MERSCOPE_IDS) -> Path:
-    """A region of MERSCOPE without its images."""
+    """Write a region of MERSCOPE without images."""
     folder.mkdir(parents=True)
     counts = pd.DataFrame(COUNTS.astype(float), columns=[*GENES, "Blank-1"])
     counts.insert(0, id_column, ids)
@@ -129,7 +129,7 @@ def merscope(folder: Path, *, id_column: str = "cell", suffix: str = "", ids: li
 
 
 def merscope_outlines(folder: Path) -> None:
-    """Outlines in two planes, of which the upper is smaller; names as numbers of 64 bits, as the vendor has them."""
+    """Write outlines in two planes, of which the upper is smaller, with 64-bit integers as names."""
     ids = pd.read_csv(folder / "cell_metadata.csv", dtype=str)["EntityID"].astype("int64")
     planes = []
     for z, shrink in ((1, 0.5), (0, 1.0)):
@@ -148,7 +148,7 @@ def seqfish(folder: Path, roi: str = "Roi1") -> Path:
 
 
 def stereoseq(folder: Path, *, nm: int = 500, old: bool = False) -> Path:
-    """SAW's folder: counts of cells with outlines, and of the spots of the chip; ``old``: without ids of genes."""
+    """Write the folder of SAW: cells with outlines, and spots of the chip; ``old`` omits gene ids."""
     (folder / "feature_expression").mkdir(parents=True)
     spots = np.round(PLACES * 1000 / nm).astype(int)
     cellbin = folder / "feature_expression/SS200000135TL_D1.cellbin.gef"
@@ -209,7 +209,7 @@ def curio(folder: Path) -> Path:
 
 
 def dbit(folder: Path) -> Path:
-    """DBiT-seq: six by five pixels, whose names are the barcodes of both directions."""
+    """Write DBiT-seq: six by five pixels, named by the barcodes of both directions."""
     folder.mkdir(parents=True)
     letters = ["".join("ACGT"[(k >> 2 * i) & 3] for i in range(8)) for k in range(6)]
     row, col = (index.ravel() for index in np.mgrid[:6, :5])

@@ -1,4 +1,4 @@
-"""A section of tissue whose truth is known: bands with genes of their own, and genes that rise across them."""
+"""Simulated section with known truth: bands with marker genes, and genes that rise across the bands."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ from mmsrl._files import write_summary
 ROWS, COLUMNS = 24, 20
 BANDS = 4
 MARKERS = 8
-"""Genes of each band; then as many that rise from the first band to the last, and NOISE without any pattern."""
+"""Number of marker genes of each band, and of genes that rise from the first band to the last."""
 NOISE = 100
+"""Number of genes without a pattern."""
 RESPONDING = tuple(f"noise_{i}" for i in range(8))
-"""Genes that a treatment can change in the third band."""
+"""Genes that respond to a treatment in the third band."""
 
 
 def section(
@@ -29,10 +30,10 @@ def section(
     heights: Sequence[int] = (ROWS // BANDS,) * BANDS,
     response: float = 1.0,
 ) -> ad.AnnData:
-    """Return raw counts with ``obs['domain']`` (the bands), ``obs['depth']`` (0 to 1) and pixels in ``obsm``.
+    """Simulate raw counts with ``obs['domain']`` (the band), ``obs['depth']`` (0 to 1) and coordinates in pixels.
 
-    Genes are ``B<band>_<i>``, ``rising_<i>`` and ``noise_<i>``; libraries differ fourfold from spot to spot.
-    ``heights`` are the rows of each band; ``response`` is what a treatment multiplies :data:`RESPONDING` by.
+    Genes are ``B<band>_<i>``, ``rising_<i>`` and ``noise_<i>``. Library sizes of spots differ up to fourfold.
+    ``heights`` are the numbers of rows of the bands. ``response`` is the fold change of :data:`RESPONDING`.
     """
     rng = np.random.default_rng(seed)
     row, column = (index.ravel() for index in np.indices((ROWS, COLUMNS)))
@@ -65,7 +66,7 @@ def section(
 
 
 def domains_csv(*sections: ad.AnnData) -> str:
-    """Return the sections' bands as ``<unit>.domains.csv``."""
+    """Return the bands of sections in the format of ``<unit>.domains.csv``."""
     parts = [
         pd.DataFrame(
             {"sample": a.uns["mmsrl"]["sample"], "barcode": a.obs_names, "domain": a.obs["domain"].astype(str)}
@@ -76,11 +77,11 @@ def domains_csv(*sections: ad.AnnData) -> str:
 
 
 def configuration(folder: Path, unit: str) -> list[str]:
-    """Write what training and domains of a unit ran with, as their summaries, and return the options that name them."""
+    """Write summaries of training and domains with their parameters, and return the options that name them."""
     parameters = {
         "train": {"preset": "default", "seed": 0, "batch_correction": True, "kernel_width": None},
         "domains": {"n_domains": BANDS, "readout": "gmm", "seed": 0},
     }
-    for stage, own in parameters.items():
-        write_summary(folder / f"{unit}.{stage}.json", stage=stage, id=unit, parameters=own, result={})
+    for stage, settings in parameters.items():
+        write_summary(folder / f"{unit}.{stage}.json", stage=stage, id=unit, parameters=settings, result={})
     return ["--trained", f"{folder}/{unit}.train.json", "--read-out", f"{folder}/{unit}.domains.json"]

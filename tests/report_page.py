@@ -1,4 +1,4 @@
-"""Report and pages, as the commands write them and a parser reads them."""
+"""Report and pages, written by the commands and parsed."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class Page(HTMLParser):
-    """Text that a reader sees, attributes that could load something, and the payloads, of a report."""
+    """Parser of visible text, attributes that could load files, and payloads of a report."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -52,20 +52,20 @@ class Page(HTMLParser):
 
 @dataclass
 class Report:
-    """What the two commands wrote of a run."""
+    """Output of mmsrl-page and mmsrl-report for a run."""
 
     folder: Path
     said: str
-    """What the commands logged."""
+    """Log of the commands."""
 
     @property
     def html(self) -> str:
-        """The report."""
+        """Text of the report."""
         return (self.folder / "mmsrl_report.html").read_text(encoding="utf-8")
 
     @property
     def overview(self) -> Page:
-        """The same, parsed."""
+        """Parsed report."""
         return Page(self.html)
 
     @property
@@ -77,19 +77,19 @@ class Report:
         return (self.folder / "sections" / f"{sample}.html").read_text(encoding="utf-8")
 
     def page(self, sample: str) -> Page:
-        """Return the page of a section, parsed."""
+        """Return the parsed page of a section."""
         return Page(self.source(sample))
 
 
 def run_command(command: click.Command, arguments: Sequence[str]) -> str:
-    """Run a command, which has to end well, and return what it says."""
+    """Run a command that must succeed, and return its output."""
     result = CliRunner().invoke(command, list(arguments), catch_exceptions=False)
     assert result.exit_code == 0, result.output
     return result.output
 
 
 def make_report(run: SmallRun, *arguments: str, pages: Sequence[str] = ()) -> Report:
-    """Write the pages of all units that are assembled, and the report.
+    """Write the pages of all assembled units, and the report.
 
     Parameters
     ----------

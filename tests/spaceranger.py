@@ -1,4 +1,4 @@
-"""Sections as Space Ranger writes them, small and made up: 30 spots of Visium, 36 bins of Visium HD."""
+"""Small simulated sections in the layouts of Space Ranger: 30 spots of Visium, 36 bins of Visium HD."""
 
 from __future__ import annotations
 
@@ -121,28 +121,28 @@ def visium_hd(folder: Path) -> Path:
 
 
 def cut(path: Path) -> None:
-    """Leave the first half of a file."""
+    """Truncate a file to its first half."""
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
 
 def put_counts(outs: Path, counts, barcodes=None, **more) -> None:
-    """Give a Visium section other counts."""
+    """Replace the counts of a Visium section."""
     barcodes = hexagonal()["barcode"] if barcodes is None else barcodes
     write_h5_v3(outs / "filtered_feature_bc_matrix.h5", counts, barcodes, **more)
 
 
 def edit_positions(outs: Path, **columns) -> None:
-    """Give a Visium section other columns of positions."""
+    """Replace columns of the positions of a Visium section."""
     write_spatial(outs / "spatial", hexagonal().astype(object).assign(**columns))
 
 
 def first_of(column: str, value) -> list:
-    """Return a column of the positions with another first value."""
+    """Return a column of the positions with a different first value."""
     return [value, *hexagonal()[column][1:]]
 
 
 def cell_outlines(numbers, *, centroids: bool = False, scale: float = 1.0) -> dict:
-    """Return GeoJSON of segmented cells: squares of 20 × ``scale`` pixels, at places that follow from their numbers."""
+    """Return GeoJSON of segmented cells: squares of 20 × ``scale`` pixels, positioned by cell number."""
     features = []
     for number in numbers:
         x, y = place_of_cell(number)
@@ -156,7 +156,7 @@ def cell_outlines(numbers, *, centroids: bool = False, scale: float = 1.0) -> di
 
 
 def place_of_cell(number: int) -> tuple[float, float]:
-    """Return x and y of the centre of a segmented cell, on no lattice."""
+    """Return x and y of the centre of a segmented cell, off any lattice."""
     row, col = divmod(int(number), 6)
     shift = np.random.default_rng(int(number)).uniform(-8, 8, 2)
     return float(100 + 40 * col + shift[0]), float(900 + 40 * row + shift[1])
@@ -188,7 +188,7 @@ def write_image(path: Path) -> None:
 
 
 def as_geo(outs: Path, folder: Path, prefix: str, *, three_files: bool = False) -> Path:
-    """Write a Visium section as GEO keeps it: all files in one folder, with a prefix, gzipped but for HDF5."""
+    """Write a Visium section in the layout of GEO: one folder, a file prefix, and gzip except for HDF5."""
     folder.mkdir(exist_ok=True)
     if three_files:
         as_three_files(outs, packed=False, legacy=False)

@@ -1,4 +1,4 @@
-"""Runs docs/tutorials: every block of bash and Python, in order, and compares what it prints with what is shown.
+"""Run every block of bash and Python in docs/tutorials, and compare its output with the text.
 
 A block of ``text`` right after a block of code is what that prints. ``make tutorials`` stops at the first block that
 fails or prints something else; with ``ARGS=--write`` it writes what was printed into the tutorials.
@@ -21,34 +21,34 @@ from typing import Any, NamedTuple
 ROOT = Path(__file__).parents[1]
 TUTORIALS = ROOT / "docs/tutorials"
 ORDER = ("domains", "pseudotime", "enhancement", "sections", "study")
-"""Later tutorials read what the first one leaves in `results`."""
+"""Tutorials in their order. Later ones read the results of the first."""
 
 TOLERANCE = 0.1
-"""Relative, and absolute for small numbers: libraries and processors differ in digits, which seeds do not undo."""
+"""Relative tolerance, and absolute tolerance for small numbers, for differences between libraries and processors."""
 
 _BLOCK = re.compile(r"^```(bash|python)\n(.*?)^```\n(?:\n?^```text\n(.*?)^```\n)?", flags=re.MULTILINE | re.DOTALL)
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:e[+-]?\d+)?")
 
 
 class Block(NamedTuple):
-    """A piece of code of a tutorial."""
+    """Code block of a tutorial."""
 
     language: str
     code: str
     shown: str | None
-    """What it prints; ``None`` where the tutorial does not say."""
+    """Expected output, or ``None`` if the tutorial shows none."""
     line: int
 
 
 def blocks(text: str) -> list[Block]:
-    """Return the code of a tutorial in order."""
+    """Return the code blocks of a tutorial in order."""
     return [
         Block(match[1], match[2], match[3], text.count("\n", 0, match.start(2)) + 1) for match in _BLOCK.finditer(text)
     ]
 
 
 def same(printed: str, shown: str) -> bool:
-    """Tell whether two texts have the same words, and numbers that differ by no more than the tolerance."""
+    """Return whether two texts have equal words, and numbers equal within the tolerance."""
     if _NUMBER.sub("#", printed).split() != _NUMBER.sub("#", shown).split():
         return False
     pairs = zip(_NUMBER.findall(printed), _NUMBER.findall(shown), strict=True)
@@ -56,7 +56,7 @@ def same(printed: str, shown: str) -> bool:
 
 
 def run(block: Block, name: str, namespace: dict[str, Any]) -> str:
-    """Run a block in the project's folder; Python keeps its names from block to block. Return what it prints."""
+    """Run a block in the folder of the project, and return its output. Python blocks share a namespace."""
     if block.language == "bash":
         path = f"{ROOT / 'engine'}:{Path(sys.executable).parent}:{os.environ['PATH']}"
         command = ["bash", "-euo", "pipefail", "-c", block.code]
@@ -93,7 +93,7 @@ def tutorial(path: Path, *, write: bool) -> None:
 
 
 def main() -> None:
-    """Run all tutorials, or those that are named."""
+    """Run all tutorials, or the named ones."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", default=ORDER, help=f"of {', '.join(ORDER)}")
     parser.add_argument("--write", action="store_true", help="write what is printed into the tutorials")

@@ -1,4 +1,4 @@
-"""One bad input, and the message of its command."""
+"""Bad input with the message of its command."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files of a samplesheet that are missing, damaged, foreign or do not belong together, told before any task starts."""
+"""Files of a samplesheet that are missing, damaged, foreign or inconsistent, found before any task starts."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Row = dict[str, object]
 
 
 def _row(make: Callable[[Path], Row]) -> Callable[[Path], list[str]]:
-    """Make a samplesheet of one row; what the row does not say is a good Visium section."""
+    """Write a samplesheet with one row, for a valid Visium section by default."""
 
     def command(folder: Path) -> list[str]:
         visium(folder / "outs")
@@ -111,7 +111,7 @@ def _h5ad(change: Callable[[ad.AnnData], object]) -> Callable[[Path], list[str]]
 
 
 def _changed(change: Callable[[h5py.File], object]) -> Callable[[Path], list[str]]:
-    """Make an h5ad and change what is in the file."""
+    """Write an h5ad and change its content."""
 
     def make(folder: Path) -> Row:
         row = _h5ad_row(folder, _placed)

@@ -1,4 +1,4 @@
-"""Folders of instruments other than Visium: partial, mixed up or damaged."""
+"""Folders of instruments other than Visium that are incomplete, mixed or damaged."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Make = Callable[[Path], object]
 
 
 def _checked(make: Make, spoil: Make = lambda folder: None, **row: str) -> Callable[[Path], list[str]]:
-    """Check a samplesheet with the folder `run` that ``make`` makes and ``spoil`` spoils."""
+    """Check a samplesheet with a folder `run`, written by ``make`` and damaged by ``spoil``."""
 
     def command(folder: Path) -> list[str]:
         make(folder / "run")

@@ -1,4 +1,4 @@
-"""Parameters that are wrong, alone."""
+"""Invalid parameters."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Samplesheets that are wrong in themselves, whatever files they name."""
+"""Samplesheets with invalid content, independent of the named files."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def _sheet(content: str | bytes, name: str = "sheet.csv", **parameters: object) 
 
 
 def _study(columns: str, *rows: str, **parameters: object) -> Callable[[Path], list[str]]:
-    """Return what checks a samplesheet of sections ``s1``, ``s2`` and so on with these further columns."""
+    """Return a function that checks a samplesheet of sections ``s1``, ``s2`` and so on with more columns."""
     lines = [f"s{number},/x,{row}\n" for number, row in enumerate(rows, start=1)]
     return _sheet(f"sample,spaceranger_dir,{columns}\n{''.join(lines)}", **parameters)
 

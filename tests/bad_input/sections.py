@@ -1,4 +1,4 @@
-"""Sections whose content cannot be what it should be, told by the stage that reads them first."""
+"""Sections with invalid content, found by the first stage that reads them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What later stages are given: filters that leave nothing, sections too small, files of strangers, devices."""
+"""Invalid input of later stages: filters, small sections, foreign files, missing devices."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from mmsrl.ingest.api import read_spaceranger
 
 
 class _Trap:
-    """What runs a command when it is unpickled."""
+    """Object that runs a command when it is unpickled."""
 
     def __reduce__(self) -> tuple[Any, tuple[str]]:
         return os.system, ("touch /tmp/mmsrl-was-here",)
 
 
 def _counts(folder: Path, change: Callable[[ad.AnnData], ad.AnnData | None] = lambda adata: None) -> str:
-    """Write ``S1.h5ad`` in the internal form, which ``ingest`` and ``qc`` have in common."""
+    """Write ``S1.h5ad`` in the internal form of ``ingest`` and ``qc``."""
     adata = read_spaceranger(visium(folder / "outs"), "S1").adata
     adata = change(adata) or adata
     adata.write_h5ad(folder / "S1.h5ad")
@@ -92,7 +92,7 @@ def _constant(adata: ad.AnnData) -> None:
 
 
 def _embedding(folder: Path, values: Any) -> str:
-    """Write an embedding of the first spots of the section that :func:`_counts` writes."""
+    """Write an embedding of the first spots of the section of :func:`_counts`."""
     path = folder / "S1.embedding.h5ad"
     names = hexagonal()["barcode"][: len(values)].to_numpy()
     obs = pd.DataFrame({"sample": pd.Categorical(["S1"] * len(names)), "barcode": names}, index=names)

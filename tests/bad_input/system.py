@@ -1,4 +1,4 @@
-"""What the system does not allow: outputs that cannot be written."""
+"""Errors of the system: output that cannot be written."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from bad_input.case import Case, check
 
 @contextmanager
 def _full(folder: Path) -> Iterator[None]:
-    """Let every file that is begun among the results be ``/dev/full``, where Linux has no space left on the device."""
+    """Open ``/dev/full`` for every new file, which simulates a full disk."""
 
-    def begun(suffix: str = "", prefix: str = "", dir: Any = None, text: bool = False) -> tuple[int, str]:
+    def open_full(suffix: str = "", prefix: str = "", dir: Any = None, text: bool = False) -> tuple[int, str]:
         path = Path(dir, f"{prefix}full{suffix}")
         path.symlink_to("/dev/full")
         return os.open(path, os.O_RDWR), str(path)
 
-    with mock.patch.object(tempfile, "mkstemp", begun):
+    with mock.patch.object(tempfile, "mkstemp", open_full):
         yield
 
 
 @contextmanager
 def _read_only(folder: Path) -> Iterator[None]:
-    """Refuse new files as a read-only file system does; a test cannot mount one, and may run as root."""
+    """Refuse new files like a read-only file system, which a test cannot mount."""
 
     def refused(suffix: str = "", prefix: str = "", dir: Any = None, text: bool = False) -> tuple[int, str]:
         raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(Path(dir, prefix)))

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from biology import DIFFERENT, RESPONDING, SEVEN, sections_of_study, write_cohort, write_study
+from biology import write_cohort
 from browser.looking import COVERED, CROWDED, OVERFLOWING, OVERLAPPING, TABLES, assert_accessible, go, scroll_through
 from report_page import run_command
+from study_results import DIFFERENT, RESPONDING, SEVEN, sections_of_study, write_study
 
 from mmsrl.page.cli import main as page
 from mmsrl.report.cli import main

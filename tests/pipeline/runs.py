@@ -31,6 +31,11 @@ class Run:
     tasks: dict[str, str]
     """Task name (``QC (tiny)``) to status (``COMPLETED``, ``CACHED``, ``FAILED``)."""
 
+    @property
+    def completed(self) -> set[str]:
+        """Processes with a completed task, which was not cached."""
+        return {name.split(" ")[0] for name, status in self.tasks.items() if status == "COMPLETED"}
+
 
 @dataclass
 class Project:

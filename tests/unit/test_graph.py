@@ -3,6 +3,7 @@ from __future__ import annotations
 import dense
 import numpy as np
 import pytest
+from dense import hexagonal
 
 from mmsrl import graph as module
 from mmsrl.graph import (
@@ -19,10 +20,6 @@ from mmsrl.graph import (
     smooth,
     within,
 )
-
-
-def hexagonal(rows: int, cols: int) -> np.ndarray:
-    return np.array([(r, 2 * c + r % 2) for r in range(rows) for c in range(cols)], dtype=float)
 
 
 def test_graph_is_the_dense_kernel_cut_where_it_cannot_matter() -> None:

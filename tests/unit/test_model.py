@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 import torch
+from dense import hexagonal
 
 from mmsrl import graph
 from mmsrl.train import products
@@ -20,11 +21,6 @@ from mmsrl.train.presets import PUBLISHED, Published
 from mmsrl.train.published import Inputs, PublishedModel
 
 BLOCK = 32
-
-
-def hexagonal(rows: int, cols: int) -> np.ndarray:
-    """Array coordinates of a Visium lattice: (row, column) with row + column even."""
-    return np.array([(r, 2 * c + r % 2) for r in range(rows) for c in range(cols)], dtype=float)
 
 
 def sections(sizes: list[tuple[int, int]], n_genes: int, n_features: int, seed: int = 0):

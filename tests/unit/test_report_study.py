@@ -11,9 +11,9 @@ import anndata as ad
 import numpy as np
 import pandas as pd
 import pytest
-from biology import DIFFERENT, GROWN, RESPONDING, SEVEN, UNTESTED, sections_of_study, write_study
 from click.testing import CliRunner
 from report_page import Page, make_report
+from study_results import DIFFERENT, GROWN, RESPONDING, SEVEN, UNTESTED, sections_of_study, write_study
 
 from mmsrl._palette import domain_colors
 from mmsrl.page.charts import LOSES

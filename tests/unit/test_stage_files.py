@@ -16,6 +16,7 @@ import pytest
 import scipy.sparse as sp
 from click.testing import CliRunner, Result
 from conftest import SmallRun
+from spaceranger import cut
 
 from mmsrl._click import stage_command
 from mmsrl._errors import InputError
@@ -60,10 +61,6 @@ def command_lines(run: SmallRun) -> dict[str, tuple[click.Command, list[str], st
         "assemble": (assemble, run.assemble_arguments("lone"), "lone.features.h5ad"),
         "page": (page, run.page_arguments("lone"), "lone.mmsrl.h5ad"),
     }
-
-
-def cut(path: Path) -> None:
-    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
 
 def overwrite(path: Path) -> None:
