@@ -208,7 +208,7 @@ def test_normalised_values_have_shares_and_no_genes() -> None:
         adata.uns["mmsrl"]["expression"] = "normalised"
     found = tl.compare(sections, control="control", several_units=False)
     assert found.composition["p_value"].notna().all() and found.expression.empty
-    assert {row["why"] for row in found.facts["expression"]} == {"values were normalised before: there are no counts"}
+    assert {row["why"] for row in found.facts["expression"]} == {"expression is normalised: there are no counts"}
 
 
 @pytest.mark.parametrize(
@@ -299,7 +299,7 @@ def test_covariates_that_are_not_in_the_model_are_told() -> None:
             adata.obs["covariate_slide"] = str(s)
     found = tl.compare(sections, control="control", several_units=False)
     assert found.facts["model"] == "~ condition"
-    text = "treated: slide is not in the model, as not every replicate has one value of it"
+    text = "treated: slide is not in the model, because some replicates have no unique value"
     assert {"level": "warning", "text": text} in found.messages
 
 
@@ -314,8 +314,8 @@ def test_domains_that_another_model_compares_are_told() -> None:
     found = tl.compare(sections, control="control", several_units=False)
     assert found.facts["model"] == "~ donor + condition"
     text = (
-        "treated: genes of domain 2 are compared by ~ condition, not ~ donor + condition, as some replicates have too "
-        "little of it"
+        "treated: genes of domain 2 are compared by ~ condition, not ~ donor + condition, because some replicates "
+        "have too few spots"
     )
     assert [row["text"] for row in found.messages if "compared by" in row["text"]] == [text]
     fact = next(row for row in found.facts["expression"] if row["domain"] == "2")
@@ -334,7 +334,7 @@ def test_copies_of_one_section_have_nothing_significant() -> None:
     found = tl.compare(sections, control="control", several_units=False)
     assert found.composition["p_value"].isna().all() and found.expression.empty
     assert {row["why"] for row in found.facts["expression"]} == {
-        "replicates of a condition do not differ: there is no variation to compare with"
+        "the replicates of each condition are identical, so there is no variance to test against"
     }
 
 

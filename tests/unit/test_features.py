@@ -134,7 +134,7 @@ def test_the_scale_of_the_image_file_counts_where_no_other_is_known(tmp_path):
     assert sorted({tile["um"] for tile in found.facts["tiles"]}) == [100.0, 300.0]
     known = section(pitch=20.0, pitch_um=100.0, centres=centres)
     texts = [message["text"] for message in image_features(known, tmp_path / "a.ome.tif", backbone="texture").messages]
-    assert any("says that a pixel is 2 µm, by the distance of the spots it is 5 µm" in text for text in texts)
+    assert any("states 2 µm per pixel, but the spot spacing implies 5 µm" in text for text in texts)
 
 
 def test_interpolation_is_exact_for_what_is_linear_between_nodes():

@@ -196,7 +196,7 @@ def test_spots_that_lie_on_glass_are_told(tmp_path: Path) -> None:
     path = tmp_path / "shifted.png"
     Image.fromarray(np.where(np.arange(SIDE)[:, None, None] < 300, GLASS, SLIDE).astype(np.uint8)).save(path)
     found = described(path)
-    assert "shows no tissue: do coordinates and image belong together?" in texts(found)
+    assert "shows no tissue: check that coordinates and image belong together" in texts(found)
     assert found.features.obs["image_tissue"].iloc[0] == 0 and np.isnan(found.features.obs["image_eosin"].iloc[0])
 
 
@@ -261,7 +261,7 @@ def test_a_scanner_s_file_is_read_by_openslide_and_its_scale_compared(tmp_path: 
     found = described(tmp_path / "right.svs")
     assert texts(found) == "" and found.facts["expression"]["r2"] > 0.2
     svs(tmp_path / "wrong.svs", 0.5)
-    assert "says that a pixel is 0.5 µm, by the distance of the spots it is 3.33 µm" in texts(
+    assert "states 0.5 µm per pixel, but the spot spacing implies 3.33 µm" in texts(
         described(tmp_path / "wrong.svs")
     )
 

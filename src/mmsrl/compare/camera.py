@@ -1,9 +1,9 @@
-"""Gene sets that differ between conditions: limma's camera. Arrays and tables only.
+"""Competitive gene set test between conditions: limma's camera. Arrays and tables only.
 
-A competitive test: do the genes of a set differ more, in one direction, than the other genes of the domain? Genes of a
-set go up and down together from replicate to replicate, whatever the condition. A test that takes them for
-independent, such as the hypergeometric one, calls such sets. Camera (Wu and Smyth, Nucleic Acids Research 40, e133,
-2012) estimates their correlation from the residuals.
+The test asks whether the genes of a set differ more, in one direction, than the other genes of the domain. Genes of a
+set are correlated over replicates, whatever the condition. A test that assumes independence, such as the hypergeometric
+one, is therefore anti-conservative. Camera (Wu and Smyth, Nucleic Acids Research 40, e133, 2012) estimates their
+correlation from the residuals. gseapy and decoupler do not implement it.
 """
 
 from __future__ import annotations
@@ -25,23 +25,23 @@ COLUMNS = ["gene_set", "direction", "n_set", "correlation", "p_value"]
 def camera(
     score: Float, residual: Float, genes: Collection[str], sets: Mapping[str, Collection[str]]
 ) -> tuple[pd.DataFrame, dict[str, NDArray[np.int64]]]:
-    """Test every set of enough tested genes, and not too many (:mod:`mmsrl.markers.over_representation`).
+    """Test every set with an admissible number of tested genes (:mod:`mmsrl.markers.over_representation`).
 
     Parameters
     ----------
     score
-        (T,): how far each gene differs, in standard normal deviations.
+        Difference of each gene in standard normal deviations, (T,).
     residual
-        (d, T): its residuals in the d directions that the design leaves, with a mean square of 1.
+        Residuals in the d directions orthogonal to the design, with mean square 1, (d, T).
     genes
-        (T,) names of the genes that were tested.
+        Names of the tested genes, (T,).
     sets
-        Genes by name of the set; names are compared without regard to case.
+        Genes by name of the set. Names are compared case-insensitively.
 
     Returns
     -------
-    A row a set, :data:`COLUMNS`: ``direction`` is ``up`` or ``down``, ``correlation`` the mean correlation of its
-    genes, the p-value two-sided; and the positions of the genes of every set.
+    One row for each set (:data:`COLUMNS`): ``direction`` is ``up`` or ``down``, ``correlation`` the mean correlation of
+    its genes, the p-value two-sided. Also the indices of the genes of every set.
     """
     position = {gene.upper(): g for g, gene in enumerate(genes)}
     degrees, n_genes = residual.shape
@@ -51,7 +51,7 @@ def camera(
         size, rest = len(inside), n_genes - len(inside)
         if not SMALLEST <= size <= LARGEST or rest < 2:
             continue
-        # By how much the genes' correlation raises the variance of their mean; a negative one is not counted on.
+        # Variance inflation of the mean by the correlation of the genes; negative correlation is ignored below.
         inflation = size * float((residual[:, inside].mean(axis=1) ** 2).mean())
         delta = n_genes / rest * (score[inside].mean() - score.mean())
         pooled = ((n_genes - 1) * score.var(ddof=1) - delta**2 * size * rest / n_genes) / (n_genes - 2)

@@ -1,4 +1,4 @@
-"""``mmsrl-compare``: what differs between the conditions of a study."""
+"""``mmsrl-compare``: compare the conditions of a study."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import anndata as ad
 
 STUDY = "study"
-"""Id of the outputs: they are of all sections."""
+"""Id of the outputs, which cover all sections."""
 
 
 @stage_command("compare")
@@ -34,7 +34,7 @@ def main(
     output_dir: Path,
     control: str | None,
 ) -> None:
-    """Compare conditions: shares of domains and expression within them, over sections or donors."""
+    """Compare composition and expression between conditions, with sections or donors as replicates."""
     import logging
 
     from mmsrl._files import read_design, write_summary, write_text

@@ -1,4 +1,4 @@
-"""Whether a domain takes a larger or smaller share of the tissue in one condition. Arrays only."""
+"""Differences in composition: the share of a domain between conditions. Arrays only."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from mmsrl._design import Comparison
 Float = NDArray[np.float64]
 
 PSEUDOCOUNT = 0.5
-"""Spots of the smallest replicate added to a domain and to all others, so that a domain that is missing has a logit.
-Larger replicates get more in proportion: the same number for all would give a domain that no replicate has, or that
-fills all of them, a share that differs with the size of the sections."""
+"""Pseudocount of the smallest replicate, added to a domain and to all others, so that absent domains have a logit. It
+is proportional to the number of spots of a replicate: with a constant, the share of an absent domain would depend on
+the size of the sections."""
 
 
 class ShareTest(NamedTuple):
-    """The difference of one domain's share between two conditions."""
+    """Difference of the share of one domain between two conditions."""
 
     odds_ratio: float
     low: float
@@ -29,24 +29,25 @@ class ShareTest(NamedTuple):
 
 
 def share_difference(inside: Float, total: Float, comparison: Comparison) -> ShareTest:
-    """Test the share of a domain with a linear model of its logit, fitted by least squares to the replicates.
+    """Test the share of a domain by a linear model of its logit over replicates.
 
-    Spots within a section depend on each other, so that their number is not the sample size: it is the spread of the
-    replicates that the difference is compared with.
+    Spots within a section are correlated, so the sample size is the number of replicates.
 
     Parameters
     ----------
     inside
-        (n,), spots of the domain in every replicate of the comparison.
+        Number of spots of the domain in every replicate of the comparison, (n,).
     total
-        (n,), all spots.
+        Number of all spots, (n,).
+    comparison
+        Design matrix and contrast.
     """
     from statsmodels.regression.linear_model import OLS  # takes seconds
 
-    added = PSEUDOCOUNT * total / total.min()
-    logit = np.log((inside + added) / (total - inside + added))
+    pseudocount = PSEUDOCOUNT * total / total.min()
+    logit = np.log((inside + pseudocount) / (total - inside + pseudocount))
     fitted = OLS(logit, comparison.matrix).fit()
-    if not fitted.ssr > 1e-12:  # all replicates of a condition are the same: there is no spread to compare with
+    if not fitted.ssr > 1e-12:  # replicates of each condition are identical: no variance to test against
         return ShareTest(float(np.exp(fitted.params[-1])), np.nan, np.nan, np.nan)
     ratio, low, high = np.exp([fitted.params[-1], *fitted.conf_int()[-1]])
     return ShareTest(float(ratio), float(low), float(high), float(fitted.pvalues[-1]))

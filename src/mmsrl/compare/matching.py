@@ -1,4 +1,4 @@
-"""Which domain of one unit is which of another: mutually most similar expression profiles. Arrays only."""
+"""Matching of the domains of two units by mutually most similar expression profiles. Arrays only."""
 
 from __future__ import annotations
 
@@ -10,41 +10,42 @@ from numpy.typing import NDArray
 Float = NDArray[np.float64]
 
 GENES = 1_000
-"""Genes compared at most: those that tell domains apart by the most molecules. With more, noise takes over."""
+"""Maximum number of compared genes, by their chi-square statistic between domains. More genes add noise."""
 
 DRAWS = 200
-"""Bootstrap draws of regions of tissue."""
+"""Number of bootstrap draws of tissue regions."""
 
 PRIOR = 20.0
-"""Molecules a gene, on average, that every profile is given of the mean of its unit: few make no large log ratio."""
+"""Mean number of pseudocounts per gene, distributed as the mean of the unit. They shrink log ratios of small domains.
+"""
 
 
 class Matches(NamedTuple):
-    """For every domain of one unit; all (K,)."""
+    """Match of every domain of one unit: all (K,)."""
 
     matched: NDArray[np.int64]
-    """Domain of the other unit; -1 where there is no counterpart."""
+    """Domain of the other unit. -1 without a counterpart."""
     similarity: Float
-    """Correlation of the profiles, with the counterpart or, where there is none, with the most similar domain."""
+    """Correlation of the profiles with the counterpart, or with the most similar domain."""
     certainty: Float
-    """Share of bootstrap draws in which the two are each other's most similar domain; NaN where a unit is too small to
-    be cut into regions: drawing one again and again would make everything certain."""
+    """Fraction of bootstrap draws in which the two domains are mutually most similar. NaN if a unit has one region
+    only, because every draw would then be the same."""
 
 
 def match(one: Float, other: Float, seed: int = 0, certain: float = 0.5) -> Matches:
-    """Pair the domains of two units that are each other's most similar.
+    """Match the domains of two units that are mutually most similar.
 
-    A profile is the log of a domain's expression, less the mean of the domains of its unit: that takes off what differs
-    between units as a whole. How sure a pair is comes from drawing regions of tissue with replacement in both units.
+    A profile is log expression of a domain minus the mean over domains of the unit, which removes differences between
+    units. The certainty of a pair comes from bootstrap draws of tissue regions in both units.
 
     Parameters
     ----------
     one, other
-        (R, K, G) and (R', K', G): molecules by region of tissue, domain and gene; the same genes.
+        Counts by region of tissue, domain and gene, (R, K, G) and (R', K', G), over the same genes.
     seed
-        Of the draws.
+        Random seed of the bootstrap.
     certain
-        Certainty below which a pair is no counterpart.
+        Minimum certainty of a match.
     """
     genes = _telling_genes(one.sum(axis=0), other.sum(axis=0))
     one, other = one[..., genes], other[..., genes]
@@ -63,19 +64,19 @@ def match(one: Float, other: Float, seed: int = 0, certain: float = 0.5) -> Matc
 
 
 def _telling_genes(one: Float, other: Float) -> NDArray[np.int64]:
-    """Return the genes that tell the domains of both units apart by the most molecules, ascending."""
+    """Return the genes with the highest chi-square statistic between domains in both units, ascending."""
     evidence = np.minimum(*(_chi_square(unit) for unit in (one, other)))
     return np.sort(np.argsort(-evidence, kind="stable")[:GENES])
 
 
 def _chi_square(molecules: Float) -> Float:
-    """Return the chi-square statistic of each gene, (G,), for the same share of molecules in all domains, (K, G)."""
+    """Return the chi-square statistic of each gene, (G,), for equal shares of counts in all domains, (K, G)."""
     expected = np.outer(molecules.sum(axis=1), molecules.sum(axis=0)) / max(molecules.sum(), 1.0)
     return np.asarray(((molecules - expected) ** 2 / np.maximum(expected, 1e-12)).sum(axis=0))
 
 
 def _profiles(molecules: Float) -> Float:
-    """Return centred log expression of domains, (K, G), given their molecules."""
+    """Return centred log expression of domains from counts, (K, G)."""
     total = molecules.sum(axis=1, keepdims=True)
     mean_rate = molecules.sum(axis=0) / max(molecules.sum(), 1.0)
     prior = PRIOR * mean_rate * len(mean_rate)
@@ -92,7 +93,7 @@ def _similarity(one: Float, other: Float) -> Float:
 
 
 def _mutual(similarity: Float) -> NDArray[np.bool_]:
-    """Tell which pairs are each other's most similar, and positively so: (K, K')."""
+    """Return the mask of mutually most similar pairs with positive similarity, (K, K')."""
     rows = np.arange(len(similarity))
     best = similarity.argmax(axis=1)
     result = np.zeros(similarity.shape, dtype=bool)
@@ -101,7 +102,7 @@ def _mutual(similarity: Float) -> NDArray[np.bool_]:
 
 
 def _redrawn(regional: Float, random: np.random.Generator) -> Float:
-    """Return the molecules by domain of as many regions, drawn with replacement: (K, G)."""
+    """Return counts by domain, (K, G), of a bootstrap draw of regions."""
     n = len(regional)
     times = random.multinomial(n, np.full(n, 1.0 / n)).astype(np.float64)
     return np.asarray(np.tensordot(times, regional, axes=1))

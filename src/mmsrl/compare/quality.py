@@ -1,4 +1,4 @@
-"""Sections of a study whose quality is unlike that of the others. Arrays only."""
+"""Sections with outlying quality metrics. Arrays only."""
 
 from __future__ import annotations
 
@@ -10,22 +10,19 @@ DEVIATIONS = 3.5
 """Robust standard deviations from the median beyond which a section is an outlier (Iglewicz and Hoaglin, 1993)."""
 
 FACTOR = 1.5
-"""Ratio to the median that it differs by at least: where sections are much alike, a few per cent are no outlier."""
+"""Minimum ratio of an outlier to the median, for sections that are very similar."""
 
 FEWEST = 4
-"""Sections below which none is called an outlier."""
+"""Minimum number of sections to detect outliers."""
 
 
 def outliers(values: Mapping[str, float]) -> list[str]:
-    """Return the sections whose metric is an outlier among those of all sections.
-
-    Metrics are compared on the log scale: one section at a tenth of the depth of the others is as far off as one at ten
-    times.
+    """Return the sections with an outlying metric, on the log scale.
 
     Parameters
     ----------
     values
-        One metric by section, 0 or more.
+        Metric by section, at least 0.
     """
     names = list(values)
     logs = np.log(np.array([values[name] for name in names]) + 1e-3)

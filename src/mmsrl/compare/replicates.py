@@ -19,7 +19,7 @@ class ReplicateSums(NamedTuple):
 
     replicates: list[_design.Replicate]
     spots: Float
-    """(R, D): NaN where the domain has no counterpart."""
+    """(R, D): NaN if the domain has no counterpart."""
     total: Float
     molecules: Float | None
     """(R, D, G)."""
@@ -27,12 +27,14 @@ class ReplicateSums(NamedTuple):
     @classmethod
     def of(cls, replicates: list[_design.Replicate], samples: Sequence[str], shared: SharedDomains) -> ReplicateSums:
         """Sum the sections of ``samples`` by replicate."""
-        member = np.array([[sample in own.samples for sample in samples] for own in replicates], dtype=np.float64)
+        member = np.array(
+            [[sample in replicate.samples for sample in samples] for replicate in replicates], dtype=np.float64
+        )
 
         def summed(values: Float) -> Float:
             known = np.isfinite(values)
             sums = np.tensordot(member, np.where(known, values, 0.0), axes=1)
-            # A replicate whose sections do not all have the domain would seem to have less of it.
+            # A partial sum would underestimate the domain in replicates with sections that lack it.
             return np.where(np.tensordot(member, ~known, axes=1) > 0, np.nan, sums)
 
         molecules = None if shared.molecules is None else summed(shared.molecules)

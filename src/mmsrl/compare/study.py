@@ -1,4 +1,4 @@
-"""The comparison of conditions, from the sums of the sections. Arrays and tables only."""
+"""Comparison of conditions from sums of sections. Arrays and tables only."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Float = NDArray[np.float64]
 Message = dict[str, str]
 
 UNEQUAL = 2
-"""Ratio of the numbers of replicates from which it is warned that variances are pooled."""
+"""Ratio of numbers of replicates from which a warning about the pooled variance is given."""
 
 COMPOSITION = (
     *("domain", "condition", "control", "n_condition", "n_control", "share_condition", "share_control"),
@@ -33,23 +33,23 @@ COMPOSITION = (
 
 
 class Study(NamedTuple):
-    """Conditions compared."""
+    """Result of a comparison of conditions."""
 
     composition: pd.DataFrame
-    """A row for every condition and domain, see :data:`COMPOSITION`: shares are means over the replicates, the odds
-    ratio with its 95 % interval is of the linear model."""
+    """One row for each condition and domain (:data:`COMPOSITION`): mean shares over replicates, and the odds ratio of
+    the linear model with its 95 % confidence interval."""
     expression: pd.DataFrame
-    """A row for every condition, domain and tested gene, most significant first, see
-    :data:`~mmsrl.compare.genes.EXPRESSION`. ``mean`` is in molecules per 10,000 of the domain; ``low`` and ``high`` are
-    the 95 % interval of the log2 fold change."""
+    """One row for each condition, domain and tested gene, most significant first
+    (:data:`~mmsrl.compare.genes.EXPRESSION`). ``mean``: counts per 10,000 of the domain. ``low`` and ``high``: 95 %
+    confidence interval of the log2 fold change."""
     gene_sets: pd.DataFrame
-    """A row for every condition, domain and gene set, see :data:`~mmsrl.compare.genes.GENE_SETS`: ``n_set`` genes were
-    tested, of which ``n_both`` (``genes``) changed in the ``direction`` of the set."""
+    """One row for each condition, domain and gene set (:data:`~mmsrl.compare.genes.GENE_SETS`). ``n_set``: tested genes
+    of the set. ``n_both`` and ``genes``: those that changed in the ``direction`` of the set."""
     shares: pd.DataFrame
-    """A row for every section and domain: ``sample``, ``unit``, ``condition``, ``donor``, ``domain``, ``n_spots``,
+    """One row for each section and domain: ``sample``, ``unit``, ``condition``, ``donor``, ``domain``, ``n_spots``,
     ``share``."""
     matches: pd.DataFrame
-    """See :class:`mmsrl.compare.shared.SharedDomains`; empty where all sections are of one unit."""
+    """See :class:`mmsrl.compare.shared.SharedDomains`. Empty if all sections belong to one unit."""
     facts: dict[str, Any]
     messages: list[Message]
 
@@ -57,24 +57,24 @@ class Study(NamedTuple):
 def compare_sections(
     summed: Sequence[SectionSums], control: str | None, gene_sets: Mapping[str, Collection[str]]
 ) -> Study:
-    """Compare each condition with the control, see :func:`mmsrl.compare.api.compare`."""
+    """Compare each condition with the control, see :func:`mmsrl.tl.compare`."""
     conditions = _conditions(summed, control)
     genes, summed = common_genes(with_domains_of_unit(summed))
     shared = shared_domains(summed)
-    replicates = _design.replicates_of([own.assigned for own in summed])
+    replicates = _design.replicates_of([section.assigned for section in summed])
     messages: list[Message] = []
     quality = _quality(summed, messages)
     _tell_of_matches(shared, messages)
-    of_replicates = ReplicateSums.of(replicates, [own.assigned.sample for own in summed], shared)
+    of_replicates = ReplicateSums.of(replicates, [section.assigned.sample for section in summed], shared)
     models = _models(replicates, conditions, messages)
-    _tell_of_covariates([own.assigned for own in summed], replicates, models, messages)
+    _tell_of_covariates([section.assigned for section in summed], replicates, models, messages)
     _tell_of_other_models(of_replicates, models, conditions[0], shared.names, messages)
     composition = _composition(of_replicates, conditions, shared.names)
     expression, sets, tested = compare_genes(of_replicates, conditions, shared.names, genes, gene_sets)
     facts = {
         "conditions": conditions,
         "control": conditions[0],
-        "replicate": "donor" if any(own.donor for own in replicates) else "section",
+        "replicate": "donor" if any(replicate.donor for replicate in replicates) else "section",
         "paired": any("donor" in model.terms for model in models.values()),
         "covariates": natural_order({term for model in models.values() for term in model.terms} - _NO_COVARIATES),
         "model": "; ".join(dict.fromkeys(model.formula for model in models.values())),
@@ -93,21 +93,21 @@ _NO_COVARIATES = {"donor", "condition"}
 
 
 def _conditions(sections: Sequence[SectionSums], control: str | None) -> list[str]:
-    """Return the conditions, the control first."""
-    found = list(dict.fromkeys(own.assigned.condition for own in sections))
-    first = found[0] if control is None else control
-    if first not in found:
-        raise InputError(f"no section is of the condition {first}; there are {', '.join(found)}")
-    if len(found) < 2:
-        raise InputError(f"all sections are of the condition {first}: there is nothing to compare it with")
-    return [first, *natural_order(name for name in found if name != first)]
+    """Return the conditions, with the control first."""
+    conditions = list(dict.fromkeys(section.assigned.condition for section in sections))
+    first = conditions[0] if control is None else control
+    if first not in conditions:
+        raise InputError(f"no section is of the condition {first}; there are {', '.join(conditions)}")
+    if len(conditions) < 2:
+        raise InputError(f"all sections are of the condition {first}: give sections of a second condition")
+    return [first, *natural_order(name for name in conditions if name != first)]
 
 
 def _quality(sections: Sequence[SectionSums], messages: list[Message]) -> dict[str, dict[str, float]]:
-    """Return metrics by section, and tell of outliers."""
-    titles = [title for title in sections[0].quality if all(title in own.quality for own in sections)]
-    result = {title: {own.assigned.sample: own.quality[title] for own in sections} for title in titles}
-    # Where the genes of a metric are not in the data it is 0 everywhere.
+    """Return quality metrics by section, and warn about outliers."""
+    titles = [title for title in sections[0].quality if all(title in section.quality for section in sections)]
+    result = {title: {section.assigned.sample: section.quality[title] for section in sections} for title in titles}
+    # A metric is 0 for all sections if its genes are not in the data.
     result = {title: values for title, values in result.items() if any(values.values())}
     for title, values in result.items():
         middle = np.median(list(values.values()))
@@ -123,7 +123,7 @@ def _quality(sections: Sequence[SectionSums], messages: list[Message]) -> dict[s
 def _models(
     replicates: Sequence[_design.Replicate], conditions: Sequence[str], messages: list[Message]
 ) -> dict[str, _design.Comparison]:
-    """Return the model of each condition that can be compared, of all its replicates, and tell of the others."""
+    """Return the model of each condition with all its replicates, and warn about conditions that cannot be tested."""
     models = {}
     for condition in conditions[1:]:
         model = _design.compare(replicates, [True] * len(replicates), condition, conditions[0])
@@ -134,15 +134,19 @@ def _models(
         few, many = sorted([model.n_condition, model.n_control])
         if many >= UNEQUAL * few:
             text = (
-                f"{condition}: {many} replicates against {few}. Both are taken to vary alike: where the smaller side "
-                "varies more, p-values are too small"
+                f"{condition}: {many} replicates against {few}. The model assumes equal variances: p-values are "
+                "too small if the smaller group varies more"
             )
             messages.append({"level": "warning", "text": text})
-        unused = [own for i, own in enumerate(replicates) if own.condition in (condition, conditions[0])]
-        unused = [own for own in unused if own not in [replicates[i] for i in model.rows]]
+        unused = [
+            replicate for i, replicate in enumerate(replicates) if replicate.condition in (condition, conditions[0])
+        ]
+        unused = [replicate for replicate in unused if replicate not in [replicates[i] for i in model.rows]]
         if unused:
-            names = ", ".join(dict.fromkeys(str(own.donor) for own in unused))
-            text = f"{condition}: donors are blocks, and {names} have one of the two conditions only: they are left out"
+            names = ", ".join(dict.fromkeys(str(replicate.donor) for replicate in unused))
+            text = (
+                f"{condition}: donors are blocks of the model, so {names} with one of the two conditions are left out"
+            )
             messages.append({"level": "warning", "text": text})
     return models
 
@@ -153,49 +157,49 @@ def _tell_of_covariates(
     models: Mapping[str, _design.Comparison],
     messages: list[Message],
 ) -> None:
-    """Tell of covariates that a model is without because a replicate has no one value of them."""
-    for name in natural_order({name for own in assigned for name in own.covariates}):
+    """Warn about covariates that a model omits because a replicate has no unique value."""
+    for name in natural_order({name for assignment in assigned for name in assignment.covariates}):
         for condition, model in models.items():
             if any(name not in replicates[i].covariates for i in model.rows):
-                text = f"{condition}: {name} is not in the model, as not every replicate has one value of it"
+                text = f"{condition}: {name} is not in the model, because some replicates have no unique value"
                 messages.append({"level": "warning", "text": text})
 
 
 def _tell_of_other_models(
-    found: ReplicateSums,
+    sums: ReplicateSums,
     models: Mapping[str, _design.Comparison],
     control: str,
     domains: Sequence[str],
     messages: list[Message],
 ) -> None:
-    """Tell of domains that too few replicates have for the model of all of them, and that another one compares."""
+    """Warn about domains with a different model because some replicates have too few spots."""
     for condition, model in models.items():
-        for what, usable in (("shares", np.isfinite(found.spots)), ("genes", found.spots >= MIN_SPOTS)):
+        for what, usable in (("shares", np.isfinite(sums.spots)), ("genes", sums.spots >= MIN_SPOTS)):
             for d, domain in enumerate(domains):
-                arms = _design.compare(found.replicates, usable[:, d].tolist(), condition, control)
+                arms = _design.compare(sums.replicates, usable[:, d].tolist(), condition, control)
                 if isinstance(arms, _design.Comparison) and arms.terms != model.terms:
                     text = (
                         f"{condition}: {what} of domain {domain} are compared by {arms.formula}, not {model.formula}, "
-                        "as some replicates have too little of it"
+                        "because some replicates have too few spots"
                     )
                     messages.append({"level": "warning", "text": text})
 
 
-def _composition(found: ReplicateSums, conditions: Sequence[str], domains: Sequence[str]) -> pd.DataFrame:
-    """Compare the shares of every domain."""
+def _composition(sums: ReplicateSums, conditions: Sequence[str], domains: Sequence[str]) -> pd.DataFrame:
+    """Test the shares of every domain."""
     rows = []
-    share = found.spots / found.total[:, None]
+    share = sums.spots / sums.total[:, None]
     for condition in conditions[1:]:
         for d, domain in enumerate(domains):
-            known = np.isfinite(found.spots[:, d]).tolist()
-            arms = _design.compare(found.replicates, known, condition, conditions[0])
+            known = np.isfinite(sums.spots[:, d]).tolist()
+            arms = _design.compare(sums.replicates, known, condition, conditions[0])
             row: dict[str, Any] = dict.fromkeys(COMPOSITION, np.nan)
             row |= {"domain": domain, "condition": condition, "control": conditions[0]}
             for side, name in (("condition", condition), ("control", conditions[0])):
-                of_side = np.array([r.condition == name for r in found.replicates]) & known
+                of_side = np.array([r.condition == name for r in sums.replicates]) & known
                 row |= {f"n_{side}": int(of_side.sum()), f"share_{side}": _mean(share[of_side, d])}
             if isinstance(arms, _design.Comparison):
-                tested = share_difference(found.spots[arms.rows, d], found.total[arms.rows], arms)
+                tested = share_difference(sums.spots[arms.rows, d], sums.total[arms.rows], arms)
                 row |= tested._asdict() | {"n_condition": arms.n_condition, "n_control": arms.n_control}
                 treated, tested_share = arms.matrix[:, -1] > 0, share[arms.rows, d]
                 row |= {"share_condition": _mean(tested_share[treated]), "share_control": _mean(tested_share[~treated])}
@@ -211,22 +215,22 @@ def _section_facts(
     unlike = {title: outliers(values) for title, values in quality.items()}
     return [
         {
-            **own.assigned._asdict(),
-            "unit": own.unit,
+            **section.assigned._asdict(),
+            "unit": section.unit,
             "n_spots": int(total),
             "shares": dict(zip(shared.names, spots / total, strict=True)),
-            "outlier": [title for title, samples in unlike.items() if own.assigned.sample in samples],
+            "outlier": [title for title, samples in unlike.items() if section.assigned.sample in samples],
         }
-        for own, spots, total in zip(sections, shared.spots, shared.total, strict=True)
+        for section, spots, total in zip(sections, shared.spots, shared.total, strict=True)
     ]
 
 
 def _shares(sections: Sequence[SectionSums], shared: SharedDomains) -> pd.DataFrame:
-    """Return the table of spots and shares; domains without a counterpart in a section's unit have no row there."""
+    """Return the table of spots and shares. Domains without a counterpart in the unit of a section have no row."""
     rows = [
-        (a.sample, own.unit, a.condition, a.donor, domain, int(n), n / total)
-        for own, spots, total in zip(sections, shared.spots, shared.total, strict=True)
-        for a in [own.assigned]
+        (a.sample, section.unit, a.condition, a.donor, domain, int(n), n / total)
+        for section, spots, total in zip(sections, shared.spots, shared.total, strict=True)
+        for a in [section.assigned]
         for domain, n in zip(shared.names, spots, strict=True)
         if np.isfinite(n)
     ]

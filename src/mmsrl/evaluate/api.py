@@ -1,4 +1,4 @@
-"""Scores of the domains of one unit."""
+"""Scores of the domains of a unit."""
 
 from __future__ import annotations
 
@@ -20,15 +20,16 @@ SPATIAL_METRICS = {"PAS": pas, "CHAOS": chaos, "ASW": spatial_silhouette}
 
 
 class Scores(NamedTuple):
-    """Scores of one unit."""
+    """Result of :func:`score`."""
 
     table: pd.DataFrame
-    """Columns ``sample`` (a unit of several sections has its own rows, under its id), ``metric``, ``value``,
-    ``n_spots`` (spots that the value is of)."""
+    """Columns ``sample``, ``metric``, ``value``, ``n_spots`` (number of scored spots). A unit of several sections has
+    rows of its own under its id."""
     facts: dict[str, Any]
-    """By sample: confusion table of domains and labels, matched labels, share of spots that agree after matching."""
+    """By sample: confusion matrix of domains and labels, matched labels, and fraction of spots that agree after
+    matching."""
     messages: list[dict[str, str]]
-    """What the user should be told: ``level`` and ``text``."""
+    """``level`` and ``text`` of every message."""
 
 
 def score(
@@ -40,7 +41,7 @@ def score(
     pseudotime: pd.DataFrame | None = None,
     label_order: Sequence[str] = (),
 ) -> Scores:
-    """Score domains against labels, and by how they lie on the tissue.
+    """Score domains by agreement with labels, and by spatial continuity.
 
     Parameters
     ----------
@@ -49,19 +50,18 @@ def score(
     domains
         Columns ``sample``, ``barcode``, ``domain``.
     embedding
-        The spots of the unit: ``obs['sample']``, ``obs['barcode']``, ``obsm['spatial']``.
+        Spots of the unit: ``obs['sample']``, ``obs['barcode']``, ``obsm['spatial']`` (n, 2).
     truth
-        By sample, the label of each labelled barcode. Spots without a label are left out of the agreement with labels
-        and only of that.
+        Label of each labelled barcode, by sample. Spots without a label only enter the spatial metrics.
     pseudotime
-        ``sample``, ``barcode``, ``pseudotime``.
+        Columns ``sample``, ``barcode``, ``pseudotime``.
     label_order
-        Labels in the order in which pseudotime should meet them; without it the order is not scored.
+        Expected order of labels along pseudotime. Empty: the order is not scored.
 
     Raises
     ------
     InputError
-        If domains and embedding are not of the same spots, or labels of a sample match none of its spots.
+        Domains and embedding have different spots, or the labels of a sample match none of its spots.
     """
     spots = _located(unit, domains, embedding)
     messages: list[dict[str, str]] = []
@@ -89,7 +89,7 @@ def score(
         if (spots["label"] != "").any():
             _compare(unit, spots, rows, facts)
         for name in SPATIAL_METRICS:
-            # Coordinates of different sections have nothing in common: the unit's value is the mean over spots.
+            # Sections have separate coordinates: the value of the unit is the mean over spots.
             values, weights = zip(*[(row[2], row[3]) for row in by_section if row[1] == name], strict=True)
             rows.append((unit, name, float(np.average(values, weights=weights)), len(spots)))
     table = pd.DataFrame(rows, columns=[_keys.SAMPLE, "metric", "value", "n_spots"])
@@ -105,24 +105,28 @@ def _order(
     facts: dict[str, Any],
     messages: list[dict[str, str]],
 ) -> None:
-    """Add how far pseudotime meets the labels of each labelled sample in the order that was given."""
+    """Add the agreement of pseudotime with the given order of labels, for each labelled sample."""
     keys = [_keys.SAMPLE, _keys.BARCODE]
     times = pseudotime[[*keys, _keys.PSEUDOTIME]].astype(dict.fromkeys(keys, str))
     timed = spots.merge(times, on=keys, how="left")
     for name in names:
-        own = timed[(timed[_keys.SAMPLE] == name) & timed["label"].isin(label_order)].dropna(subset=_keys.PSEUDOTIME)
-        found = order_agreement(own[_keys.PSEUDOTIME].to_numpy(np.float64), own["label"].tolist(), label_order)
-        if found is None:
+        labelled = timed[(timed[_keys.SAMPLE] == name) & timed["label"].isin(label_order)].dropna(
+            subset=_keys.PSEUDOTIME
+        )
+        agreement_of_order = order_agreement(
+            labelled[_keys.PSEUDOTIME].to_numpy(np.float64), labelled["label"].tolist(), label_order
+        )
+        if agreement_of_order is None:
             text = f"sample {name}: fewer than three of the labels in label_order have spots with a pseudotime"
             messages.append({"level": "warning", "text": text})
             continue
-        rows.append((name, "pseudotime_order", found.medians, len(own)))
-        rows.append((name, "pseudotime_order_spots", found.spots, len(own)))
-        facts[name]["median_pseudotime"] = found.median_by_label
+        rows.append((name, "pseudotime_order", agreement_of_order.medians, len(labelled)))
+        rows.append((name, "pseudotime_order_spots", agreement_of_order.spots, len(labelled)))
+        facts[name]["median_pseudotime"] = agreement_of_order.median_by_label
 
 
 def _located(unit: str, domains: pd.DataFrame, embedding: AnnData) -> pd.DataFrame:
-    """Join domains to coordinates; the result has ``sample, barcode, domain, x, y``."""
+    """Join domains and coordinates: columns ``sample, barcode, domain, x, y``."""
     keys = [_keys.SAMPLE, _keys.BARCODE]
     places = embedding.obs[keys].astype(str).reset_index(drop=True)
     places[["x", "y"]] = np.asarray(embedding.obsm[_keys.SPATIAL], dtype=np.float64)[:, :2]
@@ -136,7 +140,7 @@ def _located(unit: str, domains: pd.DataFrame, embedding: AnnData) -> pd.DataFra
 
 
 def _labels(sample: str, barcodes: pd.Series[str], labels: pd.Series[str], messages: list[dict[str, str]]) -> list[str]:
-    """Return the label of each barcode, empty where there is none."""
+    """Return the label of each barcode, or an empty text."""
     unknown = labels.index.difference(pd.Index(barcodes))
     if len(unknown) == len(labels):
         raise InputError(
@@ -150,17 +154,17 @@ def _labels(sample: str, barcodes: pd.Series[str], labels: pd.Series[str], messa
             f"quality control (such as '{unknown[0]}')"
         )
         messages.append({"level": "info", "text": text})
-    found = barcodes.map(labels.astype(object)).fillna("")
-    if (unlabelled := int((found == "").sum())) > 0:
+    label_of_spot = barcodes.map(labels.astype(object)).fillna("")
+    if (unlabelled := int((label_of_spot == "").sum())) > 0:
         text = f"sample {sample}: {unlabelled} of {len(barcodes)} spots have no label and are left out of the scores"
         messages.append({"level": "info", "text": text})
-    if found[found != ""].nunique() == 1:
+    if label_of_spot[label_of_spot != ""].nunique() == 1:
         messages.append({"level": "warning", "text": f"sample {sample}: there is only one label; scores mean little"})
-    return list(found)
+    return list(label_of_spot)
 
 
 def _compare(name: str, spots: pd.DataFrame, rows: list[tuple[str, str, float, int]], facts: dict[str, Any]) -> None:
-    """Add the agreement of labelled spots to ``rows`` and their confusion table to ``facts``."""
+    """Add agreement scores of labelled spots to ``rows`` and their confusion matrix to ``facts``."""
     spots = spots[spots["label"] != ""]
     labels = spots["label"].astype("category")
     domains = spots[_keys.DOMAIN].astype("category")

@@ -1,4 +1,4 @@
-"""``mmsrl-evaluate``: score the domains of one unit."""
+"""``mmsrl-evaluate``: score the domains of a unit."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from mmsrl._click import INPUT_FILE, log_messages, output_dir_option, stage_comm
     metavar="SAMPLE=CSV",
     multiple=True,
     required=True,
-    help="Labels of a section, columns barcode and label; give it once a labelled section.",
+    help="Labels of a section, columns barcode and label; once for each labelled section.",
 )
 @click.option("--trajectory", type=INPUT_FILE, help="<unit>.trajectory.h5ad, for the order of the labels.")
 @output_dir_option("<unit>.scores.csv and <unit>.evaluate.json")
@@ -32,7 +32,7 @@ def main(
     output_dir: Path,
     label_order: str | None,
 ) -> None:
-    """Score the domains of a unit against labels, and by how they lie on the tissue."""
+    """Score the domains of a unit by agreement with labels, and by spatial continuity."""
     import pandas as pd
 
     from mmsrl import _keys
@@ -53,11 +53,11 @@ def main(
             raise InputError(f"--truth is given twice for sample {sample}")
         labels[sample] = read_truth(Path(path), sample=sample)
     columns = (_keys.SAMPLE, _keys.BARCODE, _keys.DOMAIN)
-    found = read_table(domains, "domains", columns, text=columns)
+    table_of_domains = read_table(domains, "domains", columns, text=columns)
     times = read_stage_file(trajectory, "trajectory").obs if trajectory else None
     order = names_in_order(label_order or "")
     table, facts, messages = score(
-        id, found, read_stage_file(embedding, "train"), labels, pseudotime=times, label_order=order
+        id, table_of_domains, read_stage_file(embedding, "train"), labels, pseudotime=times, label_order=order
     )
     log = logging.getLogger(__name__)
     log_messages(log, messages)

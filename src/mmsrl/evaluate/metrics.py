@@ -1,4 +1,4 @@
-"""Agreement of domains with labels, and how domains lie on the tissue."""
+"""Metrics of agreement with labels and of spatial continuity."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ Groups = npt.NDArray[np.int64]
 
 PAS_NEIGHBOURS = 10
 SILHOUETTE_SPOTS = 10_000
-"""The silhouette takes time quadratic in spots; of more, a random choice of so many stands for all."""
+"""Maximum number of spots for the silhouette, which is quadratic in spots. Larger sections are subsampled."""
 
 
 def agreement(labels: Groups, domains: Groups) -> dict[str, float]:
@@ -18,17 +18,17 @@ def agreement(labels: Groups, domains: Groups) -> dict[str, float]:
     Parameters
     ----------
     labels
-        (n,), the truth.
+        Ground truth, (n,).
     domains
-        (n,), what is scored.
+        Scored grouping, (n,).
 
     Returns
     -------
     dict
         Adjusted Rand index ``ARI``; mutual information ``MI`` (nats), normalised by the arithmetic mean ``NMI``, and
         adjusted for chance ``AMI``; ``homogeneity``, ``completeness`` and their harmonic mean ``V``; ``FMI`` (Fowlkes
-        and Mallows), ``Jaccard`` and ``Dice`` (F1) over pairs of spots; ``purity``, the share of spots that have the
-        commonest label of their domain.
+        and Mallows), ``Jaccard`` and ``Dice`` (F1) over pairs of spots; ``purity``, the fraction of spots with the most
+        frequent label of their domain.
     """
     from sklearn import metrics
     from sklearn.metrics.cluster import contingency_matrix, pair_confusion_matrix
@@ -52,12 +52,12 @@ def agreement(labels: Groups, domains: Groups) -> dict[str, float]:
 
 
 def confusion(labels: Groups, domains: Groups, n_labels: int, n_domains: int) -> npt.NDArray[np.int64]:
-    """Count spots by domain (row) and label (column); both groupings are numbered from 0."""
+    """Count spots by domain (row) and label (column). Both groupings are numbered from 0."""
     return np.bincount(domains * n_labels + labels, minlength=n_domains * n_labels).reshape(n_domains, n_labels)
 
 
 def match(table: npt.NDArray[np.int64]) -> list[tuple[int, int]]:
-    """Pair domains (rows) with labels (columns), each at most once, so that most spots agree (Hungarian method)."""
+    """Match domains (rows) and labels (columns) one to one for most agreeing spots (Hungarian method)."""
     from scipy.optimize import linear_sum_assignment
 
     rows, columns = linear_sum_assignment(table, maximize=True)
@@ -65,9 +65,9 @@ def match(table: npt.NDArray[np.int64]) -> list[tuple[int, int]]:
 
 
 def pas(domains: Groups, coordinates: npt.NDArray[np.float64]) -> float:
-    """Return the percentage of abnormal spots, as a share: more than half of the 10 nearest are in other domains.
+    """Return the fraction of abnormal spots: more than half of the 10 nearest neighbours belong to other domains.
 
-    Shang and Zhou, Nat. Commun. 2022 (SpatialPCA). Lower is smoother. NaN for a single spot.
+    PAS of Shang and Zhou, Nat. Commun. 2022 (SpatialPCA). Lower is smoother. NaN for a single spot.
     """
     from scipy.spatial import cKDTree
 
@@ -75,17 +75,17 @@ def pas(domains: Groups, coordinates: npt.NDArray[np.float64]) -> float:
     if k < 1:
         return float("nan")
     nearest = cKDTree(coordinates).query(coordinates, k=k + 1)[1]
-    own = np.arange(len(domains))[:, None]
-    # A spot is not always the first of its own neighbours where spots coincide: leave it out by number.
-    other = (domains[nearest] != domains[:, None]) & (nearest != own)
+    itself = np.arange(len(domains))[:, None]
+    # Exclude a spot by its index, because coinciding spots may precede it in its itself neighbours.
+    other = (domains[nearest] != domains[:, None]) & (nearest != itself)
     return float(np.mean(other.sum(axis=1) > k / 2))
 
 
 def chaos(domains: Groups, coordinates: npt.NDArray[np.float64]) -> float:
     """Return the mean distance to the nearest spot of the same domain, in standardised coordinates.
 
-    Guo et al. 2019; as used for SpatialPCA (Shang and Zhou 2022): domains of one or two spots add nothing, the sum is
-    divided by the number of all spots. Lower is more continuous.
+    CHAOS of Guo et al. 2019, as used for SpatialPCA (Shang and Zhou 2022): domains of one or two spots contribute 0,
+    and the sum is divided by the number of all spots. Lower is more continuous.
     """
     from scipy.spatial import cKDTree
 
@@ -101,9 +101,9 @@ def chaos(domains: Groups, coordinates: npt.NDArray[np.float64]) -> float:
 
 
 def spatial_silhouette(domains: Groups, coordinates: npt.NDArray[np.float64]) -> float:
-    """Return the average silhouette width of domains in the coordinates; higher is more compact, NaN if undefined.
+    """Return the average silhouette width of domains in the coordinates. Higher is more compact. NaN if undefined.
 
-    Of more than :data:`SILHOUETTE_SPOTS` spots, a random choice (always the same) is taken.
+    Sections of more than :data:`SILHOUETTE_SPOTS` spots are subsampled with a fixed seed.
     """
     from sklearn.metrics import silhouette_score
 

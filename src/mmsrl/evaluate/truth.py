@@ -18,17 +18,17 @@ def read_truth(path: Path, *, sample: str) -> pd.Series[str]:
     path
         Text table with the columns ``barcode`` and ``label``, see :func:`mmsrl._labels.read_labels`.
     sample
-        For messages.
+        Name of the section, for messages.
 
     Returns
     -------
     pandas.Series
-        Label of each labelled barcode; those that are not annotated are left out.
+        Label of each labelled barcode.
 
     Raises
     ------
     InputError
-        If the file is not such a table, a barcode has two labels, or nothing is labelled.
+        The file is no such table, a barcode has two labels, or nothing is labelled.
     """
     where = f"sample {sample}: truth {path}"
     if not path.is_file():

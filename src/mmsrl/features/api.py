@@ -1,4 +1,4 @@
-"""Image features of an AnnData object."""
+"""Image features of one section."""
 
 from __future__ import annotations
 
@@ -41,28 +41,28 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
 COMPONENTS_PREDICTED = 10
-"""Leading components of expression whose prediction tells how informative an image is."""
+"""Number of leading principal components of expression that measure how informative an image is."""
 
 THREE_WIDTHS = float(np.exp(-4.5))
-"""Weight of the Gaussian over neighbours below which they do not count."""
+"""Weight of the Gaussian at three bandwidths, beyond which spots are not averaged."""
 
 GENE_SPOTS = 3
-"""Genes seen in fewer spots say nothing of the tissue."""
+"""Minimum number of spots with a gene that enters these components."""
 
 
 class ImageFeatures(NamedTuple):
-    """Image features of one section."""
+    """Result of :func:`image_features`."""
 
     features: AnnData
-    """Spots × descriptor, float32 (of small bins :func:`mmsrl.pp.spot_descriptors` makes it); components in
-    ``obsm['X_image']``; in ``obs``, ``in_image`` and tissue, focus and stain at each spot. Both matrices have no
-    columns where there is no usable image."""
+    """Descriptors in ``X``, (n_spots, d) float32 (empty for small bins, see :func:`mmsrl.pp.spot_descriptors`);
+    principal components in ``obsm['X_image']``; ``in_image``, tissue, focus and stain in ``obs``. Without a usable
+    image, both matrices have no columns."""
     facts: dict[str, Any]
-    """The image used and how: for the summary."""
+    """Summary: the image and how it was used."""
     messages: list[dict[str, str]]
-    """What the user should be told: ``level`` and ``text``."""
+    """``level`` and ``text`` of every message."""
     gallery: Gallery | None
-    """Pictures of spots, where the image is fine enough."""
+    """Tiles of spots to look at. ``None`` if the image is too coarse."""
 
 
 def image_features(
@@ -82,51 +82,29 @@ def image_features(
     cache: str | Path | None = None,
     device: str = "auto",
 ) -> ImageFeatures:
-    """Describe the histology around every spot.
-
-    The best image there is, is used: the full-resolution file, else ``hires``, else ``lowres`` of ``uns['spatial']``.
-    Around every spot tiles are cut of one spot pitch and of three (a pitch being 100 µm at least, where the scale is
-    known), and described by ``backbone``. With fewer than 16 pixels to 100 µm (to a pitch, where the scale is not
-    known) there is no texture, and a tile of two pitches is described by its colour, provided that spots are 2 or more
-    pixels apart; else the image is left out. Where spots lie closer than a
-    quarter of a tile (small bins), descriptors are computed at the nodes of a grid with that spacing and interpolated
-    bilinearly.
+    """Describe the histology around every spot; :func:`mmsrl.pp.image_features` describes method and parameters.
 
     Parameters
     ----------
     adata
-        One section in the internal form (``docs/architecture.md``), raw counts in ``X``.
-    image
-        File of the full-resolution image, in whose pixels ``obsm['spatial']`` is, or ``alignment`` puts it.
-    alignment
-        File as :func:`mmsrl._alignment.read_alignment` takes it.
+        One section in the internal form (``docs/architecture.md``), raw counts in ``X``. Not modified.
+    image, alignment, backbone, backbone_weights, backbone_options, tile_um, stain_normalisation, image_smoothing
+        See :func:`mmsrl.pp.image_features`.
     use_image
-        If false, the result has no columns, and says so.
-    backbone, backbone_weights, backbone_options
-        As :func:`mmsrl.features.descriptors.make_descriptors` takes them.
-    tile_um
-        Sides of tiles in micrometres joined by commas, in place of one and three pitches.
-    stain_normalisation
-        ``none`` or ``reinhard``.
-    image_smoothing
-        Standard deviation, in pitches, of a Gaussian over neighbouring spots that descriptors are averaged by; 0: none.
-    n_image_components, image_variance
-        The fewest principal components are kept that hold this share of the variance, but no more than so many.
-    cache
-        Folder in which descriptors are kept by image, tile, network and weights.
-    device
-        ``cpu``, ``cuda`` or ``auto``.
+        ``False`` returns a result without columns, with a message.
+    n_image_components, image_variance, cache, device
+        See :func:`mmsrl.pp.image_features`.
 
     Returns
     -------
     ImageFeatures
-        Without columns, and with a message why, where there is no usable image. Spots outside the image have the
-        mean of all others.
+        Without columns, and with a message, if there is no usable image. Spots outside the image have the mean of all
+        others.
 
     Raises
     ------
     InputError
-        If an image, alignment or network cannot be read, or most spots lie outside the image.
+        An image, alignment or network cannot be read, or most spots lie outside the image.
     """
     about = adata.uns.get(_keys.UNS, {})
     lacking = [key for key in (_keys.SAMPLE, _keys.PITCH_PX, _keys.PITCH_UM) if key not in about]
@@ -208,7 +186,7 @@ def image_features(
 
 @contextmanager
 def _naming(sample: str) -> Iterator[None]:
-    """Let errors name the sample, where they do not yet."""
+    """Prefix errors with the sample, if they do not name it."""
     try:
         yield
     except InputError as error:
@@ -218,7 +196,7 @@ def _naming(sample: str) -> Iterator[None]:
 
 @contextmanager
 def _best_image(adata: AnnData, image: Path | None, sample: str) -> Iterator[tuple[list[Raster], str]]:
-    """Yield the resolutions of the best image, the finest first, and its checksum; none if there is no image."""
+    """Yield the resolutions of the best image, finest first, and its checksum. Empty without an image."""
     if image is not None:
         with open_rasters(image, sample=sample) as rasters:
             yield rasters, sha256(image)
@@ -227,12 +205,12 @@ def _best_image(adata: AnnData, image: Path | None, sample: str) -> Iterator[tup
     only = next(iter(libraries.values())) if len(libraries) == 1 else {}
     stored = libraries.get(sample, only)  # a section that was given another name has its library under the old one
     images, factors = stored.get("images", {}), stored.get("scalefactors", {})
-    found = [
+    stored_rasters = [
         from_array(images[name], name=name, scale=float(factors[f"tissue_{name}_scalef"]))
         for name in ("hires", "lowres")
         if name in images and f"tissue_{name}_scalef" in factors
     ]
-    best = sorted(found, key=lambda raster: -raster.scale)[:1]
+    best = sorted(stored_rasters, key=lambda raster: -raster.scale)[:1]
     checksum = hashlib.sha256(np.asarray(images[best[0].name]).tobytes()).hexdigest() if best else ""
     yield best, checksum
 
@@ -250,7 +228,7 @@ def _place(adata: AnnData, pitch_px: float, alignment: Path | None) -> placing.P
 
 
 def _ruler(pitch_px: float, pitch_um: float, finest: Raster) -> tuple[Ruler, list[dict[str, str]]]:
-    """Return the ruler of a section: the scale of ingest, else that of the image file, else none, which is told."""
+    """Return the ruler of a section: its scale from ingest, else from the image file, else none, with a message."""
     ruler = Ruler(pitch_px, pitch_um)
     if ruler.known:
         return ruler, []
@@ -267,16 +245,16 @@ def _ruler(pitch_px: float, pitch_um: float, finest: Raster) -> tuple[Ruler, lis
 
 
 def _orientation(of_section: slide.Slide, look: Appearance) -> list[dict[str, str]]:
-    """Say whether the section would lie better on the tissue turned or mirrored."""
-    found = orientation.tissue_map(of_section.rasters, look)
-    agreement = orientation.agreements(found, of_section.centres, of_section.ruler.pitch_px)
+    """Suggest another orientation of the section on the image, if it fits the tissue better."""
+    tissue = orientation.tissue_map(of_section.rasters, look)
+    agreement = orientation.agreements(tissue, of_section.centres, of_section.ruler.pitch_px)
     text = orientation.suggestion(agreement, of_section.rasters[0].name)
     return [{"level": "warning", "text": text}] if text else []
 
 
 def _resolution(spot_px: float, um: float) -> str:
-    told = f", {um:.3g} µm a pixel" if np.isfinite(um) else ""
-    return f"{spot_px:.2g} px from spot to spot{told}"
+    scale = f", {um:.3g} µm a pixel" if np.isfinite(um) else ""
+    return f"{spot_px:.2g} px from spot to spot{scale}"
 
 
 def _coarse(name: str, spot_px: float, um: float) -> dict[str, str]:
@@ -289,7 +267,7 @@ def _coarse(name: str, spot_px: float, um: float) -> dict[str, str]:
 
 
 def _visible(sides: list[float], ruler: Ruler, finest: Raster, messages: list[dict[str, str]]) -> list[float]:
-    """Return the sizes of tiles that have pixels enough for texture, telling which have not."""
+    """Return the sides of tiles with enough pixels for texture, and warn about the others."""
     pixels = {side: ruler.px(side) * finest.scale for side in sides}
     kept = [side for side in sides if pixels[side] >= TEXTURE_PX]
     if not kept:
@@ -307,7 +285,7 @@ def _visible(sides: list[float], ruler: Ruler, finest: Raster, messages: list[di
 def _predicted(
     adata: AnnData, image: npt.NDArray[np.float32], places: npt.NDArray[np.float64], messages: list[dict[str, str]]
 ) -> dict[str, Any] | None:
-    """Say how much of the leading components of expression the image predicts in tissue held out."""
+    """Compute the cross-validated R² of leading expression components predicted from the image."""
     import scipy.sparse as sp
 
     counts = sp.csr_matrix(adata.X, dtype=np.float32)
@@ -318,13 +296,13 @@ def _predicted(
     expression, _ = standard_components(
         log_normalised(counts, library), np.zeros(adata.n_obs, np.int64), COMPONENTS_PREDICTED, seed=0
     )
-    found = explained(expression, image, places)
-    if found is None:
+    result = explained(expression, image, places)
+    if result is None:
         messages.append(
             {"level": "info", "text": "too little tissue to hold some out: what the image says is not known"}
         )
         return None
-    by_component, together = found
+    by_component, together = result
     what = f"of the first {COMPONENTS_PREDICTED} components of expression in tissue that it was not fitted to"
     share = f"{together:.0%} " if together >= 0.005 else "nothing "
     messages.append({"level": "info", "text": f"the image predicts {share}{what}"})

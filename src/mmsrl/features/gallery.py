@@ -1,4 +1,4 @@
-"""Pictures of the tissue at spots, to be looked at: one TIFF with a page a spot."""
+"""Gallery: tiles of spots to look at, as one TIFF with a page for each spot."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ if TYPE_CHECKING:
     from mmsrl.features.slide import Slide
 
 MOST_TILES = 1000
-"""Pictures of a section at most; of more spots, so many drawn at random."""
+"""Maximum number of tiles of a section. Larger sections are subsampled at random."""
 
 PITCHES = 2.0
-"""Side of a picture, in pitches of 100 um or more; where the scale is not known, in pitches."""
+"""Side of a tile in spot spacings, of at least 100 µm if the scale is known."""
 
 LEAST_PX, MOST_PX = 40, 224
-"""Pixels across a picture below which there is nothing to see, and above which it is reduced."""
+"""Minimum side of a tile in pixels, and side above which tiles are reduced."""
 
 QUALITY = 88
-"""Of the JPEG compression."""
+"""Quality of the JPEG compression."""
 
 
 class Gallery(NamedTuple):
-    """Pictures of spots."""
+    """Tiles of spots."""
 
     barcodes: list[str]
     um: float
-    """Side of a picture in micrometres; NaN where they are not known."""
+    """Side of a tile in µm. NaN if unknown."""
     tiles: RGB
     """(m, side, side, 3)."""
 
@@ -45,12 +45,14 @@ def take_pictures(
     slide: Slide,
     barcodes: list[str],
 ) -> Gallery | None:
-    """Cut pictures of spots, at random where there are many; ``None`` where the image is too coarse for them.
+    """Cut tiles of spots, subsampled at random if there are many. ``None`` if the image is too coarse.
 
     Parameters
     ----------
+    slide
+        Image and spots.
     barcodes
-        (n,), of the spots of the slide.
+        Barcodes of the spots, (n,).
     """
     from PIL import Image
 
@@ -71,7 +73,7 @@ def take_pictures(
 
 
 def write_gallery(path: Path, gallery: Gallery) -> None:
-    """Write pictures as pages of a TIFF, JPEG-compressed; barcodes and width stand in its description as JSON."""
+    """Write tiles as pages of a JPEG-compressed TIFF, with barcodes and side in its description as JSON."""
     import tifffile
 
     about = {"barcodes": gallery.barcodes, "um": gallery.um if np.isfinite(gallery.um) else None}
@@ -88,19 +90,19 @@ def write_gallery(path: Path, gallery: Gallery) -> None:
 
 
 def read_gallery(path: Path, choose: Callable[[list[str]], list[str]]) -> Gallery:
-    """Read pictures of spots.
+    """Read tiles of spots.
 
     Parameters
     ----------
     path
-        As :func:`write_gallery` writes it.
+        File written by :func:`write_gallery`.
     choose
-        From the barcodes that there are pictures of to those wanted, in their order.
+        Function of all barcodes that returns the wanted ones, in their order.
 
     Raises
     ------
     InputError
-        If the file is something else.
+        The file has another format.
     """
     import tifffile
 

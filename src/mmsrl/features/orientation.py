@@ -1,4 +1,4 @@
-"""Whether spots would lie better on the tissue of an image if they were turned or mirrored. Arrays only."""
+"""Detection of rotated or mirrored sections from the tissue in an image. Arrays only."""
 
 from __future__ import annotations
 
@@ -12,21 +12,22 @@ from mmsrl.features.rasters import Raster
 from mmsrl.features.tissue import Appearance
 
 GRID = 100
-"""Places along the longer side of an image at which tissue is looked for."""
+"""Number of grid points along the longer side of an image."""
 
 WINDOW_PX = 8
-"""Side of the square that is looked at there."""
+"""Side of the window around a grid point in pixels."""
 
 COVERED = 0.75
-"""Pitches from the nearest spot within which a place is covered: on a square lattice none is further than .71."""
+"""Maximum distance, in spot spacings, of a covered point from its nearest spot. It is at most .71 on a square lattice.
+"""
 
 CLEAR, LEAST = 0.05, 0.4
-"""A placement is clearly better where its correlation of spots and tissue is higher by this, and is this at least. Of
-whole sections the right one has .56 to .91 and each wrong one .08 to .86 less; of crops, whose tissue goes on beyond
-the spots, none has more than .22 (``docs/features.md``)."""
+"""Minimum gain in correlation of spots and tissue, and minimum correlation, of a better placement. On whole sections
+the correct placement has .56 to .91 and the others have .08 to .86 less. On crops, whose tissue continues beyond the
+spots, no placement exceeds .22 (``docs/features.md``)."""
 
 ALIKE = 0.02
-"""Difference of correlations within which two placements cannot be told apart."""
+"""Difference of correlations below which two placements are equivalent."""
 
 PLACEMENTS = (
     "as they are",
@@ -38,30 +39,30 @@ PLACEMENTS = (
     "turned by 90° counterclockwise",
     "mirrored on the diagonal from bottom left to top right",
 )
-"""The eight ways to lay a section on its image: x and y exchanged or not, then x, y or both from the other side."""
+"""The eight placements of a section on its image: with or without exchange of x and y, then flips of x, y or both."""
 
 
 class TissueMap(NamedTuple):
-    """Tissue of an image at the places of a grid."""
+    """Tissue at the points of a grid."""
 
     places: npt.NDArray[np.float64]
-    """(m, 2), x and y in pixels of the full-resolution image."""
+    """(m, 2): x and y in pixels of the full-resolution image."""
     share: npt.NDArray[np.float64]
-    """(m,), the share of tissue in a small window there."""
+    """(m,): fraction of tissue in a small window."""
     width: float
-    """Of the image, in pixels of the full-resolution one."""
+    """Width of the full-resolution image in pixels."""
     height: float
 
 
 def tissue_map(rasters: list[Raster], look: Appearance) -> TissueMap:
-    """Look for tissue all over an image, at the coarsest resolution that still has the grid's places apart.
+    """Map tissue over an image, at the coarsest resolution that separates the grid points.
 
     Parameters
     ----------
     rasters
-        Resolutions, the finest first.
+        Resolutions, finest first.
     look
-        How tissue is told from background.
+        Appearance of tissue and background.
     """
     enough = [raster for raster in rasters if max(raster.height, raster.width) >= GRID * WINDOW_PX]
     raster = enough[-1] if enough else rasters[0]
@@ -91,14 +92,16 @@ def placed(centres: npt.NDArray[np.float64], placement: int, width: float, heigh
 
 
 def agreements(found: TissueMap, centres: npt.NDArray[np.float64], pitch: float) -> npt.NDArray[np.float64]:
-    """Return the correlation of covered places and tissue in each of the :data:`PLACEMENTS`, (8,); 0 where it has none.
+    """Return the correlation of coverage by spots and tissue for each of the :data:`PLACEMENTS`, (8,). 0 if undefined.
 
     Parameters
     ----------
+    found
+        Tissue of the image.
     centres
-        (n, 2), spots in pixels of the full-resolution image.
+        Spots in pixels of the full-resolution image, (n, 2).
     pitch
-        Their distance.
+        Spot spacing.
     """
     result = np.zeros(len(PLACEMENTS))
     for placement in range(len(PLACEMENTS)):
@@ -111,7 +114,7 @@ def agreements(found: TissueMap, centres: npt.NDArray[np.float64], pitch: float)
 
 
 def suggestion(agreement: npt.NDArray[np.float64], name: str) -> str | None:
-    """Say which placements, (8,), are clearly better than spots as they are; ``None`` where none is."""
+    """Return a message if another placement fits clearly better than the given one, else ``None``."""
     best = float(agreement.max())
     if best < LEAST or best - agreement[0] < CLEAR:
         return None

@@ -1,4 +1,4 @@
-"""Where the spots of a section lie on an image, and whether that can be true. Arrays only."""
+"""Positions of spots on an image, and checks of their plausibility. Arrays only."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from mmsrl.features.tiles import outside
 Message = dict[str, str]
 
 MOST_MISPLACED = 0.25
-"""Pitches by which spots may lie, in the mean, beside where an alignment has them."""
+"""Maximum mean distance, in spot spacings, between aligned spots and the positions in the alignment."""
 
 MOST_OUTSIDE = 0.5
 WRONG_SCALE = 1.25
-"""Factor between micrometres a pixel as the spots and as the file have them, from which a warning is given."""
+"""Ratio of the pixel sizes from the spots and from the file beyond which a warning is given."""
 
 BARE = 0.1
-"""Share of tissue in a tile below which the image shows none at the spot."""
+"""Fraction of tissue in a tile below which there is no tissue at the spot."""
 
 MOST_BARE = 0.3
-"""Share of bare spots from which coordinates and image may not belong together."""
+"""Fraction of spots without tissue above which coordinates and image may not belong together."""
 
 
 class Placed(NamedTuple):
     """Spots on an image."""
 
     centres: npt.NDArray[np.float64]
-    """(n, 2), x and y in pixels of the full-resolution image."""
+    """(n, 2): x and y in pixels of the full-resolution image."""
     pitch: float
-    """Distance from spot to spot in these pixels."""
+    """Spot spacing in these pixels."""
 
 
 def place(
@@ -43,17 +43,23 @@ def place(
     alignment: _alignment.Alignment,
     array: npt.NDArray[np.int64] | None,
 ) -> Placed:
-    """Take the spots' coordinates, (n, 2), to pixels of the image.
+    """Transform coordinates of spots, (n, 2), to pixels of the image.
 
     Parameters
     ----------
+    coordinates
+        Spot coordinates, (n, 2).
+    pitch
+        Spot spacing in the unit of the coordinates.
+    alignment
+        Alignment of the section.
     array
-        (n, 2), row and column of the spots on the array, where they have them.
+        Row and column of the spots on the array, (n, 2), if there are any.
 
     Raises
     ------
     InputError
-        If the alignment is of other spots.
+        The alignment belongs to other spots.
     """
     matrix = alignment.matrix
     if matrix is None:
@@ -71,12 +77,12 @@ def place(
 
 
 def check_inside(centres: npt.NDArray[np.float64], raster: Raster) -> tuple[npt.NDArray[np.bool_], list[Message]]:
-    """Tell which centres, (n, 2) in full-resolution pixels, lie off the image, and what the user should know of it.
+    """Return the mask of spots off the image, (n,), with a message. ``centres``: (n, 2) full-resolution pixels.
 
     Raises
     ------
     InputError
-        If most of them do.
+        Most spots lie off the image.
     """
     places = centres * raster.scale
     off = outside(places, raster)
@@ -99,26 +105,30 @@ def check_inside(centres: npt.NDArray[np.float64], raster: Raster) -> tuple[npt.
 
 
 def check_scale(raster: Raster, um_per_px: float) -> list[Message]:
-    """Compare what the file says of its pixels with what the spots' distance makes of them."""
-    said = raster.um_per_px
-    if said is None or not np.isfinite(um_per_px) or 1 / WRONG_SCALE < said / um_per_px < WRONG_SCALE:
+    """Compare the pixel size in the image file with the one from the spot spacing."""
+    um_per_px_of_file = raster.um_per_px
+    if (
+        um_per_px_of_file is None
+        or not np.isfinite(um_per_px)
+        or 1 / WRONG_SCALE < um_per_px_of_file / um_per_px < WRONG_SCALE
+    ):
         return []
     return [
         _warning(
-            f"the image {raster.name} says that a pixel is {said:.3g} µm, by the distance of the spots it is "
-            f"{um_per_px:.3g} µm: is it the image that the coordinates were measured on?"
+            f"the image {raster.name} states {um_per_px_of_file:.3g} µm per pixel, but the spot spacing implies "
+            f"{um_per_px:.3g} µm: check that the coordinates were measured on this image"
         )
     ]
 
 
 def check_tissue(tissue: npt.NDArray[np.floating], name: str) -> list[Message]:
-    """Tell where the image shows no tissue under spots, (n,): the share of it in each spot's tile."""
+    """Report spots without tissue, given the fraction of tissue in the tile of each spot, (n,)."""
     bare = float((tissue < BARE).mean())
     if bare == 0.0:
         return []
     text = f"at {bare:.0%} of the spots the image {name} shows no tissue"
     if bare > MOST_BARE:
-        return [_warning(f"{text}: do coordinates and image belong together?")]
+        return [_warning(f"{text}: check that coordinates and image belong together")]
     return [{"level": "info", "text": text}]
 
 

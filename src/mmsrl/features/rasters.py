@@ -1,4 +1,4 @@
-"""Histology images of any usual format, read by window as 8-bit RGB: memory does not grow with the image."""
+"""Histology images of common formats, read in windows as 8-bit RGB: memory does not depend on the image size."""
 
 from __future__ import annotations
 
@@ -20,57 +20,56 @@ from mmsrl._errors import InputError
 from mmsrl._pictures import ORIENTATION, RGB, brightest, decoded, open_picture, plane_of, to_rgb, turned
 
 BAND = 1024
-"""Rows read at once where a whole image has to be passed over."""
+"""Number of rows per read when a whole image is scanned."""
 
 DECODED_PX = 2**27
-"""Pixels up to which an image that has no windows (PNG, JPEG, a TIFF in one piece) is held in memory, 0.4 GB; larger
-ones are streamed into tiles on disk."""
+"""Maximum number of pixels of an image without windows (PNG, JPEG, single-strip TIFF) to hold in memory: 0.4 GB. Larger
+ones are converted to tiles on disk."""
 
 PIECE = 2**26
-"""Values in a strip or tile of a TIFF up to which it is read by window."""
+"""Maximum number of values in a strip or tile of a TIFF to read it in windows."""
 
 _BROKEN = (OSError, ValueError, RuntimeError, IndexError, KeyError, SyntaxError, TypeError, zlib.error, lzma.LZMAError)
-"""What the decoders raise on damaged files (Pillow's PNG reader raises ``SyntaxError``)."""
+"""Exceptions of decoders for damaged files (Pillow's PNG reader raises ``SyntaxError``)."""
 
 
 @dataclass(frozen=True)
 class Raster:
-    """One resolution of one image."""
+    """One resolution of an image."""
 
     name: str
-    """What it is, for messages and summaries."""
+    """Name for messages and summaries."""
     scale: float
-    """Its pixels per pixel of the full-resolution image."""
+    """Pixels per pixel of the full-resolution image."""
     height: int
     width: int
     read: Callable[[int, int, int, int], RGB]
-    """``read(top, bottom, left, right)``: that window, (height, width, 3)."""
+    """``read(top, bottom, left, right)`` returns that window, (height, width, 3)."""
     um_per_px: float | None = None
-    """What the file says of its pixels, where it is a scanner's own or OME-TIFF."""
+    """Pixel size in the file of a scanner or OME-TIFF."""
     remark: str | None = None
-    """What the user should know of the file."""
+    """Message about the file."""
 
 
 def from_array(pixels: npt.NDArray[Any], *, name: str, scale: float) -> Raster:
-    """Wrap an image that is in memory; ``scale`` is its pixels per full-resolution pixel."""
+    """Wrap an image in memory. ``scale``: its pixels per full-resolution pixel."""
     rgb = to_rgb(np.asarray(pixels))
     return Raster(name, scale, rgb.shape[0], rgb.shape[1], lambda top, bottom, left, right: rgb[top:bottom, left:right])
 
 
 @contextmanager
 def open_rasters(path: Path, *, sample: str) -> Iterator[list[Raster]]:
-    """Open a full-resolution image file; yields its resolutions, the finest first.
+    """Open a full-resolution image file; yields its resolutions, finest first.
 
-    Formats of slide scanners (SVS, NDPI, MRXS, SCN, BIF, DICOM and others) are read by OpenSlide; TIFF, BigTIFF and
-    OME-TIFF by window and level of their pyramid. What has no windows (PNG, JPEG, a TIFF compressed in one piece or in
-    another colour model than grey, RGB, YCbCr and CMYK) is decoded as a whole up to :data:`DECODED_PX` pixels; beyond,
-    libvips streams it into a pyramid of tiles in the folder for temporary files.
+    OpenSlide reads formats of slide scanners (SVS, NDPI, MRXS, SCN, BIF, DICOM and others). TIFF, BigTIFF and OME-TIFF
+    are read by window and level of their pyramid. Images without windows (PNG, JPEG, TIFFs in one piece or in another
+    colour model than grey, RGB, YCbCr and CMYK) are decoded as a whole up to :data:`DECODED_PX` pixels. libvips
+    converts larger ones to a tiled pyramid in the temporary folder.
 
     Raises
     ------
     InputError
-        If the file cannot be read as a brightfield image; also later, from ``Raster.read``, where damage shows only
-        when the pixels are decoded.
+        The file is no readable brightfield image. ``Raster.read`` raises it too, if damage appears on decoding.
     """
     path = Path(path)
     if not path.is_file():
@@ -88,10 +87,10 @@ def open_rasters(path: Path, *, sample: str) -> Iterator[list[Raster]]:
 
 
 def _slide(path: Path, sample: str, stack: ExitStack) -> list[Raster] | None:
-    """Open the file of a slide scanner; ``None`` if it is none."""
+    """Open the file of a slide scanner. ``None`` for other files."""
     import openslide
 
-    # What belongs to a slide of several files lies beside the file itself, not beside a task's link to it.
+    # Companion files of a slide lie beside the file itself, not beside the link in a task folder.
     there = path.resolve()
     vendor = openslide.OpenSlide.detect_format(there)
     if vendor in (None, "generic-tiff"):
@@ -113,7 +112,7 @@ def _slide(path: Path, sample: str, stack: ExitStack) -> list[Raster] | None:
 
 
 def _tiff(path: Path, named: Path, sample: str, stack: ExitStack) -> list[Raster] | None:
-    """Open a TIFF that can be read by window; ``None`` if the file is none. Errors name the file ``named``."""
+    """Open a TIFF that can be read in windows. ``None`` for other files. Errors name the file ``named``."""
     import tifffile
 
     try:
@@ -144,7 +143,7 @@ def _tiff(path: Path, named: Path, sample: str, stack: ExitStack) -> list[Raster
 
 
 def _is_ycbcr(page: Any) -> bool:
-    """Tell whether decoding a page leaves brightness and two differences of colour; that of JPEG makes RGB of them."""
+    """Return whether decoded pixels are YCbCr. JPEG decoders return RGB."""
     import tifffile
 
     jpeg = (tifffile.COMPRESSION.OJPEG, tifffile.COMPRESSION.JPEG, tifffile.COMPRESSION.JPEG_LOSSY)
@@ -158,13 +157,13 @@ def _rgb_of_ycbcr(pixels: RGB) -> RGB:
 
 
 def _pixels(path: Path) -> int:
-    """Return how many pixels an image has that Pillow can open."""
+    """Return the number of pixels of an image that Pillow can open."""
     with open_picture(path) as picture:
         return picture.width * picture.height
 
 
 def _streamed(path: Path, target: Path) -> Path:
-    """Copy an image of any size into a tiled pyramid, a band of it in memory at a time."""
+    """Convert an image of any size to a tiled pyramid, one band at a time."""
     import pyvips
 
     try:
@@ -181,7 +180,7 @@ def _streamed(path: Path, target: Path) -> Path:
 
 @contextmanager
 def _named(path: Path, sample: str) -> Iterator[None]:
-    """Turn whatever a decoder raises into an error that names sample and file."""
+    """Convert exceptions of decoders to errors that name sample and file."""
     import openslide
 
     try:
@@ -202,7 +201,7 @@ def _decoded(path: Path) -> Raster:
 
 
 def _levels(series: Any, path: Path, named: Path, sample: str) -> list[Raster]:
-    """Return the pyramid of a TIFF series, each level read by window."""
+    """Return the pyramid of a TIFF series, each level read in windows."""
     import tifffile
     import zarr
 
@@ -238,23 +237,23 @@ def _levels(series: Any, path: Path, named: Path, sample: str) -> list[Raster]:
 
 
 def _um_of_ome(metadata: str | None) -> float | None:
-    """Return µm of a pixel as the first image of OME's XML states it; ``None`` where it does not."""
+    """Return the pixel size in µm from the first image in OME-XML. ``None`` if missing."""
     pixels = re.search(r"<(?:\w+:)?Pixels\b[^>]*>", metadata or "")
-    told = dict(re.findall(r'(PhysicalSizeX(?:Unit)?)="([^"]*)"', pixels.group())) if pixels else {}
-    if "PhysicalSizeX" not in told or told.get("PhysicalSizeXUnit", "µm") not in ("µm", "μm", "um"):
+    attributes = dict(re.findall(r'(PhysicalSizeX(?:Unit)?)="([^"]*)"', pixels.group())) if pixels else {}
+    if "PhysicalSizeX" not in attributes or attributes.get("PhysicalSizeXUnit", "µm") not in ("µm", "μm", "um"):
         return None
-    um = float(told["PhysicalSizeX"])
+    um = float(attributes["PhysicalSizeX"])
     return um if 0 < um < math.inf else None
 
 
 def _white(reader: Callable[[int, int, int, int], npt.NDArray[Any]], height: int, width: int, *, ink: bool) -> float:
-    """Return the value of white of an image that is not of 8 bits, from its brightest pixel, opacity left aside."""
+    """Return the white level of an image of other than 8 bits: its brightest pixel, without the alpha channel."""
     bands = (reader(top, min(top + BAND, height), 0, width) for top in range(0, height, BAND))
     return max(brightest(band if ink or band.shape[-1] not in (2, 4) else band[..., :-1]) for band in bands)
 
 
 def _reader(array: Any, axes: str) -> Callable[[int, int, int, int], npt.NDArray[Any]]:
-    """Return a reader of windows of a TIFF level as (height, width, channels), whatever the order of its axes."""
+    """Return a reader of windows of a TIFF level as (height, width, channels), for any order of axes."""
     order = [axes.index("Y"), axes.index("X")] + ([axes.index("S")] if "S" in axes else [])
 
     def read(top: int, bottom: int, left: int, right: int) -> npt.NDArray[Any]:

@@ -1,4 +1,4 @@
-"""One section's image with the spots on it: described, and its quality measured, tile by tile."""
+"""Image of one section with its spots: descriptors and quality of tiles."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 QUALITY_PX = 64
-"""Pixels across a tile that its quality is measured on, where the image has them."""
+"""Side of the tiles that quality is measured on, in pixels, if the image has as many."""
 
 
 class Slide(NamedTuple):
     """An image and the spots on it. Lengths are in pixels of the full-resolution image."""
 
     rasters: list[Raster]
-    """Resolutions, the finest first."""
+    """Resolutions, finest first."""
     checksum: str
     """SHA-256 of the image."""
     centres: npt.NDArray[np.float64]
-    """(n, 2), x and y."""
+    """(n, 2): x and y."""
     off: npt.NDArray[np.bool_]
-    """(n,), which of them lie off the image."""
+    """(n,): mask of spots off the image."""
     ruler: Ruler
 
     def level(self, side: float, pixels: float) -> Raster:
-        """Return the coarsest resolution in which a tile still has so many pixels across, or the finest."""
+        """Return the coarsest resolution in which a tile still has this number of pixels across, or the finest."""
         return [r for r in self.rasters if r is self.rasters[0] or r.scale * side >= pixels][-1]
 
 
@@ -45,16 +45,16 @@ class Described(NamedTuple):
     """Descriptors of the spots."""
 
     nodes: list[Nodes]
-    """One of each block."""
+    """One for each block."""
     columns: list[str]
     blocks: npt.NDArray[np.int64]
-    """(d,), counting descriptors and sizes of tiles."""
+    """(d,): block of each column, that is its descriptor and tile size."""
     parts: list[dict[str, Any]]
-    """What each block is, for the summary."""
+    """Summary of each block."""
 
 
 def appearance(slide: Slide) -> tissue.Appearance:
-    """Learn how tissue and background look, at a resolution that still shows texture."""
+    """Learn the appearance of tissue and background, at a resolution that shows texture."""
     raster = slide.level(slide.ruler.px(slide.ruler.texture), TEXTURE_PX)
     return tissue.look_at(raster, slide.centres[~slide.off] * raster.scale)
 
@@ -67,16 +67,20 @@ def describe(
     stain: tissue.Appearance | None,
     cache: Path | None,
 ) -> Described:
-    """Describe tiles of every size around every spot by every descriptor.
+    """Compute every descriptor for tiles of every size around every spot.
 
     Parameters
     ----------
+    slide
+        Image and spots.
+    descriptors
+        Methods to describe tiles.
     sides
-        Sides of tiles as lengths of the slide's ruler.
+        Sides of the tiles, as lengths of the ruler of the slide.
     stain
-        Bring tiles to a usual stain first; ``None`` leaves them as they are.
+        Appearance of the tissue, to normalise the stain. ``None`` leaves the colours unchanged.
     cache
-        Folder of descriptors already computed.
+        Folder of the cache of descriptors.
     """
     prepare = None if stain is None else tissue.reinhard(stain)
     nodes: list[Nodes] = []
@@ -97,7 +101,7 @@ def describe(
                 "settings": descriptor.settings,
                 "stain": None if stain is None else [*stain.lab_mean.round(3), *stain.lab_sd.round(3)],
             }
-            found, computed = _at_nodes(
+            described, computed = _at_nodes(
                 slide,
                 side,
                 raster,
@@ -107,7 +111,7 @@ def describe(
                 key=key,
                 cache=cache,
             )
-            nodes.append(found)
+            nodes.append(described)
             columns += [f"{name}_{slide.ruler.suffix(length)}" for name in descriptor.columns]
             blocks += [len(parts)] * len(descriptor.columns)
             parts.append(
@@ -117,7 +121,7 @@ def describe(
                     "px": side * raster.scale,
                     "pitches": side / slide.ruler.pitch_px,
                     "columns": len(descriptor.columns),
-                    "places": len(found.values),
+                    "places": len(described.values),
                     "computed": computed,
                     "weights_sha256": descriptor.weights_sha256,
                 }
@@ -126,15 +130,15 @@ def describe(
 
 
 def measure_quality(slide: Slide, look: tissue.Appearance) -> npt.NDArray[np.float32]:
-    """Return tissue, focus, haematoxylin and eosin of a tile around every spot, (n, 4); NaN off the image."""
+    """Return tissue, focus, haematoxylin and eosin of a tile around every spot, (n, 4). NaN off the image."""
     side = slide.ruler.px(slide.ruler.base)
     raster = slide.level(side, QUALITY_PX)
 
     def measure(tiles: RGB) -> npt.NDArray[np.float32]:
         return tissue.quality(tiles, look)
 
-    found, _ = _at_nodes(slide, side, raster, QUALITY_PX, 4, measure, key={}, cache=None)
-    values = found.at(slice(None))
+    measured, _ = _at_nodes(slide, side, raster, QUALITY_PX, 4, measure, key={}, cache=None)
+    values = measured.at(slice(None))
     values[slide.off] = np.nan
     return values
 
@@ -154,13 +158,13 @@ def _at_nodes(
     key: dict[str, Any],
     cache: Path | None,
 ) -> tuple[Nodes, int]:
-    """Apply a function to tiles at all spots, or at nodes between which spots are interpolated where they are close.
+    """Apply a function to tiles at all spots, or at the nodes of an interpolation grid if spots are dense.
 
-    Tiles come with ``input_px`` pixels across, up to twice as many, or what the image has if that is less.
+    Tiles have ``input_px`` pixels across or up to twice as many, or fewer if the image is coarser.
 
     Returns
     -------
-    The nodes, and how many of them were not in the cache.
+    The values at the nodes, and the number of nodes that were not in the cache.
     """
     from tqdm import tqdm
 

@@ -1,4 +1,4 @@
-"""Colour and texture of a tile in plain numbers: what any network has to be better than, and what it goes with."""
+"""Colour and texture of a tile without a network: the baseline for networks, and a complement to them."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from mmsrl._pictures import RGB
 from mmsrl.features.tiles import reduced
 
 SIDE = 64
-"""Tiles of twice that many pixels or more are reduced: texture is one of about the same scale."""
+"""Tiles of at least twice this side are reduced, so that texture has about the same scale."""
 
 RADII = (1, 2, 4)
-"""Of local binary patterns, in pixels."""
+"""Radii of local binary patterns in pixels."""
 
 GREY_LEVELS = 16
 OFFSETS = (1, 3)
-"""Of the co-occurrence of grey levels, in pixels."""
+"""Offsets of grey-level co-occurrence in pixels."""
 
 GLCM = ("contrast", "homogeneity", "energy", "correlation")
 QUANTILES = (0.1, 0.5, 0.9)
@@ -33,11 +33,11 @@ COLUMNS = [
 
 
 def describe(tiles: RGB) -> npt.NDArray[np.float32]:
-    """Describe tiles, (b, side, side, 3), by colour, stain and texture: (b, len(COLUMNS)).
+    """Describe tiles, (b, side, side, 3), by colour, stain and texture: (b, len(COLUMNS)) float32.
 
     Red, green and blue; optical density of haematoxylin and eosin (Ruifrok and Johnston 2001); saturation; uniform
-    local binary patterns at three radii (Ojala et al. 2002); contrast, homogeneity, energy and correlation of the
-    co-occurrence of grey levels (Haralick et al. 1973).
+    local binary patterns at three radii (Ojala et al. 2002); contrast, homogeneity, energy and correlation of
+    grey-level co-occurrence (Haralick et al. 1973).
     """
     return np.stack([_of_tile(tile) for tile in reduced(tiles, SIDE)]).astype(np.float32)
 

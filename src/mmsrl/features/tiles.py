@@ -1,4 +1,4 @@
-"""Tiles of an image around spots: how large, where, and each region only once."""
+"""Tiles of an image around spots: sizes, positions, and reading each region once."""
 
 from __future__ import annotations
 
@@ -19,58 +19,58 @@ from mmsrl.geometry import VISIUM_PITCH_UM
 T = TypeVar("T")
 
 SCALES = (1.0, 3.0)
-"""Sides of the tiles around a spot in spot pitches: the spot with its gaps, and the tissue it lies in. Chosen by
-held-out R² of expression (``docs/features.md``)."""
+"""Sides of the tiles around a spot in spot spacings: the spot with its gap, and the surrounding tissue. Chosen by the
+cross-validated R² of expression (``docs/features.md``)."""
 
 PITCH_UM = VISIUM_PITCH_UM
-"""Sides are in pitches of at least this many micrometres, as a bin of 2 um shows nothing by itself."""
+"""Minimum spot spacing for tile sides in µm, because a bin of 2 µm shows nothing by itself."""
 
 COLOUR_PITCHES = 2.0
-"""Side of the tile whose colour is taken where there is no texture."""
+"""Side, in spot spacings, of the tile whose colour is used without texture."""
 
 TEXTURE_PX = 16
-"""With fewer pixels to 100 um an image carries colour but no texture; so does a tile with fewer pixels across. Where
-the scale is not known, with fewer from spot to spot."""
+"""Minimum number of pixels across a tile, and per 100 µm of an image, for texture. If the scale is unknown, per spot
+spacing."""
 
 RESOLVED_PX = 2.0
-"""With fewer pixels from spot to spot, neighbouring spots cannot be told apart (Nyquist)."""
+"""Minimum number of pixels per spot spacing to separate neighbouring spots (Nyquist)."""
 
 NODES_PER_TILE = 4
-"""Grid nodes across a tile where spots lie closer than that and features are interpolated between nodes."""
+"""Number of grid nodes across a tile. Features of denser spots are interpolated between nodes."""
 
 BLOCK_PX = 4096
-"""Side of the squares in which a large image is read."""
+"""Side of the blocks in which a large image is read."""
 
 BATCH_PX = 2**22
-"""Pixels of the tiles that are handed on at once."""
+"""Number of pixels per batch of tiles."""
 
 
 class Ruler(NamedTuple):
-    """Lengths on an image: micrometres where the scale is known, else distances of neighbouring spots."""
+    """Lengths on an image: in µm if the scale is known, else in spot spacings."""
 
     pitch_px: float
-    """Distance from spot to spot in pixels of the full-resolution image."""
+    """Spot spacing in pixels of the full-resolution image."""
     pitch_um: float
-    """The same in micrometres; NaN where it is not known."""
+    """Spot spacing in µm. NaN if unknown."""
 
     @property
     def known(self) -> bool:
-        """Whether lengths are micrometres."""
+        """Whether lengths are in µm."""
         return math.isfinite(self.pitch_um) and self.pitch_um > 0
 
     @property
     def um_per_px(self) -> float:
-        """Micrometres of a pixel of the full-resolution image; NaN where they are not known."""
+        """Size of a pixel of the full-resolution image in µm. NaN if unknown."""
         return self.pitch_um / self.pitch_px if self.known else math.nan
 
     @property
     def base(self) -> float:
-        """What the sides of tiles are multiples of: the pitch, or that of Visium if it is less."""
+        """Unit of tile sides: the spot spacing, but at least that of Visium."""
         return max(self.pitch_um, PITCH_UM) if self.known else 1.0
 
     @property
     def texture(self) -> float:
-        """The length that has :data:`TEXTURE_PX` pixels where an image carries texture."""
+        """Length with at least :data:`TEXTURE_PX` pixels in an image with texture."""
         return PITCH_UM if self.known else 1.0
 
     def px(self, length: float) -> float:
@@ -78,28 +78,28 @@ class Ruler(NamedTuple):
         return length / self.um_per_px if self.known else length * self.pitch_px
 
     def suffix(self, length: float) -> str:
-        """Return a length as names of columns have it."""
+        """Return a length as suffix of column names."""
         return f"{length:g}um" if self.known else f"{length:g}pitch"
 
     def text(self, *lengths: float) -> str:
-        """Return lengths as messages have them."""
+        """Return lengths for messages."""
         return f"{', '.join(f'{length:g}' for length in lengths)} {'µm' if self.known else 'distances of neighbours'}"
 
 
 def tile_sides(ruler: Ruler, asked: str | None) -> list[float]:
-    """Return the sides of tiles as lengths of the ruler, the smallest first.
+    """Return the sides of the tiles as lengths of the ruler, smallest first.
 
     Parameters
     ----------
     ruler
-        Of the section.
+        Ruler of the section.
     asked
-        Sides in micrometres joined by commas; ``None`` for :data:`SCALES` pitches.
+        Sides in µm, separated by commas. ``None`` uses :data:`SCALES`.
 
     Raises
     ------
     InputError
-        If ``asked`` is no such list, or the scale is not known.
+        ``asked`` has another form, or the scale is unknown.
     """
     if not asked:
         return [scale * ruler.base for scale in SCALES]
@@ -118,7 +118,7 @@ def tile_sides(ruler: Ruler, asked: str | None) -> list[float]:
 
 
 def outside(centres: npt.NDArray[np.float64], raster: Raster) -> npt.NDArray[np.bool_]:
-    """Tell which centres, (n, 2) as x, y in pixels of the raster, do not lie on it."""
+    """Return the mask of centres, (n, 2) as x, y in pixels of the raster, that lie off it."""
     x, y = centres.T
     inside: npt.NDArray[np.bool_] = (x >= 0) & (x < raster.width) & (y >= 0) & (y < raster.height)
     return ~inside
@@ -127,21 +127,21 @@ def outside(centres: npt.NDArray[np.float64], raster: Raster) -> npt.NDArray[np.
 def interpolation_grid(
     centres: npt.NDArray[np.float64], spacing: float
 ) -> tuple[npt.NDArray[np.float64], sp.csr_matrix]:
-    """Put the nodes of a square grid around centres and interpolate bilinearly between them.
+    """Build a square grid around centres, and bilinear interpolation weights.
 
     Parameters
     ----------
     centres
-        (n, 2), x and y.
+        Centres x and y, (n, 2).
     spacing
         Distance of neighbouring nodes, in the unit of ``centres``.
 
     Returns
     -------
     nodes
-        (m, 2), only those that some centre needs.
+        (m, 2), only nodes that a centre needs.
     weights
-        (n, m), rows summing to one: ``weights @ values_at_nodes`` are the values at the centres.
+        (n, m), rows sum to 1: ``weights @ values_at_nodes`` are the values at the centres.
     """
     corner = np.floor(centres / spacing).astype(np.int64)
     fraction = centres / spacing - corner
@@ -162,16 +162,16 @@ def cut_tiles(
     Parameters
     ----------
     raster
-        Image to cut from; beyond its borders it is reflected.
+        Image to cut from. It is reflected beyond its borders.
     centres
-        (n, 2), x and y in pixels of the raster.
+        Centres x and y in pixels of the raster, (n, 2).
     side
         Side of a tile in pixels of the raster.
 
     Yields
     ------
     index, tiles
-        Which centres, (b,), and their tiles, (b, side, side, 3).
+        Indices of centres, (b,), and their tiles, (b, side, side, 3).
     """
     first = np.floor(centres - side / 2 + 0.5).astype(np.int64)  # leftmost and topmost pixel of each tile
     block = np.floor(centres / BLOCK_PX).astype(np.int64)
@@ -191,14 +191,14 @@ def cut_tiles(
 
 
 def _reflect(index: npt.NDArray[np.int64], size: int) -> npt.NDArray[np.int64]:
-    """Mirror indices beyond 0..size-1 back into the image, without doubling the border pixel."""
+    """Reflect indices beyond 0..size-1 into the image, without repeating the border pixel."""
     period = max(2 * (size - 1), 1)
     index = np.mod(index, period)
     return np.minimum(index, period - index) if size > 1 else np.zeros_like(index)
 
 
 def reduced(tiles: RGB, side: int) -> RGB:
-    """Average tiles, (b, n, n, 3), over squares of pixels by the largest whole factor that leaves ``side`` across."""
+    """Downsample tiles, (b, n, n, 3), by the largest integer factor that leaves at least ``side`` pixels."""
     factor = max(tiles.shape[1] // side, 1)
     if factor == 1:
         return tiles
@@ -209,7 +209,7 @@ def reduced(tiles: RGB, side: int) -> RGB:
 
 
 def ahead(chunks: Iterator[T]) -> Iterator[T]:
-    """Yield what an iterator yields, which makes one further in another thread meanwhile: reading while describing."""
+    """Prefetch the next item of an iterator in another thread, so that reading and describing overlap."""
     with ThreadPoolExecutor(max_workers=1) as pool:
         coming = pool.submit(next, chunks, None)
         while (chunk := coming.result()) is not None:

@@ -1,4 +1,4 @@
-"""Where tissue is in an image, how sharp and how stained: for quality control and for normalising the stain."""
+"""Tissue detection, focus and stain of an image, for quality control and stain normalisation."""
 
 from __future__ import annotations
 
@@ -14,64 +14,64 @@ from mmsrl.features.rasters import Raster
 Pixels = npt.NDArray[Any]
 
 WINDOWS, WINDOW_PX = 12, 48
-"""An image is sampled by a grid of so many windows a side, each so wide."""
+"""Number of sampling windows per side of an image, and their side in pixels."""
 
 SAMPLED_SPOTS = 200
 
 HED_UNIT = 6.0
-"""Decadic optical density that is 1 in scikit-image, whose stains are logarithms to the base of a millionth."""
+"""Decadic optical density that equals 1 in scikit-image, whose stains use logarithms to the base 1e-6."""
 
 BLACK, WHITE = 30, 190
-"""Pixels all of whose channels are below or above are taken for black paint or glass, where they have no colour."""
+"""Grey values below which all channels of black paint lie, and above which those of glass lie."""
 
 LEAST_CHROMA, MOST_CHROMA = 12.0, 30.0
-"""Between these, the spread of a pixel's channels from which it is tissue is chosen by Otsu's method: where no
-glass is in sight there is nothing to split, and Otsu would part pale stroma from nuclei."""
+"""Range of the chroma threshold of tissue, which is chosen by Otsu's method. If no glass is visible, Otsu's threshold
+would split pale stroma from nuclei."""
 
 LEAST_BLACK = 0.05
-"""Share of an image from which black is its background, where there is more of it than of glass; less is dirt."""
+"""Minimum fraction of black pixels in an image with a black background, if it also exceeds the fraction of glass."""
 
 GREY = 10.0
-"""An image of which 95 % of pixels have less chroma has no colour."""
+"""An image is grey if 95 % of its pixels have less chroma."""
 
 LEAST_CONTRAST = 15.0
-"""By how much tissue in a grey image is darker than glass, or brighter than black."""
+"""Minimum contrast of tissue to glass or black in a grey image."""
 
 REINHARD_MEAN, REINHARD_SD = np.array([65.0, 22.0, -16.0]), np.array([13.0, 9.0, 7.0])
-"""CIE L*a*b* of tissue in a usual H&E stain, to which ``reinhard`` brings every section."""
+"""Mean and standard deviation of tissue in CIE L*a*b* of a typical H&E stain, the target of ``reinhard``."""
 
 
 class Appearance(NamedTuple):
-    """How tissue of one image is told from what is no tissue."""
+    """Appearance of tissue and background in one image."""
 
     background: str
-    """``white`` (glass) or ``black`` (cut out)."""
+    """``white`` (glass) or ``black`` (masked)."""
     grey: bool
     threshold: float
-    """Least chroma of tissue; in a grey image, the brightness between tissue and background."""
+    """Minimum chroma of tissue. In a grey image: brightness between tissue and background."""
     lab_mean: npt.NDArray[np.float64]
-    """(3,), CIE L*a*b* of the tissue at spots."""
+    """(3,): mean CIE L*a*b* of the tissue at spots."""
     lab_sd: npt.NDArray[np.float64]
 
     def tissue(self, pixels: Pixels) -> npt.NDArray[np.bool_]:
-        """Tell which pixels, (…, 3), are tissue."""
+        """Return the mask of tissue among pixels, (…, 3)."""
         high, low = pixels.max(axis=-1).astype(np.int16), pixels.min(axis=-1).astype(np.int16)
         if self.grey:
-            found = high < self.threshold if self.background == "white" else high > self.threshold
+            mask = high < self.threshold if self.background == "white" else high > self.threshold
         else:
-            found = (high - low >= self.threshold) & (high > BLACK)
-        return np.asarray(found)
+            mask = (high - low >= self.threshold) & (high > BLACK)
+        return np.asarray(mask)
 
 
 def look_at(raster: Raster, centres: npt.NDArray[np.float64]) -> Appearance:
-    """Learn what tissue and background of an image look like, from windows over all of it and at spots.
+    """Learn the appearance of tissue and background from windows over the whole image and at spots.
 
     Parameters
     ----------
     raster
-        Any resolution of the image; a coarse one is read faster.
+        Any resolution of the image. Coarse ones are read faster.
     centres
-        (n, 2), spots on it as x, y in pixels of the raster.
+        Spots as x, y in pixels of the raster, (n, 2).
     """
     from skimage.color import rgb2lab
     from skimage.filters import threshold_otsu
@@ -99,7 +99,7 @@ def look_at(raster: Raster, centres: npt.NDArray[np.float64]) -> Appearance:
         threshold = float(np.clip(threshold, LEAST_CHROMA, MOST_CHROMA))
     rule = Appearance(background, grey, threshold, REINHARD_MEAN, REINHARD_SD)
     tissue = at_spots[rule.tissue(at_spots)]
-    if len(tissue) < WINDOW_PX**2:  # next to nothing is tissue: nothing to learn the stain from
+    if len(tissue) < WINDOW_PX**2:  # too little tissue to learn the stain from
         return rule
     lab = rgb2lab(tissue[None])[0]
     return rule._replace(lab_mean=lab.mean(axis=0), lab_sd=np.maximum(lab.std(axis=0), 1.0))
@@ -107,21 +107,21 @@ def look_at(raster: Raster, centres: npt.NDArray[np.float64]) -> Appearance:
 
 def _sample(raster: Raster, centres: npt.NDArray[np.float64]) -> RGB:
     """Return the pixels, (n, 3), of small windows around centres."""
-    found = []
+    windows = []
     for x, y in centres:
         left = int(np.clip(x - WINDOW_PX / 2, 0, max(raster.width - WINDOW_PX, 0)))
         top = int(np.clip(y - WINDOW_PX / 2, 0, max(raster.height - WINDOW_PX, 0)))
         bottom, right = min(top + WINDOW_PX, raster.height), min(left + WINDOW_PX, raster.width)
-        found.append(raster.read(top, bottom, left, right).reshape(-1, 3))
-    return np.concatenate(found)
+        windows.append(raster.read(top, bottom, left, right).reshape(-1, 3))
+    return np.concatenate(windows)
 
 
 def quality(tiles: RGB, appearance: Appearance) -> npt.NDArray[np.float32]:
-    """Measure tiles, (b, side, side, 3); returns (b, 4).
+    """Measure the quality of tiles, (b, side, side, 3): (b, 4) float32.
 
-    Share of tissue; sharpness, the variance of the Laplacian of brightness over the variance of brightness (in tiles
-    of one image lower where it is out of focus); mean decadic optical density of haematoxylin and of eosin in the
-    tissue (Ruifrok and Johnston 2001, as scikit-image has it), NaN where there is none.
+    Fraction of tissue. Sharpness: variance of the Laplacian of brightness divided by the variance of brightness, lower
+    out of focus within one image. Mean decadic optical density of haematoxylin and eosin in the tissue (Ruifrok and
+    Johnston 2001, as in scikit-image), NaN without tissue.
     """
     from scipy.ndimage import laplace
     from skimage.color import rgb2hed
@@ -138,10 +138,10 @@ def quality(tiles: RGB, appearance: Appearance) -> npt.NDArray[np.float32]:
 
 
 def reinhard(appearance: Appearance) -> Callable[[RGB], RGB]:
-    """Return a function that gives tiles, (b, side, side, 3), the colours of a usual stain.
+    """Return a function that normalises the stain of tiles, (b, side, side, 3).
 
-    Mean and deviation in CIE L*a*b* of the section's tissue are brought to those of a usual stain (Reinhard et al.
-    2001), the same for all tiles of a section; what is no tissue stays as it is.
+    It maps mean and standard deviation of the tissue in CIE L*a*b* to those of a typical stain (Reinhard et al. 2001),
+    with the same transformation for all tiles of a section. Background is unchanged.
     """
     from skimage.color import lab2rgb, rgb2lab
 

@@ -1,4 +1,4 @@
-"""Labels from a trained unit for a section that it was not trained on."""
+"""Mapping of a section onto a trained reference."""
 
 from __future__ import annotations
 
@@ -26,31 +26,31 @@ from mmsrl.projection import restrict
 from mmsrl.train.projections import read_projections
 
 FEWEST_GENES = 0.1
-"""Share of the model's genes that a section must have."""
+"""Minimum fraction of the genes of the model that a section must have."""
 
 FAR = 0.75
-"""Median likeness below which a section that is like the reference is said to be far from it."""
+"""Median likeness below which a section with mostly similar spots is reported as distant from the reference."""
 
 TELLING = 0.7
-"""Correlation of the reference's own spots with its domains below which noise hides what is unlike: of 60 genes at a
-hundredth of the depth a quarter to a half of another tissue is found."""
+"""Correlation of the reference spots with their own domains below which noise hides dissimilar tissue. With 60 genes at
+a hundredth of the depth, a quarter to a half of another tissue is detected."""
 
 SAME_PITCH = 0.05
-"""Relative difference of the reference's own pitches up to which they are one."""
+"""Maximum relative difference of the spot spacings of the sections of a reference."""
 
 
 class Mapped(NamedTuple):
-    """A section, labelled by a reference."""
+    """Result of :func:`map_section`."""
 
     table: pd.DataFrame
-    """A row a spot: ``barcode``, ``reference_domain``, ``reference_confidence`` (float32, missing where the spot is
+    """One row for each spot: ``barcode``, ``reference_domain``, ``reference_confidence`` (float32, missing for spots
     unlike the reference), ``reference_likeness`` (float32)."""
     posterior: NDArray[np.float32]
-    """(n, K): probability of each domain, the mean over members, spots unlike the reference included."""
+    """(n, K): probability of each domain, mean over members, also for spots unlike the reference."""
     facts: dict[str, Any]
-    """How they were found: for the summary."""
+    """Summary."""
     messages: list[dict[str, str]]
-    """What the user should be told: ``level`` and ``text``."""
+    """``level`` and ``text`` of every message."""
 
 
 class _Genes(NamedTuple):
@@ -61,11 +61,11 @@ class _Genes(NamedTuple):
     section: sp.csr_matrix
     """(n, m)."""
     of_model: NDArray[np.int64]
-    """Positions among the model's genes of those that are shared."""
+    """Indices of the shared genes in the model."""
     columns: NDArray[np.int64]
-    """Their columns in the two matrices."""
+    """Their columns in both matrices."""
     share: float
-    """Of the reference's counts, those of shared genes."""
+    """Fraction of the counts of the reference in shared genes."""
 
 
 def map_section(
@@ -85,21 +85,21 @@ def map_section(
     """
     name = sample_of(adata)
     if not is_counted(adata):
-        raise InputError(f"sample {name}: its expression was normalised before; counts are needed to map a section")
-    found = reference if isinstance(reference, Reference) else read_reference(reference, unit)
+        raise InputError(f"sample {name}: its expression is normalised; mapping requires counts")
+    trained = reference if isinstance(reference, Reference) else read_reference(reference, unit)
     messages: list[dict[str, str]] = []
-    genes = _match(name, adata, found, messages)
+    genes = _match(name, adata, trained, messages)
     if genes.section.nnz == 0:
-        raise InputError(f"sample {name}: it has no counts of the genes that it shares with reference {found.unit}")
-    domain, names = stacked_domains(found.sections)
-    places, pitches = _places(adata, found.sections, messages)
-    posterior, depth = _classify(genes, found, places, pitches, domain, seed)
+        raise InputError(f"sample {name}: it has no counts of the genes that it shares with reference {trained.unit}")
+    domain, names = stacked_domains(trained.sections)
+    places, pitches = _places(adata, trained.sections, messages)
+    posterior, depth = _classify(genes, trained, places, pitches, domain, seed)
     if depth < 0.5:
-        text = f"the section is as deep as {depth:.0%} of the reference, whose domains were learned at that depth"
+        text = f"the section has {depth:.0%} of the depth of the reference, which was thinned to this depth"
         messages.append({"level": "info", "text": text})
     around = neighbourhood(places, np.zeros(adata.n_obs), CONFIDENCE_SPOTS)
-    section = section_index(found.sections)
-    like = likeness(
+    section = section_index(trained.sections)
+    similarity = likeness(
         genes.section,
         around,
         genes.reference,
@@ -108,24 +108,24 @@ def map_section(
         seed,
     )
     labels = posterior.argmax(axis=1)
-    unlike = like.values < LEAST
-    sure = np.where(unlike, np.float32(np.nan), confidence(posterior, labels, around))
+    unlike = similarity.values < LEAST
+    confident = np.where(unlike, np.float32(np.nan), confidence(posterior, labels, around))
     labelled = np.where(unlike, _keys.UNLIKE, np.asarray(names, dtype=object)[labels])
     columns = {
         _keys.REFERENCE_DOMAIN: pd.Categorical(labelled, [*names, _keys.UNLIKE]),
-        _keys.REFERENCE_CONFIDENCE: sure,
-        _keys.REFERENCE_LIKENESS: like.values,
+        _keys.REFERENCE_CONFIDENCE: confident,
+        _keys.REFERENCE_LIKENESS: similarity.values,
     }
     facts = {
-        "reference": found.unit,
+        "reference": trained.unit,
         "n_genes": len(genes.of_model),
-        "genes_of_model": len(found.model["genes"]),
+        "genes_of_model": len(trained.model["genes"]),
         "domains": {k: int((labelled == k).sum()) for k in names},
         "unlike": int(unlike.sum()),
-        "median_confidence": None if unlike.all() else float(np.nanmedian(sure)),
-        "median_likeness": float(np.median(like.values)),
+        "median_confidence": None if unlike.all() else float(np.nanmedian(confident)),
+        "median_likeness": float(np.median(similarity.values)),
         "least_likeness": LEAST,
-        "own_correlation": like.own,
+        "own_correlation": similarity.own,
         "depth": depth,
     }
     _tell(facts, adata.n_obs, messages)
@@ -134,28 +134,28 @@ def map_section(
 
 
 def _match(name: str, adata: ad.AnnData, reference: Reference, messages: list[dict[str, str]]) -> _Genes:
-    """Find the genes that the section and all sections of the reference have: by id, else by symbol."""
+    """Find the genes of the section and all sections of the reference: by id, else by symbol."""
     tables = [section.var for section in reference.sections]
-    *known, own = names_in_unit([*tables, adata.var])
-    everywhere = set(own).intersection(*known)
-    shared = [gene for gene in known[0] if gene in everywhere]
-    # The model has the names that genes have in the reference alone.
-    model = known[0][names_in_unit(tables)[0].get_indexer(pd.Index(reference.model["genes"]))]
+    *reference_names, names = names_in_unit([*tables, adata.var])
+    everywhere = set(names).intersection(*reference_names)
+    shared = [gene for gene in reference_names[0] if gene in everywhere]
+    # The model uses the gene names of the reference without the section.
+    model = reference_names[0][names_in_unit(tables)[0].get_indexer(pd.Index(reference.model["genes"]))]
     columns = pd.Index(shared, dtype=object).get_indexer(model)
     of_model = np.flatnonzero(columns >= 0)
-    told = f"sample {name} has {len(of_model)} of the {len(model)} genes of reference {reference.unit}"
+    counted = f"sample {name} has {len(of_model)} of the {len(model)} genes of reference {reference.unit}"
     components = max(found.projection.axes.shape[1] for found in read_projections(reference.model)[0].values())
     if len(of_model) < max(FEWEST_GENES * len(model), components + 1):
         raise InputError(
-            f"{told}, too few to map it ({FEWEST_GENES:.0%} are needed); are they of one species and naming of genes?"
+            f"{counted}, too few to map it ({FEWEST_GENES:.0%} are needed); check that species and gene names agree"
         )
     if len(of_model) < len(model):
-        messages.append({"level": "info", "text": f"{told}; scores are solved for on these"})
+        messages.append({"level": "info", "text": f"{counted}; scores are solved by least squares on these"})
     must_be_counts(sp.csr_matrix(adata.X).data, name, adata)
-    sections = zip(reference.sections, known, strict=True)
+    sections = zip(reference.sections, reference_names, strict=True)
     counts = sp.csr_matrix(sp.vstack([_columns(section, genes, shared) for section, genes in sections]))
     total = sum(float(section.X.sum()) for section in reference.sections)
-    return _Genes(counts, _columns(adata, own, shared), of_model, columns[of_model], float(counts.sum()) / total)
+    return _Genes(counts, _columns(adata, names, shared), of_model, columns[of_model], float(counts.sum()) / total)
 
 
 def _columns(adata: ad.AnnData, names: pd.Index[str], genes: Sequence[str]) -> sp.csr_matrix:
@@ -165,15 +165,17 @@ def _columns(adata: ad.AnnData, names: pd.Index[str], genes: Sequence[str]) -> s
 def _places(
     adata: ad.AnnData, sections: Sequence[ad.AnnData], messages: list[dict[str, str]]
 ) -> tuple[NDArray[np.float64], list[NDArray[np.float64]]]:
-    """Return the coordinates of the section and of the reference in pitches of the reference.
+    """Return the coordinates of the section and of the reference in spot spacings of the reference.
 
-    Where a pitch is not known in micrometres, one of the section is taken for one of the reference.
+    If the spacing in µm is unknown, both are taken to have the same spacing.
     """
-    own, *of_reference = (float(a.uns.get(_keys.UNS, {}).get(_keys.PITCH_UM, np.nan)) for a in (adata, *sections))
-    scale = own / float(np.median(of_reference))
-    if not np.isfinite(scale) or np.ptp(of_reference) > SAME_PITCH * min(of_reference):
+    pitch_um, *reference_pitches_um = (
+        float(a.uns.get(_keys.UNS, {}).get(_keys.PITCH_UM, np.nan)) for a in (adata, *sections)
+    )
+    scale = pitch_um / float(np.median(reference_pitches_um))
+    if not np.isfinite(scale) or np.ptp(reference_pitches_um) > SAME_PITCH * min(reference_pitches_um):
         scale = 1.0
-        text = "the pitch is not known in micrometres of both: tissue is smoothed over as many pitches as the reference"
+        text = "the spot spacing in µm is unknown: bandwidths are taken in spot spacings"
         messages.append({"level": "info", "text": text})
     return in_pitches(adata) * scale, [in_pitches(section) for section in sections]
 
@@ -186,16 +188,16 @@ def _classify(
     domain: NDArray[np.int64],
     seed: int,
 ) -> tuple[NDArray[np.float64], float]:
-    """Return the probability of each domain at each spot, (n, K), and the section's depth relative to the reference."""
+    """Return the probability of each domain at each spot, (n, K), and the relative depth of the section."""
     fitted, smoothings = read_projections(reference.model)
     restricted = {
         name: found._replace(projection=restrict(found.projection, genes.of_model)) for name, found in fitted.items()
     }
     library = _library(genes.section, genes.share)
     depth = float(np.median(library) / np.median(_library(genes.reference, genes.share)))
-    known = genes.reference
+    reference_counts = genes.reference
     if depth < 1.0:
-        known = split_counts(known, [depth, 1.0 - depth], seed)[0]
+        reference_counts = split_counts(reference_counts, [depth, 1.0 - depth], seed)[0]
     members, references = (
         embed(
             restricted,
@@ -205,34 +207,34 @@ def _classify(
             coordinates,
             shifted=shifted,
         )
-        for counts, coordinates, shifted in ((genes.section, [places], False), (known, pitches, True))
+        for counts, coordinates, shifted in ((genes.section, [places], False), (reference_counts, pitches, True))
     )
     return np.asarray(mean_posterior(references, domain, members, smoothings, seed)), depth
 
 
 def _library(counts: sp.csr_matrix, share: float) -> NDArray[np.float64]:
-    """Return the total counts of spots, (n,), as they would be over all genes of the reference."""
+    """Return library sizes, (n,), scaled to all genes of the reference."""
     return np.asarray(counts.sum(axis=1), dtype=np.float64).ravel() / share
 
 
 def _tell(facts: dict[str, Any], n_spots: int, messages: list[dict[str, str]]) -> None:
-    """Add what should be known before the labels are used."""
+    """Add warnings about the reliability of the labels."""
     if min(facts["own_correlation"]) < TELLING:
         text = (
             f"at this depth and with these genes spots of reference {facts['reference']} correlate with its own "
-            f"domains by {min(facts['own_correlation']):.2f} only: other tissue may not be told to be unlike"
+            f"domains by only {min(facts['own_correlation']):.2f}: other tissue may not be detected as unlike"
         )
         messages.append({"level": "warning", "text": text})
     if facts["unlike"] > n_spots / 2:
         text = (
-            f"{facts['unlike']} of {n_spots} spots are unlike anything in reference {facts['reference']}: it is of "
-            "another tissue, or of too different a technique"
+            f"{facts['unlike']} of {n_spots} spots are unlike anything in reference {facts['reference']}: the "
+            "section is another tissue, or its technique differs too much"
         )
         messages.append({"level": "warning", "text": text})
     elif facts["median_likeness"] < FAR:
         text = (
             f"the section is like reference {facts['reference']}, but far from it (median likeness "
-            f"{facts['median_likeness']:.2f}; sections of one donor have 0.9 and more): labels say less than their "
-            "confidence does"
+            f"{facts['median_likeness']:.2f}; sections of one donor have at least 0.9): labels are less reliable than "
+            "their confidence"
         )
         messages.append({"level": "warning", "text": text})

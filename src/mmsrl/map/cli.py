@@ -1,4 +1,4 @@
-"""``mmsrl-map``: label a section by the domains of a trained unit."""
+"""``mmsrl-map``: label a section with the domains of a trained unit."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from mmsrl._click import INPUT_FILE, log_messages, output_dir_option, parameter_
 @parameter_option("seed", default=0)
 @output_dir_option("<sample>.map.csv and <sample>.map.json")
 def main(id: str, counts: Path, reference: str | None, reference_unit: str | None, seed: int, output_dir: Path) -> None:
-    """Label a section by the domains of a trained unit, without training."""
+    """Label a section with the domains of a trained unit, without training."""
     from mmsrl._errors import InputError
     from mmsrl._files import write_summary, write_text
     from mmsrl._hdf5 import read_stage_file
@@ -26,11 +26,11 @@ def main(id: str, counts: Path, reference: str | None, reference_unit: str | Non
 
     if not reference:
         raise InputError("--reference is needed: the folder of an earlier run's results")
-    found = map_section(read_stage_file(counts, "qc"), reference, unit=reference_unit, seed=seed)
+    mapped = map_section(read_stage_file(counts, "qc"), reference, unit=reference_unit, seed=seed)
     log = logging.getLogger(__name__)
-    log_messages(log, found.messages)
-    facts = found.facts
-    table = found.table.to_csv(index=False, lineterminator="\n", float_format="%.6g")
+    log_messages(log, mapped.messages)
+    facts = mapped.facts
+    table = mapped.table.to_csv(index=False, lineterminator="\n", float_format="%.6g")
     write_text(output_dir / f"{id}.map.csv", table)
     write_summary(
         output_dir / f"{id}.map.json",
@@ -38,12 +38,12 @@ def main(id: str, counts: Path, reference: str | None, reference_unit: str | Non
         id=id,
         parameters={"reference_unit": facts["reference"], "seed": seed},
         result=facts,
-        messages=found.messages,
+        messages=mapped.messages,
     )
     log.info(
         "%d of %d spots unlike %s; %d of the model's %d genes",
         facts["unlike"],
-        len(found.table),
+        len(mapped.table),
         facts["reference"],
         facts["n_genes"],
         facts["genes_of_model"],

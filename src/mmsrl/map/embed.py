@@ -1,4 +1,4 @@
-"""Members of an ensemble for spots that it was not made of. Arrays only."""
+"""Ensemble embedding of spots outside the training. Arrays only."""
 
 from __future__ import annotations
 
@@ -27,26 +27,28 @@ def embed(
     *,
     shifted: bool,
 ) -> list[FloatArray]:
-    """Return every member of the ensemble for spots of one section or several, each (n, d) float32.
+    """Compute every member of the ensemble for the spots of one section or several, (n, d) float32 each.
 
     Parameters
     ----------
     fitted
-        By normalisation, of the genes that ``counts`` has (:func:`mmsrl.projection.restrict`).
+        Projections by normalisation, restricted to the genes of ``counts`` (:func:`mmsrl.projection.restrict`).
+    smoothings
+        Normalisation, graph and bandwidth of each member.
     counts
-        (n, m), raw.
+        Raw counts, (n, m).
     library
-        (n,): total counts on the scale of the reference.
+        Library sizes on the scale of the reference, (n,).
     coordinates
-        Of each section, (n_s, 2), in the unit of the kernel widths.
+        Spot coordinates of each section, (n_s, 2), in the unit of the bandwidths.
     shifted
-        Whether the sections are those of the reference, in its order, which training has aligned.
+        Whether the sections are those of the reference, in its order, and have the shifts of its training.
     """
     section = np.repeat(np.arange(len(coordinates)), [len(places) for places in coordinates])
     scores = {}
-    for name, found in fitted.items():
-        cut = np.clip(project(found.projection, counts, library), found.lowest, found.highest)[:, found.spatial]
-        scores[name] = (cut + found.shifts[section] if shifted else cut).astype(np.float32)
+    for name, fit in fitted.items():
+        winsorised = np.clip(project(fit.projection, counts, library), fit.lowest, fit.highest)[:, fit.spatial]
+        scores[name] = (winsorised + fit.shifts[section] if shifted else winsorised).astype(np.float32)
     members = []
     for (normalisation, width), alike in groupby(smoothings, lambda one: (one.normalisation, one.kernel_width)):
         kinds = [smoothing.graph for smoothing in alike]

@@ -1,4 +1,4 @@
-"""Domains of a reference for the spots of another section. Arrays only."""
+"""Classification of spots into the domains of a reference. Arrays only."""
 
 from __future__ import annotations
 
@@ -24,43 +24,43 @@ def mean_posterior(
     smoothings: Sequence[Smoothing],
     seed: int,
 ) -> Posterior:
-    """Return the probability of each domain at each spot, the mean over members: (n, K).
+    """Compute the probability of each domain at each spot, mean over members: (n, K).
 
-    The section is moved onto the reference by the shift of mutual nearest neighbours, one a normalisation, as joint
-    training does it, and classified by linear discriminant analysis with equal priors: a new section need not have the
-    composition of the reference.
+    The section is shifted onto the reference by mutual nearest neighbours, once for each normalisation, as in joint
+    training. Linear discriminant analysis with equal priors classifies its spots, because a new section may have
+    another composition than the reference.
 
     Parameters
     ----------
     reference
         Members of the reference, (r, d) each.
     domain
-        (r,), from 0 to K - 1.
+        Domain of each reference spot, (r,), from 0 to K - 1.
     members
         The same members of the section, (n, d) each.
     smoothings
-        How each of them is made.
+        Normalisation, graph and bandwidth of each member.
     seed
-        Of the spots that shifts are found on, where there are many.
+        Random seed of the subsamples.
     """
     shifts = {}
-    for name in dict.fromkeys(made.normalisation for made in smoothings):
-        # Where spots vary least, pairs are surest.
+    for name in dict.fromkeys(smoothing.normalisation for smoothing in smoothings):
+        # The smoothest member has the most reliable pairs.
         widest = max(
-            (i for i, made in enumerate(smoothings) if made.normalisation == name),
+            (i for i, smoothing in enumerate(smoothings) if smoothing.normalisation == name),
             key=lambda i: (smoothings[i].graph == "gaussian", smoothings[i].kernel_width),
         )
         shifts[name] = shift_between(members[widest].astype(np.float64), reference[widest].astype(np.float64), seed)
     total = np.zeros((len(members[0]), int(domain.max()) + 1))
     fitted = subset(len(domain), seed)
-    for known, new, made in zip(reference, members, smoothings, strict=True):
-        classes = discriminant(known[fitted].astype(np.float64), domain[fitted], total.shape[1])
-        total += classes.posterior(new + shifts[made.normalisation])
+    for reference_member, member, smoothing in zip(reference, members, smoothings, strict=True):
+        classes = discriminant(reference_member[fitted].astype(np.float64), domain[fitted], total.shape[1])
+        total += classes.posterior(member + shifts[smoothing.normalisation])
     return total / len(members)
 
 
 def discriminant(points: FloatArray, domain: NDArray[np.integer[Any]], n_domains: int) -> Mixture:
-    """Fit linear discriminant analysis to labelled points, (n, d): a mixture of known members, with equal weights."""
+    """Fit linear discriminant analysis with equal priors to labelled points, (n, d), as a tied-covariance mixture."""
     size = np.bincount(domain, minlength=n_domains)
     means = np.stack([points[domain == k].mean(axis=0) if size[k] else points.mean(axis=0) for k in range(n_domains)])
     within = points - means[domain]

@@ -1,4 +1,4 @@
-"""A trained unit in the folder of its results: its files, whether they are whole, and what is read of them."""
+"""Reference: a trained unit in the folder of the results of a run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
 MODEL, DOMAINS, COUNTS = "model.npz", "domains.csv", "qc.h5ad"
-"""What the names of the files end with; their folders are those of the stages."""
+"""Endings of the file names, in the folders train, domains and qc."""
 
 
 class ReferenceFiles(NamedTuple):
@@ -24,33 +24,33 @@ class ReferenceFiles(NamedTuple):
     model: Path
     domains: Path
     counts: list[Path]
-    """Of every section, sorted by sample."""
+    """One file for each section, sorted by sample."""
 
 
 class Reference(NamedTuple):
-    """A trained unit, read."""
+    """Content of a trained unit."""
 
     unit: str
     model: dict[str, Any]
-    """As ``mmsrl-train`` wrote it."""
+    """Model written by ``mmsrl-train``."""
     sections: list[AnnData]
-    """Its sections, sorted by sample, with raw counts and ``obs['domain']``."""
+    """Sections sorted by sample, with raw counts and ``obs['domain']``."""
 
 
 def find_reference(folder: Path, unit: str | None = None) -> ReferenceFiles:
-    """Find the files of a trained unit in the folder of a run's results.
+    """Find the files of a trained unit.
 
     Parameters
     ----------
     folder
-        ``--outdir`` of that run.
+        Results of the run (its ``--outdir``).
     unit
-        Which unit; needed only where there are several.
+        Name of the unit. Required if there are several.
 
     Raises
     ------
     InputError
-        If the folder or one of the files is missing, or it is not clear which unit is meant.
+        The folder or a file is missing, or the unit is ambiguous or unknown.
     """
     from mmsrl._tables import read_domains
 
@@ -81,56 +81,56 @@ def _file(folder: Path, stage: str, of: str, ending: str) -> Path:
 
 
 def check_reference(folder: Path, unit: str | None = None) -> ReferenceFiles:
-    """Find a reference and see, without reading it all, that sections can be mapped onto it.
+    """Find a reference, and check that sections can be mapped onto it, without reading all of it.
 
     Raises
     ------
     InputError
-        As :func:`find_reference` does, and if a file is damaged, the unit was not trained with ``default``, or on
-        values that were normalised before.
+        As :func:`find_reference`; also if a file is damaged, or the unit was trained with another preset than
+        ``default`` or on normalised values.
     """
     from mmsrl._hdf5 import open_stage_file
 
-    found = find_reference(folder, unit)
-    summary = folder / "train" / f"{found.unit}.train.json"
+    files = find_reference(folder, unit)
+    summary = folder / "train" / f"{files.unit}.train.json"
     if summary.is_file():
         trained = read_summary(summary)
-        _must_be_mappable(found.unit, trained["parameters"].get("preset"), trained["result"].get("expression"))
+        _must_be_mappable(files.unit, trained["parameters"].get("preset"), trained["result"].get("expression"))
     try:
-        with zipfile.ZipFile(found.model) as archive:
+        with zipfile.ZipFile(files.model) as archive:
             damaged = archive.testzip()
     except (zipfile.BadZipFile, OSError) as error:
-        raise InputError(f"{found.model.name}: no model of mmsrl-train, or truncated; copy it anew") from error
+        raise InputError(f"{files.model.name}: no model of mmsrl-train, or truncated; copy it anew") from error
     if damaged:
-        raise InputError(f"{found.model.name}: damaged; copy it anew")
-    for path in found.counts:
+        raise InputError(f"{files.model.name}: damaged; copy it anew")
+    for path in files.counts:
         with open_stage_file(path, "qc"):
             pass
-    return found
+    return files
 
 
 def read_reference(folder: Path | str, unit: str | None = None) -> Reference:
-    """Read a trained unit from the folder of a run's results.
+    """Read a trained unit.
 
     Raises
     ------
     InputError
-        If files are missing or damaged, the unit was not trained with ``default``, or on values that were normalised
-        before.
+        Files are missing or damaged, or the unit was trained with another preset than ``default`` or on normalised
+        values.
     """
     from mmsrl._sections import read_unit
     from mmsrl.train.files import read_model
 
-    found = find_reference(Path(folder), unit)
-    model = read_model(found.model)
-    sections = read_unit(found.counts, found.domains)
+    files = find_reference(Path(folder), unit)
+    model = read_model(files.model)
+    sections = read_unit(files.counts, files.domains)
     expression = {section.uns[_keys.UNS].get(_keys.EXPRESSION, _keys.COUNTS) for section in sections}
-    _must_be_mappable(found.unit, model["preset"], *expression)
-    return Reference(found.unit, model, sections)
+    _must_be_mappable(files.unit, model["preset"], *expression)
+    return Reference(files.unit, model, sections)
 
 
 def _must_be_mappable(unit: str, preset: str | None, *expression: str | None) -> None:
-    """Raise InputError where a unit's embedding cannot be made of other sections."""
+    """Raise InputError if other sections cannot be projected onto the embedding of a unit."""
     if preset is not None and preset != "default":
         raise InputError(
             f"reference {unit}: it was trained with preset {preset}, whose embedding is of its own spots alone; train "

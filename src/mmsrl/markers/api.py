@@ -282,12 +282,12 @@ def _found_again(
     return np.asarray(number[member.argmax(axis=1)])
 
 
-def recovered(reference: NDArray[np.int64], found: NDArray[np.int64], n_domains: int) -> list[float]:
-    """Return the Jaccard index of each domain with its counterpart in ``found``, both (n,)."""
+def recovered(reference: NDArray[np.int64], again: NDArray[np.int64], n_domains: int) -> list[float]:
+    """Return the Jaccard index of each domain with its counterpart in ``again``, both (n,)."""
     shares = []
     for k in range(n_domains):
-        one, other = reference == k, found == k
-        shares.append(float((one & other).sum() / max((one | other).sum(), 1)))
+        before, after = reference == k, again == k
+        shares.append(float((before & after).sum() / max((before | after).sum(), 1)))
     return shares
 
 

@@ -108,7 +108,7 @@ def gene_table(
 
 def _adjusted(p: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return Benjamini-Hochberg adjusted p-values within each domain, (K, G)."""
-    return np.stack([adjusted(own) for own in p])
+    return np.stack([adjusted(p_of_domain) for p_of_domain in p])
 
 
 def adjusted(p: NDArray[np.float64]) -> NDArray[np.float64]:

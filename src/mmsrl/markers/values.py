@@ -127,8 +127,8 @@ def _sums(
 
 def _sum_of_squares(values: sp.csr_matrix) -> Float:
     """Return the sum of squares of every gene, (G,), in double precision to keep small differences."""
-    found = np.bincount(values.indices, values.data.astype(np.float64) ** 2, minlength=values.shape[1])
-    return found.astype(np.float64)
+    squares = np.bincount(values.indices, values.data.astype(np.float64) ** 2, minlength=values.shape[1])
+    return squares.astype(np.float64)
 
 
 def _means(one: Float, n_one: Float, other: Float, n_other: Float) -> tuple[Float, Float]:

@@ -122,18 +122,22 @@ def trajectory(
     spots.uns["paga"] = _of_all_domains(landmarks.uns["paga"], list(landmarks.obs[_keys.DOMAIN].cat.categories), names)
     points = placed[inside][:, reached] @ _points(landmarks, reached, seed)
     at = tip(points, candidates[inside]) if candidates.any() else _larger_end(points, domain[inside])
-    found = pseudotime(points, at)
-    for key, values in ((_keys.PSEUDOTIME, found), (_keys.PSEUDOTIME_RANK, ranks(found))):
+    pseudotime_inside = pseudotime(points, at)
+    for key, values in ((_keys.PSEUDOTIME, pseudotime_inside), (_keys.PSEUDOTIME_RANK, ranks(pseudotime_inside))):
         time = np.full(spots.n_obs, np.nan, dtype=np.float32)
         time[inside] = values
         spots.obs[key] = time
     spots.obs["component"] = component
     _tell_of_parts(component, inside, messages)
-    about = _root_facts(spots, np.flatnonzero(inside)[[at, int(found.argmax())]], root, rule, messages)
+    about = _root_facts(spots, np.flatnonzero(inside)[[at, int(pseudotime_inside.argmax())]], root, rule, messages)
     others = [values[inside] for values in members_of(sections)[1:]]
-    order = _order_facts(others, found, domain[inside], names, candidates[inside], n_neighbors, seed, messages)
+    order = _order_facts(
+        others, pseudotime_inside, domain[inside], names, candidates[inside], n_neighbors, seed, messages
+    )
     blocks, per = _blocks(places)[inside], PER if counted else 1.0
-    table, fitted = _genes(counts[inside], library[inside], genes, ranks(found), section[inside], blocks, per, messages)
+    table, fitted = _genes(
+        counts[inside], library[inside], genes, ranks(pseudotime_inside), section[inside], blocks, per, messages
+    )
     facts = {
         "root": about,
         "n_neighbors": n_neighbors,
@@ -231,26 +235,26 @@ def _asked(
     furthest = "the spot furthest from all others in diffusion distance"
     if wanted.kind == "spot":
         named = spots.obs_names == wanted.name
-        found = np.asarray(named if named.any() else spots.obs[_keys.BARCODE] == wanted.name)
+        candidates = np.asarray(named if named.any() else spots.obs[_keys.BARCODE] == wanted.name)
         rule = f"spot {wanted.name}, as given"
     elif wanted.kind == "domain":
-        found = domain == (names.index(wanted.name) if wanted.name in names else -1)
+        candidates = domain == (names.index(wanted.name) if wanted.name in names else -1)
         rule = f"{furthest}, of those of domain {wanted.name}"
     elif wanted.name in genes:
         values = np.asarray(counts[:, [genes.index(wanted.name)]].todense()).ravel()
         rate = np.bincount(domain, weights=values) / np.maximum(np.bincount(domain, weights=library), 1.0)
-        found = domain == rate.argmax()
+        candidates = domain == rate.argmax()
         rule = f"{furthest}, of those of domain {names[rate.argmax()]}, which has the most {wanted.name}"
     else:
-        found, rule = nowhere, ""
-    fault = "" if found.any() else "is not in this unit"
-    if wanted.kind == "spot" and found.sum() > 1:
-        told = " or ".join(f"spot:{name}" for name in spots.obs_names[found])
-        fault, found = f"is in {found.sum()} sections ({told} says which)", nowhere
+        candidates, rule = nowhere, ""
+    fault = "" if candidates.any() else "is not in this unit"
+    if wanted.kind == "spot" and candidates.sum() > 1:
+        spellings = " or ".join(f"spot:{name}" for name in spots.obs_names[candidates])
+        fault, candidates = f"is in {candidates.sum()} sections ({spellings} says which)", nowhere
     if fault:
         text = f"root: {wanted.kind} {wanted.name} {fault}; pseudotime runs as without one"
         messages.append({"level": "warning", "text": text})
-    return found, rule
+    return candidates, rule
 
 
 def _larger_end(points: NDArray[np.float64], domain: NDArray[np.int64]) -> int:
