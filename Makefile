@@ -24,7 +24,7 @@ $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit("mmsrl needs Python >= 3.11, this is " + sys.version.split()[0] + "; say make PYTHON=python3.x") if sys.version_info < (3, 11) else 0'
 	$(PYTHON) -m venv $(VENV)
 	$(RETRIED) $(BIN)/python $(PIP_INSTALL) --upgrade 'pip>=25.1'
-	$(RETRIED) $(BIN)/python $(PIP_INSTALL) --group dev --editable '.[torch,engine,spatialdata]'
+	$(RETRIED) $(BIN)/python $(PIP_INSTALL) --group dev --editable '.[torch,spatialdata]'
 	touch $@
 
 setup: $(VENV)/.installed ## install the package, the engine and the development tools into .venv
@@ -41,10 +41,10 @@ lint: setup ## run ruff, mypy and the strict Nextflow linter, and check that gen
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	$(BIN)/python -m mmsrl.generate --check
+	$(BIN)/python dev/generate.py --check
 	$(BIN)/python dev/ro_crate.py --check
 	$(BIN)/python dev/api_table.py --check
-	$(BIN)/python -m mmsrl.engine.lint main.nf workflows subworkflows modules tests
+	$(BIN)/python engine/lint.py main.nf workflows subworkflows modules tests
 
 # nf-core's linter runs in a separate environment. .nf-core.yml gives the reason for each check that is off.
 build/nf-core/.installed:
@@ -59,7 +59,7 @@ test-unit: setup ## run the unit tests of the Python package
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto tests/unit tests/browser
 
 test-modules: setup ## run the nf-test suites of all modules, with nf-test if it is installed, else with the project's runner
-	$(BIN)/python -m mmsrl.engine.nftest
+	$(BIN)/python engine/nftest.py
 
 test-pipeline: setup ## run the tests of whole pipeline runs
 	$(BIN)/python -m pytest --numprocesses auto --dist loadgroup tests/pipeline
@@ -159,7 +159,7 @@ release-check: setup ## check that VERSION can be released (docs/release.md)
 	RELEASE=$(VERSION) $(BIN)/python -m pytest tests/unit/test_release.py
 
 generate: setup ## write the generated files: parameters (schema, config, docs), docs/api.md and ro-crate-metadata.json
-	$(BIN)/python -m mmsrl.generate
+	$(BIN)/python dev/generate.py
 	$(BIN)/python dev/ro_crate.py
 	$(BIN)/python dev/api_table.py
 

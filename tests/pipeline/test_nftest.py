@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from pipeline.runs import ROOT
+
 PROCESS = """
 process COUNT {
     input:
@@ -37,7 +39,7 @@ def run(root: Path) -> subprocess.CompletedProcess[str]:
     (root / "nextflow.config").touch()
     (root / "main.nf").write_text(PROCESS)
     environment = {**os.environ, "PATH": os.defpath}  # nf-test itself must not be found
-    command = [sys.executable, "-m", "mmsrl.engine.nftest"]
+    command = [sys.executable, ROOT / "engine/nftest.py"]
     return subprocess.run(command, cwd=root, env=environment, text=True, capture_output=True, timeout=300, check=False)
 
 

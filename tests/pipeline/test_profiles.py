@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from pipeline.runs import ROOT
 
-from mmsrl.engine.jars import NEXTFLOW, java_command
+from jars import NEXTFLOW, java_command
 
 ENGINES = ("docker", "podman", "singularity", "apptainer", "charliecloud")
 CLOUDS = {

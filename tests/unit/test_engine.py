@@ -12,7 +12,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from mmsrl.engine import jars, launch, lint
+import jars
+import launch
+import lint
 
 SHIM = Path(__file__).parents[2] / "engine" / "nextflow"
 PS = Path(launch.__file__).with_name("fallback") / "ps"
@@ -95,7 +97,7 @@ def test_the_launcher_never_takes_itself_for_nextflow(tmp_path: Path, no_embedde
     executable(tmp_path / "copy" / "nextflow", SHIM.read_text())
     assert launch.candidates(f"{SHIM.parent}:{tmp_path}/link:{tmp_path}/copy") == []
     # A wrapper without our name in it: the launcher, asked for its version from within, must not answer.
-    wrapper = executable(tmp_path / "wrapper" / "nextflow", f'exec {sys.executable} -m $(echo mmsrl).engine "$@"')
+    wrapper = executable(tmp_path / "wrapper" / "nextflow", f'exec {sys.executable} {SHIM.parent}/$(echo launch).py "$@"')
     assert launch.choose(str(wrapper.parent)).remarks == [f"{wrapper} does not start, so it is not used"]
 
 

@@ -26,7 +26,7 @@ process DOMAINS {
     export OMP_NUM_THREADS=1
     mmsrl-domains --id ${prefix} ${trainings.join(' ')} ${k} --threads ${task.cpus} ${args}
 
-    mmsrl-versions --process "${task.process}" anndata scikit-learn scipy igraph leidenalg > versions.yml
+    mmsrl-versions --process "${task.process}" anndata scikit-learn scipy igraph > versions.yml
     """
 
     stub:

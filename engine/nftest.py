@@ -1,4 +1,4 @@
-"""``python -m mmsrl.engine.nftest [SUITE|FOLDER…]``: run nf-test suites, with nf-test where it is installed."""
+"""``python engine/nftest.py [SUITE|FOLDER…]``: run nf-test suites, with nf-test where it is installed."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from jars import NEXTFLOW, java_command
+from launch import choose, environment
 from mmsrl._errors import MmsrlError
-from mmsrl.engine.jars import NEXTFLOW, java_command
-from mmsrl.engine.launch import choose, environment
 
-LAUNCHER = Path(__file__).parents[3] / "engine"
+LAUNCHER = Path(__file__).parent
 RUNNER = Path(__file__).with_name("nftest.groovy")
 
 

@@ -1,4 +1,4 @@
-"""``python -m mmsrl.engine.lint FILE|FOLDER…``: Nextflow's strict linter, and what it does not look for.
+"""``python engine/lint.py FILE|FOLDER…``: Nextflow's strict linter, and what it does not look for.
 
 Only ``.nf`` files: of this release's linter, closures in configuration files get false errors.
 """
@@ -11,8 +11,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from jars import LINTER, java_command
 from mmsrl._errors import InputError, MmsrlError
-from mmsrl.engine.jars import LINTER, java_command
 
 # Strings and comments, longest opening first; an unfinished one runs to the end of the file.
 _TEXT = re.compile(

@@ -14,6 +14,7 @@ import java.nio.file.Path
 import java.nio.file.Paths
 import java.util.concurrent.Callable
 import java.util.concurrent.Executors
+import java.util.concurrent.LinkedBlockingQueue
 import java.util.zip.GZIPInputStream
 import org.codehaus.groovy.control.CompilerConfiguration
 import org.codehaus.groovy.control.customizers.ImportCustomizer
@@ -232,6 +233,9 @@ class Outcome {
 class Runner {
     List<String> engine
     File root = new File('').absoluteFile
+    /** A launch folder for each test that runs at once. Tests that follow one another there resume, so that processes of
+     *  setup blocks with the same inputs run once. Real nf-test runs them each time. */
+    LinkedBlockingQueue<File> launchFolders = new LinkedBlockingQueue<>()
     Map config = [testsDir: 'tests', workDir: '.nf-test', configFile: 'tests/nextflow.config', profile: '', options: '', ignore: []]
 
     void readConfig() {
@@ -275,11 +279,12 @@ class Runner {
         def test = suite.tests[i]
         def folder = root.toPath().resolve("${config.workDir}/tests/${"$file${test.title}".md5()}").toFile()
         remove(folder.toPath())
-        def folders = ['meta', 'output', 'work'].collectEntries { [it, new File(folder, it)] }
+        def folders = ['meta', 'output'].collectEntries { [it, new File(folder, it)] }
         folders.values()*.mkdirs()
+        def launchFolder = launchFolders.take()
         def script = resolve(file, suite.values.script)
         def context = new Context(
-            baseDir: root, projectDir: root, launchDir: folder, workDir: folders.work, outputDir: folders.output,
+            baseDir: root, projectDir: root, launchDir: launchFolder, workDir: new File(launchFolder, 'work'), outputDir: folders.output,
             moduleDir: script.parentFile, moduleTestDir: file.parentFile, snapshots: new File("${file}.snap"), title: test.title)
         def start = System.currentTimeMillis()
         def failure = null
@@ -292,6 +297,7 @@ class Runner {
                 failure = problem
             } finally {
                 context.evaluate(test.values.cleanup)
+                launchFolders.put(launchFolder)
             }
         }
         def lines = ["  ${failure ? 'FAILED' : 'PASSED'}  ${test.title} (${(System.currentTimeMillis() - start).intdiv(100) / 10} s)"]
@@ -305,7 +311,14 @@ class Runner {
 
     /** Run all tests, as many at once as there are processors, and print what came of them in the order of the suites. */
     boolean run(List<File> suites) {
-        def pool = Executors.newFixedThreadPool(Runtime.runtime.availableProcessors())
+        def processors = Runtime.runtime.availableProcessors()
+        processors.times { i ->
+            def folder = new File(root, "${config.workDir}/launch/$i")
+            remove(folder.toPath())
+            folder.mkdirs()
+            launchFolders << folder
+        }
+        def pool = Executors.newFixedThreadPool(processors)
         try {
             def running = suites.collectEntries { file -> [file, tests(file).collect { test -> pool.submit((Callable) test) }] }
             def outcomes = running.collectMany { file, tests ->
@@ -349,9 +362,10 @@ class Runner {
         command += ['-params-file', "$parameters", '-ansi-log', 'false']
         if (profiles) command += ['-profile', profiles.join(',')]
         command += ['-with-trace', "$meta/trace.csv", '-w', context.workDir]
+        if (new File(context.launchDir, '.nextflow/history').exists()) command << '-resume'
         command += (test.values.options ?: suite.values.options ?: config.options).tokenize()
         try {
-            result.exitStatus = new ProcessBuilder(command*.toString()).directory(meta.parentFile)
+            result.exitStatus = new ProcessBuilder(command*.toString()).directory(new File(context.launchDir))
                 .redirectOutput(new File(meta, 'std.out')).redirectError(new File(meta, 'std.err')).start().waitFor()
         } finally {
             if (main != script) main.delete()
@@ -368,7 +382,7 @@ class Runner {
         def rows = trace.exists() ? trace.readLines()*.split('\t') : []
         result.trace = new Trace(tasks: rows.drop(1).collect { row ->
             def fields = [rows[0], row].transpose().collectEntries()
-            [name: fields.name, success: fields.status == 'COMPLETED']
+            [name: fields.name, success: fields.status in ['COMPLETED', 'CACHED']]
         })
         def end = new File(meta, 'workflow.json')
         if (end.exists()) new JsonSlurper().parse(end).each { key, value -> result[key] = value }

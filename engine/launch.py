@@ -1,4 +1,4 @@
-"""Choose an engine and become it: Nextflow from PATH where it is recent enough, else the embedded one."""
+"""``engine/nextflow``: run the first recent Nextflow on PATH, else the embedded one."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mmsrl.engine.jars import NEXTFLOW, home_folder, java_command
+from jars import NEXTFLOW, home_folder, java_command
+from mmsrl._errors import MmsrlError
 
 OLDEST = (24, 10, 0)
 EMBEDDED_VERSION = "24.10.0"
@@ -48,7 +49,7 @@ def candidates(path: str) -> list[Path]:
 def _is_launcher(file: Path) -> bool:
     """Tell whether ``file`` is ``engine/nextflow``, a link to it or a copy of it."""
     with file.open("rb") as handle:
-        return b"-m mmsrl.engine" in handle.read(4096)
+        return b"launch.py" in handle.read(4096)
 
 
 def version_of(nextflow: Path) -> tuple[int, int, int] | None:
@@ -140,3 +141,10 @@ def _detach() -> None:
         Path(os.environ.get("NXF_PID_FILE") or ".nextflow.pid").write_text(f"{child}\n", encoding="ascii")
         os._exit(0)
     os.setsid()
+
+
+if __name__ == "__main__":
+    try:
+        main(sys.argv[1:])
+    except MmsrlError as error:
+        sys.exit(f"engine: error: {error}")

@@ -1,4 +1,4 @@
-"""Writes what follows from the parameter table: ``python -m mmsrl.generate`` in the project's folder."""
+"""Writes what follows from the parameter table: ``python dev/generate.py`` in the project's folder."""
 
 from __future__ import annotations
 
@@ -155,7 +155,7 @@ def stale(project: Path) -> list[str]:
     ]
 
 
-@click.command("mmsrl.generate")
+@click.command()
 @click.option("--check", is_flag=True, help="Write nothing; fail and list the files that are out of date.")
 @click.option(
     "--project", type=click.Path(exists=True, file_okay=False, path_type=Path), default=".", show_default=True

