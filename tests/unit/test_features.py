@@ -95,7 +95,7 @@ def test_lengths_are_pitches_where_the_scale_is_not_known():
     ruler = Ruler(30.0, float("nan"))
     assert tile_sides(ruler, None) == [1.0, 3.0]
     assert [ruler.px(side) for side in (1.0, 3.0)] == [30.0, 90.0] and np.isnan(ruler.um_per_px)
-    assert (ruler.suffix(3.0), ruler.text(1.0, 3.0)) == ("3pitch", "1, 3 distances of neighbours")
+    assert (ruler.suffix(3.0), ruler.text(1.0, 3.0)) == ("3pitch", "1, 3 spot spacings")
     with pytest.raises(InputError, match="'100' is in micrometres, and the scale of this section is not known"):
         tile_sides(ruler, "100")
     known = Ruler(30.0, 10.0)
@@ -108,9 +108,9 @@ def test_a_scale_that_is_not_known_is_told_and_no_micrometre_is_claimed():
     centres = centres[(centres < 280).all(axis=1)]
     adata = section(noise, pitch=20.0, pitch_um=float("nan"), centres=centres)
     found = image_features(adata, backbone="texture")
-    told = [message["text"] for message in found.messages if "scale of the section is not known" in message["text"]]
-    assert len(told) == 1 and "1, 3 distances of neighbours wide" in told[0] and "give um_per_px or pitch_um" in told[0]
-    assert "are 20 px of the image hires" in told[0]
+    told = [message["text"] for message in found.messages if "scale of the section is unknown" in message["text"]]
+    assert len(told) == 1 and "1, 3 spot spacings wide" in told[0] and "give um_per_px or pitch_um" in told[0]
+    assert "(20 px of the image hires)" in told[0]
     assert {tile["um"] for tile in found.facts["tiles"]} == {None}
     assert sorted({tile["pitches"] for tile in found.facts["tiles"]}) == [1.0, 3.0]
     assert found.facts["image"]["um_per_px"] is None
@@ -130,7 +130,7 @@ def test_the_scale_of_the_image_file_counts_where_no_other_is_known(tmp_path):
     adata = section(pitch=20.0, pitch_um=float("nan"), centres=centres)
     found = image_features(adata, tmp_path / "a.ome.tif", backbone="texture")
     assert found.facts["image"]["um_per_px"] == pytest.approx(2.0)
-    assert any("2 µm a pixel: neighbours are 40 µm apart" in message["text"] for message in found.messages)
+    assert any("2 µm per pixel: the spot spacing is 40 µm" in message["text"] for message in found.messages)
     assert sorted({tile["um"] for tile in found.facts["tiles"]}) == [100.0, 300.0]
     known = section(pitch=20.0, pitch_um=100.0, centres=centres)
     texts = [message["text"] for message in image_features(known, tmp_path / "a.ome.tif", backbone="texture").messages]
@@ -272,16 +272,16 @@ def test_coarse_image_gives_colour_and_says_so():
     inner = (spatial > 8).all(axis=1) & (spatial < [WIDTH - 8, HEIGHT - 8]).all(axis=1)
     values = np.asarray(found.features.X)[inner]
     assert np.abs(values[:, :2] * 255 - spatial[inner]).max() < 0.51
-    assert found.facts["descriptor"] == "colour" and "colours only" in found.messages[0]["text"]
+    assert found.facts["descriptor"] == "colour" and "only its colour" in found.messages[0]["text"]
 
 
 @pytest.mark.parametrize(
     ("adata", "reason"),
     [
         (section(), "there is no image"),
-        (section(picture(), pitch=1.5), "too coarse: 1.5 px from spot to spot"),
+        (section(picture(), pitch=1.5), "too coarse: 1.5 px per spot spacing"),
         (section(np.full((HEIGHT, WIDTH, 3), 9, np.uint8), pitch=4.0), "the same at every spot"),
-        (section(picture(), pitch=float("nan")), "distance from spot to spot is not known"),
+        (section(picture(), pitch=float("nan")), "the spot spacing is unknown"),
     ],
 )
 def test_sections_without_a_usable_image_have_no_columns(adata, reason, tmp_path):

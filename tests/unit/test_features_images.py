@@ -261,9 +261,7 @@ def test_a_scanner_s_file_is_read_by_openslide_and_its_scale_compared(tmp_path: 
     found = described(tmp_path / "right.svs")
     assert texts(found) == "" and found.facts["expression"]["r2"] > 0.2
     svs(tmp_path / "wrong.svs", 0.5)
-    assert "states 0.5 µm per pixel, but the spot spacing implies 3.33 µm" in texts(
-        described(tmp_path / "wrong.svs")
-    )
+    assert "states 0.5 µm per pixel, but the spot spacing implies 3.33 µm" in texts(described(tmp_path / "wrong.svs"))
 
 
 def turned(path: Path) -> np.ndarray:
@@ -306,7 +304,7 @@ def test_an_alignment_puts_the_spots_where_they_are(tmp_path: Path, reference: I
         ("1,0,0\n0,1,0\n", "no alignment; give a 3 x 3 matrix"),
         ("1,0,0\n2,0,0\n0,0,1\n", "takes all spots to one line or point"),
         ('{"oligo": []}', "neither the spots' places on the image"),
-        (json.dumps({"oligo": [{"row": 500 + n, "col": 1, "imageX": n, "imageY": 2} for n in range(3)]}), "their rows"),
+        (json.dumps({"oligo": [{"row": 500 + n, "col": 1, "imageX": n, "imageY": 2} for n in range(3)]}), "its rows"),
         ("{", "not JSON"),
     ],
 )
@@ -325,5 +323,5 @@ def test_an_alignment_of_another_section_is_told_by_its_spots(tmp_path: Path) ->
     for spot in content["oligo"]:  # type: ignore[index]
         spot["imageX"], spot["imageY"] = rng.uniform(0, SIDE, 2)
     (tmp_path / "other.json").write_text(json.dumps(content))
-    with pytest.raises(InputError, match="of other spots: moved as it says, they lie .* pixels beside its own"):
+    with pytest.raises(InputError, match="belongs to other spots: its positions are .* pixels from the aligned spots"):
         described(tmp_path / "turned.png", alignment=tmp_path / "other.json")

@@ -53,7 +53,7 @@ def section(shape: str = "L", placement: int = 0, crop: float = 1.0) -> ad.AnnDa
 
 def told(adata: ad.AnnData) -> list[str]:
     messages = image_features(adata, backbone="texture").messages
-    return [m["text"] for m in messages if m["level"] == "warning" and "would lie better on the tissue" in m["text"]]
+    return [m["text"] for m in messages if m["level"] == "warning" and "the spots fit the tissue" in m["text"]]
 
 
 @pytest.mark.parametrize("placement", range(1, 8))
@@ -61,7 +61,7 @@ def test_the_way_to_lay_a_section_on_its_tissue_is_suggested_and_not_applied(pla
     adata = section(placement=placement)
     given = adata.obsm["spatial"].copy()
     texts = told(adata)
-    assert len(texts) == 1 and f"image hires {PLACEMENTS[placement]}: places" in texts[0]
+    assert len(texts) == 1 and f"better {PLACEMENTS[placement]}: coverage" in texts[0]
     assert "Nothing was changed" in texts[0]
     np.testing.assert_array_equal(adata.obsm["spatial"], given)
 
@@ -72,7 +72,7 @@ def test_a_section_on_an_image_too_coarse_for_features_is_told_too() -> None:
     library["images"]["hires"] = library["images"]["hires"][4::8, 4::8]
     library["scalefactors"]["tissue_hires_scalef"] = 1 / 8
     messages = image_features(adata, backbone="texture").messages
-    assert "is too coarse: 1.5 px from spot to spot" in messages[0]["text"]
+    assert "is too coarse: 1.5 px per spot spacing" in messages[0]["text"]
     assert [PLACEMENTS[4] in message["text"] for message in messages] == [False, True]
 
 

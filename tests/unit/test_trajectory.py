@@ -71,7 +71,7 @@ def test_without_a_root_direction_is_not_known_and_depth_does_not_choose_it(fold
     found = trajectory(adata)
     root = found.facts["root"]
     assert not root["direction_known"] and (root["domain"], root["end"]["domain"]) == ("1", "4")
-    assert "direction not known: pseudotime runs from one end of the longest way, in domain 1," in root["rule"]
+    assert "pseudotime starts at one end of the longest diffusion distance, in domain 1," in root["rule"]
     assert found.messages == [{"level": "info", "text": root["rule"]}]
     assert spearmanr(adata.obs["pseudotime"], adata.obs["depth"]).statistic > 0.97
     assert all(pair["share"] == 1.0 for pair in found.facts["order_agreement"]["pairs"])
@@ -131,7 +131,7 @@ def test_one_embedding_does_not_say_how_sure_the_order_is() -> None:
 
 def test_root_that_is_not_in_the_unit_is_said_and_none_taken() -> None:
     found = trajectory(embedded(), root="gene:NOT_THERE")
-    assert "gene NOT_THERE is not in this unit; pseudotime runs as without one" in found.messages[0]["text"]
+    assert "gene NOT_THERE is not in this unit; the root is ignored" in found.messages[0]["text"]
     assert not found.facts["root"]["direction_known"]
 
 
@@ -145,7 +145,7 @@ def test_spots_that_are_not_connected_have_no_pseudotime_and_that_is_said() -> N
     assert adata.obs["pseudotime"][~apart].notna().all()
     assert found.facts["components"] == 2
     assert found.facts["spots_without"] == apart.sum()
-    assert "2 parts that nothing connects" in found.messages[0]["text"]
+    assert "2 connected components" in found.messages[0]["text"]
     # Asked for, the smaller part is ordered.
     trajectory(adata, root="domain:4")
     assert adata.obs["pseudotime"][apart].notna().all()
@@ -178,7 +178,7 @@ def test_a_spot_of_several_sections_is_no_root() -> None:
     for adata in sections:
         adata.obs_names = [f"b{i}" for i in range(adata.n_obs)]
     text = trajectory(sections, root="spot:b5").messages[0]["text"]
-    assert "spot b5 is in 2 sections (spot:b5-a or spot:b5-b says which); pseudotime runs as without one" in text
+    assert "spot b5 is in 2 sections (give spot:b5-a or spot:b5-b); the root is ignored" in text
     assert trajectory(sections, root="spot:b5-b").facts["root"]["sample"] == "b"
 
 

@@ -116,9 +116,9 @@ def image_features(
     sample = str(about[_keys.SAMPLE])
     pitch_px, pitch_um = float(about[_keys.PITCH_PX]), float(about[_keys.PITCH_UM])
     if not use_image:
-        return _without_image(adata, "the image is not used, as asked (use_image)", level="info")
+        return _without_image(adata, "use_image is false", level="info")
     if not np.isfinite(pitch_px):
-        return _without_image(adata, "the distance from spot to spot is not known")
+        return _without_image(adata, "the spot spacing is unknown")
     with _best_image(adata, image, sample) as (rasters, checksum), _naming(sample):
         if not rasters:
             return _without_image(adata, "there is no image")
@@ -234,12 +234,12 @@ def _ruler(pitch_px: float, pitch_um: float, finest: Raster) -> tuple[Ruler, lis
         return ruler, []
     if finest.um_per_px is not None:
         ruler = Ruler(pitch_px, pitch_px * finest.um_per_px * finest.scale)
-        text = f"the scale is that of the image {finest.name}, {finest.um_per_px:.3g} µm a pixel"
-        return ruler, [{"level": "info", "text": f"{text}: neighbours are {ruler.pitch_um:.3g} µm apart"}]
+        text = f"the scale is taken from the image {finest.name}, {finest.um_per_px:.3g} µm per pixel"
+        return ruler, [{"level": "info", "text": f"{text}: the spot spacing is {ruler.pitch_um:.3g} µm"}]
     text = (
-        f"the scale of the section is not known: tiles are {ruler.text(*(s * ruler.base for s in SCALES))} wide, which "
-        f"are {pitch_px * finest.scale:.3g} px of the image {finest.name}, not micrometres; give um_per_px or pitch_um "
-        "in the samplesheet"
+        f"the scale of the section is unknown: tiles are {ruler.text(*(s * ruler.base for s in SCALES))} wide "
+        f"({pitch_px * finest.scale:.3g} px of the image {finest.name}), not a length in µm; give um_per_px "
+        "or pitch_um in the samplesheet"
     )
     return ruler, [{"level": "warning", "text": text}]
 
@@ -253,15 +253,15 @@ def _orientation(of_section: slide.Slide, look: Appearance) -> list[dict[str, st
 
 
 def _resolution(spot_px: float, um: float) -> str:
-    scale = f", {um:.3g} µm a pixel" if np.isfinite(um) else ""
-    return f"{spot_px:.2g} px from spot to spot{scale}"
+    scale = f", {um:.3g} µm per pixel" if np.isfinite(um) else ""
+    return f"{spot_px:.2g} px per spot spacing{scale}"
 
 
 def _coarse(name: str, spot_px: float, um: float) -> dict[str, str]:
-    needed = f"{TEXTURE_PX} px to {'100 µm' if np.isfinite(um) else 'the distance of neighbours'}"
+    needed = f"{TEXTURE_PX} px to {'100 µm' if np.isfinite(um) else 'one spot spacing'}"
     text = (
-        f"the best image ({name}) has {_resolution(spot_px, um)}, too coarse for texture ({needed}): features are its "
-        "colours only"
+        f"the best image ({name}) has {_resolution(spot_px, um)}, too coarse for texture ({needed}): only its colour "
+        "is used"
     )
     return {"level": "warning", "text": text}
 
@@ -298,12 +298,10 @@ def _predicted(
     )
     result = explained(expression, image, places)
     if result is None:
-        messages.append(
-            {"level": "info", "text": "too little tissue to hold some out: what the image says is not known"}
-        )
+        messages.append({"level": "info", "text": "too little tissue to test how well the image predicts expression"})
         return None
     by_component, together = result
-    what = f"of the first {COMPONENTS_PREDICTED} components of expression in tissue that it was not fitted to"
+    what = f"of the first {COMPONENTS_PREDICTED} components of expression in held-out tissue"
     share = f"{together:.0%} " if together >= 0.005 else "nothing "
     messages.append({"level": "info", "text": f"the image predicts {share}{what}"})
     return {"components": COMPONENTS_PREDICTED, "r2": together, "r2_by_component": by_component}
@@ -316,7 +314,7 @@ def _without_image(
     level: str = "warning",
     more: Sequence[dict[str, str]] = (),
 ) -> ImageFeatures:
-    text = f"no image features: {reason}; the section goes on with expression alone"
+    text = f"no image features: {reason}; expression alone is used"
     nothing = np.zeros((adata.n_obs, 0), np.float32)
     described = Descriptors([Nodes(nothing, None)], np.ones(adata.n_obs, dtype=bool), np.zeros(0, np.float32))
     facts = {"image": None, **(facts or {}), "descriptor": None, "components": 0}

@@ -236,7 +236,7 @@ def _load(network: Any, name: str, weights: str) -> None:
     if missing:
         raise InputError(
             f"backbone_weights {weights}: not the weights of '{name}': {len(missing)} of {len(network.state_dict())} "
-            f"arrays are missing, such as {missing[0]}; backbone_options may have to say what differs"
+            f"arrays are missing, such as {missing[0]}; set backbone_options if the architecture differs"
         )
 
 

@@ -120,7 +120,7 @@ def suggestion(agreement: npt.NDArray[np.float64], name: str) -> str | None:
         return None
     better = [PLACEMENTS[k] for k in np.argsort(-agreement, kind="stable") if agreement[k] > best - ALIKE]
     return (
-        f"spots would lie better on the tissue of the image {name} {' or '.join(better)}: places that spots cover and "
-        f"tissue correlate by {best:.2f} then, by {agreement[0]:.2f} as they are. Nothing was changed: look at the "
+        f"the spots fit the tissue of the image {name} better {' or '.join(better)}: coverage and tissue correlate by "
+        f"{best:.2f} instead of {agreement[0]:.2f}. Nothing was changed: look at the "
         "picture, and correct the coordinates (x and y in pixels of the image, y downwards) or give an alignment"
     )

@@ -66,12 +66,12 @@ def place(
         keys = [] if array is None else [(int(row), int(column)) for row, column in array]
         known = np.array([key in alignment.spots for key in keys], dtype=bool)
         if known.sum() < _alignment.FEWEST_SPOTS:
-            raise InputError("the alignment is of other spots: their rows and columns are not those of the section")
+            raise InputError("the alignment belongs to other spots: its rows and columns are not those of the section")
         there = np.array([alignment.spots[key] for key in keys if key in alignment.spots])
         matrix, error = _alignment.fit_matrix(coordinates[known], there)
         if error > MOST_MISPLACED * pitch * _alignment.magnification(matrix, coordinates):
             raise InputError(
-                f"the alignment is of other spots: moved as it says, they lie {error:.0f} pixels beside its own"
+                f"the alignment belongs to other spots: its positions are {error:.0f} pixels from the aligned spots"
             )
     return Placed(_alignment.apply(matrix, coordinates), pitch * _alignment.magnification(matrix, coordinates))
 

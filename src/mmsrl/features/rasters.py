@@ -137,7 +137,7 @@ def _tiff(path: Path, named: Path, sample: str, stack: ExitStack) -> list[Raster
     )
     if _is_ycbcr(page) and page.subsampling not in (None, (1, 1)):
         if math.prod(page.shape[:2]) > DECODED_PX:
-            raise InputError("a TIFF of coarser colours than brightness (YCbCr) without JPEG; save it as RGB")
+            raise InputError("a TIFF with chroma subsampling (YCbCr) without JPEG; save it as RGB")
         windowed = False
     return _levels(series, path, named, sample) if windowed else None
 

@@ -83,7 +83,7 @@ class Ruler(NamedTuple):
 
     def text(self, *lengths: float) -> str:
         """Return lengths for messages."""
-        return f"{', '.join(f'{length:g}' for length in lengths)} {'µm' if self.known else 'distances of neighbours'}"
+        return f"{', '.join(f'{length:g}' for length in lengths)} {'µm' if self.known else 'spot spacings'}"
 
 
 def tile_sides(ruler: Ruler, asked: str | None) -> list[float]:

@@ -114,8 +114,8 @@ def trajectory(
     _lay_out(landmarks, seed)
     component_of_landmark, reached = _part(landmarks, candidates[chosen])
     if reached.sum() < MIN_SPOTS:
-        those = "spots" if len(chosen) == spots.n_obs else f"of {len(chosen):,} spots drawn at random"
-        raise InputError(f"the root's part of the graph has {reached.sum()} {those}; give a root within the tissue")
+        those = "spots" if len(chosen) == spots.n_obs else f"of {len(chosen):,} landmarks"
+        raise InputError(f"the connected component of the root has {reached.sum()} {those}; give another root")
     placed = within_components(between(spots.obsm[_keys.EMBEDDING], chosen), component_of_landmark)
     component, inside = of_nearest(placed, component_of_landmark), of_nearest(placed, reached)
     spots.obsm[_keys.UMAP] = np.asarray(placed @ landmarks.obsm[_keys.UMAP], dtype=np.float32)
@@ -232,27 +232,27 @@ def _asked(
     nowhere = np.zeros(spots.n_obs, dtype=bool)
     if wanted is None:
         return nowhere, ""
-    furthest = "the spot furthest from all others in diffusion distance"
+    furthest = "the spot with the largest diffusion distance from all others"
     if wanted.kind == "spot":
         named = spots.obs_names == wanted.name
         candidates = np.asarray(named if named.any() else spots.obs[_keys.BARCODE] == wanted.name)
         rule = f"spot {wanted.name}, as given"
     elif wanted.kind == "domain":
         candidates = domain == (names.index(wanted.name) if wanted.name in names else -1)
-        rule = f"{furthest}, of those of domain {wanted.name}"
+        rule = f"{furthest}, in domain {wanted.name}"
     elif wanted.name in genes:
         values = np.asarray(counts[:, [genes.index(wanted.name)]].todense()).ravel()
         rate = np.bincount(domain, weights=values) / np.maximum(np.bincount(domain, weights=library), 1.0)
         candidates = domain == rate.argmax()
-        rule = f"{furthest}, of those of domain {names[rate.argmax()]}, which has the most {wanted.name}"
+        rule = f"{furthest}, in domain {names[rate.argmax()]}, which has the highest expression of {wanted.name}"
     else:
         candidates, rule = nowhere, ""
     fault = "" if candidates.any() else "is not in this unit"
     if wanted.kind == "spot" and candidates.sum() > 1:
         spellings = " or ".join(f"spot:{name}" for name in spots.obs_names[candidates])
-        fault, candidates = f"is in {candidates.sum()} sections ({spellings} says which)", nowhere
+        fault, candidates = f"is in {candidates.sum()} sections (give {spellings})", nowhere
     if fault:
-        text = f"root: {wanted.kind} {wanted.name} {fault}; pseudotime runs as without one"
+        text = f"root: {wanted.kind} {wanted.name} {fault}; the root is ignored"
         messages.append({"level": "warning", "text": text})
     return candidates, rule
 
@@ -273,8 +273,8 @@ def _tell_of_parts(
     sizes = np.bincount(component)
     largest = ", ".join(map(str, np.sort(sizes)[::-1][:5]))
     text = (
-        f"the spots form {len(sizes)} parts that nothing connects (the largest of {largest} spots): "
-        f"{int((~inside).sum())} spots outside of the root's part have no pseudotime"
+        f"the graph has {len(sizes)} connected components (the largest with {largest} spots): "
+        f"{int((~inside).sum())} spots outside the component of the root have no pseudotime"
     )
     messages.append({"level": "warning", "text": text})
 
@@ -290,8 +290,9 @@ def _root_facts(
     known = bool(rule)
     if not known:
         rule = (
-            f"direction not known: pseudotime runs from one end of the longest way, in domain {first[_keys.DOMAIN]}, "
-            f"to the other, in domain {last[_keys.DOMAIN]}, and could as well run back; a root sets it"
+            f"direction unknown: pseudotime starts at one end of the longest diffusion distance, in domain "
+            f"{first[_keys.DOMAIN]}, "
+            f"and ends at the other, in domain {last[_keys.DOMAIN]}; give a root to set the direction"
         )
         messages.append({"level": "info", "text": rule})
     return {"asked": asked or None, "rule": rule, "direction_known": known, **first, "end": last}

@@ -33,7 +33,7 @@ def parse(text: str | None) -> Root | None:
     kind, _, name = text.partition(":")
     if kind not in KINDS or not name.strip():
         raise InputError(
-            f"root '{text}': write domain:NAME, gene:NAME or spot:BARCODE, or leave it empty: no direction then"
+            f"root '{text}': write domain:NAME, gene:NAME or spot:BARCODE, or leave it empty for an unknown direction"
         )
     return Root(kind, name.strip())
 
