@@ -97,7 +97,8 @@ def test_the_launcher_never_takes_itself_for_nextflow(tmp_path: Path, no_embedde
     executable(tmp_path / "copy" / "nextflow", SHIM.read_text())
     assert launch.candidates(f"{SHIM.parent}:{tmp_path}/link:{tmp_path}/copy") == []
     # A wrapper without our name in it: the launcher, asked for its version from within, must not answer.
-    wrapper = executable(tmp_path / "wrapper" / "nextflow", f'exec {sys.executable} {SHIM.parent}/$(echo launch).py "$@"')
+    start = f'exec {sys.executable} {SHIM.parent}/$(echo launch).py "$@"'
+    wrapper = executable(tmp_path / "wrapper" / "nextflow", start)
     assert launch.choose(str(wrapper.parent)).remarks == [f"{wrapper} does not start, so it is not used"]
 
 
