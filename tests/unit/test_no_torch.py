@@ -12,6 +12,7 @@ import numpy as np
 import planted
 import pytest
 
+PROJECT = Path(__file__).parents[2]
 BLOCKED = """
 import importlib, sys
 
@@ -96,6 +97,11 @@ def test_a_section_is_mapped_onto_a_model(folder: Path, tmp_path: Path) -> None:
     for name in ("qc/S.qc.h5ad", "train/S.model.npz", "domains/S.domains.csv"):
         (tmp_path / name).parent.mkdir()
         (tmp_path / name).symlink_to(folder / Path(name).name)
+    (tmp_path / "sheet.csv").write_text(f"sample,spaceranger_dir\nS,{PROJECT}/tests/data/tiny\n")
+    params = {"input": "sheet.csv", "outdir": "results", "reference": str(tmp_path)}
+    (tmp_path / "params.json").write_text(json.dumps(params))
+    checked = ["--input", tmp_path / "sheet.csv", "--params", tmp_path / "params.json", "--schema-dir", PROJECT]
+    must_run("check", *checked, "--output", tmp_path / "plan.json")
     must_run("map", "--id", "S", "--counts", folder / "S.qc.h5ad", "--reference", tmp_path, "--output-dir", tmp_path)
 
     assert (tmp_path / "S.map.csv").exists()
