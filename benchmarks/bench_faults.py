@@ -30,11 +30,11 @@ from typing import Any
 
 import h5py
 
+from mmsrl._stages import STAGES as ALL_STAGES
+
 ROOT = Path(__file__).parents[1]
-STAGES = (
-    *("ingest", "qc", "features", "train", "domains", "markers", "trajectory", "enhance", "evaluate"),
-    *("assemble", "figures", "report", "index"),
-)
+STAGES = tuple(stage for stage in ALL_STAGES if stage not in ("map", "compare", "page"))
+"""Stages with tasks in a run without a reference and without conditions."""
 POLL_S = 0.05
 TIMED = ("seconds", "seconds_per_epoch", "date", "bytes")
 """JSON keys and table columns with times, or with sizes of files that contain times."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,8 @@ import click
 
 from mmsrl._files import write_text
 from mmsrl._parameter import Parameter
-from mmsrl.parameters import PARAMETERS, STAGES, WORKFLOW_GROUPS
+from mmsrl._stages import GROUPS, STAGES, WORKFLOW_GROUPS
+from mmsrl.parameters import PARAMETERS, parameters_of
 
 PIPELINE = "mmsrl/mmsrl"
 """Name of the pipeline in the manifest of ``nextflow.config``."""
@@ -20,12 +22,15 @@ PIPELINE = "mmsrl/mmsrl"
 DESCRIPTION = "Spatial domains from gene expression, histology and location"
 """Description of the pipeline in the manifest of ``nextflow.config``."""
 
+MODULE_OF = {"page": "figures"}
+"""Module of a stage that has none of its own: one task writes pages and figures."""
+
 _BY_HAND = "Made by `make generate` from src/mmsrl/parameters.py: edit there."
 
 
 def schema_json() -> str:
     """Return ``nextflow_schema.json``: JSON Schema 2020-12 in the form of nf-schema, one group a stage."""
-    groups = {f"{stage}_options": _group(stage) for stage in _stages()}
+    groups = {f"{group}_options": _group(group) for group in _groups()}
     schema = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "$id": f"https://raw.githubusercontent.com/{PIPELINE}/main/nextflow_schema.json",
@@ -42,11 +47,33 @@ def params_config() -> str:
     """Return ``conf/params.config``: the default of every parameter."""
     lines = [f"// {_BY_HAND}", "params {"]
     width = max(len(parameter.name) for parameter in PARAMETERS)
-    for stage in _stages():
-        lines.append(f"    // {STAGES[stage]}")
-        lines += [f"    {p.name:<{width}} = {_groovy(p.default)}" for p in _of(stage)]
+    for group in _groups():
+        lines.append(f"    // {GROUPS[group]}")
+        lines += [f"    {p.name:<{width}} = {_groovy(p.default)}" for p in _of(group)]
         lines.append("")
     return "\n".join([*lines[:-1], "}"]) + "\n"
+
+
+def args_config() -> str:
+    """Return ``conf/args.config``: the parameters that each process passes to its command.
+
+    Modules pass paths of the group ``input_output`` themselves, because tasks see them as staged files.
+    """
+    texts = [p.name for p in PARAMETERS if p.type == "string" and not p.choices and p.stage not in WORKFLOW_GROUPS]
+    lines = [f"// {_BY_HAND}", "process {", "    // Parameters whose value is free text."]
+    lines += _list("    ext.texts = ", texts)
+    for stage in STAGES:
+        names = [parameter.name for parameter in parameters_of(stage) if parameter.stage not in WORKFLOW_GROUPS]
+        if names:
+            process = MODULE_OF.get(stage, stage).upper()
+            lines += [f"    withName: '{process}' {{", *_list("        ext.options = ", names), "    }"]
+    return "\n".join([*lines, "}"]) + "\n"
+
+
+def _list(start: str, names: list[str]) -> list[str]:
+    """Return the lines of a list in Nextflow's configuration, with the code before it."""
+    text = f"{start}[{', '.join(map(repr, names))}]"
+    return textwrap.wrap(text, 120, subsequent_indent=" " * (len(start) + 1), break_on_hyphens=False)
 
 
 def parameters_md() -> str:
@@ -60,35 +87,35 @@ def parameters_md() -> str:
         "`n_top_genes: 3000`. The console command of the stage (`mmsrl-train --n-top-genes 3000`) takes it with "
         "hyphens.",
     ]
-    for stage in _stages():
-        command = "" if stage in WORKFLOW_GROUPS else f" (`mmsrl-{stage}`)"
-        lines += ["", f"## {STAGES[stage]}{command}", ""]
+    for group in _groups():
+        command = "" if group in WORKFLOW_GROUPS else f" (`mmsrl-{group}`)"
+        lines += ["", f"## {GROUPS[group]}{command}", ""]
         lines += ["| parameter | type | default | allowed | meaning |", "| --- | --- | --- | --- | --- |"]
-        lines += [_row(parameter) for parameter in _of(stage)]
+        lines += [_row(parameter) for parameter in _of(group)]
     return "\n".join(lines) + "\n"
 
 
-def _stages() -> list[str]:
-    """Return the stages that have parameters."""
-    unknown = {p.stage for p in PARAMETERS} - STAGES.keys()
+def _groups() -> list[str]:
+    """Return the groups that have parameters."""
+    unknown = {p.stage for p in PARAMETERS} - GROUPS.keys()
     if unknown:
-        raise ValueError(f"stages without a title in STAGES: {', '.join(sorted(unknown))}")
-    return [stage for stage in STAGES if any(_of(stage))]
+        raise ValueError(f"groups without a title in GROUPS: {', '.join(sorted(unknown))}")
+    return [group for group in GROUPS if any(_of(group))]
 
 
-def _of(stage: str) -> Iterator[Parameter]:
-    return (parameter for parameter in PARAMETERS if parameter.stage == stage)
+def _of(group: str) -> Iterator[Parameter]:
+    return (parameter for parameter in PARAMETERS if parameter.stage == group)
 
 
-def _group(stage: str) -> dict[str, Any]:
-    group: dict[str, Any] = {
-        "title": STAGES[stage],
+def _group(group: str) -> dict[str, Any]:
+    schema: dict[str, Any] = {
+        "title": GROUPS[group],
         "type": "object",
-        "description": WORKFLOW_GROUPS.get(stage, f"Parameters of the stage `{stage}`."),
-        "properties": {parameter.name: _property(parameter) for parameter in _of(stage)},
+        "description": WORKFLOW_GROUPS.get(group, f"Parameters of the stage `{group}`."),
+        "properties": {parameter.name: _property(parameter) for parameter in _of(group)},
     }
-    required = [parameter.name for parameter in _of(stage) if parameter.required]
-    return group | ({"required": required} if required else {})
+    required = [parameter.name for parameter in _of(group) if parameter.required]
+    return schema | ({"required": required} if required else {})
 
 
 def _property(parameter: Parameter) -> dict[str, Any]:
@@ -142,7 +169,12 @@ def _row(parameter: Parameter) -> str:
     return f"| `{parameter.name}` | {parameter.type} | {default} | {allowed} | {meaning} |"
 
 
-FILES = {"nextflow_schema.json": schema_json, "conf/params.config": params_config, "docs/parameters.md": parameters_md}
+FILES = {
+    "nextflow_schema.json": schema_json,
+    "conf/params.config": params_config,
+    "conf/args.config": args_config,
+    "docs/parameters.md": parameters_md,
+}
 """Generated files, relative to the project's folder, and what writes each."""
 
 

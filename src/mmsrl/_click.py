@@ -15,7 +15,7 @@ import click
 
 from mmsrl._errors import EXIT_OUT_OF_MEMORY, MmsrlError
 from mmsrl._parameter import Parameter
-from mmsrl.parameters import PARAMETERS
+from mmsrl.parameters import parameters_of
 
 _TYPES: dict[str, click.ParamType[Any]] = {
     "string": click.STRING,
@@ -34,10 +34,12 @@ _REMEDIES = {
 """Remedies for errors of the file system."""
 
 
-def _option(parameter: Parameter, default: Any = None) -> Callable[[Any], Any]:
+def _option(parameter: Parameter) -> Callable[[Any], Any]:
     kind: click.ParamType[Any] = _TYPES[parameter.type]
     if parameter.choices:
         kind = click.Choice(parameter.choices)
+    elif parameter.format == "file-path":
+        kind = INPUT_FILE
     elif parameter.type == "integer":
         kind = click.IntRange(parameter.minimum, parameter.maximum)  # type: ignore[arg-type]
     elif parameter.type == "number":
@@ -47,26 +49,21 @@ def _option(parameter: Parameter, default: Any = None) -> Callable[[Any], Any]:
         f"--{parameter.name.replace('_', '-')}",
         parameter.name,
         type=kind,
-        default=parameter.default if default is None else default,
+        default=parameter.default,
         show_default=True,
         help=parameter.help,
     )
 
 
 def stage_options(stage: str) -> Callable[[Any], Any]:
-    """Decorate a command with one option for each parameter of ``stage`` in :mod:`mmsrl.parameters`."""
+    """Decorate a command with the options of ``stage`` in :mod:`mmsrl.parameters`."""
 
     def decorate(function: Any) -> Any:
-        for parameter in reversed([p for p in PARAMETERS if p.stage == stage]):
+        for parameter in reversed(parameters_of(stage)):
             function = _option(parameter)(function)
         return function
 
     return decorate
-
-
-def parameter_option(name: str, default: Any = None) -> Callable[[Any], Any]:
-    """Decorate a command with the option of one parameter of another stage; ``default`` replaces that of the table."""
-    return _option(next(parameter for parameter in PARAMETERS if parameter.name == name), default)
 
 
 def output_dir_option(contents: str) -> Callable[[Any], Any]:

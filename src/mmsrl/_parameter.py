@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 
@@ -12,7 +13,7 @@ class Parameter:
 
     name: str
     stage: str
-    """Stage whose command takes it, or one of ``WORKFLOW_GROUPS`` for parameters of the workflow only."""
+    """Stage whose command takes it, or one of ``WORKFLOW_GROUPS`` (:mod:`mmsrl._stages`)."""
     type: Literal["string", "integer", "number", "boolean"]
     default: str | int | float | bool | None
     help: str
@@ -29,5 +30,7 @@ class Parameter:
     """Description of ``pattern``, to follow "must be"."""
     schema: str | None = None
     """JSON Schema of the file that a string names."""
+    also: Mapping[str, str | int | float | bool | None] = field(default_factory=dict)
+    """Default of further commands that take it, by stage."""
     required: bool = False
     hidden: bool = False

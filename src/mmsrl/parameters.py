@@ -1,47 +1,18 @@
 """Table of all parameters, the single source of their names, types, limits and descriptions.
 
 Console commands take their options from this table. ``make generate`` writes ``nextflow_schema.json``,
-``conf/params.config`` and ``docs/parameters.md`` from it. A parameter is spelt ``--n_top_genes`` for the pipeline and
-``--n-top-genes`` for a console command.
+``conf/params.config``, ``conf/args.config`` and ``docs/parameters.md`` from it. A parameter is spelt
+``--n_top_genes`` for the pipeline and ``--n-top-genes`` for a console command.
 """
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 from mmsrl._parameter import Parameter
 from mmsrl._site_parameters import SITE_PARAMETERS
 
 PRESETS = ("default", "mmsrl", "stmmr")
-
-
-STAGES: dict[str, str] = {
-    "input_output": "Input and output",
-    "ingest": "Ingest",
-    "qc": "Quality control",
-    "features": "Image features",
-    "train": "Training",
-    "domains": "Spatial domains",
-    "markers": "Markers",
-    "trajectory": "Trajectory",
-    "enhance": "Enhancement",
-    "evaluate": "Evaluation",
-    "map": "Reference mapping",
-    "compare": "Comparison of conditions",
-    "assemble": "Assembly",
-    "page": "Section pages",
-    "figures": "Figures",
-    "report": "Report",
-    "index": "Index",
-    "execution": "Execution",
-    "institutional_config": "Institutional configuration",
-}
-"""Title of each group of parameters: stages in the order of the data, then groups that belong to no stage."""
-
-WORKFLOW_GROUPS: dict[str, str] = {
-    "input_output": "Paths of input and results, and the parts of the pipeline to run.",
-    "execution": "Requests to schedulers and clouds. Profiles set or read them.",
-    "institutional_config": "Location and description of the configuration profiles of institutions.",
-}
-"""Description of each group of parameters that no console command takes."""
 
 PARAMETERS: tuple[Parameter, ...] = (
     Parameter(
@@ -89,6 +60,7 @@ PARAMETERS: tuple[Parameter, ...] = (
         None,
         "Path to the weights (PyTorch or safetensors) of the timm model in `backbone`. Empty: weights from the hub.",
         format="file-path",
+        also={"features": None},
     ),
     Parameter(
         "gene_sets",
@@ -98,6 +70,7 @@ PARAMETERS: tuple[Parameter, ...] = (
         "Path to a GMT file of gene sets (tab-separated name, description, genes), to test for enrichment among "
         "the markers of domains and between conditions.",
         format="file-path",
+        also={"markers": None, "compare": None},
     ),
     Parameter(
         "reference",
@@ -107,6 +80,7 @@ PARAMETERS: tuple[Parameter, ...] = (
         "Path to the results of an earlier run with preset `default`. Every section is also labelled with the "
         "domains of that run.",
         format="directory-path",
+        also={"map": None},
     ),
     Parameter(
         "reference_unit",
@@ -116,6 +90,7 @@ PARAMETERS: tuple[Parameter, ...] = (
         "Unit of `reference`, a sample or a group. Needed only if `reference` has several units.",
         pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$",
         pattern_words="the name of a sample or group",
+        also={"map": None},
     ),
     Parameter(
         "on_sample_error",
@@ -273,6 +248,7 @@ PARAMETERS: tuple[Parameter, ...] = (
         "Number of highly variable genes to learn from. Empty: set by the preset (8000 for `default`, 3000 for "
         "the published presets).",
         minimum=1,
+        also={"enhance": None},
     ),
     Parameter("epochs", "train", "integer", None, "Number of training epochs. Empty: set by the preset.", minimum=1),
     Parameter(
@@ -328,6 +304,7 @@ PARAMETERS: tuple[Parameter, ...] = (
         None,
         "Correct batch effects in expression and image features of sections that are trained jointly (batch key: the "
         "section). Empty: set by the preset (true for `default`, false for the published presets).",
+        also={"enhance": True},
     ),
     Parameter(
         "block_size",
@@ -348,6 +325,7 @@ PARAMETERS: tuple[Parameter, ...] = (
         "presets).",
         minimum=0,
         maximum=2**32 - 1,
+        also={"domains": None, "trajectory": 0, "enhance": 0, "map": 0},
     ),
     Parameter(
         "device",
@@ -357,6 +335,7 @@ PARAMETERS: tuple[Parameter, ...] = (
         "Device for image features by a network and for training of the published presets. `auto` uses a GPU if "
         "there is one.",
         choices=("auto", "cpu", "cuda"),
+        also={"features": "auto"},
     ),
     Parameter(
         "readout",
@@ -441,3 +420,9 @@ PARAMETERS: tuple[Parameter, ...] = (
     Parameter("report_title", "report", "string", "Spatial domains", "Title of the report."),
     *SITE_PARAMETERS,
 )
+
+
+def parameters_of(stage: str) -> list[Parameter]:
+    """Return the parameters that the command of a stage takes with their defaults there, its own first."""
+    own = [parameter for parameter in PARAMETERS if parameter.stage == stage]
+    return own + [replace(p, default=p.also[stage]) for p in PARAMETERS if stage in p.also]

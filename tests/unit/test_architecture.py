@@ -7,35 +7,14 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from generate import MODULE_OF
 
 import mmsrl
+from mmsrl._stages import STAGES
 
 PROJECT = Path(__file__).parents[2]
 PACKAGE = Path(mmsrl.__file__).parent
 FILES = sorted(path for path in PACKAGE.rglob("*.py"))
-
-MODULE_OF = {"page": "figures"}
-"""Module of a command that has none of its own: pages are written by the task that draws figures."""
-
-STAGES = (
-    "ingest",
-    "qc",
-    "features",
-    "train",
-    "domains",
-    "markers",
-    "trajectory",
-    "enhance",
-    "evaluate",
-    "map",
-    "compare",
-    "assemble",
-    "page",
-    "figures",
-    "report",
-    "index",
-)
-"""In the order of the data."""
 
 FORMATS = {
     "assemble/elements.py",
@@ -155,7 +134,8 @@ def test_help_of_a_command_is_fast(path):
 
 @pytest.mark.parametrize("path", [p for p in FILES if p.parent.name in STAGES], ids=name_of)
 def test_no_stage_knows_a_later_one(path):
-    later = STAGES[STAGES.index(path.parent.name) + 1 :]
+    stages = list(STAGES)
+    later = stages[stages.index(path.parent.name) + 1 :]
     assert not {name for name in imports_of(path) if name.split(".")[1:2] and name.split(".")[1] in later}
 
 

@@ -4,13 +4,14 @@ import json
 import re
 from pathlib import Path
 
+import generate
 import jsonschema
 import pytest
 from click.testing import CliRunner
 
-from mmsrl import generate
+from mmsrl._stages import GROUPS
 from mmsrl.check.params import properties_of
-from mmsrl.parameters import PARAMETERS, STAGES
+from mmsrl.parameters import PARAMETERS
 
 PROJECT = Path(__file__).parents[2]
 SCHEMA = json.loads(generate.schema_json())
@@ -38,7 +39,7 @@ def test_check_lists_what_is_out_of_date_and_writes_nothing(tmp_path):
 def test_names_are_unique_and_stages_known():
     names = [parameter.name for parameter in PARAMETERS]
     assert len(names) == len(set(names))
-    assert {parameter.stage for parameter in PARAMETERS} <= STAGES.keys()
+    assert {parameter.stage for parameter in PARAMETERS} <= GROUPS.keys()
 
 
 @pytest.mark.parametrize("parameter", PARAMETERS, ids=lambda parameter: parameter.name)

@@ -22,7 +22,7 @@ process FIGURES {
 
     script:
     def args = task.ext.args ?: ''
-    def page_args = task.ext.page_args ?: ''
+    def args2 = task.ext.args2 ?: ''
     def sections = [assembled].flatten().collect { file -> "--assembled ${file}" }.join(' ')
     def outputs = [summaries: summaries, training: training, evidence: evidence, enhanced: enhanced, scores: scores, tiles: tiles]
         .collectMany { option, files -> [files].flatten().collect { file -> "--${option} ${file}" } }
@@ -30,10 +30,10 @@ process FIGURES {
     def trajectory = [summaries].flatten().findAll { file -> file.name.endsWith('.trajectory.json') }.collect { file -> "--trajectory ${file}" }.join(' ')
     """
     if ${task.ext.page != false}; then
-        mmsrl-page --id ${meta.id} ${sections} ${outputs} ${page_args}
+        mmsrl-page --id ${meta.id} ${sections} ${outputs} ${args}
     fi
     if ${task.ext.figures != false}; then
-        mmsrl-figures --id ${meta.id} ${sections} ${trajectory} ${args}
+        mmsrl-figures --id ${meta.id} ${sections} ${trajectory} ${args2}
     fi
 
     mmsrl-versions --process "${task.process}" anndata jinja2 matplotlib plotly > versions.yml

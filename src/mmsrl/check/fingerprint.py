@@ -68,8 +68,7 @@ def fingerprints(root: Path, table: Sequence[Parameter] = PARAMETERS, packages: 
         while todo:
             modules |= todo
             todo = {name for module in todo for name in imports[module] if name in texts} - modules
-        command = texts[f"{PACKAGE}.{stage}.cli"]  # names the options that it takes from other stages
-        rows = [replace(row, help="") for row in table if row.stage == stage or repr(row.name) in command]
+        rows = [replace(row, help="") for row in table if row.stage == stage or stage in row.also]
         content = "\0".join([*(f"{name}\n{texts[name]}" for name in sorted(modules)), repr(rows), *packages])
         result[stage] = hashlib.sha256(content.encode()).hexdigest()[:16]
     return result

@@ -24,7 +24,6 @@ STUDY = "study"
 @click.option(
     "--design", type=INPUT_FILE, required=True, help="Condition, donor and covariates of the samples, as JSON."
 )
-@click.option("--gene-sets", type=INPUT_FILE, help="Gene sets in GMT format to test for a difference.")
 @output_dir_option("the tables and study.compare.json")
 def main(
     counts: tuple[Path, ...],

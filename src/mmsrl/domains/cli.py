@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from mmsrl._click import INPUT_FILE, log_messages, output_dir_option, parameter_option, stage_command
+from mmsrl._click import INPUT_FILE, log_messages, output_dir_option, stage_command
 
 
 @stage_command("domains")
@@ -23,7 +23,6 @@ from mmsrl._click import INPUT_FILE, log_messages, output_dir_option, parameter_
 @click.option(
     "--n-domains", type=click.IntRange(1), help="Number of domains; if not given, it is chosen without labels."
 )
-@parameter_option("seed")
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="Members read out at once.")
 @output_dir_option("<unit>.domains.csv, <unit>.domains.h5ad and <unit>.domains.json")
 def main(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from mmsrl._click import INPUT_FILE, log_messages, output_dir_option, parameter_option, stage_command
+from mmsrl._click import INPUT_FILE, log_messages, output_dir_option, stage_command
 
 log = logging.getLogger(__name__)
 
@@ -24,9 +24,6 @@ NOT_COUNTED = {
 @click.option("--features", type=INPUT_FILE, multiple=True, help="<sample>.features.h5ad; once a sample.")
 @click.option("--embedding", type=INPUT_FILE, required=True, help="<unit>.embedding.h5ad.")
 @click.option("--model", type=INPUT_FILE, required=True, help="<unit>.model.npz.")
-@parameter_option("n_top_genes")
-@parameter_option("batch_correction", default=True)
-@parameter_option("seed", default=0)
 @output_dir_option("<unit>.enhanced.h5ad, <unit>.enhanced_genes.tsv and <unit>.enhance.json")
 def main(
     id: str,

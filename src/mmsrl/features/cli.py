@@ -29,12 +29,6 @@ from mmsrl._click import INPUT_FILE, log_messages, output_dir_option, stage_comm
     type=INPUT_FILE,
     help="Where the spots lie on the image, if not at their coordinates: see docs/usage.md.",
 )
-@click.option(
-    "--backbone-weights", type=INPUT_FILE, help="Weights for the model of timm; without it, those of the hub."
-)
-@click.option(
-    "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True, help="Where to compute."
-)
 @output_dir_option("<id>.features.h5ad, <id>.features.json and <id>.tiles.tif")
 def main(
     id: str,

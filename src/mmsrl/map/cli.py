@@ -7,15 +7,12 @@ from pathlib import Path
 
 import click
 
-from mmsrl._click import INPUT_FILE, log_messages, output_dir_option, parameter_option, stage_command
+from mmsrl._click import INPUT_FILE, log_messages, output_dir_option, stage_command
 
 
 @stage_command("map")
 @click.option("--id", "id", required=True, help="Id of the section; names the outputs.")
 @click.option("--counts", type=INPUT_FILE, required=True, help="<sample>.qc.h5ad.")
-@parameter_option("reference")
-@parameter_option("reference_unit")
-@parameter_option("seed", default=0)
 @output_dir_option("<sample>.map.csv and <sample>.map.json")
 def main(id: str, counts: Path, reference: str | None, reference_unit: str | None, seed: int, output_dir: Path) -> None:
     """Label a section with the domains of a trained unit, without training."""

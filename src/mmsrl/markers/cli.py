@@ -19,7 +19,6 @@ from mmsrl._click import INPUT_FILE, log_messages, output_dir_option, stage_comm
     "--trained", type=INPUT_FILE, required=True, help="<unit>.train.json: settings to find the domains again."
 )
 @click.option("--read-out", type=INPUT_FILE, required=True, help="<unit>.domains.json: settings of the clustering.")
-@click.option("--gene-sets", type=INPUT_FILE, help="Gene sets in GMT format to compare the markers with.")
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="Members clustered in parallel.")
 @output_dir_option("the tables and <unit>.markers.json")
 def main(

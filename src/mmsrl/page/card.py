@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from mmsrl import _keys
-from mmsrl.page.content import SAMPLE_STAGES, Outputs
+from mmsrl._stages import SAMPLE_STAGES
+from mmsrl.page.content import Outputs
 from mmsrl.page.genes import ASKED, domain_profiles
 from mmsrl.page.sample import METRICS, Sample
 from mmsrl.page.sections import medians

@@ -11,12 +11,9 @@ from typing import Any, TypedDict
 import pandas as pd
 
 from mmsrl._files import read_summary
+from mmsrl._stages import SAMPLE_STAGES, STAGES
 from mmsrl._tables import read_table
 from mmsrl.page.series import judged_genes
-from mmsrl.parameters import STAGES
-
-SAMPLE_STAGES = ("ingest", "qc", "features", "map")
-"""Stages that run once per sample. All other stages run once per unit."""
 
 EVIDENCE = (
     *("gene", "held_out", "deviance_enhanced", "deviance_normalised", "deviance_smoothed"),

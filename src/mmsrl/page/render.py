@@ -10,9 +10,9 @@ from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from mmsrl import __version__
+from mmsrl._stages import STAGES
 from mmsrl.page.store import Store
 from mmsrl.page.words import brief, probability, show
-from mmsrl.parameters import STAGES
 
 REPORT = "../mmsrl_report.html"
 """Path of the report, relative to a section page."""

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
-from mmsrl.page.content import SAMPLE_STAGES
-from mmsrl.parameters import STAGES
+from mmsrl._stages import SAMPLE_STAGES, STAGES
 from mmsrl.report.content import Asked
 
 NEEDED = ("ingest", "qc", "features", "train", "domains", "assemble")

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from mmsrl._palette import natural_order
+from mmsrl._stages import SAMPLE_STAGES, STAGES
 from mmsrl.page.card import Card
-from mmsrl.page.content import SAMPLE_STAGES
 from mmsrl.page.render import environment, stored
 from mmsrl.page.store import Store
-from mmsrl.parameters import PARAMETERS, STAGES
+from mmsrl.parameters import PARAMETERS
 from mmsrl.report.cards import address, colors_by_unit, grouped
 from mmsrl.report.content import STUDY, RunOutputs, package_versions
 from mmsrl.report.methods import REFERENCES, paragraphs

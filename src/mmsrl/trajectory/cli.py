@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from mmsrl._click import INPUT_FILE, log_messages, output_dir_option, parameter_option, stage_command
+from mmsrl._click import INPUT_FILE, log_messages, output_dir_option, stage_command
 
 
 @stage_command("trajectory")
@@ -15,7 +15,6 @@ from mmsrl._click import INPUT_FILE, log_messages, output_dir_option, parameter_
 @click.option("--counts", type=INPUT_FILE, multiple=True, required=True, help="<sample>.qc.h5ad; once a sample.")
 @click.option("--embedding", type=INPUT_FILE, required=True, help="<unit>.embedding.h5ad.")
 @click.option("--domains", type=INPUT_FILE, required=True, help="<unit>.domains.csv.")
-@parameter_option("seed", default=0)
 @output_dir_option("<unit>.trajectory.h5ad, <unit>.trends.tsv and <unit>.trajectory.json")
 def main(
     id: str,
