@@ -225,6 +225,11 @@ def graph_places(adata: ad.AnnData) -> np.ndarray:
     return in_pitches(adata) * (pitch_um / widest if pitch_um > widest else 1.0)
 
 
+def has_square_bins(facts: Mapping[str, Any]) -> bool:
+    """Return whether the spots of a section are adjacent square bins; ``facts`` is its ``uns['mmsrl']``."""
+    return bool(facts.get(_keys.PLATFORM) == "visium_hd")
+
+
 def of_cell_size(adata: ad.AnnData) -> bool:
     """Return whether spots are single cells, or bins of that size.
 

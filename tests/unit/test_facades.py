@@ -21,6 +21,8 @@ from mmsrl import datasets, pp, tl
 from mmsrl._annotation import storable
 from mmsrl._errors import InputError
 from mmsrl.train.api import train
+from mmsrl.train.members import KINDS
+from mmsrl.train.presets import SPOT_SHARES
 
 MODULES = (datasets, pp, tl)
 FUNCTIONS = [getattr(module, name) for module in MODULES for name in module.__all__]
@@ -133,7 +135,7 @@ def test_a_list_of_sections_is_annotated_jointly_and_copied_as_a_list() -> None:
     for adata, copied in zip(sections, copies, strict=True):
         assert adjusted_rand_score(adata.obs["half"], adata.obs["domain"]) > 0.9
         assert adata.obs["domain_confidence"].between(0, 1).all()
-        assert adata.uns["domain"]["members"] == 12
+        assert adata.uns["domain"]["members"] == 2 * len(KINDS) * len(SPOT_SHARES)
         pd.testing.assert_frame_equal(adata.obs, copied.obs)
     # A domain has the same name in all sections, and the embedding is the one of the first member.
     names = [adata.obs.loc[adata.obs["half"] == "left", "domain"].mode()[0] for adata in sections]

@@ -63,7 +63,7 @@ def test_members_of_the_references_own_spots_are_its_embedding(trained: tuple[ad
     fitted, smoothings = read_projections(result.model)
     unit = result.unit
     made = embed(fitted, smoothings, unit.counts, np.asarray(unit.library), [in_pitches(adata)], shifted=True)
-    assert len(made) == len(result.members) == 12
+    assert len(made) == len(result.members)
     for own, member in zip(made, result.members, strict=True):
         np.testing.assert_allclose(own, member.embedding, atol=2e-3)
 

@@ -13,7 +13,7 @@ import scanpy as sc
 from mmsrl import _keys
 from mmsrl._errors import InputError
 from mmsrl._palette import domain_colors, natural_order
-from mmsrl._sections import is_counted, sample_of, spot_diameter
+from mmsrl._sections import has_square_bins, is_counted, sample_of, spot_diameter
 from mmsrl._tables import rows_of
 from mmsrl.assemble.geojson import DECIMALS, domain_features, polygon, spot_features
 from mmsrl.assemble.outlines import Found
@@ -277,8 +277,7 @@ def qupath_features(adata: ad.AnnData, outlines: Found | None = None) -> Iterato
 
 
 def _of_bins(adata: ad.AnnData) -> bool:
-    binned = adata.uns[_keys.UNS].get(_keys.PLATFORM) == "visium_hd"
-    return binned and {_keys.ARRAY_ROW, _keys.ARRAY_COL} <= set(adata.obs)
+    return has_square_bins(adata.uns[_keys.UNS]) and {_keys.ARRAY_ROW, _keys.ARRAY_COL} <= set(adata.obs)
 
 
 def _lattice(adata: ad.AnnData) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -13,7 +13,7 @@ from mmsrl import _keys
 from mmsrl._drawing import background_of
 from mmsrl._errors import InputError
 from mmsrl._palette import natural_order
-from mmsrl._sections import sample_of, spot_diameter, um_per_px
+from mmsrl._sections import has_square_bins, sample_of, spot_diameter, um_per_px
 from mmsrl.figures.draw import Spots, Values, connections, domains_on_tissue, layout, values_on_tissue
 
 QUALITY = {
@@ -82,7 +82,7 @@ def _spots(adata: ad.AnnData, name: str) -> Spots:
     return Spots(
         np.asarray(adata.obsm[_keys.SPATIAL], dtype=np.float64),
         spot_diameter(facts),
-        facts.get(_keys.PLATFORM) == "visium_hd",
+        has_square_bins(facts),
         background_of(adata.uns.get(_keys.UNS_SPATIAL, {}).get(name, {})),
         um_per_px(facts),
     )

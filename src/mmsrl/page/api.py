@@ -15,7 +15,7 @@ from anndata.io import read_elem, sparse_dataset
 
 from mmsrl import _keys
 from mmsrl._hdf5 import open_stage_file
-from mmsrl._sections import finest_image, spot_diameter, um_per_px
+from mmsrl._sections import finest_image, has_square_bins, spot_diameter, um_per_px
 from mmsrl._tables import rows_of
 from mmsrl.page.sample import METRICS, OF_COUNTS, Mate, Sample
 from mmsrl.page.tissue import Gene, Section
@@ -93,7 +93,7 @@ def read_sample(path: Path, genes: Iterable[str] = (), enhanced: Path | None = N
         x=spatial[:, 0],
         y=spatial[:, 1],
         diameter=spot_diameter(facts),
-        square=facts.get(_keys.PLATFORM) == "visium_hd",
+        square=has_square_bins(facts),
         domains=obs[_keys.DOMAIN].astype(str).tolist(),
         colors=colors,
         values=_values(obs, counted),

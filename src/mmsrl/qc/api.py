@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from mmsrl import _keys
 from mmsrl._errors import InputError
-from mmsrl._sections import is_counted, must_be_counts, sample_of
+from mmsrl._sections import has_square_bins, is_counted, must_be_counts, sample_of
 from mmsrl.ingest.species import is_mixture
 from mmsrl.qc import filters, gene_classes
 
@@ -214,8 +214,7 @@ def _shallow(adata: AnnData, median_counts: float) -> list[dict[str, str]]:
     if median_counts >= SHALLOW:
         return []
     text = f"the median spot has only {median_counts:.0f} counts: domains and pseudotime mostly follow noise"
-    bins = adata.uns.get(_keys.UNS, {}).get(_keys.PLATFORM) == "visium_hd"
-    advice = "; larger bins (column bin_size) have more" if bins else ""
+    advice = "; larger bins (column bin_size) have more" if has_square_bins(adata.uns.get(_keys.UNS, {})) else ""
     return [{"level": "warning", "text": text + advice}]
 
 

@@ -64,7 +64,7 @@ def main(id: str, counts: Path, output_dir: Path, **parameters: Any) -> None:
 def _figure(id: str, adata: AnnData, quality: Quality) -> Figure:
     from mmsrl import _keys
     from mmsrl._drawing import background_of
-    from mmsrl._sections import um_per_px
+    from mmsrl._sections import has_square_bins, um_per_px
     from mmsrl.qc import figure
 
     about, coordinates = adata.uns[_keys.UNS], adata.obsm[_keys.SPATIAL]
@@ -78,7 +78,7 @@ def _figure(id: str, adata: AnnData, quality: Quality) -> Figure:
         f"{id}: {len(coordinates):,} spots, {quality.result['n_genes_before']:,} genes",
         coordinates,
         float(about[_keys.SPOT_DIAMETER_PX]),
-        about[_keys.PLATFORM] == "visium_hd",
+        has_square_bins(about),
         panels,
         quality.keep,
         background_of(adata.uns[_keys.UNS_SPATIAL][about[_keys.SAMPLE]]),
