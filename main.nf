@@ -3,7 +3,6 @@
 include { MMSRL } from './workflows/mmsrl'
 include { PLAN ; checkCommand } from './subworkflows/local/plan/main'
 include { failures } from './subworkflows/local/failures/main'
-include { referenceOf } from './subworkflows/local/reference/main'
 include { helpText } from './subworkflows/local/help/main'
 
 // Return false for null, '' and 'null', which all mean "not given", as in the check (src/mmsrl/check/params.py).
@@ -47,11 +46,7 @@ workflow {
         first_seed = wholeNumber('seed', params.seed, 110, 0)
         more_seeds = (1..<wholeNumber('n_seeds', params.n_seeds, 1, 1)).collect { training -> first_seed + training }
         gene_sets = params.gene_sets ? file(params.gene_sets, checkIfExists: true, glob: false) : []
-        // Waits for the check, so that its messages come first.
-        reference = isGiven(params.reference)
-            ? PLAN.out.code.map { _code -> referenceOf(params.reference.toString(), isGiven(params.reference_unit) ? params.reference_unit.toString() : '') }
-            : channel.empty()
-        MMSRL(PLAN.out.sections, weights, channel.value(gene_sets), reference, more_seeds, PLAN.out.earlier, PLAN.out.code, channel.value(params_json), trace, began, workflow.workDir)
+        MMSRL(PLAN.out.sections, weights, channel.value(gene_sets), PLAN.out.reference, more_seeds, PLAN.out.earlier, PLAN.out.code, channel.value(params_json), trace, began, workflow.workDir)
         MMSRL.out.report.subscribe { file -> reports << file }
     }
 

@@ -60,6 +60,27 @@ def test_files_of_sections_need_not_be_there_any_more(earlier: Path, after: str 
     assert [sample["h5ad"] for sample in plan(earlier)["samples"]] == [None] * 3
 
 
+def test_plan_lists_the_files_of_sections_and_units(earlier: Path) -> None:
+    assert check(earlier).exit_code == 0
+    files = {file["path"]: file for file in plan(earlier)["earlier"]}
+    assert files["train/pair.model.npz"] == {
+        "path": "train/pair.model.npz",
+        "ending": "model.npz",
+        "required": True,
+        "id": "pair",
+        "samples": ["a", "b"],
+    }
+    assert {path for path, file in files.items() if not file["required"]} == {
+        path for s in "abc" for path in (f"ingest/{s}.outlines.parquet", f"features/{s}.tiles.tif")
+    }
+    assert {path for path, file in files.items() if file["required"]} == {
+        str(path.relative_to(earlier)) for path in earlier.rglob("*.*")
+    }
+
+    assert check(earlier, start_after="qc").exit_code == 0
+    assert {file["path"].split("/")[0] for file in plan(earlier)["earlier"]} == {"ingest", "qc"}
+
+
 def test_without_an_earlier_run_they_have_to(earlier: Path) -> None:
     result = check(earlier, start_from=None)
 

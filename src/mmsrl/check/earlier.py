@@ -9,31 +9,25 @@ from typing import Any
 from mmsrl._errors import InputError
 from mmsrl._files import read_summary
 from mmsrl._hdf5 import open_stage_file
+from mmsrl._stages import STAGES
 from mmsrl.check.problems import listed
 from mmsrl.parameters import PARAMETERS
 from mmsrl.train.presets import with_defaults
 
-OF_SECTION = {
-    "qc": {"ingest": ("ingest.json",), "qc": ("qc.h5ad", "qc.json")},
-    "train": {
-        "ingest": ("ingest.json",),
-        "qc": ("qc.h5ad", "qc.json"),
-        "features": ("features.h5ad", "features.json"),
-    },
-}
-"""Files of each section that are taken, by the stage they are taken after: folder to what names end with."""
+OF_SECTION = {"ingest": ("ingest.json",), "qc": ("qc.h5ad", "qc.json"), "features": ("features.h5ad", "features.json")}
+"""Endings of the files that are taken of each section, by their folder."""
 
-OF_UNIT = {"qc": {}, "train": {"train": ("embedding.h5ad", "training.tsv", "model.npz", "train.json")}}
-"""Likewise of each unit."""
+OPTIONAL = {"ingest": ("outlines.parquet",), "features": ("tiles.tif",)}
+"""Endings of files that not all sections have."""
+
+OF_UNIT = {"train": ("embedding.h5ad", "training.tsv", "model.npz", "train.json")}
+"""Endings of the files that are taken of each unit."""
 
 UNREAD = {
     "qc": ("spaceranger_dir", "data_dir", "h5ad", "spatialdata"),
     "train": ("spaceranger_dir", "data_dir", "h5ad", "spatialdata", "image", "alignment"),
 }
 """Columns of the samplesheet that are not read then."""
-
-SKIPPED = {"qc": ("qc",), "train": ("qc", "features", "train")}
-"""Stages that do not run then and have parameters."""
 
 ANYWHERE = {"seed", "device", "image_cache", "backbone_options"}
 """Parameters of these stages that others read too, that change no result, or that summaries hold in another form."""
@@ -42,6 +36,40 @@ READ_LATER = {"preset", "batch_correction", "n_top_genes"}
 """Parameters of training that later stages read: they have to be those of the earlier run."""
 
 _MOST_NAMED = 12
+
+
+def skipped_stages(after: str) -> list[str]:
+    """Return the stages that do not run: ``after`` and all before it."""
+    stages = list(STAGES)
+    return stages[: stages.index(after) + 1]
+
+
+def earlier_files(after: str, units: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """List the files that are taken from an earlier run.
+
+    Parameters
+    ----------
+    after
+        ``qc`` or ``train``: the last stage whose files are taken.
+    units
+        ``id`` and ``samples`` of the units of the samplesheet.
+
+    Returns
+    -------
+    list of dict
+        For each file its ``path`` in the results, the ``ending`` of its name, the ``id`` of its section or unit, the
+        sorted ``samples`` of its unit (``None`` for a file of a section), and whether it is ``required``.
+    """
+    sections = [{"id": sample, "samples": None} for unit in units for sample in unit["samples"]]
+    together = [{"id": unit["id"], "samples": sorted(unit["samples"])} for unit in units]
+    kinds = ((sections, OF_SECTION, True), (sections, OPTIONAL, False), (together, OF_UNIT, True))
+    return [
+        {"path": f"{stage}/{owner['id']}.{ending}", "ending": ending, "required": required, **owner}
+        for owners, endings, required in kinds
+        for owner in owners
+        for stage in skipped_stages(after)
+        for ending in endings.get(stage, ())
+    ]
 
 
 def check_earlier(folder: Path, after: str, units: Sequence[Mapping[str, Any]], params: Mapping[str, Any]) -> list[str]:
@@ -102,12 +130,8 @@ def _lacking(what: str, asked: Sequence[str], there: Sequence[str], said: str) -
 
 def _missing(folder: Path, after: str, units: Sequence[Mapping[str, Any]], said: str) -> list[str]:
     """Return a line that names the files of the results that are not there."""
-    samples = [sample for unit in units for sample in unit["samples"]]
-    wanted = [(id_, OF_SECTION[after]) for id_ in samples] + [(unit["id"], OF_UNIT[after]) for unit in units]
-    files = [
-        f"{stage}/{id_}.{ending}" for id_, stages in wanted for stage, endings in stages.items() for ending in endings
-    ]
-    lacking = [file for file in files if not (folder / file).is_file()]
+    required = [file["path"] for file in earlier_files(after, units) if file["required"]]
+    lacking = [path for path in required if not (folder / path).is_file()]
     if not lacking:
         return []
     more = f" and {len(lacking) - _MOST_NAMED} more" if len(lacking) > _MOST_NAMED else ""
@@ -149,7 +173,8 @@ def _other_parameters(
 ) -> list[str]:
     """Return a line for each parameter of a stage that does not run and had another value in the earlier run."""
     names = {
-        stage: [unit["id"] if stage == "train" else unit["samples"][0] for unit in units] for stage in SKIPPED[after]
+        stage: [unit["id"] if stage == "train" else unit["samples"][0] for unit in units]
+        for stage in skipped_stages(after)
     }
     made_by = {
         stage: {id_: read_summary(folder / f"{stage}/{id_}.{stage}.json")["parameters"] for id_ in ids}
@@ -159,7 +184,7 @@ def _other_parameters(
     problems = []
     for parameter in PARAMETERS:
         name, asked = parameter.name, params[parameter.name]
-        if parameter.stage not in SKIPPED[after] or name in ANYWHERE:
+        if parameter.stage not in made_by or name in ANYWHERE:
             continue
         if asked == parameter.default and name not in READ_LATER:
             continue

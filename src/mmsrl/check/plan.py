@@ -10,14 +10,14 @@ from typing import Any
 from mmsrl._errors import InputError
 from mmsrl._gmt import read_gmt
 from mmsrl.check.design import control_problems, covariates_of, default_control, design_problems
-from mmsrl.check.earlier import UNREAD, check_earlier
+from mmsrl.check.earlier import UNREAD, check_earlier, earlier_files
 from mmsrl.check.files import PATH_COLUMNS, absolute, check_files, is_remote
 from mmsrl.check.fingerprint import fingerprints, installed
 from mmsrl.check.params import backbone_problems, check_params, option_problems, preset_problems, seed_problems
 from mmsrl.check.problems import report
 from mmsrl.check.rows import Section, check_rows
 from mmsrl.check.table import read_table
-from mmsrl.map.reference import check_reference
+from mmsrl.map.reference import FILES, check_reference
 
 PACKAGE_FOLDER = Path(__file__).resolve().parents[1]
 
@@ -45,6 +45,8 @@ def make_plan(sheet: Path, given: Mapping[str, Any], schema_dir: Path, *, look_a
         ``control``: reference condition of the comparison, ``None`` without conditions.
         ``start_from``, ``start_after``: earlier results to continue from, and the last stage to reuse; ``None`` for a
         run from scratch.
+        ``earlier``: files of the earlier run to take (:func:`mmsrl.check.earlier.earlier_files`).
+        ``reference``: ``folder``, ``unit`` and ``files`` (:data:`mmsrl.map.reference.FILES`), or ``None``.
         ``params``: typed parameters.
         ``code``: fingerprint of each stage.
 
@@ -80,6 +82,7 @@ def make_plan(sheet: Path, given: Mapping[str, Any], schema_dir: Path, *, look_a
         raise InputError("\n".join(messages))
 
     samples = _samples(sections, row_schema)
+    units = _units(samples)
     for sample in samples:
         sample |= dict.fromkeys(unread)
         for column in PATH_COLUMNS:
@@ -87,10 +90,13 @@ def make_plan(sheet: Path, given: Mapping[str, Any], schema_dir: Path, *, look_a
                 sample[column] = absolute(sample[column], sheet.parent)
     return {
         "samples": samples,
-        "units": _units(samples),
+        "units": units,
         "control": params["control"] or default_control(sections),
         "start_from": start,
         "start_after": after,
+        "earlier": earlier_files(after, units) if after else [],
+        "reference": params["reference"]
+        and {"folder": params["reference"], "unit": params["reference_unit"], "files": FILES},
         "params": params,
         "code": fingerprints(PACKAGE_FOLDER, packages=installed()),
     }

@@ -13,8 +13,8 @@ from mmsrl._files import read_summary
 if TYPE_CHECKING:
     from anndata import AnnData
 
-MODEL, DOMAINS, COUNTS = "model.npz", "domains.csv", "qc.h5ad"
-"""Endings of the file names, in the folders train, domains and qc."""
+FILES = {"model": ("train", "model.npz"), "domains": ("domains", "domains.csv"), "counts": ("qc", "qc.h5ad")}
+"""Folder and ending of the name of each file. Names begin with the unit, or with the section for counts."""
 
 
 class ReferenceFiles(NamedTuple):
@@ -56,24 +56,26 @@ def find_reference(folder: Path, unit: str | None = None) -> ReferenceFiles:
 
     if not folder.is_dir():
         raise InputError(f"reference {folder}: no such folder; give the results of an earlier run (its --outdir)")
-    units = sorted(path.name.removesuffix(f".{MODEL}") for path in folder.glob(f"train/*.{MODEL}"))
+    stage, ending = FILES["model"]
+    units = sorted(path.name.removesuffix(f".{ending}") for path in folder.glob(f"{stage}/*.{ending}"))
     if not units and list(folder.glob("train/*.model.pt")):
         raise InputError(f"reference {folder}: it is of an earlier version of mmsrl; run the reference again")
     if not units:
-        raise InputError(f"reference {folder}: there is no train/<unit>.{MODEL}; give the results of an earlier run")
+        raise InputError(f"reference {folder}: there is no {stage}/<unit>.{ending}; give the results of an earlier run")
     if unit is None and len(units) > 1:
         listed = ", ".join(units)
         raise InputError(f"reference {folder}: it holds {len(units)} units ({listed}); name one: reference_unit")
     if unit is not None and unit not in units:
         raise InputError(f"reference {folder}: it holds no unit {unit}; reference_unit may be {', '.join(units)}")
     name = unit or units[0]
-    domains = _file(folder, "domains", name, DOMAINS)
+    domains = _file(folder, "domains", name)
     samples = sorted(set(read_domains(domains)[_keys.SAMPLE]))
-    counts = [_file(folder, "qc", sample, COUNTS) for sample in samples]
-    return ReferenceFiles(name, folder / "train" / f"{name}.{MODEL}", domains, counts)
+    counts = [_file(folder, "counts", sample) for sample in samples]
+    return ReferenceFiles(name, _file(folder, "model", name), domains, counts)
 
 
-def _file(folder: Path, stage: str, of: str, ending: str) -> Path:
+def _file(folder: Path, kind: str, of: str) -> Path:
+    stage, ending = FILES[kind]
     path = folder / stage / f"{of}.{ending}"
     if not path.is_file():
         raise InputError(f"reference {folder}: {stage}/{path.name} is missing; copy the results whole")

@@ -1,5 +1,6 @@
 include { CHECK } from '../../../modules/local/check/main'
 include { earlierOf } from '../earlier/main'
+include { referenceOf } from '../reference/main'
 
 // Return the path of `mmsrl-check` if it can run on this machine: tasks run without containers, the command is installed, and the
 // samplesheet is a local file. Otherwise return null, and the check runs as a task.
@@ -36,8 +37,8 @@ def locate(java.nio.file.Path samplesheet, String path) {
     return path ==~ /^(\/|\w+:\/\/).*/ ? file(path, glob: false) : samplesheet.resolveSibling(path)
 }
 
-// Return the plan as a map: `sections` ([ meta, source, image, alignment, truth ] of every row), `earlier` and `code`. Missing files
-// end the run, and the message names all of them.
+// Return the plan as a map: `sections` ([ meta, source, image, alignment, truth ] of every row), `earlier`, `references` and `code`. Missing
+// files end the run, and the message names all of them.
 def readPlan(String text, java.nio.file.Path samplesheet) {
     def plan = new groovy.json.JsonSlurper().parseText(text)
     def sections = plan.samples.collect { row ->
@@ -52,8 +53,9 @@ def readPlan(String text, java.nio.file.Path samplesheet) {
     if (missing) {
         error("${missing.size()} files of ${samplesheet.name} cannot be found\n  ${missing.join('\n  ')}")
     }
-    def earlier = plan.start_from ? earlierOf(plan.start_from, plan.start_after, sections.collect { section -> section.head() }) : []
-    return [sections: sections, earlier: earlier, code: plan.code]
+    def earlier = plan.start_from ? earlierOf(plan.start_from, plan.earlier) : []
+    def references = plan.reference ? [referenceOf(plan.reference)] : []
+    return [sections: sections, earlier: earlier, references: references, code: plan.code]
 }
 
 // Validate samplesheet and parameters before anything is computed, and emit the sections.
@@ -77,7 +79,8 @@ workflow PLAN {
 
     emit:
     sections = plan.flatMap { p -> p.sections }
-    earlier = plan.flatMap { p -> p.earlier }
+    earlier = plan.flatMap { p -> p.earlier } // [ ending, meta, file ]
+    reference = plan.flatMap { p -> p.references } // [ unit, model, domains, counts ]; empty without a reference
     code = plan.map { p -> p.code }
     versions = versions
 }

@@ -115,7 +115,7 @@ workflow SPATIAL_DOMAINS {
     reference // value channel: [ unit, model, domains, counts ] of a trained unit that sections are mapped onto; empty without a reference
     more_seeds // list of integers: random seeds of further trainings of each unit, whose embeddings join the ensemble; or []
     // [ ending, meta, file ] for each file of an earlier run. By section (meta: `id`): qc.h5ad, ingest.json, qc.json and outlines.parquet
-    // (file: [] if there is none); after training also features.h5ad, features.json and, if it exists, tiles.tif. By unit (meta: `id`
+    // (file: [] if there is none); after training also features.h5ad, features.json and tiles.tif (file or []). By unit (meta: `id`
     // and `samples`, the sorted ids of its sections), after training: embedding.h5ad, training.tsv, model.npz and train.json.
     earlier
     code // value channel: map of stage to the fingerprint of its code; [:] if the version of the container identifies the code
@@ -141,7 +141,7 @@ workflow SPATIAL_DOMAINS {
         .filter { meta, _source, _image, _alignment, _truth -> meta.after != 'train' }
         .map { meta, _source, image, alignment, _truth -> [meta.subMap('id'), image, alignment] }
     FEATURES(filtered.join(images, failOnDuplicate: true), weights, code.map { c -> c.features ?: '' })
-    tiles = FEATURES.out.tiles.mix(earlierFiles(earlier, 'tiles.tif'))
+    tiles = FEATURES.out.tiles.mix(earlierFiles(earlier, 'tiles.tif').filter { _meta, file -> file })
     ingest_summaries = INGEST.out.summary.mix(earlierFiles(earlier, 'ingest.json'))
     qc_summaries = QC.out.summary.mix(earlierFiles(earlier, 'qc.json'))
     features_summaries = FEATURES.out.summary.mix(earlierFiles(earlier, 'features.json'))
