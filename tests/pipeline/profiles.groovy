@@ -57,6 +57,7 @@ def answer(config, asked) {
             maxRetries: task.getMaxRetries(),
             tries: task.ext.tries,
             device: task.ext.device,
+            block_size: task.ext.block_size,
             network: task.ext.network,
             when: task.ext.when,
             page: task.ext.page,

@@ -124,6 +124,8 @@ QUESTIONS: dict[str, dict[str, Any]] = {
     "whole archive": gpu("INGEST", "docker", source=100 * GIB, ending=".tar.gz"),
     "second oom": gpu("TRAIN", "docker", 2, OOM),
     "third oom": gpu("TRAIN", "docker", 3, OOM),
+    "given block": ask("TRAIN", "docker", 2, OOM, params=PUBLISHED | {"block_size": "100"}),
+    "default second oom": ask("TRAIN", "docker", 2, OOM),
     "third oom features": gpu("FEATURES", "docker", 3, OOM),
     "third reclaimed": gpu("TRAIN", "awsbatch", 3, RECLAIMED),
     "given up": gpu("QC", "docker", 3, OOM),
@@ -262,6 +264,18 @@ def test_the_cpu_is_fallen_back_on_after_two_attempts_without_enough_memory(answ
     assert answers["third reclaimed"]["task"]["accelerator"]["request"] == 1
     assert answers["third reclaimed"]["task"]["tries"] == 1
     assert answers["third oom features"]["task"]["accelerator"] is None
+    assert [answers[f"{name} oom"]["task"]["device"] for name in ("second", "third", "cuda third")] == [
+        "auto",
+        "cpu",
+        "cpu",
+    ]
+
+
+def test_blocks_of_pairs_shrink_only_for_want_of_memory(answers: dict[str, Any]) -> None:
+    sizes = {name: answers[name]["task"]["block_size"] for name in ("second oom", "third oom", "third reclaimed")}
+    assert sizes == {"second oom": 4096 // 4, "third oom": 512 // 16, "third reclaimed": None}
+    assert answers["given block"]["task"]["block_size"] == 25
+    assert answers["default second oom"]["task"]["block_size"] is None
 
 
 def test_published_presets_have_more_memory(answers: dict[str, Any]) -> None:
@@ -298,9 +312,8 @@ def test_what_is_skipped_does_not_run(answers: dict[str, Any]) -> None:
 def test_cuda_is_demanded_where_a_gpu_was_asked_for_alone(answers: dict[str, Any]) -> None:
     assert answers["cuda"]["task"]["accelerator"]["request"] == 1
     assert answers["cuda"]["task"]["device"] == "cuda"
-    for name in ("cuda enhance", "cuda third oom"):
-        assert answers[name]["task"]["accelerator"] is None
-        assert answers[name]["task"]["device"] == "auto"
+    assert answers["cuda enhance"]["task"]["accelerator"] is None
+    assert answers["cuda enhance"]["task"]["device"] == "auto"
     # Where nothing is asked for, as on one's own machine, every task sees what there is.
     assert answers["cuda without a scheduler"]["task"]["device"] == "cuda"
 

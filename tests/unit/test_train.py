@@ -336,13 +336,6 @@ def test_section_mixing_of_many_spots_is_that_of_a_sample() -> None:
     assert section_mixing(rng.standard_normal((45_000, 3)) + 9 * of[:, None], of)["ilisi_scaled"] < 0.01
 
 
-def test_further_attempts_take_smaller_blocks() -> None:
-    for attempt, block in ((1, 512), (2, 128), (3, 32)):
-        result = train(section(), preset="mmsrl", attempt=attempt, **SHORT["mmsrl"])
-        assert result.facts["block_size"] == block
-        assert any("to save memory" in message["text"] for message in result.messages) == (attempt > 1)
-
-
 def test_harmony_takes_a_group_of_few_spots() -> None:
     values = np.random.default_rng(0).normal(size=(12, 3)).astype(np.float32)
     assert np.isfinite(harmonise(values, np.repeat([0, 1], 6), 0)).all()

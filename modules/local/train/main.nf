@@ -26,7 +26,7 @@ process TRAIN {
     def sections = [counts].flatten().collect { file -> "--counts ${file}" } + [features].flatten().collect { file -> "--features ${file}" }
     """
     export OMP_NUM_THREADS=${task.cpus} NUMBA_NUM_THREADS=${task.cpus}
-    mmsrl-train --id ${prefix} ${sections.join(' ')} ${args} ${seed} --attempt ${task.ext.tries ?: task.attempt}
+    mmsrl-train --id ${prefix} ${sections.join(' ')} ${args} ${seed}
 
     mmsrl-versions --process "${task.process}" anndata scanpy harmonypy --optional torch > versions.yml
     """

@@ -87,7 +87,6 @@ def train(
     device: str = "auto",
     batch_correction: bool | None = None,
     block_size: int | None = None,
-    attempt: int = 1,
     show_progress: bool = True,
     **settings: Any,
 ) -> Training:
@@ -112,9 +111,6 @@ def train(
         nearest neighbours, all else by Harmony.
     block_size
         Spots of a block where pairs of spots are visited; bounds memory.
-    attempt
-        Which try this is, after others ran out of memory: of a published preset each takes a quarter of the block size
-        of the one before, and the third, where ``device`` is ``auto``, the CPU.
     settings
         Fields of :class:`mmsrl.train.presets.Default` or :class:`~mmsrl.train.presets.Published` that shall differ
         from the preset; ``None`` leaves the preset's.
@@ -153,7 +149,6 @@ def train(
             chosen,
             device=device,
             block_size=block_size,
-            attempt=attempt,
             show_progress=show_progress,
         )
     else:

@@ -27,19 +27,12 @@ from mmsrl._click import INPUT_FILE, log_messages, output_dir_option, stage_comm
     help="<sample>.features.h5ad; matched to the counts by the sample's name.",
 )
 @click.option("--threads", type=click.IntRange(1), help="CPU threads; without it, OMP_NUM_THREADS or all cores.")
-@click.option(
-    "--attempt",
-    type=click.IntRange(1),
-    default=1,
-    help="Which try this is after others ran out of memory: each takes smaller blocks, the third the CPU.",
-)
 @output_dir_option("the outputs")
 def main(
     id: str,
     counts: tuple[Path, ...],
     features: tuple[Path, ...],
     threads: int | None,
-    attempt: int,
     output_dir: Path,
     **options: Any,
 ) -> None:
@@ -62,7 +55,7 @@ def main(
             torch.set_num_threads(threads)
     sections = read_sections(counts, features, backed="r")
     try:
-        result = train(sections, attempt=attempt, **options)
+        result = train(sections, **options)
     except InputError as error:
         raise InputError(f"unit {id}: {error}") from error
     log_messages(log, result.messages)

@@ -15,7 +15,7 @@ from mmsrl.train.fit import Row, fit, memory_errors
 from mmsrl.train.presets import Published
 from mmsrl.train.published import Inputs, PublishedModel
 from mmsrl.train.sections import harmonise, principal_components
-from mmsrl.train.unit import FloatArray, Unit, correct_image, info, warning
+from mmsrl.train.unit import FloatArray, Unit, correct_image, info
 
 
 class Trained(NamedTuple):
@@ -38,7 +38,6 @@ def train_published(
     *,
     device: str,
     block_size: int | None,
-    attempt: int,
     show_progress: bool,
 ) -> Trained:
     """Build and train the network of a published preset; arguments as :func:`mmsrl.train.api.train` takes them.
@@ -50,10 +49,8 @@ def train_published(
     OutOfMemoryError
         If the device has not enough memory for this block size.
     """
-    place = torch.device(choose_device("cpu" if device == "auto" and attempt > 2 else device))
-    block = max((block_size or (4096 if place.type == "cuda" else 512)) // 4 ** (attempt - 1), 1)
-    if attempt > 1:
-        unit.messages.append(warning(f"attempt {attempt}: on {place.type} in blocks of {block} spots, to save memory"))
+    place = torch.device(choose_device(device))
+    block = block_size or (4096 if place.type == "cuda" else 512)
     with memory_errors(block):
         model, facts = build_published(unit, settings, block=block, device=place)
         history = fit(
