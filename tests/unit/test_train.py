@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +72,8 @@ def test_sections_are_trained_jointly_on_their_common_genes(preset: str) -> None
     assert "55 genes are common to all sections (one 60, two 55)" in texts
     # The published presets concatenate sections without any correction.
     assert ("Harmony" in texts) == (preset == "default")
-    assert ("variance of image descriptors 8" in texts) == (preset == "default")  # 80 %, as far as 120 spots tell
+    # 80 % as estimated from 120 spots.
+    assert bool(re.search("8[0-9]% of the variance of image descriptors", texts)) == (preset == "default")
 
 
 def test_genes_in_another_order_are_the_same_genes() -> None:

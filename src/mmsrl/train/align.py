@@ -1,4 +1,4 @@
-"""Correct components for the section without fusing what only one section has. Arrays only."""
+"""Batch correction that keeps tissue of a single section separate. Arrays only."""
 
 from __future__ import annotations
 
@@ -11,33 +11,41 @@ from scipy.spatial import cKDTree
 FloatArray = NDArray[np.floating[Any]]
 
 NEIGHBOURS = 5
-"""Nearest spots of the other section within which a pair must lie both ways."""
+"""Number of nearest neighbours in which both spots of a mutual pair must be."""
 
 SPOTS = 5_000
-"""Spots of a section that pairs are looked for among at most."""
+"""Maximum number of spots per section in the search for pairs."""
 
 ROUNDS = 20
+"""Maximum number of iterations."""
 
 
 def align_sections(
     scores: FloatArray, smoothed: FloatArray, section: NDArray[np.integer[Any]], seed: int
 ) -> FloatArray:
-    """Return ``scores`` with each section moved as a whole, by what mutual nearest neighbours differ by.
+    """Shift each section as a whole, by the difference of mutual nearest neighbours.
 
-    A batch effect is taken for a shift that all spots of a section share. It is estimated from pairs of spots of two
-    sections that are among each other's nearest (Haghverdi et al., Nature Biotechnology 2018), as the shift that most
-    pairs agree on: pairs of unlike tissue differ each in its own way. Centring, and methods that assume equal
-    composition, would move tissue that only one section has onto another. Sections join the largest one by one, those
-    first that have most pairs with what has joined.
+    A batch effect is modelled as a shift that all spots of a section share. It is estimated from mutual nearest
+    neighbours between sections (Haghverdi et al., Nature Biotechnology 2018), as the most common difference. Pairs of
+    unlike tissue have different differences, so they do not affect it. Centring, and methods that assume equal
+    composition, would merge tissue of a single section with other tissue.
+
+    Alignment starts with the largest section. The section with the most pairs joins next.
 
     Parameters
     ----------
     scores
-        (N, k).
+        (N, k), components to shift.
     smoothed
-        (N, k), the same smoothed in space: pairs are found on it, where spots vary less.
+        (N, k), the same components smoothed in space, in which pairs are found.
     section
-        (N,), ascending from 0.
+        (N,), index of the section, ascending from 0.
+    seed
+        Random seed of the subset of spots.
+
+    Returns
+    -------
+    (N, k), the shifted components.
     """
     moved, result = smoothed.astype(np.float64), scores.copy()
     sizes = np.bincount(section)
@@ -46,21 +54,21 @@ def align_sections(
     while waiting:
         shifts = {s: _shift(moved[section == s], moved[joined], seed) for s in waiting}
         nearest = max(waiting, key=lambda s: shifts[s][1])
-        own = section == nearest
-        moved[own] += shifts[nearest][0]
-        result[own] += shifts[nearest][0].astype(result.dtype)
-        joined |= own
+        joining = section == nearest
+        moved[joining] += shifts[nearest][0]
+        result[joining] += shifts[nearest][0].astype(result.dtype)
+        joined |= joining
         waiting.remove(nearest)
     return result
 
 
 def shift_between(points: FloatArray, reference: FloatArray, seed: int) -> FloatArray:
-    """Return what moves ``points``, (n, k), as a whole onto ``reference``, (m, k), both smoothed in space: (k,)."""
+    """Return the shift, (k,), that aligns ``points``, (n, k), with ``reference``, (m, k), both smoothed in space."""
     return _shift(points, reference, seed)[0]
 
 
 def _shift(points: FloatArray, reference: FloatArray, seed: int) -> tuple[FloatArray, float]:
-    """Return the shift of ``points`` onto ``reference``, (k,), and the share of points that have a pair."""
+    """Return the shift of ``points`` to ``reference``, (k,), and the number of pairs per point."""
     random = np.random.default_rng(seed)
     one, other = (
         values if len(values) <= SPOTS else values[random.choice(len(values), SPOTS, replace=False)]
@@ -81,7 +89,7 @@ def _shift(points: FloatArray, reference: FloatArray, seed: int) -> tuple[FloatA
 
 
 def _pairs(one: FloatArray, other: FloatArray) -> FloatArray:
-    """Return the differences, (p, k), of mutual nearest neighbours: other − one."""
+    """Return the differences ``other`` − ``one`` of mutual nearest neighbours, (p, k)."""
     ks = [min(NEIGHBOURS, len(values)) for values in (one, other)]
     forward = cKDTree(other).query(one, k=np.arange(1, ks[1] + 1))[1]
     backward = cKDTree(one).query(other, k=np.arange(1, ks[0] + 1))[1]
@@ -92,7 +100,7 @@ def _pairs(one: FloatArray, other: FloatArray) -> FloatArray:
 
 
 def _mode(differences: FloatArray) -> FloatArray:
-    """Return the commonest difference, (k,): the mean of the half of them closest together, found by reweighting."""
+    """Return the most common difference, (k,): the mean of the half that is closest to it, by iteration."""
     centre = np.median(differences, axis=0)
     for _ in range(ROUNDS):
         apart = np.linalg.norm(differences - centre, axis=1)

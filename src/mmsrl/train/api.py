@@ -1,4 +1,4 @@
-"""Training on AnnData."""
+"""Compute the embedding of tissue sections given as AnnData."""
 
 from __future__ import annotations
 
@@ -45,36 +45,41 @@ if TYPE_CHECKING:
     from mmsrl.train.fit import Row
 
 VARIABLE_SPOTS = 50_000
-"""Spots that variable genes are found on; of more, so many are drawn."""
+"""Maximum number of spots from which variable genes are selected. A random subset is used beyond."""
 
 
 class Training(NamedTuple):
-    """What training came to."""
+    """Result of :func:`train`. N spots, d dimensions."""
 
     embedding: FloatArray
-    """(N, d) float32, in the order of the sections; in the default that of the first member."""
+    """(N, d) float32, in the order of the sections. For ``default``, the embedding of the first member."""
     latent: FloatArray | None
     """(N, h) float32, the latent representation of a published preset; ``None`` for ``default``."""
     members: list[Member]
-    """The default's ensemble, which domains are read from; empty in the published presets."""
+    """Ensemble of ``default``, from which domains are clustered. Empty for the published presets."""
     history: list[Row]
-    """Losses by epoch."""
+    """Losses of each epoch. Empty for ``default``."""
     model: dict[str, Any]
-    """Weights and all that is needed to rebuild the model; plain types and arrays."""
+    """Weights and settings from which the model can be rebuilt: plain types and arrays."""
     facts: dict[str, Any]
+    """Summary of the run."""
     messages: list[Message]
+    """Warnings and notes for the user: ``level`` and ``text``."""
     unit: Unit
+    """Stacked input."""
 
 
 def spatial_graph(adata: ad.AnnData, *, width: float = 1.0, key: str = "spatial_gaussian") -> None:
-    """Write the Gaussian spatial graph to ``obsp[key]``: sparse, rows sum to 1, self loops included.
+    """Write the row-normalised Gaussian spatial graph, with self loops, to ``obsp[key]``.
 
     Parameters
     ----------
     adata
         One section with ``obsm['spatial']``.
     width
-        The kernel's standard deviation in spot pitches.
+        Bandwidth (standard deviation) of the Gaussian kernel in spot pitches.
+    key
+        Key in ``obsp`` of the (n, n) sparse matrix.
     """
     adata.obsp[key] = plain_graph(in_pitches(adata), width)
 
@@ -90,44 +95,46 @@ def train(
     show_progress: bool = True,
     **settings: Any,
 ) -> Training:
-    """Embed every spot of one section, or of several trained jointly, and write it to ``obsm['X_mmsrl']``.
+    """Compute the embedding of all spots and write it to ``obsm['X_mmsrl']``. Several sections are trained jointly.
 
     Parameters
     ----------
     data
-        Sections with raw counts in ``X`` (CSR) and ``obsm['spatial']``; opened with ``backed="r"``, only the counts of
-        modelled genes come into memory. Optional: ``uns['mmsrl']`` with ``sample`` and
-        ``pitch_px``; ``obs['array_row']``, ``obs['array_col']``; image features in ``obsm['X_image']`` (one section) or
-        descriptors in ``obsm['X_image_descriptor']`` (several: components are computed jointly).
+        One section or several, with raw counts in ``X`` (CSR) and coordinates in ``obsm['spatial']``. If the files are
+        opened with ``backed="r"``, only the counts of modelled genes are loaded. Optional: ``uns['mmsrl']`` with
+        ``sample`` and ``pitch_px``; ``obs['array_row']`` and ``obs['array_col']``; image features, for one section as
+        components in ``obsm['X_image']``, for several as descriptors in ``obsm['X_image_descriptor']``.
     preset
-        ``default``, or ``mmsrl`` or ``stmmr`` as published.
+        ``default``, or one of the published models ``mmsrl`` and ``stmmr``.
     seed
-        Of everything random; same input and seed give the same embedding on a CPU.
+        Random seed. ``None``: set by the preset. On a CPU, the same input and seed give the same embedding.
     device
-        ``auto``, ``cpu`` or ``cuda``: where a published preset is trained. ``default`` has no network and is computed
-        on the CPU.
+        Device for a published preset: ``auto``, ``cpu`` or ``cuda``. ``default`` has no network and runs on the CPU.
     batch_correction
-        Correct expression and image for the section where there are several: expression of ``default`` by mutual
-        nearest neighbours, all else by Harmony.
+        Correct for the batch key (the section) if there are several sections. ``default`` aligns expression by mutual
+        nearest neighbours. Harmony corrects image features, and the expression of the published presets. ``None``: set
+        by the preset.
     block_size
-        Spots of a block where pairs of spots are visited; bounds memory.
+        Number of spots per block in computations over pairs of spots. Smaller blocks need less memory.
+    show_progress
+        Report the epochs.
     settings
-        Fields of :class:`mmsrl.train.presets.Default` or :class:`~mmsrl.train.presets.Published` that shall differ
-        from the preset; ``None`` leaves the preset's.
+        Fields of :class:`mmsrl.train.presets.Default` or :class:`~mmsrl.train.presets.Published` to change. ``None``
+        keeps the value of the preset.
 
     Returns
     -------
     Training
-        The embedding, the losses, the weights and the facts of the run.
+        Embedding, losses, weights and summary.
 
     Raises
     ------
     InputError
-        If the sections have no gene in common, lack coordinates, or a setting does not exist or cannot be.
+        If the sections share no gene or lack coordinates, or if a setting is unknown or invalid.
     NonFiniteLossError
-        If training diverged.
+        If training diverges.
     OutOfMemoryError
-        If the device has not enough memory for this block size.
+        If the device has too little memory for this block size.
     """
     started = time.perf_counter()
     sections = [data] if isinstance(data, ad.AnnData) else list(data)
@@ -153,7 +160,7 @@ def train(
         )
     else:
         if device == "cuda":
-            unit.messages.append(info(f"preset {preset} has no network to train on a GPU: it is computed on the CPU"))
+            unit.messages.append(info(f"device cuda: preset {preset} has no network and is computed on the CPU"))
         facts, members, fitted = build(unit, chosen, seed=chosen.seed, correct=chosen.batch_correction)
         embedding = np.asarray(members[0].embedding)
         projections = projection_state(fitted, members)
@@ -177,13 +184,16 @@ def train(
 
 
 def as_anndata(result: Training) -> ad.AnnData:
-    """Return ``obsm['X_mmsrl']`` with each spot's sample, barcode and place.
+    """Return the result of training as AnnData: one row per spot, in the order of the sections.
 
-    Spots are named by barcode, ``<barcode>-<sample>`` where there are several sections. ``obsm['spatial']`` is in spot
-    pitches of the spot's own section. Members of the default's ensemble are in ``obsm['member_0']`` and so on, their
-    names in ``uns['members']``, the p-values of the test of structure, beyond depth and with it, in
-    ``uns['structure_p']`` (where there are counts) and ``uns['structure_p_with_depth']``.
-    ``obs['total_counts']`` are those of all genes, where there are counts.
+    The index is the barcode, or ``<barcode>-<sample>`` if there are several sections.
+
+    - ``obs``: ``sample``, ``barcode`` and, for counts, ``total_counts`` (library size over all genes)
+    - ``obsm``: ``X_mmsrl``, the embedding; ``spatial``, coordinates in spot pitches of the section;
+      ``member_0``, ``member_1``, …, the ensemble of ``default``; ``latent``, the latent representation of a published
+      preset
+    - ``uns``: ``preset``; ``members``, names of the members; ``structure_p_with_depth`` and, for counts,
+      ``structure_p``, p-values of the test of spatial structure with sequencing depth and beyond it
     """
     unit = result.unit
     obs = spot_table(unit.samples, unit.section, unit.barcodes)
@@ -203,7 +213,18 @@ def as_anndata(result: Training) -> ad.AnnData:
 
 
 def choose_settings(preset: str, changes: dict[str, Any], *, joint: bool = False) -> Settings:
-    """Return the settings of a preset with all ``changes`` that are not ``None``; ``joint``: for several sections."""
+    """Return the settings of a preset with all ``changes`` that are not ``None``.
+
+    Parameters
+    ----------
+    joint
+        Whether several sections are trained jointly.
+
+    Raises
+    ------
+    InputError
+        If the preset or a setting is unknown, or a value is invalid.
+    """
     if preset not in PRESETS:
         raise InputError(f"preset '{preset}' is not one of {', '.join(PRESETS)}")
     changes = {name: value for name, value in changes.items() if value is not None}
@@ -225,14 +246,23 @@ def choose_settings(preset: str, changes: dict[str, Any], *, joint: bool = False
 def stack(
     sections: Sequence[ad.AnnData], n_top_genes: int, genes: Sequence[str] | None = None, *, by_section: bool = True
 ) -> Unit:
-    """Stack sections: genes to model of those in common, normalised, with coordinates and image features.
+    """Stack the input of several sections: normalised expression of the modelled genes, coordinates, image features.
 
     Parameters
     ----------
+    sections
+        As :func:`train` takes them.
     n_top_genes
-        Highly variable genes to model.
+        Number of highly variable genes to model, among the genes that all sections share.
     genes
-        Genes to model in place of these, also if they are hardly seen; all sections must have them.
+        Genes to model instead. All sections must have them.
+    by_section
+        Select variable genes and standardise image descriptors within each section, instead of over all spots.
+
+    Raises
+    ------
+    InputError
+        If the sections share no gene, lack one of ``genes`` or coordinates, or have no variable expression.
     """
     messages: list[Message] = []
     samples, section = sample_names(sections), section_index(sections)
@@ -246,19 +276,18 @@ def stack(
         modelled = list(genes)
         missing = sorted(set(modelled) - set(shared))
         if missing:
-            raise InputError(f"the model has genes that the counts lack ({missing[0]}); give the files of one run")
+            raise InputError(f"the model has genes that the counts lack, such as {missing[0]}; give files of one run")
     counts, library = counts_of(sections, modelled)
     counted, scaled = all_counted(sections), None
     if counted:
         expression = log_normalised(counts, library)
     else:
-        found = stabilise(counts)
-        expression, scaled, library = found.values, found.scaled, np.ones_like(library)
-        messages.append(info(f"expression is normalised already: values taken as {found.scale}"))
+        stabilised = stabilise(counts)
+        expression, scaled, library = stabilised.values, stabilised.scaled, np.ones_like(library)
+        messages.append(info(f"expression is normalised already: values taken as {stabilised.scale}"))
     if counts.shape[1] < 2 or not mean_variance_axis(expression, axis=0)[1].any():
         raise InputError(
-            f"of {counts.shape[1]} genes none varies from spot to spot by more than the spot's depth; there is nothing "
-            "to learn from"
+            f"none of {counts.shape[1]} genes varies between spots beyond sequencing depth; check the matrix of counts"
         )
     arrays = [_array_coordinates(a) for a in sections]
     return Unit(
@@ -282,7 +311,7 @@ def stack(
 
 
 def _array_coordinates(adata: ad.AnnData) -> NDArray[np.float64] | None:
-    """Return row and column on the array, (n, 2); ``None`` where they are not known of every spot, as numbers."""
+    """Return row and column on the array, (n, 2), or ``None`` unless all spots have numbers there."""
     if not {_keys.ARRAY_ROW, _keys.ARRAY_COL} <= set(adata.obs):
         return None
     columns = [pd.to_numeric(adata.obs[name], errors="coerce") for name in (_keys.ARRAY_ROW, _keys.ARRAY_COL)]
@@ -298,30 +327,31 @@ def _variable_genes(
     by_section: bool,
     messages: list[Message],
 ) -> list[str]:
-    """Return those of ``genes`` that are most variable, found in each section where there are several."""
+    """Return the most variable of ``genes``."""
     spots = None
     if len(section) > VARIABLE_SPOTS:
         rng, most = np.random.default_rng(0), VARIABLE_SPOTS // len(sections)
-        own = [np.flatnonzero(section == s) for s in range(len(sections))]
-        spots = np.concatenate([np.sort(rng.choice(rows, min(len(rows), most), replace=False)) for rows in own])
+        by_sample = [np.flatnonzero(section == s) for s in range(len(sections))]
+        spots = np.concatenate([np.sort(rng.choice(rows, min(len(rows), most), replace=False)) for rows in by_sample])
         section = section[spots]
     counts, _ = counts_of(sections, genes, spots)
     try:
         if all_counted(sections):
-            found = variable_genes(counts, n_top, section if by_section else None)
+            variable = variable_genes(counts, n_top, section if by_section else None)
         else:
-            found = most_varying(stabilise(counts).values, n_top)
+            variable = most_varying(stabilise(counts).values, n_top)
     except ValueError as error:
         raise InputError(
-            f"variable genes: the mean-variance trend cannot be fitted ({error}); are the counts raw?"
+            f"variable genes: the mean-variance trend cannot be fitted ({error}); check that the counts are raw"
         ) from error
-    if found.n_seen == 0:
-        raise InputError(f"no gene is seen in {MIN_SPOTS} or more spots; the data are too sparse to train on")
-    if found.n_seen < n_top:
-        messages.append(info(f"all {found.n_seen} genes are modelled; n_top_genes asks for {n_top}"))
-    if found.span > SPANS[0]:
-        messages.append(info(f"variable genes: the mean-variance trend needed a window of {found.span:g} of the genes"))
-    return [genes[g] for g in found.columns]
+    if variable.n_seen == 0:
+        raise InputError(f"no gene is detected in {MIN_SPOTS} or more spots; the data are too sparse to train on")
+    if variable.n_seen < n_top:
+        messages.append(info(f"all {variable.n_seen} genes are modelled; n_top_genes asks for {n_top}"))
+    if variable.span > SPANS[0]:
+        text = f"variable genes: the mean-variance trend needed a loess span of {variable.span:g}"
+        messages.append(info(text))
+    return [genes[g] for g in variable.columns]
 
 
 def _image(
@@ -331,44 +361,44 @@ def _image(
     by_section: bool,
     messages: list[Message],
 ) -> FloatArray | None:
-    """Return image features of all sections, (N, D), or ``None``; sections without them have zeros, and a message."""
+    """Return image features of all spots, (N, D), or ``None``. Sections without image features have zeros."""
     key = _keys.IMAGE if len(sections) == 1 else _keys.IMAGE_DESCRIPTOR
-    found = {i: a.obsm[key] for i, a in enumerate(sections) if key in a.obsm and a.obsm[key].shape[1]}
-    if not found:
+    features = {i: a.obsm[key] for i, a in enumerate(sections) if key in a.obsm and a.obsm[key].shape[1]}
+    if not features:
         text = "no image features: expression alone is used"
         if any(_keys.IMAGE in a.obsm and a.obsm[_keys.IMAGE].shape[1] for a in sections):
             text += (
-                f"; components of one section's own image (obsm['{_keys.IMAGE}']) say nothing of another's: of several "
-                f"sections the descriptor is taken, of mmsrl.pp.spot_descriptors, in obsm['{_keys.IMAGE_DESCRIPTOR}']"
+                f"; components of single sections (obsm['{_keys.IMAGE}']) cannot be compared between sections: write "
+                f"the descriptors (mmsrl.pp.spot_descriptors) to obsm['{_keys.IMAGE_DESCRIPTOR}']"
             )
         messages.append(info(text))
         return None
     if len(sections) == 1:
-        return np.asarray(found[0], dtype=np.float32)
-    widths = {values.shape[1] for values in found.values()}
+        return np.asarray(features[0], dtype=np.float32)
+    widths = {values.shape[1] for values in features.values()}
     if len(widths) > 1:
-        messages.append(warning("sections have image descriptors of different kinds: expression alone is used"))
+        messages.append(warning("image descriptors of the sections differ in kind: expression alone is used"))
         return None
     for i, sample in enumerate(samples):
-        if i not in found:
-            messages.append(warning(f"{sample} has no image features: its spots take the mean of the other sections"))
-    described = np.isin(section, list(found))
+        if i not in features:
+            messages.append(warning(f"{sample} has no image features: its spots get the mean of the other sections"))
+    described = np.isin(section, list(features))
     rows = evenly(int(described.sum()), FIT_SPOTS)
-    starts = np.cumsum([0, *map(len, found.values())])[:-1]
-    own = np.split(rows, np.searchsorted(rows, starts[1:]))
-    parts = [np.asarray(v)[at - start] for v, at, start in zip(found.values(), own, starts, strict=True)]
-    if len(found) > 1 and by_section:
+    starts = np.cumsum([0, *map(len, features.values())])[:-1]
+    sampled = np.split(rows, np.searchsorted(rows, starts[1:]))
+    parts = [np.asarray(v)[at - start] for v, at, start in zip(features.values(), sampled, starts, strict=True)]
+    if len(features) > 1 and by_section:
         share = between_sections(np.concatenate(parts), section[described][rows])
-        told = f"of the variance of image descriptors {share:.0%} lies between sections (stain, scanner)"
-        messages.append(info(f"{told}: they are standardised in each section, which leaves none of it"))
+        text = f"{share:.0%} of the variance of image descriptors lies between sections (stain, scanner)"
+        messages.append(info(f"{text}: descriptors are standardised within each section, which removes it"))
     # Standardisation within each section removes stain and scanner before the joint components are computed.
-    scaled_by = found.values() if by_section else [np.concatenate(parts)] * len(found)
+    scaled_by = features.values() if by_section else [np.concatenate(parts)] * len(features)
     scales = [(v.mean(axis=0), np.maximum(v.std(axis=0), 1e-6)) for v in scaled_by]
     standard = [(part - mean) / deviation for part, (mean, deviation) in zip(parts, scales, strict=True)]
     fitted = fit_components(np.concatenate(standard), 50)
     scores = [
         fitted.scores((v[start : start + SPOTS_AT_A_TIME] - mean) / deviation)
-        for v, (mean, deviation) in zip(found.values(), scales, strict=True)
+        for v, (mean, deviation) in zip(features.values(), scales, strict=True)
         for start in range(0, len(v), SPOTS_AT_A_TIME)
     ]
     image = np.zeros((len(section), fitted.axes.shape[1]), np.float32)
@@ -377,11 +407,12 @@ def _image(
 
 
 def _threads() -> int:
-    """Return how many threads linear algebra takes."""
+    """Return the number of threads of the linear algebra library."""
     return max((pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"), default=1)
 
 
 def _facts(unit: Unit, history: list[Row], seconds: float) -> dict[str, Any]:
+    """Return the entries of the summary that all presets share."""
     last = {name: value for name, value in history[-1].items() if name not in ("epoch", "seconds")} if history else {}
     return {
         "samples": dict(zip(unit.samples, np.bincount(unit.section).tolist(), strict=True)),

@@ -1,4 +1,4 @@
-"""Self-attention over all spots without an N×N matrix, exact, with exact gradients."""
+"""Exact self-attention over all spots, with exact gradients, without an N×N matrix."""
 
 from __future__ import annotations
 
@@ -11,26 +11,37 @@ from mmsrl.train.autograd import blocks
 
 
 def keep_mask(like: Tensor, dropout: float, seed: int, key: int) -> Tensor:
-    """Draw the dropout mask of one block, of the shape of ``like``: 0, or 1/(1 − dropout).
+    """Draw the dropout mask of one block: 0, or 1/(1 − dropout).
 
-    A block's generator is seeded by (seed, key) alone, so that the backward pass draws the same mask again instead of
-    keeping N² numbers. Each entry takes 16 random bits, four to an integer drawn: ``dropout`` is kept to 2⁻¹⁷, in a
-    third of the time of a Bernoulli draw for each.
+    The random generator of a block depends only on ``seed`` and ``key``. The backward pass can therefore draw the same
+    mask again, and no N² numbers are stored. Each entry uses 16 random bits, a quarter of a drawn integer. This takes
+    a third of the time of Bernoulli draws, and is exact to 2⁻¹⁷ in ``dropout``.
+
+    Parameters
+    ----------
+    like
+        Tensor with the shape, type and device of the mask.
+    dropout
+        Probability of 0.
+    seed
+        Random seed of the step.
+    key
+        Number of the block.
     """
     generator = torch.Generator(like.device).manual_seed((seed * 1_000_003 + key) % 2**63)
     drawn = torch.empty(-(-like.numel() // 4), dtype=torch.int64, device=like.device)
     bits = drawn.random_(-(2**63), None, generator=generator).view(torch.int16)[: like.numel()]
     dropped = min(round(dropout * 2**16), 2**16 - 1)
-    # A shape, not the strides of ``like``: the mask must not depend on the order of memory.
+    # ``view`` with the shape, because the mask must not depend on the strides of ``like``.
     return (bits >= dropped - 2**15).view(like.shape).to(like.dtype).mul_(1.0 / (1.0 - dropped / 2**16))
 
 
 class _SelfAttention(torch.autograd.Function):
-    """See :func:`self_attention`.
+    """Autograd function of :func:`self_attention`.
 
-    Scores are symmetric, so each pair of blocks (i, j ≥ i) is computed once and used for the rows of both. Forward is
-    an online softmax. Backward recomputes the scores of a pair; with D the row sums of dO ∘ O, the gradient of the
-    scores is P ∘ (dP − D), and with Y = (dS + dSᵀ) x it is dx = Y·metric + dV and dmetric = ½ xᵀ Y.
+    Scores are symmetric, so each pair of blocks (i, j ≥ i) is computed once and serves the rows of both blocks. The
+    forward pass is an online softmax. The backward pass recomputes the scores. With D the row sums of dO ∘ O, the
+    gradient of the scores is dS = P ∘ (dP − D). With Y = (dS + dSᵀ) x, dx = Y·metric + dV and dmetric = ½ xᵀ Y.
     """
 
     @staticmethod
@@ -107,24 +118,27 @@ class _SelfAttention(torch.autograd.Function):
 def self_attention(
     x: Tensor, *, block: int, metric: Tensor | None = None, scale: float = 1.0, dropout: float = 0.0, seed: int = 0
 ) -> Tensor:
-    """Return dropout(softmax(x·metric·xᵀ)) x, with softmax(scale·x·xᵀ) where there is no metric.
+    """Return dropout(softmax(x·metric·xᵀ)) x, or dropout(softmax(scale·x·xᵀ)) x without a metric.
 
-    Exact: the softmax is taken over all n spots, block by block. Memory is O(n·d + block²), time O(n²·d).
-    For values that factor as E = T·M the attention of E is that of T with metric M·Mᵀ·scale, times M:
-    softmax(scale·E·Eᵀ) E = (softmax(T·metric·Tᵀ) T) M, at the cost of T's columns instead of E's.
+    The softmax runs exactly over all n spots, block by block. Memory is O(n·d + block²), time O(n²·d).
+
+    If E = T·M, then softmax(scale·E·Eᵀ) E = (softmax(T·metric·Tᵀ) T) M with metric = scale·M·Mᵀ. The attention of E
+    then costs the columns of T instead of the columns of E.
 
     Parameters
     ----------
     x
-        (n, d): queries, keys and values at once, as the published models have no projections.
+        (n, d), queries, keys and values alike: the published models have no projections.
     block
-        Rows of a block.
+        Number of rows per block.
     metric
         (d, d), symmetric.
+    scale
+        Factor of the scores without a metric.
     dropout
-        Probability of leaving out an attention weight.
+        Probability of dropping an attention weight.
     seed
-        Of the dropout.
+        Random seed of the dropout.
 
     Returns
     -------

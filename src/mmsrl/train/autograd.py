@@ -1,4 +1,4 @@
-"""Gradients taken by hand or on the spot where autograd would keep more than is needed."""
+"""Gradients that are computed in the forward pass, to save the memory of autograd."""
 
 from __future__ import annotations
 
@@ -18,28 +18,28 @@ class _GradientNow(torch.autograd.Function):
             loss = term(*leaves)
         if any(needed):
             wanted = [leaf for leaf in leaves if leaf.requires_grad]
-            found = iter(torch.autograd.grad(loss, wanted))
-            ctx.gradients = [next(found) if need else None for need in needed]
+            gradients = iter(torch.autograd.grad(loss, wanted))
+            ctx.gradients = [next(gradients) if need else None for need in needed]
         return loss.detach()
 
     @staticmethod
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
-        return None, *_spend(ctx, upstream)
+        return None, *_scaled_gradients(ctx, upstream)
 
 
-def _spend(ctx: Any, upstream: Tensor) -> list[Tensor | None]:
-    """Return the stored gradients times ``upstream``, in place: a copy of the largest would be felt."""
+def _scaled_gradients(ctx: Any, upstream: Tensor) -> list[Tensor | None]:
+    """Return the stored gradients times ``upstream``, in place, because a copy of the largest costs memory."""
     gradients, ctx.gradients = ctx.gradients, None
     if gradients is None:
-        raise RuntimeError("a gradient taken at once cannot be used a second time")
+        raise RuntimeError("a gradient of the forward pass cannot be used a second time")
     return [None if g is None else g.mul_(upstream) for g in gradients]
 
 
 def gradient_now(term: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
-    """Return ``term(*inputs)``, a scalar, keeping of its graph only the gradients with respect to ``inputs``.
+    """Return the scalar ``term(*inputs)`` and store its gradients instead of its graph.
 
-    Everything that ``term`` keeps for its backward pass is freed before the next term starts: the peak is that of the
-    largest term, not of their sum, at no extra arithmetic. The result can be differentiated once.
+    The memory of the graph is freed before the next term starts. The peak is that of the largest term instead of the
+    sum, without extra arithmetic. The result can be differentiated once.
     """
     result: Tensor = _GradientNow.apply(term, *inputs)
     return result
@@ -53,11 +53,11 @@ class _KnownGradient(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
-        return None, None, *_spend(ctx, upstream)
+        return None, None, *_scaled_gradients(ctx, upstream)
 
 
 def with_gradient(value: Tensor, gradients: list[Tensor], inputs: list[Tensor]) -> Tensor:
-    """Return the scalar ``value`` as a function of ``inputs`` whose ``gradients`` are known. Differentiable once."""
+    """Attach known ``gradients`` with respect to ``inputs`` to the scalar ``value``. It can be differentiated once."""
     result: Tensor = _KnownGradient.apply(value, gradients, *inputs)
     return result
 
@@ -80,19 +80,19 @@ class _ReluDropout(torch.autograd.Function):
 
 
 def relu_dropout_(x: Tensor, rate: float) -> Tensor:
-    """Return dropout(ReLU(``x``)) in the place of ``x``: the result itself says what was kept, so nothing else is."""
+    """Compute dropout(ReLU(``x``)) in place. The backward pass needs only the result."""
     result: Tensor = _ReluDropout.apply(x, rate)
     return result
 
 
 def unit_rows(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the rows of ``x`` at unit length, and their lengths, (n, 1)."""
+    """Return the rows of ``x`` scaled to unit length, and their lengths, (n, 1)."""
     length = x.norm(dim=1, keepdim=True).clamp_(min=1e-12)
     return x / length, length
 
 
 def through_unit_rows_(unit: Tensor, length: Tensor, gradient: Tensor) -> Tensor:
-    """Turn the gradient with respect to unit rows, in place, into that with respect to the rows they were made of."""
+    """Convert the gradient with respect to unit rows, in place, to the gradient with respect to the original rows."""
     along = torch.einsum("nh,nh->n", unit, gradient)[:, None]
     return gradient.addcmul_(unit, along, value=-1.0).div_(length)
 

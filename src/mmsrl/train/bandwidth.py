@@ -1,4 +1,4 @@
-"""What the neighbours of a spot say of it: bandwidth, spatial components and a test of structure. Arrays only."""
+"""Spatial structure of components: cross-validated bandwidth, selection of components and a test. Arrays only."""
 
 from __future__ import annotations
 
@@ -15,48 +15,49 @@ from mmsrl._samples import at_random
 FloatArray = NDArray[np.floating[Any]]
 
 WIDTHS = 0.5 * 2.0 ** (np.arange(9) / 2.0)
-"""Bandwidths that are tried, in spot pitches: 0.5 to 8."""
+"""Candidate bandwidths in spot pitches, from 0.5 to 8."""
 
 CUT = 0.02
-"""Gaussian weights below it are left out: 2.8 bandwidths."""
+"""Gaussian weight at which the kernel is truncated, at 2.8 bandwidths."""
 
 TARGETS = 4_000
-"""Spots that are predicted at most; of more, so many drawn at random. Any spot can be a neighbour."""
+"""Maximum number of predicted spots. A random subset is used beyond. All spots can be neighbours."""
 
 PERMUTATIONS = 30
-"""Of the null that a component's share explained by neighbours is compared with; all components share one null."""
+"""Number of permutations for the null distribution of R². All components share one null distribution."""
 
 ABOVE = 4.0
-"""Standard deviations above the mean of that null from which a component is spatial."""
+"""Standard deviations above the mean of the null distribution at which a component counts as spatial."""
 
 FEWEST = 3
-"""Components that are kept at least: those that neighbours explain best."""
+"""Minimum number of components to keep."""
 
 TEST_WIDTH = 1.5
-"""Bandwidth of the test of structure: fixed, since one chosen from the data would favour them over the permuted."""
+"""Bandwidth of the test of structure in spot pitches. A bandwidth chosen from the data would bias the test."""
 
 TEST_PERMUTATIONS = 199
+"""Number of permutations of the test of structure."""
 
 
 def neighbour_weights(coordinates: Sequence[FloatArray], width: float, seed: int) -> tuple[sp.csr_matrix, Any]:
-    """Return Gaussian weights of the spots around some spots, themselves left out, and which spots these are.
+    """Return row-normalised Gaussian weights of the neighbours of some spots, without the spots themselves.
 
     Returns
     -------
-    (t, N) CSR, whose rows sum to one or, where a spot has no neighbour, to zero; (t,) the predicted spots, at most
+    (t, N) CSR, with row sums of 1, or 0 for spots without neighbours; (t,), indices of the predicted spots, at most
     :data:`TARGETS`.
     """
     n = sum(map(len, coordinates))
     targets = at_random(n, TARGETS, seed)
     blocks, first = [], 0
     for places in coordinates:
-        own = targets[(targets >= first) & (targets < first + len(places))] - first
-        near = cKDTree(places[own]).sparse_distance_matrix(
+        in_section = targets[(targets >= first) & (targets < first + len(places))] - first
+        near = cKDTree(places[in_section]).sparse_distance_matrix(
             cKDTree(places), width * np.sqrt(-2.0 * np.log(CUT)), output_type="ndarray"
         )
-        near = near[own[near["i"]] != near["j"]]
+        near = near[in_section[near["i"]] != near["j"]]
         values = np.exp(near["v"] ** 2 / (-2.0 * width**2))
-        weights = sp.coo_matrix((values, (near["i"], near["j"])), (len(own), len(places)))
+        weights = sp.coo_matrix((values, (near["i"], near["j"])), (len(in_section), len(places)))
         total = np.asarray(weights.sum(axis=1)).ravel()
         blocks.append(sp.diags(np.divide(1.0, total, out=np.zeros_like(total), where=total > 0)) @ weights)
         first += len(places)
@@ -64,10 +65,10 @@ def neighbour_weights(coordinates: Sequence[FloatArray], width: float, seed: int
 
 
 def explained_by_neighbours(scores: FloatArray, weights: sp.csr_matrix, targets: Any) -> FloatArray:
-    """Return R² of each component, (k,), at the targets predicted by the mean of their neighbours; may be negative."""
-    found = np.diff(weights.indptr) > 0
-    values = scores[targets][found]
-    error = ((values - (weights @ scores)[found]) ** 2).sum(axis=0)
+    """Return R² of the prediction of each component, (k,), by the mean of the neighbours. It can be negative."""
+    has_neighbours = np.diff(weights.indptr) > 0
+    values = scores[targets][has_neighbours]
+    error = ((values - (weights @ scores)[has_neighbours]) ** 2).sum(axis=0)
     spread = ((values - values.mean(axis=0)) ** 2).sum(axis=0)
     return np.asarray(1.0 - error / np.maximum(spread, 1e-30))
 
@@ -107,40 +108,41 @@ def choose_bandwidth(scores: FloatArray, coordinates: Sequence[FloatArray], seed
 def spatial_components(
     scores: FloatArray, coordinates: Sequence[FloatArray], width: float, seed: int
 ) -> NDArray[np.bool_]:
-    """Tell which components, (k,), neighbours explain better than by chance (spots permuted within their section).
+    """Return which components, (k,), neighbours explain better than after permutation of spots within sections.
 
-    A mixture with one covariance is invariant to the scale of its columns: one that is noise counts as much as any.
+    Noise components must be excluded, because a Gaussian mixture with tied covariance is invariant to the scale of its
+    columns.
     """
     weights, targets = neighbour_weights(coordinates, width, seed)
-    found = explained_by_neighbours(scores, weights, targets)
+    explained = explained_by_neighbours(scores, weights, targets)
     null = _permuted(scores, coordinates, weights, targets, PERMUTATIONS, seed)
-    # Pooled over components, which are cut alike: a deviation of their own, of few draws, would be a lottery.
-    spatial = found > null.mean() + ABOVE * null.std()
+    # Pooled over components, because the deviation of one component is uncertain with few permutations.
+    spatial = explained > null.mean() + ABOVE * null.std()
     if spatial.sum() < FEWEST:
-        spatial[np.argsort(-found)[:FEWEST]] = True
+        spatial[np.argsort(-explained)[:FEWEST]] = True
     return np.asarray(spatial)
 
 
 def structure_p(scores: FloatArray, coordinates: Sequence[FloatArray], seed: int) -> float:
-    """Test whether the components have any spatial structure: p of a permutation test, 0.005 at least.
+    """Return the p-value of a permutation test of spatial structure, at least 0.005.
 
-    The statistic is the sum over components of the share that neighbours explain; spots are permuted within their
-    section. Given components that depth does not make (:func:`mmsrl.residuals.residual_components`), a gradient of
-    depth is no structure.
+    The statistic is R² of the prediction from neighbours, summed over components. Spots are permuted within sections.
+    A gradient of sequencing depth is not significant if the components do not depend on depth
+    (:func:`mmsrl.residuals.residual_components`).
     """
     weights, targets = neighbour_weights(coordinates, TEST_WIDTH, seed)
-    found = explained_by_neighbours(scores, weights, targets).sum()
+    explained = explained_by_neighbours(scores, weights, targets).sum()
     null = _permuted(scores, coordinates, weights, targets, TEST_PERMUTATIONS, seed).sum(axis=1)
-    return float((1 + (null >= found).sum()) / (1 + TEST_PERMUTATIONS))
+    return float((1 + (null >= explained).sum()) / (1 + TEST_PERMUTATIONS))
 
 
 def _permuted(
     scores: FloatArray, coordinates: Sequence[FloatArray], weights: sp.csr_matrix, targets: Any, times: int, seed: int
 ) -> FloatArray:
-    """Return :func:`explained_by_neighbours` of permuted spots, (times, k)."""
+    """Return :func:`explained_by_neighbours` after permutation of spots, (times, k)."""
     random = np.random.default_rng(seed)
     ends = np.cumsum([0, *map(len, coordinates)])
-    # Of many spots most are neither a target nor a neighbour of one.
+    # In large sections, most spots are neither targets nor neighbours of targets.
     used = np.union1d(targets, weights.indices)
     weights, targets = weights[:, used], np.searchsorted(used, targets)
     result = []

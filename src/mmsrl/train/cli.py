@@ -1,4 +1,4 @@
-"""``mmsrl-train``: one embedding for all spots of a unit."""
+"""``mmsrl-train``: compute the embedding of all spots of a unit."""
 
 from __future__ import annotations
 
@@ -18,15 +18,17 @@ from mmsrl._click import INPUT_FILE, log_messages, output_dir_option, stage_comm
     multiple=True,
     required=True,
     type=INPUT_FILE,
-    help="<sample>.qc.h5ad; once for every section of the unit.",
+    help="<sample>.qc.h5ad, once per section of the unit.",
 )
 @click.option(
     "--features",
     multiple=True,
     type=INPUT_FILE,
-    help="<sample>.features.h5ad; matched to the counts by the sample's name.",
+    help="<sample>.features.h5ad, matched to the counts by the name of the sample.",
 )
-@click.option("--threads", type=click.IntRange(1), help="CPU threads; without it, OMP_NUM_THREADS or all cores.")
+@click.option(
+    "--threads", type=click.IntRange(1), help="Number of CPU threads. Default: OMP_NUM_THREADS, or all cores."
+)
 @output_dir_option("the outputs")
 def main(
     id: str,
@@ -36,7 +38,7 @@ def main(
     output_dir: Path,
     **options: Any,
 ) -> None:
-    """Train on one section, or on several jointly, and write one embedding a spot."""
+    """Compute the embedding of one section, or of several jointly, and write one row per spot."""
     from threadpoolctl import threadpool_limits
 
     from mmsrl._errors import InputError

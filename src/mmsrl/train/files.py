@@ -1,4 +1,4 @@
-"""The train stage's files: what it reads, and its embedding and losses."""
+"""Read the input of the train stage, and write its embedding, model and losses."""
 
 from __future__ import annotations
 
@@ -23,18 +23,27 @@ if TYPE_CHECKING:
     from mmsrl.train.fit import Row
 
 _DESCRIPTION = "model"
-"""Array of a model's file that holds all but its arrays: JSON, as bytes."""
+"""Array of a model file with all values that are not arrays, as JSON in bytes."""
 
 
 def read_sections(
     counts: Sequence[Path], features: Sequence[Path], *, backed: Literal["r"] | None = None
 ) -> list[ad.AnnData]:
-    """Read the sections of a unit, sorted by sample, image features in ``obsm``; backed, counts stay on disk.
+    """Read the sections of a unit, sorted by sample, with image features in ``obsm``.
+
+    Parameters
+    ----------
+    counts
+        ``<sample>.qc.h5ad`` of each section.
+    features
+        ``<sample>.features.h5ad`` of sections with image features.
+    backed
+        Leave the counts on disk.
 
     Raises
     ------
     InputError
-        If a file is damaged or not one of mmsrl, features belong to no section, or lack a spot.
+        If a file is damaged or not written by mmsrl, or if features belong to no section or lack a spot.
     """
     sections = {}
     for path in counts:
@@ -51,20 +60,22 @@ def read_sections(
         rows = described.obs_names.get_indexer(sections[sample].obs_names)
         if (rows < 0).any():
             missing = sections[sample].obs_names[int(rows.argmin())]
-            raise InputError(f"{path.name}: spot {missing} of sample {sample} has no image features; make them again")
+            raise InputError(
+                f"{path.name}: spot {missing} of sample {sample} has no image features; compute them again"
+            )
         sections[sample].obsm[_keys.IMAGE] = np.asarray(described.obsm[_keys.IMAGE])[rows]
-        if len(counts) > 1:  # components are taken jointly; of one section, the wide descriptor stays on disk
+        if len(counts) > 1:  # joint components need the descriptors; for one section these large arrays stay on disk
             sections[sample].obsm[_keys.IMAGE_DESCRIPTOR] = spot_descriptors(described, rows)
         described.file.close()
-    # The order of arrival must not matter for the result.
+    # The order of the files must not change the result.
     return [sections[sample] for sample in sorted(sections)]
 
 
 def write_model(path: Path, model: Mapping[str, Any]) -> None:
-    """Write what training left of its model, as :attr:`mmsrl.train.api.Training.model` has it: NumPy's .npz.
+    """Write :attr:`mmsrl.train.api.Training.model` in NumPy's ``.npz`` format.
 
-    Arrays are named by their place in the model, with slashes between; all else is JSON. Nothing that could run is
-    written, and no more than NumPy is needed to read it.
+    The name of an array is its path in the model, joined by slashes. All other values are JSON. The file contains no
+    executable code, and NumPy alone can read it.
     """
     arrays: dict[str, np.ndarray] = {}
 
@@ -83,12 +94,12 @@ def write_model(path: Path, model: Mapping[str, Any]) -> None:
 
 
 def read_model(path: Path) -> dict[str, Any]:
-    """Read what :func:`write_model` wrote.
+    """Read a model that :func:`write_model` wrote.
 
     Raises
     ------
     InputError
-        The file is damaged or not of mmsrl.
+        If the file is damaged or not a model of mmsrl.
     """
     try:
         with np.load(path, allow_pickle=False) as archive:
@@ -102,22 +113,22 @@ def read_model(path: Path) -> dict[str, Any]:
             part[name] = array
     except MemoryError:
         raise
-    # What NumPy, zlib and zipfile raise for a damaged file depends on where the damage is.
+    # The error of NumPy, zlib or zipfile depends on the position of the damage.
     except Exception as error:
-        raise InputError(f"{path.name}: no model of mmsrl-train, or truncated; copy it anew") from error
+        raise InputError(f"{path.name}: no model of mmsrl-train, or truncated; copy it again") from error
     keys = {"preset", "settings", "genes"}
     if not isinstance(model, dict) or not keys <= model.keys():
-        raise InputError(f"{path.name}: not the model of mmsrl-train, which has {', '.join(sorted(keys))}")
+        raise InputError(f"{path.name}: no model of mmsrl-train: it must have {', '.join(sorted(keys))}")
     return model
 
 
 def write_embedding(path: Path, result: Training) -> None:
-    """Write :func:`mmsrl.train.api.as_anndata` of a training."""
+    """Write the result of training as AnnData (:func:`mmsrl.train.api.as_anndata`)."""
     with atomic_path(path) as temporary:
         as_anndata(result).write_h5ad(temporary, compression="gzip")
 
 
 def write_history(path: Path, history: Sequence[Row]) -> None:
-    """Write one line an epoch: epoch, seconds and every loss term; the header alone where nothing was trained."""
+    """Write one line per epoch: epoch, seconds and all loss terms. Without epochs, write only the header."""
     columns = None if history else ["epoch", "seconds", "total"]
     write_text(path, pd.DataFrame(history, columns=columns).to_csv(sep="\t", index=False, float_format="%.7g"))

@@ -1,4 +1,4 @@
-"""The training loop of the published presets."""
+"""Training loop of the published presets."""
 
 from __future__ import annotations
 
@@ -20,28 +20,28 @@ from mmsrl.train.progress import Progress
 logger = logging.getLogger(__name__)
 
 Row = dict[str, float]
-"""One epoch: ``epoch``, ``seconds``, ``total`` and each loss term, averaged over the epoch's steps."""
+"""Losses of one epoch: ``epoch``, ``seconds``, ``total`` and each term, averaged over the steps of the epoch."""
 
 
 class Trainable(torch.nn.Module, ABC):
-    """A module with its data: what :func:`fit` needs of a preset."""
+    """Module with its data, as :func:`fit` trains it."""
 
     matmul_precision: Literal["highest", "high"] = "highest"
-    """Of products of single-precision matrices on a GPU; ``high`` (TF32) keeps 11 of their 24 bits and is faster."""
+    """Precision of single-precision matrix products on a GPU. ``high`` (TF32) keeps 11 of 24 bits and is faster."""
     large_products: bool = False
-    """Whether the time goes into large products of matrices, for which :mod:`mmsrl.train.products` is made."""
+    """Whether large matrix products dominate, which :mod:`mmsrl.train.products` accelerates."""
 
     @abstractmethod
     def steps(self) -> Iterator[dict[str, Tensor]]:
-        """Yield the loss terms of each optimiser step of an epoch; ``total`` is what is minimised."""
+        """Yield the loss terms of each optimiser step of an epoch. ``total`` is minimised."""
 
     @abstractmethod
     def converged(self, history: list[Row]) -> bool:
-        """Tell from the losses alone whether further epochs are useless."""
+        """Return whether the losses have converged."""
 
     @abstractmethod
     def embedding(self) -> Tensor:
-        """Return the embedding, (N, d), in evaluation mode: no dropout, no masks."""
+        """Return the embedding, (N, d), in evaluation mode: without dropout and masking."""
 
 
 def fit(
@@ -52,14 +52,14 @@ def fit(
     weight_decay: float,
     show_progress: bool = True,
 ) -> list[Row]:
-    """Train ``model`` in place with Adam and return its history.
+    """Train ``model`` in place with Adam and return the losses of each epoch.
 
-    All random numbers of an epoch follow from (``seed``, epoch).
+    Random numbers come from the global generator of PyTorch, which the caller seeds.
 
     Raises
     ------
     NonFiniteLossError
-        A loss term became NaN or infinite; the weights are those before that step.
+        If a loss term becomes NaN or infinite. The weights then are those before that step.
     """
     history: list[Row] = []
     weights = list(model.parameters())
@@ -75,7 +75,7 @@ def fit(
     ):
         for epoch in range(1, epochs + 1):
             if model.converged(history):
-                logger.info("losses have settled after epoch %d", epoch - 1)
+                logger.info("losses have converged after epoch %d", epoch - 1)
                 break
             started = time.perf_counter()
             terms = _epoch(model, optimiser, epoch)
@@ -86,14 +86,14 @@ def fit(
 
 @contextmanager
 def stepping_as_gradients_arrive(weights: list[torch.nn.Parameter], optimiser: torch.optim.Optimizer) -> Iterator[None]:
-    """Let ``optimiser`` step each weight in the backward pass, once its gradient is there, and drop the gradient.
+    """Update each weight during the backward pass, as soon as its gradient is known, and free the gradient.
 
-    By then all else that needs the weight has been computed, so the step is the same; but the gradients of all weights
-    never exist together.
+    No later computation of the pass needs the weight, so the update is the same. The gradients of all weights never
+    exist together, which saves memory.
     """
 
     def step(weight: Tensor) -> None:
-        optimiser.step()  # of the one weight that has a gradient
+        optimiser.step()  # updates only the weight that has a gradient
         weight.grad = None
 
     hooks = [weight.register_post_accumulate_grad_hook(step) for weight in weights]  # type: ignore[no-untyped-call]
@@ -105,6 +105,7 @@ def stepping_as_gradients_arrive(weights: list[torch.nn.Parameter], optimiser: t
 
 
 def _epoch(model: Trainable, optimiser: torch.optim.Optimizer, epoch: int) -> Row:
+    """Run one epoch and return its mean losses."""
     model.train()
     sums: Row = {}
     count = 0
@@ -113,18 +114,18 @@ def _epoch(model: Trainable, optimiser: torch.optim.Optimizer, epoch: int) -> Ro
         for name, value in values.items():
             if not math.isfinite(value):
                 raise NonFiniteLossError(
-                    f"epoch {epoch}: loss '{name}' is {value}; training diverged. A smaller --learning-rate than "
-                    f"{optimiser.param_groups[0]['lr']:g} helps in most cases"
+                    f"epoch {epoch}: loss '{name}' is {value}, so training diverged; give a smaller "
+                    f"--learning-rate than {optimiser.param_groups[0]['lr']:g}"
                 )
             sums[name] = sums.get(name, 0.0) + value
-        torch.autograd.backward(terms["total"])  # the optimiser steps on the way
+        torch.autograd.backward(terms["total"])  # also updates the weights
         count += 1
     return {name: value / count for name, value in sums.items()}
 
 
 @contextmanager
 def flushed_denormals() -> Iterator[None]:
-    """Treat denormal numbers, below 1e-38, as zero on the CPU: they cost a hundred times what others do."""
+    """Treat denormal numbers (below 1e-38) as zero on the CPU, where they can be a hundred times slower."""
     torch.set_flush_denormal(True)
     try:
         yield
@@ -134,7 +135,7 @@ def flushed_denormals() -> Iterator[None]:
 
 @contextmanager
 def matmul_precision(model: Trainable, device: torch.device) -> Iterator[None]:
-    """Multiply on a GPU in the precision that ``model`` asks for, whatever the process is set to."""
+    """Use the precision of ``model`` for matrix products on a GPU, whatever the setting of the process."""
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision(model.matmul_precision if device.type == "cuda" else "highest")
     try:
@@ -145,13 +146,13 @@ def matmul_precision(model: Trainable, device: torch.device) -> Iterator[None]:
 
 @contextmanager
 def memory_errors(block: int) -> Iterator[None]:
-    """Turn a device's running out of memory into an error with a status of its own, for a retry in smaller blocks."""
+    """Convert out-of-memory errors of the device to :class:`OutOfMemoryError`, so that the task can be retried."""
     try:
         yield
     except torch.OutOfMemoryError as error:
         raise OutOfMemoryError(_advice("the GPU", block)) from error
     except RuntimeError as error:
-        # The libraries below torch say it in words of their own.
+        # Libraries below PyTorch raise errors with these texts.
         if "can't allocate memory" in str(error):
             raise OutOfMemoryError(_advice("the machine", block)) from error
         if "CUDA error: out of memory" in str(error) or "ALLOC_FAILED" in str(error):
@@ -160,4 +161,5 @@ def memory_errors(block: int) -> Iterator[None]:
 
 
 def _advice(what: str, block: int) -> str:
+    """Return the message of an out-of-memory error."""
     return f"{what} has not enough memory with --block-size {block}; try {max(block // 2, 64)}, or --device cpu"

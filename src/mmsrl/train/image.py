@@ -1,4 +1,4 @@
-"""How much the image says about expression, and expression with that much of the image in it. Arrays only."""
+"""Correct smoothed components of expression by the image, where it predicts expression. Arrays only."""
 
 from __future__ import annotations
 
@@ -16,86 +16,89 @@ from mmsrl.heldout import predict_held_out, regions
 FloatArray = NDArray[np.floating[Any]]
 
 CHI_SQUARED_MEDIAN = 0.4549364
-"""Of one degree of freedom."""
+"""Median of the chi-squared distribution with one degree of freedom."""
 
 SURE = 2.0
-"""Standard errors by which the held-out error must fall for the image to count at all."""
+"""Number of standard errors by which the image must reduce the held-out error to be used."""
 
 LEAST_GAIN = 0.2
-"""Share that the image must take off the error of a component for it to count there; less is not worth the risk that
-the errors of both are not quite independent, and noise and R² not quite what they are estimated to be."""
+"""Minimum weight of the image in a component, which is the fraction of the error that the image removes. Smaller gains
+are not worth the risk of correlated errors and of errors in the estimates of noise and R²."""
 
 
 class WithImage(NamedTuple):
-    """Smoothed components in which the image has had its say."""
+    """Smoothed principal components, corrected by the image where it predicts expression."""
 
     scores: FloatArray
     """(n, k)."""
     explained: FloatArray
-    """(k,): share of each smoothed component's variance that the image predicts where it was not fitted; may be < 0."""
+    """(k,), R² of each smoothed component, predicted from the image in held-out regions. It can be negative."""
     weights: FloatArray
-    """(k,): weight of the image's prediction, 0 to 1."""
+    """(k,), weight of the prediction from the image, 0 to 1."""
 
 
 def add_image(
     scores: FloatArray, image: FloatArray, adjacency: Graph, coordinates: Sequence[FloatArray], seed: int
 ) -> WithImage:
-    """Smooth expression's components, each averaged with what the image says of it by the precision of both.
+    """Smooth components of expression, and average each with its prediction from the image.
 
-    For a component x with values S x after smoothing (S = ``adjacency``) there are two estimates of what a spot's
-    surroundings express, with independent errors: S x, in error by what is left of the spots' noise; and x̂, predicted
-    from the smoothed image by a ridge regression of x in other regions of tissue, of spots that S does not join with
-    this region, in error by what the image does not show. The best combination is (1 − w)·S x + w·x̂ with
-    w = noise / (noise + error of x̂).
+    Let x be a component and S x its smoothed values (S = ``adjacency``). Two estimates of the local expression have
+    independent errors:
 
-    - noise + error of x̂ is the held-out mean of (S x − x̂)², (1 − R²) of the variance of S x.
-    - noise is c·ν, with ν the :func:`nugget`, what nearest neighbours do not share, and c the mean of Σⱼ Âᵢⱼ², what
-      smoothing leaves of it.
+    - S x, whose error is the noise of spots that smoothing leaves
+    - x̂, a ridge regression on the smoothed image, whose error is the variation that the image does not show. It is
+      fitted in other regions of tissue, to spots that S does not connect with the predicted region
 
-    R² itself is not that weight: a deep section's expression is known to 1 % where the image explains 70 % of it, and
-    averaging the two by R² would replace the better estimate by the worse one. In shallow data noise is large, and the
-    image counts. It never counts (w = 0) unless over the regions held out it predicts better than the mean by more than
-    two standard errors, and takes a fifth off the error: that of the combination is (1 - w)·noise. There are no columns
-    of the image beside those of expression, because a Gaussian mixture is invariant to their scale: they would count
-    fully whatever weight they were given.
+    The best combination is (1 − w)·S x + w·x̂ with w = noise / (noise + error of x̂).
+
+    - noise + error of x̂ is the held-out mean of (S x − x̂)², which is (1 − R²) times the variance of S x.
+    - noise is c·ν. ν is the :func:`nugget`. c is the mean of Σⱼ Sᵢⱼ², the fraction of the noise that smoothing leaves.
+
+    R² cannot be the weight. In deep sections the error of expression can be 1 % where the image explains 70 %, and
+    weights by R² would prefer the worse estimate. In shallow sections noise is large, and the image has weight.
+
+    The weight is 0 unless two conditions hold. The image must predict better than the mean by more than two standard
+    errors over held-out regions. It must also reduce the error by a fifth: the error of the combination is
+    (1 − w)·noise. The image adds no columns of its own, because a Gaussian mixture is invariant to the scale of columns
+    and would give them full weight.
 
     Parameters
     ----------
     scores
-        (n, k), components of expression, not smoothed.
+        (n, k), components of expression before smoothing.
     image
-        (n, D), any scale.
+        (n, D), image features in any scale.
     adjacency
-        (n, n), rows sum to one.
+        (n, n), row-normalised.
     coordinates
-        Of each section, (n_s, 2), from :func:`mmsrl.heldout.in_block_unit`.
+        Coordinates of each section, (n_s, 2), in the unit of held-out blocks.
     seed
-        Of the choice of spots to fit to where there are more than 20,000.
+        Random seed of the subset of spots for the fit, beyond 20,000 spots.
     """
     smoothed = smooth(adjacency, scores, 1)
     region = regions(coordinates)
     smooth_image = smooth(adjacency, StandardScaler().fit_transform(image).astype(scores.dtype), 1)
     predicted = None if region is None else predict_held_out(scores, smooth_image, region, seed, adjacency)
     if region is None or predicted is None:
-        nothing = np.zeros(scores.shape[1])
-        return WithImage(smoothed, nothing, nothing)
+        zero = np.zeros(scores.shape[1])
+        return WithImage(smoothed, zero, zero)
 
     spread = (smoothed - smoothed.mean(axis=0)) ** 2
     error = (smoothed - predicted) ** 2
     gain = np.stack([(spread - error)[region == r].mean(axis=0) for r in range(region.max() + 1)])  # (regions, k)
-    counts = gain.mean(axis=0) > SURE * gain.std(axis=0, ddof=1) / np.sqrt(len(gain))
+    significant = gain.mean(axis=0) > SURE * gain.std(axis=0, ddof=1) / np.sqrt(len(gain))
     noise = noise_left(adjacency) * nugget(scores, coordinates)
     best = np.minimum(noise / np.maximum(error.mean(axis=0), 1e-30), 1.0)
-    weights = np.where(counts & (best >= LEAST_GAIN), best, 0.0)
+    weights = np.where(significant & (best >= LEAST_GAIN), best, 0.0)
     explained = 1.0 - error.mean(axis=0) / np.maximum(spread.mean(axis=0), 1e-30)
     return WithImage(smoothed + (predicted - smoothed) * weights.astype(scores.dtype), explained, weights)
 
 
 def nugget(values: FloatArray, coordinates: Sequence[FloatArray]) -> FloatArray:
-    """Return the variance of each column of ``values`` (n, k) that spots do not share with their nearest neighbours.
+    """Return the nugget of each column of ``values``, (n, k): the variance that nearest neighbours do not share.
 
-    Half the squared difference, as its median over spots divided by the median of chi-squared: borders of domains,
-    where neighbours differ for good reason, do not raise it.
+    It is half the squared difference of nearest neighbours: the median over spots, divided by the median of the
+    chi-squared distribution. The median makes it robust to differences at the borders of domains.
     """
     nearest, first = [], 0
     for places in coordinates:

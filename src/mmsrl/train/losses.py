@@ -1,4 +1,4 @@
-"""The published losses apart from the likelihood, each in a form whose memory is linear in the number of spots."""
+"""Losses of the published models except the likelihood, with memory that is linear in the number of spots."""
 
 from __future__ import annotations
 
@@ -14,18 +14,23 @@ from mmsrl.train.autograd import blocks, gradient_now, through_unit_rows_, unit_
 from mmsrl.train.zinb import Entries
 
 GRAMS_FROM = 7 / 3
-"""h×h Grams (14·N·h² operations) are cheaper than pairs of blocks of spots (6·N²·h) once N > 7/3·h."""
+"""Ratio N/h beyond which h×h Gram matrices (14·N·h² operations) are cheaper than pairs of blocks of spots (6·N²·h)."""
 
 
 def consistency_loss(q_x: Tensor, q_i: Tensor, *, block: int) -> Tensor:
-    """Return the mean over all N² pairs of spots of (q̂_x q̂_xᵀ − q̂_i q̂_iᵀ)², q̂ column-centred and row-normalised.
+    """Return the consistency loss, the mean over all N² pairs of spots of (q̂_x q̂_xᵀ − q̂_i q̂_iᵀ)².
 
-    With S = q̂_x + q̂_i and D = q̂_x − q̂_i the matrix inside is K = ½(S Dᵀ + D Sᵀ), so that exactly
-    ‖K‖² = ½(⟨SᵀS, DᵀD⟩ + ⟨SᵀD, (SᵀD)ᵀ⟩): h×h Grams, linear in N, and free of the cancellation that the difference of
-    three Gram norms suffers where both views agree. With few spots, K is cheaper in pairs of blocks, each computed once
-    since K is symmetric.
+    q̂ is column-centred and row-normalised. With S = q̂_x + q̂_i and D = q̂_x − q̂_i, the matrix in brackets is
+    K = ½(S Dᵀ + D Sᵀ). Then ‖K‖² = ½(⟨SᵀS, DᵀD⟩ + ⟨SᵀD, (SᵀD)ᵀ⟩) exactly. This form is linear in N. It also avoids the
+    cancellation in the difference of three Gram norms if both views agree. For few spots, blocks of K are cheaper. Each
+    pair of blocks is computed once, because K is symmetric.
 
-    ``q_x``, ``q_i``: (n, h). Its gradient is taken at once.
+    Parameters
+    ----------
+    q_x, q_i
+        (n, h), projections of expression and image.
+    block
+        Number of spots per block.
     """
     value, gradients = _consistency(q_x, q_i, block)
     return with_gradient(value, gradients, [q_x, q_i])
@@ -46,7 +51,7 @@ def _consistency(q_x: Tensor, q_i: Tensor, block: int) -> tuple[Tensor, list[Ten
 
 
 def _square_by_grams(s: Tensor, d: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return ‖½(S Dᵀ + D Sᵀ)‖² through SᵀS, DᵀD and SᵀD, and its gradients S·DᵀD + D·SᵀD and D·SᵀS + S·DᵀS."""
+    """Return ‖½(S Dᵀ + D Sᵀ)‖² from SᵀS, DᵀD and SᵀD, and its gradients S·DᵀD + D·SᵀD and D·SᵀS + S·DᵀS."""
     ss, dd, sd = s.T @ s, d.T @ d, s.T @ d
     value = 0.5 * ((ss * dd).sum() + (sd * sd.T).sum())
     return value, (s @ dd).addmm_(d, sd), (d @ ss).addmm_(s, sd.T)
@@ -70,18 +75,22 @@ def _square_by_pairs(s: Tensor, d: Tensor, block: int) -> tuple[Tensor, Tensor, 
 
 
 def contrastive_loss(q_x: Tensor, q_i: Tensor, *, entropy: float = 10.0) -> Tensor:
-    """Return the cross-view contrastive loss Σ P·(log P − 10·log p_row − 10·log p_col), the alternative to consistency.
+    """Return the cross-view contrastive loss Σ P·(log P − 10·log p_row − 10·log p_col), linear in n.
 
-    P (h×h) = the symmetrised q_xᵀq_i divided by its sum, read as the joint distribution of the two views' features;
-    P and its margins are clipped from below at machine epsilon.
+    P (h×h) is the symmetrised q_xᵀq_i divided by its sum: the joint distribution of the features of both views. P and
+    its margins are clipped from below at machine epsilon.
 
-    On the sign: Σ P·log P is minus the joint entropy H(P) and −Σ P·log p the margins' entropies H(p), so this is
-    10·H(p_row) + 10·H(p_col) − H(P), as the published models have it. Minimised, it concentrates the margins on few
-    features. Its negative, H(P) − 10·H(p_row) − 10·H(p_col), is what COMPLETER (Lin et al., CVPR 2021) minimises:
-    it makes the views tell about each other (mutual information H(p_row) + H(p_col) − H(P) rises) while the margins
-    stay spread out. A negative ``consistency_weight`` selects that one.
+    The loss equals 10·H(p_row) + 10·H(p_col) − H(P), with entropy H and the sign of the published code. Minimising it
+    concentrates the margins on few features. COMPLETER (Lin et al., CVPR 2021) minimises the negative. That increases
+    the mutual information H(p_row) + H(p_col) − H(P) and keeps the margins spread out. A negative
+    ``consistency_weight`` selects it.
 
-    ``q_x``, ``q_i``: (n, h), non-negative. Linear in n. Its gradient is taken at once.
+    Parameters
+    ----------
+    q_x, q_i
+        (n, h), non-negative projections of expression and image.
+    entropy
+        Weight of the marginal entropies.
     """
 
     def term(q_x: Tensor, q_i: Tensor) -> Tensor:
@@ -89,7 +98,7 @@ def contrastive_loss(q_x: Tensor, q_i: Tensor, *, entropy: float = 10.0) -> Tens
         joint = q_x.T @ q_i
         joint = 0.5 * (joint + joint.T)
         joint = joint / joint.sum()
-        margin = joint.sum(dim=1).clamp(min=eps)  # rows and columns alike, by symmetry
+        margin = joint.sum(dim=1).clamp(min=eps)  # of rows and of columns, because P is symmetric
         joint = joint.clamp(min=eps)
         return (joint * (joint.log() - entropy * (margin.log()[:, None] + margin.log()[None, :]))).sum()
 
@@ -97,21 +106,21 @@ def contrastive_loss(q_x: Tensor, q_i: Tensor, *, entropy: float = 10.0) -> Tens
 
 
 def masked_loss(r: Tensor, masked: Tensor, entries: Entries, token: Tensor) -> Tensor:
-    """Return the mean over masked spots of (1 − cos(r, x + t))³.
+    """Return the masked reconstruction loss, the mean over masked spots of (1 − cos(r, x + t))³.
 
-    The target is the masked row itself, token t included. With x sparse, ⟨r, x + t⟩ = ⟨r, x⟩ + ⟨r, t⟩ and
-    ‖x + t‖² = ‖x‖² + 2⟨x, t⟩ + ‖t‖² need the stored entries only: no dense copy of x is made.
+    The target is the masked row, which includes the token t. ⟨r, x + t⟩ = ⟨r, x⟩ + ⟨r, t⟩ and
+    ‖x + t‖² = ‖x‖² + 2⟨x, t⟩ + ‖t‖² need only the non-zero entries of x, so no dense copy of x is made.
 
     Parameters
     ----------
     r
-        (n, G).
+        (n, G), hidden values of the decoder.
     masked
-        (m,) indices of the masked spots.
+        (m,), indices of the masked spots.
     entries
-        Of x, (n, G).
+        Non-zero entries of x, (n, G).
     token
-        (G,).
+        (G,), the learned token.
     """
     value, gradients = _masked(r, masked, entries, token)
     return with_gradient(value, gradients, [r, token])
@@ -133,7 +142,7 @@ def _masked(r: Tensor, masked: Tensor, entries: Entries, token: Tensor) -> tuple
     d_cosine = torch.zeros_like(cosine)
     d_cosine[masked] = -3.0 * (1.0 - cosine[masked]).square() / len(masked)
 
-    # cos = ⟨r, x̃⟩/(‖r‖‖x̃‖): its derivative by r is x̃/(‖r‖‖x̃‖) − cos·r/‖r‖², and likewise by x̃.
+    # The derivative of cos = ⟨r, x̃⟩/(‖r‖‖x̃‖) by r is x̃/(‖r‖‖x̃‖) − cos·r/‖r‖². The derivative by x̃ is analogous.
     across = d_cosine / (length * target_length)
     along_r, along_target = d_cosine * cosine / length.square(), d_cosine * cosine / target_length.square()
     d_r = torch.outer(across, token)
@@ -145,20 +154,20 @@ def _masked(r: Tensor, masked: Tensor, entries: Entries, token: Tensor) -> tuple
 
 
 class PairEntries(NamedTuple):
-    """A graph's off-diagonal entries by pair of blocks (i ≤ j), and what the regulariser needs of its diagonal."""
+    """Off-diagonal entries of a graph by pair of blocks (i ≤ j), and a constant of the regularisation loss."""
 
     n: int
     block: int
     entries: dict[tuple[int, int], tuple[Tensor, Tensor, Tensor]]
-    """(i, j) → row within block i, column within block j, Â_rc + Â_cr; both (r, c) and (c, r) where i = j."""
+    """(i, j) → row within block i, column within block j, and Â_rc + Â_cr. If i = j, (r, c) and (c, r) are listed."""
     constant: float
-    """ΣÂ² − Σ Â_ii: what does not depend on the embedding."""
+    """ΣÂ² − ΣÂ_ii, the part of the loss that does not depend on the latent representation."""
 
     @classmethod
     def of(
         cls, graph: sp.csr_matrix, block: int, dtype: torch.dtype, device: torch.device | str = "cpu"
     ) -> PairEntries:
-        """Sort a sparse graph's entries into pairs of blocks of ``block`` spots."""
+        """Sort the entries of a sparse graph into pairs of blocks of ``block`` spots."""
         both = sp.coo_matrix(graph + graph.T)
         i, j = both.row // block, both.col // block
         used = (i <= j) & (both.row != both.col)
@@ -166,10 +175,10 @@ class PairEntries(NamedTuple):
         n_blocks = -(-graph.shape[0] // block)
         order = np.argsort(i.astype(np.int64) * n_blocks + j, kind="stable")
         keys = (i.astype(np.int64) * n_blocks + j)[order]
-        found, starts = np.unique(keys, return_index=True)
+        pairs, starts = np.unique(keys, return_index=True)
         entries = {}
-        for key, part in zip(found.tolist(), np.split(order, starts[1:]), strict=True):
-            entries[divmod(key, n_blocks)] = (
+        for pair, part in zip(pairs.tolist(), np.split(order, starts[1:]), strict=True):
+            entries[divmod(pair, n_blocks)] = (
                 torch.as_tensor(row[part] % block, dtype=torch.int64, device=device),
                 torch.as_tensor(col[part] % block, dtype=torch.int64, device=device),
                 torch.as_tensor(weight[part], dtype=dtype, device=device),
@@ -179,13 +188,19 @@ class PairEntries(NamedTuple):
 
 
 def regularisation_loss(z: Tensor, pairs: PairEntries) -> Tensor:
-    """Return the mean over all N² pairs of (sigmoid(cos(zᵢ, zⱼ)) − Âᵢⱼ)², the cosine's diagonal set to 0.
+    """Return the regularisation loss, the mean over all N² pairs of (sigmoid(cos(zᵢ, zⱼ)) − Âᵢⱼ)².
 
-    Expanded, Σ σ(c)² over all pairs, −2 Σ Âᵢⱼ σ(cᵢⱼ) over the graph's entries only, and ΣÂ², a constant; on the
-    diagonal σ(0) = ½, so (½ − Âᵢᵢ)² sums to ¼N − ΣÂᵢᵢ + ΣÂᵢᵢ². Cosines are symmetric: each pair of blocks is computed
-    once, its value and its gradient taken at once (dσ² = 2σ²(1 − σ)), and the graph's entries read off the block.
+    The diagonal of the cosine matrix is set to 0. The square expands to Σ σ(c)² over all pairs, −2 Σ Âᵢⱼ σ(cᵢⱼ) over
+    the entries of the graph, and the constant ΣÂ². On the diagonal σ(0) = ½, so (½ − Âᵢᵢ)² sums to
+    ¼N − ΣÂᵢᵢ + ΣÂᵢᵢ². Cosines are symmetric, so each pair of blocks is computed once. Its value and gradient
+    (dσ² = 2σ²(1 − σ)) are computed together. Memory is O(n·h + block²), time 3·n²·h.
 
-    ``z``: (n, h). Memory O(n·h + block²), time 3·n²·h.
+    Parameters
+    ----------
+    z
+        (n, h), latent representation.
+    pairs
+        Entries of the graph.
     """
     with torch.no_grad():
         u, length = unit_rows(z)

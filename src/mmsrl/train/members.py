@@ -1,4 +1,4 @@
-"""The embeddings that the default preset's ensemble is of. Arrays only."""
+"""Ensemble of the preset ``default``. Arrays only."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ FloatArray = NDArray[np.floating[Any]]
 
 
 KINDS = ("bilateral", "gaussian")
-"""Of graphs."""
+"""Kinds of smoothing graphs."""
 
 
 class Member(NamedTuple):
@@ -41,40 +41,42 @@ class Member(NamedTuple):
     embedding: FloatArray
     """(N, d) float32."""
     facts: dict[str, Any]
-    """Its constants, and what came of them."""
+    """Normalisation, graph, bandwidth and a summary of the embedding."""
 
 
 class Fitted(NamedTuple):
-    """What takes counts of other spots to the components of a normalisation that members are smoothed from."""
+    """Projection of counts of other spots to the components of a normalisation, which members smooth."""
 
     projection: Projection
     lowest: FloatArray
-    """(k,): what scores are cut at."""
+    """(k,), lower limit at which scores are clipped."""
     highest: FloatArray
+    """(k,), upper limit."""
     spatial: NDArray[np.bool_]
-    """(k,): the components that are used."""
+    """(k,), whether a component has spatial structure and is used."""
     shifts: FloatArray
-    """(sections, used components): what each section was moved by; 0 where they were not aligned."""
+    """(sections, used components), shift that aligned each section. 0 without batch correction."""
 
 
 class Ensemble(NamedTuple):
-    """The members, and what they have in common."""
+    """Members of an ensemble, and what they share."""
 
     members: list[Member]
     fitted: dict[str, Fitted]
-    """By normalisation; empty for values that were normalised before."""
+    """Projections by normalisation. Empty without raw counts."""
     facts: dict[str, Any]
-    """``structure_p``, of what depth does not tell, where there are counts, and ``structure_p_with_depth``;
-    by normalisation: ``bandwidth``, ``spatial_components`` and, where there are counts, ``depth_correlation``."""
+    """``structure_p_with_depth`` and, for counts, ``structure_p``: p-values of the test of spatial structure with
+    sequencing depth and beyond it. By normalisation: ``bandwidth``, ``spatial_components`` and, for counts,
+    ``depth_correlation``."""
 
 
 class _Components(NamedTuple):
-    """Components of one normalisation, ready to be smoothed."""
+    """Components of one normalisation before smoothing."""
 
     scores: FloatArray
-    """(N, k) float32: spatial ones, robust, corrected for the section."""
+    """(N, k) float32: components with spatial structure, clipped and corrected for the section."""
     width: float
-    """The cross-validated bandwidth, or the one given, in spot pitches."""
+    """Cross-validated or given bandwidth in spot pitches."""
     facts: dict[str, Any]
     lowest: FloatArray
     highest: FloatArray
@@ -85,82 +87,85 @@ class _Components(NamedTuple):
 def build_members(
     unit: Unit, settings: Default, image: FloatArray | None, seed: int, correct: bool, *, first_only: bool = False
 ) -> Ensemble:
-    """Make the ensemble: normalisation × graph × bandwidth; the first member is the unit's embedding.
+    """Compute the ensemble, all combinations of normalisation, graph and bandwidth.
 
-    Normalisations are log-normalised expression without its depth artefact, and Pearson residuals; of values that were
-    normalised before, these as they are and scaled to equal totals. Graphs are a bilateral filter and a Gaussian;
-    bandwidths shares of the cross-validated one. All share one decomposition a normalisation.
+    - Normalisations: log-normalised counts, corrected for the depth artefact, and Pearson residuals. Values that are
+      normalised already are used as given, and scaled to equal totals.
+    - Graphs: a bilateral filter and a Gaussian.
+    - Bandwidths: multiples of the cross-validated one.
+
+    Each normalisation is decomposed once. The first member is the embedding of the unit.
 
     Parameters
     ----------
     image
-        (N, D) float32, rows of sections without image 0; ``None`` where no section has one.
+        (N, D) float32, or ``None`` without image features. Rows of sections without an image are 0.
     seed
-        Of everything random: the start of the decomposition, permutations, and the spots that fits are made to.
+        Random seed of decompositions, permutations and subsets of spots.
     correct
-        For the section.
+        Correct for the batch key (the section).
     first_only
-        Make the unit's embedding alone.
+        Compute only the first member.
     """
     library = np.asarray(unit.library, dtype=np.float64)
     facts: dict[str, Any] = {}
-    made: dict[str, Components] = {}
+    decomposed: dict[str, Components] = {}
     if unit.counted:
-        made["log"] = log_components(unit.counts, library, settings.components, seed)
+        decomposed["log"] = log_components(unit.counts, library, settings.components, seed)
         if not first_only:
-            made["residuals"] = residual_components(unit.counts, settings.components, seed)
-        raw = {name: components.scores for name, components in made.items()}
+            decomposed["residuals"] = residual_components(unit.counts, settings.components, seed)
+        raw = {name: components.scores for name, components in decomposed.items()}
         if not first_only:
             beyond = beyond_depth(raw["residuals"], library, unit.section)
             facts[_keys.STRUCTURE_P] = structure_p(robust(beyond), unit.coordinates, seed)
             facts[_keys.STRUCTURE_P_WITH_DEPTH] = structure_p(robust(raw["residuals"]), unit.coordinates, seed)
     else:
-        raw = _of_values(unit, settings.components, seed)
+        raw = _value_components(unit, settings.components, seed)
         if not first_only:
-            # Depth is not known, so that it cannot be set apart.
+            # Without counts, sequencing depth is unknown.
             facts[_keys.STRUCTURE_P_WITH_DEPTH] = structure_p(robust(raw["values"]), unit.coordinates, seed)
     shares = CELL_SHARES if unit.cells else SPOT_SHARES
     members: list[Member] = []
     fitted: dict[str, Fitted] = {}
     for normalisation, scores in raw.items():
-        found = _components(unit, settings, scores, library, seed, correct)
-        facts[normalisation] = found.facts
-        if normalisation in made:
-            fitted[normalisation] = Fitted(made[normalisation].projection, *found[3:])
-        widths = [found.width] if settings.kernel_width else [found.width * share for share in shares]
+        prepared = _prepare_components(unit, settings, scores, library, seed, correct)
+        facts[normalisation] = prepared.facts
+        if normalisation in decomposed:
+            fitted[normalisation] = Fitted(decomposed[normalisation].projection, *prepared[3:])
+        widths = [prepared.width] if settings.kernel_width else [prepared.width * share for share in shares]
         smoothed = (
             (width, kind, adjacency)
             for width in widths
-            for kind, adjacency in member_graphs(KINDS, unit.coordinates, found.scores, width)
+            for kind, adjacency in member_graphs(KINDS, unit.coordinates, prepared.scores, width)
         )
         for width, kind, adjacency in smoothed:
             if first_only and members:
                 break
-            z = graph.smooth(adjacency, found.scores, 1)
+            embedding = graph.smooth(adjacency, prepared.scores, 1)
             about: dict[str, Any] = {
                 "normalisation": normalisation,
                 "graph": kind,
                 "kernel_width": width,
-                "components": z.shape[1],
+                "components": embedding.shape[1],
                 "graph_entries_per_spot": graph.entries(adjacency),
             }
             if image is not None:
-                about["image"] = _count_image(z, found.scores, image, adjacency, unit, seed)
-            members.append(Member(f"{normalisation}, {kind} of {width:.2f} pitches", z, about))
+                about["image"] = _apply_image(embedding, prepared.scores, image, adjacency, unit, seed)
+            members.append(Member(f"{normalisation}, {kind} of {width:.2f} pitches", embedding, about))
     return Ensemble(members, fitted, facts)
 
 
-def _of_values(unit: Unit, k: int, seed: int) -> dict[str, FloatArray]:
-    """Return components of normalised values, as they are and scaled to equal totals where that differs."""
-    alike = np.zeros(len(unit.section), dtype=np.int64)
+def _value_components(unit: Unit, k: int, seed: int) -> dict[str, FloatArray]:
+    """Return components of normalised values, as given and, if it differs, scaled to equal totals."""
+    one_section = np.zeros(len(unit.section), dtype=np.int64)
     matrices = {"values": unit.expression} | ({} if unit.scaled is None else {"scaled": unit.scaled})
-    return {name: standard_components(matrix, alike, k, seed)[0] for name, matrix in matrices.items()}
+    return {name: standard_components(matrix, one_section, k, seed)[0] for name, matrix in matrices.items()}
 
 
-def _components(
+def _prepare_components(
     unit: Unit, settings: Default, raw: FloatArray, library: FloatArray, seed: int, correct: bool
 ) -> _Components:
-    """Choose bandwidth and components of a normalisation, and align the sections."""
+    """Choose bandwidth and components of a normalisation, and correct for the section."""
     scores = robust(raw)
     lowest, highest = robust_limits(raw)
     width = settings.kernel_width or choose_bandwidth(scores, unit.coordinates, seed)
@@ -185,9 +190,18 @@ def _components(
 def member_graphs(
     kinds: Iterable[str], coordinates: Sequence[FloatArray], scores: FloatArray, width: float
 ) -> Iterator[tuple[str, graph.Graph]]:
-    """Yield kinds of graphs of one width, of all sections; a bilateral one is guided by the scores.
+    """Yield the kind and the graph of each of ``kinds``, over all sections.
 
-    The plain Gaussian, which the first guess of the bilateral filter is smoothed by, is made once for both.
+    The Gaussian graph also smooths the initial guess of the bilateral filter, so it is built once for both.
+
+    Parameters
+    ----------
+    coordinates
+        Coordinates of each section, (n, 2), in spot pitches.
+    scores
+        (N, k), components that guide the bilateral filter.
+    width
+        Bandwidth in spot pitches.
     """
     plain = graph.pooled_graph(coordinates, width)
     for kind in kinds:
@@ -195,16 +209,16 @@ def member_graphs(
         yield kind, graph.edge_preserving_graph(coordinates, scores, width, plain) if bilateral else plain
 
 
-def _count_image(
-    z: FloatArray, scores: FloatArray, image: FloatArray, adjacency: graph.Graph, unit: Unit, seed: int
+def _apply_image(
+    embedding: FloatArray, scores: FloatArray, image: FloatArray, adjacency: graph.Graph, unit: Unit, seed: int
 ) -> dict[str, Any]:
-    """Let the image count in ``z`` as far as it explains expression; rows of sections without one stay as they are."""
+    """Correct ``embedding`` in place by the image. Rows of sections without an image stay unchanged."""
     described = np.unique(unit.section[np.any(image != 0, axis=1)])
     rows = np.isin(unit.section, described)
     result = add_image(
         scores[rows], image[rows], graph.within(adjacency, rows), [unit.image_coordinates[s] for s in described], seed
     )
-    z[rows] = result.scores
+    embedding[rows] = result.scores
     return {
         "explained": float(np.average(np.maximum(result.explained, 0.0), weights=result.scores.var(axis=0))),
         "mean_weight": float(result.weights.mean()),

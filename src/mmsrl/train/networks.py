@@ -1,4 +1,4 @@
-"""The networks of the published presets: built on a unit, and trained. Only this side of training needs PyTorch."""
+"""Build and train the networks of the published presets. Only this side of training needs PyTorch."""
 
 from __future__ import annotations
 
@@ -24,12 +24,13 @@ class Trained(NamedTuple):
     embedding: FloatArray
     """(N, d) float32, principal components of the latent representation."""
     latent: FloatArray
-    """(N, h) float32."""
+    """(N, h) float32, latent representation in evaluation mode."""
     history: list[Row]
-    """Losses by epoch."""
+    """Losses of each epoch."""
     weights: dict[str, NDArray[Any]]
-    """By name."""
+    """Weights by name."""
     facts: dict[str, Any]
+    """Summary of network and training."""
 
 
 def train_published(
@@ -40,14 +41,14 @@ def train_published(
     block_size: int | None,
     show_progress: bool,
 ) -> Trained:
-    """Build and train the network of a published preset; arguments as :func:`mmsrl.train.api.train` takes them.
+    """Build and train the network of a published preset. :func:`mmsrl.train.api.train` describes the arguments.
 
     Raises
     ------
     NonFiniteLossError
-        If training diverged.
+        If training diverges.
     OutOfMemoryError
-        If the device has not enough memory for this block size.
+        If the device has too little memory for this block size.
     """
     place = torch.device(choose_device(device))
     block = block_size or (4096 if place.type == "cuda" else 512)
@@ -80,19 +81,23 @@ def build_published(
     block: int,
     device: torch.device,
 ) -> tuple[PublishedModel, dict[str, Any]]:
-    """Return the untrained network of a published preset with its data, and the facts of both.
+    """Build the untrained network of a published preset on its data.
 
     Parameters
     ----------
     block
-        Spots of a block where pairs of spots are visited.
+        Number of spots per block in computations over pairs of spots.
     device
-        Where the network is.
+        Device of the network.
+
+    Returns
+    -------
+    The network, and a summary of its graph and width.
 
     Raises
     ------
     InputError
-        If masked reconstruction would compare hidden values with another number of genes.
+        If masked reconstruction is on, and the hidden width differs from the number of genes.
     """
     seed = settings.seed
     correct, image = correct_image(unit, "Harmony", seed, settings.batch_correction)
@@ -100,14 +105,14 @@ def build_published(
     n_genes = len(unit.genes)
     if not settings.can_mask(n_genes):
         raise InputError(
-            f"masked reconstruction compares {settings.hidden_dim} hidden values with {n_genes} genes: "
-            "leave hidden_dim empty, or set masked_weight to 0"
+            f"masked reconstruction compares {settings.hidden_dim} hidden values with {n_genes} genes: omit "
+            "hidden_dim, or set masked_weight to 0"
         )
     if unit.array_coordinates is None:
-        unit.messages.append(info("no array coordinates: the graph is built on positions in spot pitches"))
+        unit.messages.append(info("no array coordinates: the graph is built from coordinates in spot pitches"))
     if image is None:
         unit.messages.append(
-            info("the published models have no path for a missing image: here the image branch contributes nothing")
+            info("the published models require an image: without it, the image branch contributes nothing")
         )
     width = settings.kernel_width or (1.0 if unit.fine_bins else 2.0)
     adjacency = graph.block_diagonal(
@@ -116,7 +121,7 @@ def build_published(
     expression = unit.expression
     smooth = graph.smooth(adjacency, expression, 2)
     if correct:
-        # Harmony moves spots along principal axes; moved by as much in gene space, Â²X stays what the encoder takes.
+        # Harmony shifts spots along principal axes. The same shift in gene space corrects Â²X, which is encoded.
         scores, axes, _ = principal_components(expression, 50, seed)
         smooth += graph.smooth(adjacency, harmonise(scores, unit.section, seed) - scores, 2) @ axes
     smooth_image = None if image is None else torch.as_tensor(graph.smooth(adjacency, image, 2))

@@ -1,4 +1,4 @@
-"""Products of matrices on processors that PyTorch's own library does not make full use of."""
+"""Faster matrix products on processors for which the default library of PyTorch (MKL) is slow."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from mmsrl._device import mkl_is_slow
 
 SMALLEST = 2**24
-"""Multiplications from which on a product goes to oneDNN; smaller ones take no time."""
+"""Number of multiplications from which a product uses oneDNN. Smaller products are fast anyway."""
 
 
 def _packed(a: Tensor) -> Tensor:
-    """Return ``a``, or a copy where it is part of a wider matrix: oneDNN takes those element by element."""
+    """Return ``a``, or a contiguous copy of a part of a wider matrix, which oneDNN would read element by element."""
     return a if a.is_contiguous() or a.T.is_contiguous() else a.contiguous()
 
 
@@ -48,17 +48,17 @@ PRODUCTS: dict[Any, Callable[..., Tensor]] = {
 
 
 class OneDNN(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Within this context, products of large single-precision matrices on a CPU are oneDNN's, backward ones too.
+    """Context in which oneDNN computes large single-precision matrix products on a CPU, also in the backward pass.
 
-    PyTorch multiplies by MKL, which takes the AVX-512 units of Intel's processors alone. oneDNN, which PyTorch has as
-    well, takes those of every maker: the same sums in single precision, in half the time on an AMD EPYC of 2024. What
-    every operation costs to be looked at, 10 µs, is lost where products are small.
+    PyTorch uses MKL, which uses AVX-512 only on processors of Intel. oneDNN, which PyTorch includes, uses it on all
+    processors: the same sums in single precision in half the time on an AMD EPYC of 2024. The context costs 10 µs per
+    operation, so it pays only for large products.
     """
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        own, kwargs = PRODUCTS.get(func), kwargs or {}
-        if own and kwargs.keys() <= {"out"} and _is_large(*args[-2:]):
-            return own(*args, **kwargs)
+        product, kwargs = PRODUCTS.get(func), kwargs or {}
+        if product and kwargs.keys() <= {"out"} and _is_large(*args[-2:]):
+            return product(*args, **kwargs)
         return func(*args, **kwargs)
 
 
@@ -67,5 +67,5 @@ def _is_large(a: Tensor, b: Tensor) -> bool:
 
 
 def fast_products(device: torch.device) -> AbstractContextManager[Any]:
-    """Return a context in which large products on ``device`` are taken by the library that is fast there."""
+    """Return a context in which the faster library computes large products on ``device``."""
     return OneDNN() if device.type == "cpu" and mkl_is_slow() else nullcontext()  # type: ignore[no-untyped-call]

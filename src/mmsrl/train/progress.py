@@ -1,4 +1,4 @@
-"""What a person sees while training runs: a bar on a terminal, plain lines with the time left in a log."""
+"""Progress of training: a bar on a terminal, or lines with the remaining time in a log."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SECONDS_BETWEEN_LINES = 30.0
 
 
 class Progress:
-    """Reports epochs; use as a context manager."""
+    """Progress reporter of :func:`mmsrl.train.fit.fit`, used as a context manager."""
 
     def __init__(self, epochs: int, *, show: bool = True) -> None:
         self.epochs = epochs
@@ -31,12 +31,18 @@ class Progress:
         self.bar.close()
 
     def update(self, done: int, loss: float) -> None:
-        """Tell that ``done`` epochs are complete; a line is due at the first, the last and every half minute."""
+        """Report that ``done`` epochs are complete: a log line at the first, the last and every 30 seconds."""
         self.bar.set_postfix(loss=f"{loss:.4g}", refresh=False)
         self.bar.update(1)
         now = time.monotonic()
         due = now - self.last_line >= SECONDS_BETWEEN_LINES or done in (1, self.epochs)
         if self.show_lines and due:
-            left = (now - self.started) / done * (self.epochs - done)
-            logger.info("epoch %d/%d, loss %.4g, about %s left", done, self.epochs, loss, tqdm.format_interval(left))
+            remaining_s = (now - self.started) / done * (self.epochs - done)
+            logger.info(
+                "epoch %d/%d, loss %.4g, about %s left",
+                done,
+                self.epochs,
+                loss,
+                tqdm.format_interval(remaining_s),
+            )
             self.last_line = now

@@ -1,4 +1,4 @@
-"""The default's projections as they stand in the model's file, and back. Arrays only."""
+"""Convert the projections of ``default`` to and from plain types for the model file."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from mmsrl.train.members import Fitted, Member
 
 
 class Smoothing(NamedTuple):
-    """How a member is smoothed from the components of a normalisation."""
+    """Smoothing that yields a member from the components of a normalisation."""
 
     normalisation: str
     graph: str
     kernel_width: float
-    """In spot pitches."""
+    """Bandwidth in spot pitches."""
 
 
 def projection_state(fitted: Mapping[str, Fitted], members: Sequence[Member]) -> dict[str, Any]:
-    """Return ``projections`` and ``members`` of a model's file: plain types and arrays."""
+    """Return the entries ``projections`` and ``members`` of a model file, as plain types and arrays."""
     return {
         "projections": {name: _state(found.projection) | _state(found) for name, found in fitted.items()},
         "members": [
@@ -31,7 +31,7 @@ def projection_state(fitted: Mapping[str, Fitted], members: Sequence[Member]) ->
 
 
 def _state(found: Projection | Fitted) -> dict[str, Any]:
-    """Return the fields of a tuple that are no tuples themselves."""
+    """Return the fields of a named tuple that are not projections."""
     return {
         name: np.ascontiguousarray(value) if isinstance(value, np.ndarray) else value
         for name, value in found._asdict().items()
@@ -40,7 +40,7 @@ def _state(found: Projection | Fitted) -> dict[str, Any]:
 
 
 def read_projections(model: Mapping[str, Any]) -> tuple[dict[str, Fitted], list[Smoothing]]:
-    """Return the projections of a model's file by normalisation, and its members; none of a model without them."""
+    """Return the projections of a model by normalisation, and its members. Both are empty for published presets."""
     fitted: dict[str, Fitted] = {}
     for name, state in model.get("projections", {}).items():
         values = dict(state)

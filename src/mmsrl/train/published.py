@@ -1,4 +1,4 @@
-"""MMSRL and stMMR as published, in forms that are exact and need no N×N matrix.
+"""The published models MMSRL and stMMR, in exact forms that need no N×N matrix.
 
 Shapes: N spots, G genes, D image features, h hidden width.
 """
@@ -24,32 +24,33 @@ from mmsrl.train.zinb import Entries, zinb_loss
 
 
 class Inputs(NamedTuple):
-    """What a section, or several, come to once prepared."""
+    """Stacked input matrices of all sections of a unit."""
 
     expression: sp.csr_matrix
-    """X, (N, G), log-normalised: what is reconstructed."""
+    """X, (N, G), log-normalised expression: the target of the reconstruction."""
     smooth_expression: Tensor
     """Â²X, (N, G)."""
     smooth_image: Tensor | None
-    """Â²I, (N, D); ``None`` where there is no usable image."""
+    """Â²I, (N, D). ``None`` without image features."""
     graph: sp.csr_matrix
-    """Â, (N, N), rows summing to one."""
+    """Â, (N, N), the row-normalised adjacency matrix."""
 
 
 class Views(NamedTuple):
-    """What the encoder makes of the spots, each (N, h)."""
+    """Output of the encoder, (N, h) each."""
 
     q_x: Tensor
-    """Projected expression."""
+    """Projection of expression."""
     q_i: Tensor | None
-    """Projected image; ``None`` where there is none."""
+    """Projection of the image. ``None`` without image features."""
     z: Tensor
+    """Fused latent representation."""
 
 
 class GraphConvolutions(nn.Module):
     """Two linear graph convolutions, E = Â(Â X W₁ + b₁) W₂ + b₂, as one product.
 
-    Â²X never changes and Â's rows sum to one, so exactly E = (Â²X) W₁W₂ + b₁W₂ + b₂.
+    Â²X is constant and the rows of Â sum to one. Therefore E = (Â²X) W₁W₂ + b₁W₂ + b₂, exactly.
     """
 
     def __init__(self, n_in: int, hidden: int) -> None:
@@ -65,14 +66,14 @@ class GraphConvolutions(nn.Module):
         return self.b1 @ self.w2 + self.b2
 
     def forward(self, smooth: Tensor) -> Tensor:
-        """Map Â²X, (N, n_in), to E, (N, h), multiplying the smaller pair of matrices first."""
+        """Return E, (N, h), of Â²X, (N, n_in). The cheaper order of the products is used."""
         if len(smooth) >= len(self.b1):
             return torch.addmm(self.constant(), smooth, self.w1 @ self.w2)
         return torch.addmm(self.constant(), smooth @ self.w1, self.w2)
 
 
 class PublishedModel(Trainable):
-    """The published networks with their data, losses and read-out."""
+    """Networks of MMSRL and stMMR with their data, losses and embedding."""
 
     large_products = True
 
@@ -102,21 +103,26 @@ class PublishedModel(Trainable):
             self.smooth_image = torch.cat([inputs.smooth_image, ones], dim=1).to(device)  # T = [Â²I, 1], (N, D+1)
         self.entries = Entries.of(inputs.expression, dtype, device)
         self.pairs = PairEntries.of(inputs.graph, block, dtype, device)
-        # Twice smoothing the mask is all that masking changes; a sparse product on the host, N numbers to the device.
+        # The mask changes only Â²m, a sparse product on the host.
         self.graph = inputs.graph
 
     def draw_mask(self) -> Tensor | None:
-        """Draw a fresh set of masked spots: indices, (⌊mask_fraction·N⌋,), on the host."""
+        """Draw the masked spots of an epoch: indices, (⌊mask_fraction·N⌋,), on the host. ``None`` without masking."""
         n = len(self.smooth_expression)
         count = int(self.settings.mask_fraction * n)
         return torch.randperm(n)[:count].sort().values if self.token is not None else None
 
     def encode(self, masked: Tensor | None = None) -> Views:
-        """Embed all spots; without ``masked`` and in evaluation mode this is the read-out.
+        """Encode all spots.
 
-        The token t is added to the rows of masked spots, X̃ = X + m tᵀ, so E gains (Â²m)(t W₁W₂).
-        E_i = T M with T = [Â²I, 1] and M = [V₁V₂; c₁V₂ + c₂]: its attention and its projection cost D + 1 columns
-        instead of h.
+        The token t is added to the rows of masked spots, X̃ = X + m tᵀ, which adds (Â²m)(t W₁W₂) to E.
+        The image has E_i = T M with T = [Â²I, 1] and M = [V₁V₂; c₁V₂ + c₂]. Its attention and projection therefore
+        need D + 1 columns instead of h.
+
+        Parameters
+        ----------
+        masked
+            Indices of the masked spots. ``None``: no masking, as for the embedding.
         """
         s = self.settings
         dropout, mlp_dropout = (s.attention_dropout, s.mlp_dropout) if self.training else (0.0, 0.0)
@@ -127,8 +133,8 @@ class PublishedModel(Trainable):
         scale = 1.0 / math.sqrt(e_x.shape[1])
         attended_x = self_attention(e_x, block=self.block, scale=scale, dropout=dropout, seed=_draw_seed())
         q_x = relu_dropout_(self.projection(e_x), mlp_dropout)
-        left, right = self.consensus.weight.chunk(2, dim=1)
-        consensus = F.linear(q_x, left, self.consensus.bias)
+        weight_x, weight_i = self.consensus.weight.chunk(2, dim=1)
+        consensus = F.linear(q_x, weight_x, self.consensus.bias)
         q_i = None
         z = s.fuse_expression * attended_x
         if self.image_encoder is not None and self.smooth_image is not None:
@@ -145,7 +151,7 @@ class PublishedModel(Trainable):
                 attended_i = self_attention(e_i, block=self.block, scale=scale, dropout=dropout, seed=_draw_seed())
                 q_i = self.projection(e_i)
             q_i = relu_dropout_(q_i, mlp_dropout)
-            consensus = consensus.add_(F.linear(q_i, right))
+            consensus = consensus.add_(F.linear(q_i, weight_i))
             z = z.add_(attended_i, alpha=s.fuse_image)
         z = z.add_(consensus, alpha=s.fuse_consistency)
         return Views(q_x, q_i, z)
@@ -155,18 +161,18 @@ class PublishedModel(Trainable):
         return F.relu(self.norm(self.decoder(z)))
 
     def steps(self) -> Iterator[dict[str, Tensor]]:
-        """Yield one epoch's loss terms: all spots are one step."""
+        """Yield the loss terms of one epoch, which is one step over all spots."""
         yield self.losses()
 
     def converged(self, history: list[Row]) -> bool:
-        """Return False: the published models are trained for a fixed number of epochs."""
+        """Return ``False``: the number of epochs is fixed."""
         return False
 
     def losses(self) -> dict[str, Tensor]:
-        """Return the loss terms, unweighted, and their weighted ``total``, under a fresh mask."""
+        """Return the unweighted loss terms under a fresh mask, and their weighted sum ``total``."""
         s, masked = self.settings, self.draw_mask()
         q_x, q_i, z = self.encode(masked)
-        # What needs the most memory comes last, the decoder's three heads: their gradients alone are as large as they.
+        # The three heads of the decoder come last, because they and their gradients need the most memory.
         terms: dict[str, Tensor] = {}
         if q_i is not None:
             if s.consistency_loss == "contrastive":
@@ -176,7 +182,7 @@ class PublishedModel(Trainable):
         terms["regularisation"] = losses.regularisation_loss(z, self.pairs)
         r = self.decode(z)
         heads = (self.pi, self.theta, self.mu)
-        weights, biases = [h.weight for h in heads], [h.bias for h in heads]
+        weights, biases = [head.weight for head in heads], [head.bias for head in heads]
         terms["zinb"] = zinb_loss(r, weights, biases, self.entries, ridge=s.ridge, block=self.block)
         if masked is not None and self.token is not None and s.masked_weight:
             terms["masked"] = losses.masked_loss(r, masked.to(r.device), self.entries, self.token)
@@ -192,7 +198,7 @@ class PublishedModel(Trainable):
 
     @torch.no_grad()
     def embedding(self) -> Tensor:
-        """Return z, (N, h), in evaluation mode and unmasked: no dropout, no noise."""
+        """Return z, (N, h), in evaluation mode: without masking and dropout."""
         self.eval()
         return self.encode().z
 
@@ -205,5 +211,5 @@ class PublishedModel(Trainable):
 
 
 def _draw_seed() -> int:
-    """Draw a seed from the global generator on the host."""
+    """Draw a random seed from the global generator on the host."""
     return int(torch.randint(2**40, ()))

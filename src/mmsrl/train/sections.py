@@ -1,4 +1,4 @@
-"""Components of expression, their correction for the section, and how well sections mix. Arrays only."""
+"""Principal components, batch correction by Harmony, and mixing of sections. Arrays only."""
 
 from __future__ import annotations
 
@@ -17,13 +17,17 @@ from mmsrl.normalisation import standard_components
 FloatArray = NDArray[np.floating[Any]]
 
 MIXING_SPOTS = 20_000
-"""Spots on which the mixing of sections is scored at most."""
+"""Maximum number of spots in the score of mixing. A random subset is used beyond."""
 
 
 def principal_components(values: sp.csr_matrix | FloatArray, k: int, seed: int) -> tuple[FloatArray, FloatArray, float]:
-    """Return scores (n, k), axes (k, m) and the share of the variance they keep; k is cut to what there is.
+    """Compute principal components of ``values``, (n, m).
 
-    Sparse values (n, m) are centred implicitly and never made dense.
+    Sparse values are centred implicitly and stay sparse. k is reduced if the matrix has fewer components.
+
+    Returns
+    -------
+    Scores (n, k), axes (k, m) and the fraction of the variance that they explain.
     """
     pca = PCA(min(k, min(values.shape) - 1), svd_solver="arpack", random_state=seed)
     scores = pca.fit_transform(values)
@@ -31,12 +35,12 @@ def principal_components(values: sp.csr_matrix | FloatArray, k: int, seed: int) 
 
 
 def harmonise(values: FloatArray, section: NDArray[np.integer[Any]], seed: int) -> FloatArray:
-    """Return ``values`` (n, k) corrected for ``section`` (n,) by Harmony (Korsunsky et al., Nature Methods 2019)."""
+    """Correct ``values`` (n, k) for the batch key ``section`` (n,) by Harmony (Korsunsky et al., Nature Methods 2019)."""
     import harmonypy
 
     meta = pd.DataFrame({"section": section.astype(str)})
-    clusters = max(1, min(round(len(values) / 30), 100))  # as Harmony has it, which has none of few spots
-    # One thread: the order of its sums, and with it the result, must not depend on the machine.
+    clusters = max(1, min(round(len(values) / 30), 100))  # default of Harmony, but at least one
+    # One thread, so that the order of sums, and with it the result, does not depend on the machine.
     result = harmonypy.run_harmony(
         values.astype(np.float64), meta, "section", random_state=seed, verbose=False, ncores=1, nclust=clusters
     )
@@ -46,7 +50,7 @@ def harmonise(values: FloatArray, section: NDArray[np.integer[Any]], seed: int) 
 def corrected_components(
     expression: sp.csr_matrix, section: NDArray[np.integer[Any]], k: int, seed: int
 ) -> tuple[FloatArray, float]:
-    """Return :func:`mmsrl.normalisation.standard_components`, corrected for the section where there are several."""
+    """Return :func:`mmsrl.normalisation.standard_components`, corrected by Harmony if there are several sections."""
     scores, kept = standard_components(expression, section, k, seed)
     return (harmonise(scores, section, seed) if section[-1] > 0 else scores), kept
 
@@ -54,7 +58,7 @@ def corrected_components(
 def correct_rows(
     values: FloatArray, section: NDArray[np.integer[Any]], rows: NDArray[np.bool_], seed: int
 ) -> FloatArray:
-    """Return ``values`` with some rows corrected for the section, where these are of two or more sections."""
+    """Correct the selected ``rows`` of ``values`` by Harmony if they belong to two or more sections."""
     if np.unique(section[rows]).size < 2:
         return values
     corrected = values.copy()
@@ -63,12 +67,21 @@ def correct_rows(
 
 
 def section_mixing(embedding: FloatArray, section: NDArray[np.integer[Any]], neighbours: int = 30) -> dict[str, float]:
-    """Score how well sections mix in the embedding, without labels.
+    """Score the mixing of sections in the embedding, without labels.
 
-    ``ilisi`` is the mean inverse Simpson index of the sections among each spot's nearest neighbours in the embedding
-    (Korsunsky et al. 2019, with equal weights): the effective number of sections around a spot, from 1 to their number.
-    ``ilisi_scaled`` is the same from 0 (apart) to 1 (as mixed as their sizes allow). Of more than 20,000 spots, so many
-    drawn at random are scored among themselves.
+    ``ilisi`` is the mean inverse Simpson index of the sections among the nearest neighbours of each spot (Korsunsky et
+    al. 2019, with equal weights). It is the effective number of sections around a spot, from 1 to the number of
+    sections. ``ilisi_scaled`` is scaled from 0 (separate) to 1 (as mixed as the sizes of the sections allow). Beyond
+    20,000 spots, a random subset is scored.
+
+    Parameters
+    ----------
+    embedding
+        (N, d).
+    section
+        (N,), index of the section.
+    neighbours
+        Number of nearest neighbours.
     """
     scored = at_random(len(section), MIXING_SPOTS, 0)
     embedding, section = embedding[scored], section[scored]

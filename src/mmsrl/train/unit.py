@@ -1,4 +1,4 @@
-"""The sections of a unit as arrays, and what the preset ``default`` makes of them."""
+"""Stacked input of a unit, and the embeddings of the preset ``default``."""
 
 from __future__ import annotations
 
@@ -17,71 +17,87 @@ Message = dict[str, str]
 
 
 class Unit(NamedTuple):
-    """Sections that are trained together, stacked. N spots; G genes, the highly variable ones of those in common."""
+    """Stacked input of sections that are trained jointly: N spots, G modelled genes, D image features."""
 
     samples: list[str]
     section: NDArray[np.int64]
-    """(N,): position of each spot's section in ``samples``."""
+    """(N,), index of the section of each spot in ``samples``."""
     barcodes: list[str]
     genes: list[str]
     """(G,)."""
     expression: sp.csr_matrix
-    """(N, G) float32: log1p of counts scaled to the median library of all genes; of normalised values
-    :func:`mmsrl.normalisation.stabilise`."""
+    """(N, G) float32, log1p of counts scaled to the median library size. For values that are normalised already, the
+    result of :func:`mmsrl.normalisation.stabilise`."""
     counts: sp.csr_matrix
-    """(N, G) float32, raw."""
+    """(N, G) float32, raw counts."""
     library: FloatArray
-    """(N,): counts of all genes of each spot."""
+    """(N,), library size: counts of all genes of each spot."""
     coordinates: list[FloatArray]
-    """Of each section, (n, 2), in spot pitches."""
+    """Coordinates of each section, (n, 2), in spot pitches (the centre-to-centre distance of neighbouring spots)."""
     cells: bool
-    """Whether spots are cells or bins of that size, see :func:`mmsrl._sections.of_cell_size`."""
+    """Whether spots are cells or bins of that size (:func:`mmsrl._sections.of_cell_size`)."""
     image_coordinates: list[FloatArray]
-    """The same in the unit of tissue held out, see :func:`mmsrl._sections.image_places`."""
+    """Coordinates in the unit of held-out regions (:func:`mmsrl._sections.image_places`)."""
     array_coordinates: list[FloatArray] | None
-    """Of each section, (n, 2), array row and column, where all sections have them."""
+    """Array row and column of each section, (n, 2). ``None`` unless all sections have them."""
     image: FloatArray | None
-    """(N, D) float32; rows of sections without image are 0, the mean. ``None`` where no section has one."""
+    """(N, D) float32, image features. Rows of sections without an image are 0, the mean. ``None`` without any image."""
     fine_bins: bool
     """Whether the sections are Visium HD."""
     messages: list[Message]
+    """Warnings and notes for the user."""
     counted: bool = True
-    """Whether the sections have counts; if not, ``counts`` is what they have, normalised by somebody, and ``library``
-    is 1."""
+    """Whether the sections have raw counts. Otherwise ``counts`` holds the given normalised values, and ``library`` is
+    1."""
     scaled: sp.csr_matrix | None = None
-    """(N, G) float32: normalised values scaled to equal totals; ``None`` where they are so, and for counts."""
+    """(N, G) float32, normalised values scaled to equal totals. ``None`` for equal totals, and for counts."""
 
 
 class Built(NamedTuple):
-    """The embeddings of the preset ``default``, and what is worth telling of them."""
+    """Embeddings of the preset ``default``."""
 
     facts: dict[str, Any]
+    """Summary of the embeddings."""
     members: list[Member]
-    """Its ensemble; the first is the unit's embedding."""
+    """Ensemble. The first member is the embedding of the unit."""
     fitted: dict[str, Fitted]
-    """What takes other spots to its components, by normalisation; of counts alone."""
+    """Projection of other spots, by normalisation. Empty without raw counts."""
 
 
 def build(unit: Unit, settings: Default, *, seed: int, correct: bool, ensemble: bool = True) -> Built:
-    """Make the embeddings of the preset ``default``, which are in closed form.
+    """Compute the embeddings of the preset ``default`` in closed form.
 
-    ``correct``: for the section, where there are several; ``ensemble``: all members, not the first alone.
+    Parameters
+    ----------
+    seed
+        Random seed.
+    correct
+        Correct for the batch key (the section) if there are several sections.
+    ensemble
+        Compute all members, instead of the first only.
     """
     correct, image = correct_image(unit, "mutual nearest neighbours; images: Harmony", seed, correct)
     members, fitted, facts = build_members(unit, settings, image, seed, correct, first_only=not ensemble)
     first = members[0]
     if image is not None:
-        unit.messages.append(info(_told(first.facts["image"])))
+        unit.messages.append(info(_image_weight(first.facts["image"])))
     listed = [{"name": member.name, **member.facts} for member in members]
     return Built(facts | first.facts | {"members": listed}, members, fitted)
 
 
 def correct_image(unit: Unit, how: str, seed: int, correct: bool) -> tuple[bool, FloatArray | None]:
-    """Say ``how`` the section is corrected for, where that is asked for and there are several.
+    """Return whether to correct for the section, and the image features, corrected by Harmony if so.
+
+    Parameters
+    ----------
+    how
+        Method of the correction, for the message to the user.
+    correct
+        Whether correction is requested. Single sections are not corrected.
 
     Returns
     -------
-    Whether it is, and the image features, (N, D), corrected; ``None`` where no section has any.
+    Whether to correct, and (N, D) image features or ``None``.
     """
     correct = correct and len(unit.samples) > 1
     if correct:
@@ -92,22 +108,21 @@ def correct_image(unit: Unit, how: str, seed: int, correct: bool) -> tuple[bool,
     return correct, image
 
 
-def _told(image: dict[str, Any]) -> str:
-    """Say how far the image counts in the first member."""
+def _image_weight(image: dict[str, Any]) -> str:
+    """Describe the weight of the image in the first member."""
     weights = image["weights"]
-    counting = int((weights > 0).sum())
-    told = f"the image predicts {image['explained']:.0%} of smoothed expression in tissue that it was not fitted to"
-    if counting:
-        most = f"with a weight of {weights.max():.0%} at most"
-        return f"{told}: it counts in {counting} of {len(weights)} components, {most}"
-    return f"{told}, no more than chance or than expression itself needs: it does not count"
+    n_used = int((weights > 0).sum())
+    text = f"the image predicts {image['explained']:.0%} of the variance of smoothed expression in held-out tissue"
+    if n_used:
+        return f"{text}: it is used in {n_used} of {len(weights)} components, with a weight up to {weights.max():.0%}"
+    return f"{text}: this is too little to improve expression, so the image is not used"
 
 
 def info(text: str) -> Message:
-    """Return a message for the summary: something done otherwise than a reader might think."""
+    """Return a note for the user, about a choice that the data required."""
     return {"level": "info", "text": text}
 
 
 def warning(text: str) -> Message:
-    """Return a message for the summary: something asked for could not be done."""
+    """Return a warning for the user, about a request that could not be met."""
     return {"level": "warning", "text": text}

@@ -1,4 +1,4 @@
-"""Zero-inflated negative binomial: heads, likelihood and gradient in one pass over blocks of spots."""
+"""Zero-inflated negative binomial (ZINB) likelihood and its gradient, in one pass over blocks of spots."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ from mmsrl.train.presets import MEAN_RANGE
 
 THETA_RANGE = (1e-4, 1e4)
 CACHED_SPOTS = 64
-"""Spots whose likelihood is taken at a time on a CPU: what its twenty passes go over stays in the cache."""
+"""Number of spots per likelihood computation on a CPU, so that its twenty passes stay in the cache."""
 
 LINEAR_FROM = 40.0
-"""softplus(y) = y beyond this to better than double precision."""
+"""Value beyond which softplus(y) equals y in double precision."""
 
 
 class Entries(NamedTuple):
     """The non-zero entries of an (n, G) matrix in row order, on one device."""
 
     start: list[int]
-    """(n + 1,): where each row starts."""
+    """(n + 1,), start of each row."""
     position: Tensor
-    """(nnz,) int64: row·G + column."""
+    """(nnz,) int64, row·G + column."""
     value: Tensor
     """(nnz,)."""
     log_factorial: Tensor
-    """(nnz,): lgamma(value + 1), which never changes."""
+    """(nnz,), lgamma(value + 1)."""
 
     @classmethod
     def of(cls, matrix: sp.csr_matrix, dtype: torch.dtype, device: torch.device | str = "cpu") -> Entries:
-        """Take a CSR matrix to the device; entries below 1e-8 count as zero, as in the published likelihood."""
+        """Copy a CSR matrix to the device. Entries below 1e-8 count as zero, as in the published likelihood."""
         matrix = sp.csr_matrix(matrix, copy=True)
         matrix.data[matrix.data < 1e-8] = 0.0
         matrix.eliminate_zeros()
@@ -47,15 +47,15 @@ class Entries(NamedTuple):
 
 
 def _block_gradient(heads: Sequence[Tensor], entries: Entries, rows: slice, ridge: float) -> Tensor:
-    """Return the summed loss of a block; ``heads``, three (b, G), are overwritten by its gradient.
+    """Return the summed loss of a block, and overwrite ``heads``, three (b, G), with its gradient.
 
-    With a the logit of π and log p₀ = −θ·log(1 + μ/θ) the log probability of a zero count, the loss of an entry is
+    Let a be the logit of π, and log p₀ = −θ·log(1 + μ/θ) the log probability of a zero count. The loss of an entry is
 
-    - zero: −log(π + (1 − π)p₀) = softplus(a) − logaddexp(a, log p₀), taken everywhere first;
+    - zero: −log(π + (1 − π)p₀) = softplus(a) − logaddexp(a, log p₀), computed for all entries first
     - non-zero: softplus(a) + lnΓ(θ) + lnΓ(x+1) − lnΓ(x+θ) + (θ+x)·log(1 + μ/θ) + x·(log θ − log μ), which then
-      replaces the zero case on the stored entries. lnΓ and its derivative are never taken on zeros;
+      replaces the loss of the stored entries. lnΓ and its derivative are not computed for zeros
 
-    plus ridge·π². No ε is needed in these forms.
+    plus ridge·π². These forms need no ε inside logarithms.
     """
     a, s, v = heads
     theta_free, mu_free = softplus(s), torch.exp(v)
@@ -64,7 +64,7 @@ def _block_gradient(heads: Sequence[Tensor], entries: Entries, rows: slice, ridg
     log_p0 = -theta * log_ratio
     pi = torch.sigmoid(a)
     gap = a - log_p0
-    dropped = torch.sigmoid(gap)  # how likely a zero comes from dropout
+    dropped = torch.sigmoid(gap)  # probability that a zero is a dropout
     share = mu / (theta + mu)
 
     loss = softplus(a, threshold=LINEAR_FROM) - softplus(gap, threshold=LINEAR_FROM) - log_p0
@@ -89,7 +89,7 @@ def _block_gradient(heads: Sequence[Tensor], entries: Entries, rows: slice, ridg
     dropped.view(-1)[at] = 0.0
 
     total = loss.sum(dtype=torch.float64) + ridge * pi.square().sum(dtype=torch.float64)
-    # Clamped values do not move.
+    # The gradient of clamped values is 0.
     torch.mul(d_mu, mu_free == mu, out=v)
     torch.mul(d_theta.mul_(theta_free == theta), torch.sigmoid(s), out=s)
     torch.sub(pi, dropped, out=a)
@@ -100,23 +100,26 @@ def _block_gradient(heads: Sequence[Tensor], entries: Entries, rows: slice, ridg
 def zinb_loss(
     r: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor], entries: Entries, *, ridge: float, block: int
 ) -> Tensor:
-    """Return the mean ZINB negative log likelihood (plus ridge·π²) of all (n, G) entries given the decoder's output.
+    """Return the mean ZINB negative log likelihood, plus ridge·π², over all (n, G) entries.
 
-    The three heads are applied, the likelihood and its gradient taken, and the gradient sent back through the heads,
-    block by block of ``block`` spots: nothing of size n×G ever exists.
+    Heads, likelihood and gradient are computed block by block, so no array of size n×G exists.
 
     Parameters
     ----------
     r
-        (n, h).
+        (n, h), hidden values of the decoder.
     weights, biases
-        Three (G, h) and three (G,), of the heads of π, θ and μ.
+        Three (G, h) and three (G,): the heads of π, θ and μ.
     entries
-        The non-zero values of the (n, G) target.
+        Non-zero entries of the (n, G) target.
+    ridge
+        Weight of the ridge penalty on π.
+    block
+        Number of spots per block.
 
     Notes
     -----
-    Eraslan et al., Nature Communications 10, 390 (2019), fitted to log-normalised values as published in MMSRL.
+    Eraslan et al., Nature Communications 10, 390 (2019). MMSRL fits it to log-normalised values.
     """
     value, gradients = _heads_pass(r, weights, biases, entries, ridge, block)
     return with_gradient(value, gradients, [r, *weights, *biases])
