@@ -35,7 +35,7 @@ def principal_components(values: sp.csr_matrix | FloatArray, k: int, seed: int) 
 
 
 def harmonise(values: FloatArray, section: NDArray[np.integer[Any]], seed: int) -> FloatArray:
-    """Correct ``values`` (n, k) for the batch key ``section`` (n,) by Harmony (Korsunsky et al., Nature Methods 2019)."""
+    """Correct ``values`` (n, k) for the batch key ``section`` (n,) by Harmony (Korsunsky et al. 2019)."""
     import harmonypy
 
     meta = pd.DataFrame({"section": section.astype(str)})
