@@ -17,7 +17,8 @@ from mmsrl.parameters import PARAMETERS, parameters_of
 HOSTILE = 'it\'s "$HOME" `id` $(id) \\ ; & *'
 EXAMPLES: dict[str, Any] = {"integer": 3, "number": 2.5, "boolean": False, "string": HOSTILE}
 INCLUDED = ("conf/params.config", "conf/base.config", "conf/args.config", "conf/modules.config")
-DEVICE = "process { ext.device = 'device_of_task' }"
+OF_TASK = {"device": "device_of_task", "block_size": "block_size_of_task"}
+"""Values that depend on the task and replace those of the parameters, as in conf/resources.config."""
 PROCESS = """\
 process {name} {{
     input:
@@ -38,9 +39,10 @@ def passed(tmp_path: Path) -> Any:
     processes = "".join(PROCESS.format(name=name, python=python) for name in names)
     calls = "".join(f"    {name}(true).view()\n" for name in names)
     (tmp_path / "main.nf").write_text(f"{processes}workflow {{\n{calls}}}\n")
-    (tmp_path / "device.config").write_text(DEVICE)
+    of_task = "".join(f"    ext.{name} = '{value}'\n" for name, value in OF_TASK.items())
+    (tmp_path / "task.config").write_text(f"process {{\n{of_task}}}\n")
     (tmp_path / "params.config").write_text("params.outdir = 'results'")
-    files = [*(ROOT / name for name in INCLUDED), "params.config", "device.config"]
+    files = [*(ROOT / name for name in INCLUDED), "params.config", "task.config"]
     (tmp_path / "nextflow.config").write_text("".join(f"includeConfig '{file}'\n" for file in files))
 
     def run(params: dict[str, Any]) -> dict[str, dict[str, str]]:
@@ -68,10 +70,10 @@ def expected(values: dict[str, Any]) -> dict[str, dict[str, str]]:
 
 def test_every_command_gets_each_of_its_parameters_as_given(passed):
     values = {p.name: p.choices[-1] if p.choices else EXAMPLES[p.type] for p in PARAMETERS if p.stage in STAGES}
-    assert passed(values) == expected(values | {"device": "device_of_task"})
+    assert passed(values) == expected(values | OF_TASK)
 
 
 @pytest.mark.parametrize("nothing", [None, "", "null"])
 def test_what_is_not_given_is_left_to_the_command(passed, nothing):
     names = [p.name for p in PARAMETERS if p.stage in STAGES]
-    assert passed(dict.fromkeys(names, nothing)) == expected({"device": "device_of_task"})
+    assert passed(dict.fromkeys(names, nothing)) == expected(OF_TASK)
