@@ -80,7 +80,7 @@ def test_domains_are_numbered_by_size_and_facts_are_kept():
     assert sum(found.facts["spots"]["a"].values()) == len(PLACES) // 2
     assert set(found.facts["confidence"]) == {"1", "2", "3"}
     assert [message["level"] for message in found.messages] == ["warning"]
-    assert "4 domains were wanted; in the consensus 3 have spots" in found.messages[0]["text"]
+    assert "4 domains were requested; only 3 have spots in the consensus" in found.messages[0]["text"]
 
 
 def test_stripes_one_spot_wide_stay_and_scattered_errors_of_members_go():

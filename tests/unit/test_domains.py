@@ -313,7 +313,8 @@ def test_a_member_that_finds_fewer_domains_is_told_and_most_of_them_are_a_warnin
         message = domains(members, 4).messages[0]
         assert message["level"] == level
         assert (
-            f"4 domains were wanted; gmm finds fewer (at least 3) in {len(fewer)} of the 3 members" in message["text"]
+            f"4 domains were requested; gmm finds fewer (at least 3) in {len(fewer)} of the 3 members"
+            in message["text"]
         )
 
 
@@ -326,7 +327,7 @@ def test_members_of_other_spots_are_refused():
 
 def test_bad_embeddings_are_errors():
     values, _ = planted()
-    with pytest.raises(InputError, match="400 domains were asked for.*only 300 different spots"):
+    with pytest.raises(InputError, match="n_domains 400: there are only 300 different spots"):
         domains(embedding_of(values), 400)
     with pytest.raises(InputError, match="same at all 300 spots"):
         domains(embedding_of(np.ones((300, 4))), 2)
@@ -350,15 +351,15 @@ def test_command_writes_table_members_and_summary_and_names_the_unit_in_errors(t
     table = pd.read_csv(tmp_path / "u.domains.csv", dtype={"domain": str})
     assert list(table.columns) == ["sample", "barcode", "domain", "domain_confidence"] and len(table) == 300
     wrong = CliRunner().invoke(main, [*options, "--n-domains", "400"])
-    assert wrong.exit_code == 2 and "unit u: 400 domains" in wrong.output
+    assert wrong.exit_code == 2 and "unit u: n_domains 400" in wrong.output
 
 
 @pytest.mark.parametrize(
     ("beyond", "with_depth", "told"),
     [
-        (0.5, 0.4, "(p = 0.400; depth left aside, 0.500)"),
-        (0.5, 0.005, "goes with depth"),
-        (None, 0.4, "than permuted spots (p = 0.400);"),
+        (0.5, 0.4, "(p = 0.400; beyond depth, p = 0.500)"),
+        (0.5, 0.005, "follows sequencing depth"),
+        (None, 0.4, "than permuted spots (p = 0.400),"),
     ],
 )
 def test_structure_of_depth_is_divided_with_a_warning_and_none_is_one_domain(beyond, with_depth, told):

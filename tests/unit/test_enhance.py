@@ -55,7 +55,7 @@ def test_enhanced_expression_predicts_held_out_counts_better(found):
 def test_only_genes_that_are_shown_to_gain_are_written(found):
     better = found.genes.loc[found.genes["verdict"] == "better", "gene"]
     assert found.spots.var_names.tolist() == better.tolist()
-    assert "that de-noising makes better on held-out molecules" in found.messages[0]["text"]
+    assert "that de-noising improves on held-out molecules" in found.messages[0]["text"]
     with pytest.raises(KeyError):  # and no other gene can be read as if it were not expressed
         found.spots[:, "noise_0"]
 
@@ -86,7 +86,7 @@ def test_fewer_genes_are_those_that_gain_most(trained):
     some = enhance(trained[0], trained[1], n_enhanced_genes=20)
     assert some.spots.n_vars == 20 == some.genes["written"].sum()
     assert not some.spots.var_names.str.startswith("noise").any()
-    assert "the 20 are written that gain most" in some.messages[0]["text"]
+    assert "modelled genes are written: those with the most spatial structure" in some.messages[0]["text"]
 
 
 def test_genes_are_written_by_name(trained):
@@ -98,7 +98,7 @@ def test_genes_are_written_by_name(trained):
     assert "unheard of not among the" in some.messages[0]["text"]
     none = enhance(adata, model, enhanced_genes=["unheard of"], n_enhanced_genes=5)
     assert none.spots.n_vars == 5
-    assert "written as without the list" in none.messages[0]["text"]
+    assert "the list is ignored" in none.messages[0]["text"]
 
 
 def test_published_preset_also_gets_the_mean_of_its_decoder():

@@ -285,7 +285,7 @@ def test_de_noising_is_left_out_with_its_reason(analysed, tmp_path: Path):
     )
     assert result.exit_code == 0, result.output
     summary = json.loads((tmp_path / "out/S.enhance.json").read_text())
-    assert "molecules held out" in summary["result"]["skipped"]
+    assert "de-noising needs raw counts" in summary["result"]["skipped"]
     assert [file.name for file in (tmp_path / "out").iterdir()] == ["S.enhance.json"]
 
 

@@ -1,1 +1,1 @@
-"""Spatial domains: spots grouped by their embedding."""
+"""Spatial domains: clustering of the embedding."""

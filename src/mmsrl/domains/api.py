@@ -1,4 +1,4 @@
-"""Domains of the sections trained together: of every member of an ensemble, and their consensus."""
+"""Cluster the members of an ensemble into spatial domains, and build their consensus."""
 
 from __future__ import annotations
 
@@ -22,30 +22,29 @@ from mmsrl.domains.readouts import Posterior, read_out, reduce
 from mmsrl.train.presets import Readout, with_defaults
 
 UNSTABLE = 0.7
-"""Stability below which a chosen number of domains is said to be uncertain."""
-
+"""Stability of a chosen number of domains below which a warning is given."""
 
 LATENT_READOUTS = ("kmeans", "leiden")
 """Read-outs that cluster the whole latent representation of a published preset. The Gaussian mixtures cluster its
 principal components."""
 
 STRUCTURE_LEVEL = 0.01
-"""p-value of the test of spatial structure (:func:`mmsrl.train.bandwidth.structure_p`) above which K is 1."""
+"""Significance level of the test of spatial structure (:func:`mmsrl.train.bandwidth.structure_p`). Above it K is 1."""
 
 
 class Domains(NamedTuple):
     """Domains of one unit."""
 
     table: pd.DataFrame
-    """One row a spot, in the order of the embeddings: ``sample``, ``barcode``, ``domain`` ("1", "2", … from the largest
-    to the smallest), ``domain_confidence`` (float32, 0 to 1)."""
+    """One row per spot, in the order of the embeddings: ``sample``, ``barcode``, ``domain`` ("1", "2", … from the
+    largest to the smallest), ``domain_confidence`` (float32, 0 to 1)."""
     members: ad.AnnData
-    """The spots, with their probabilities of each domain in ``obsm['posterior_0']`` and so on, one a member:
-    (n, K) float32, from the member's largest domain to its smallest."""
+    """Posterior probabilities of each member in ``obsm['posterior_0']``, ``obsm['posterior_1']``, …: (n, K) float32,
+    from the largest domain of the member to the smallest."""
     facts: dict[str, Any]
-    """How they were found: for the summary."""
+    """Summary of the clustering."""
     messages: list[dict[str, str]]
-    """What the user should be told: ``level`` and ``text``."""
+    """Warnings and notes for the user: ``level`` and ``text``."""
 
 
 def domains(
@@ -57,29 +56,35 @@ def domains(
     refine: int | None = None,
     threads: int = 1,
 ) -> Domains:
-    """Group the spots of all sections of a unit into domains, jointly, so that one number means one domain in all.
+    """Cluster the spots of all sections of a unit jointly, so that a domain has the same name in all sections.
+
+    Each member of the ensemble is clustered, and the consensus of the members gives the domains.
 
     Parameters
     ----------
     embeddings
-        Of one training or several: the same spots in the same order, each with the members of an ensemble in
-        ``obsm['member_0']`` and so on, or with one in ``obsm['X_mmsrl']``, (n, d); ``obs['sample']``,
-        ``obs['barcode']``, ``obsm['spatial']``.
+        Embeddings of one training or several, of the same spots in the same order
+        (:func:`mmsrl.train.api.as_anndata`). The members are in ``obsm['member_0']``, ``obsm['member_1']``, …, or the
+        only member in ``obsm['X_mmsrl']``, (n, d).
     n_domains
-        Number of domains; if it is not given, 1 where there is no spatial structure beyond depth and noise, else
-        chosen by stability over the members, see :func:`mmsrl.domains.number.choose_number`.
+        Number of domains K. ``None``: 1 without spatial structure beyond depth and noise, else chosen by stability over
+        the members (:func:`mmsrl.domains.number.choose_number`).
     readout
-        ``gmm``, ``gmm_full``, ``kmeans`` or ``leiden``: see :func:`mmsrl.domains.readouts.read_out`.
+        ``gmm``, ``gmm_full``, ``kmeans`` or ``leiden`` (:func:`mmsrl.domains.readouts.read_out`). ``None``: set by the
+        preset of the embeddings.
     seed
-        Seed of the first member's read-out; the next one has the next seed.
+        Random seed of the first member. Each further member adds 1. ``None``: set by the preset.
+    refine
+        Number of nearest spots whose majority vote replaces the domain of a spot, for the published presets. ``None``:
+        set by the preset.
     threads
-        Read-outs that run at once; the result does not depend on it.
+        Number of members that are clustered in parallel. It does not affect the result.
 
     Raises
     ------
     InputError
-        If an embedding is missing, not finite or constant, the embeddings are not of the same spots, or ``n_domains``
-        exceeds the number of different spots.
+        If an embedding is missing, not finite or constant, if the embeddings belong to different spots, or if
+        ``n_domains`` exceeds the number of different spots.
     """
     trainings = [embeddings] if isinstance(embeddings, ad.AnnData) else list(embeddings)
     settings = readout_settings(trainings[0], readout=readout, seed=seed, refine=refine)
@@ -100,9 +105,9 @@ def domains(
         def read(member: int) -> Posterior:
             return read_out(clustered[member], n_domains, readout, seed + member)
 
-        # igraph draws from one random stream a process.
+        # igraph has one random stream per process, so Leiden runs serially.
         posteriors = list((map if readout == "leiden" else at_once)(read, range(len(points))))
-    _tell_of_fewer(posteriors, n_domains, readout, messages)
+    _report_fewer(posteriors, n_domains, readout, messages)
     places = np.asarray(trainings[0].obsm[_keys.SPATIAL])
     section = spots[_keys.SAMPLE].to_numpy()
     if refine:
@@ -118,10 +123,10 @@ def domains(
 
 
 def _structured(training: ad.AnnData, facts: dict[str, Any], messages: list[dict[str, str]]) -> bool:
-    """Tell whether there is structure beyond noise; one domain is the answer where there is none.
+    """Return whether there is significant spatial structure. Without it, there is one domain.
 
-    Structure that depth tells is divided, with a warning: in a tumour the molecules of a spot are biology. Of values
-    that were normalised before depth is not known, and all structure counts.
+    If all structure follows sequencing depth, spots are clustered with a warning, because depth can be biological, as
+    in tumours. Depth is unknown for values that are normalised already. Then all structure counts.
     """
     beyond, with_depth = (
         None if training.uns.get(key) is None else float(training.uns[key])
@@ -131,13 +136,16 @@ def _structured(training: ad.AnnData, facts: dict[str, Any], messages: list[dict
     if with_depth is None or (with_depth if beyond is None else beyond) <= STRUCTURE_LEVEL:
         return True
     if with_depth <= STRUCTURE_LEVEL:
-        text = f"what structure there is goes with depth: beyond it there is none to be seen (p = {beyond:.3f})"
+        text = (
+            f"spatial structure follows sequencing depth: none is significant beyond depth (p = {beyond:.3f}); check "
+            "whether domains follow total_counts"
+        )
         messages.append({"level": "warning", "text": text})
         return True
-    aside = "" if beyond is None else f"; depth left aside, {beyond:.3f}"
+    aside = "" if beyond is None else f"; beyond depth, p = {beyond:.3f}"
     text = (
-        "no structure found: neighbours explain expression no better than permuted spots "
-        f"(p = {with_depth:.3f}{aside}); there is one domain. Give n_domains to have it divided all the same"
+        "no structure found: neighbours predict expression no better than permuted spots "
+        f"(p = {with_depth:.3f}{aside}), so there is one domain; give n_domains to cluster all the same"
     )
     messages.append({"level": "warning", "text": text})
     return False
@@ -160,51 +168,52 @@ def readout_settings(
 
 
 def check_readout(n_domains: Any, readout: str | None) -> None:
-    """Raise InputError where there is no such read-out, or ``n_domains`` is no number of domains or ``None``."""
+    """Raise :class:`InputError` if the read-out is unknown or ``n_domains`` is not a positive integer or ``None``."""
     if readout is not None and readout not in get_args(Readout):
         raise InputError(f"readout {readout!r} is not one of {', '.join(get_args(Readout))}")
     if n_domains is not None and not (isinstance(n_domains, (int, np.integer)) and n_domains >= 1):
-        raise InputError(f"n_domains {n_domains!r}: must be a whole number from 1 on, or None to have it chosen")
+        raise InputError(f"n_domains {n_domains!r}: must be a whole number from 1, or None to choose it by stability")
 
 
 def _spots(trainings: Sequence[ad.AnnData]) -> pd.DataFrame:
-    """Return sample and barcode of the spots, which all trainings have in the same order."""
+    """Return sample and barcode of the spots, and check that all trainings have the same spots."""
     tables: list[pd.DataFrame] = [adata.obs[[_keys.SAMPLE, _keys.BARCODE]].astype(str) for adata in trainings]
     for number, table in enumerate(tables[1:], start=2):
         if not np.array_equal(tables[0].to_numpy(), table.to_numpy()):
-            raise InputError(f"embedding {number} is not of the same spots as the first, in the same order")
+            raise InputError(f"embedding {number} is not of the same spots as the first; give trainings of one unit")
     return tables[0]
 
 
 def _members(adata: ad.AnnData) -> list[Any]:
-    """Return the embeddings of a training: its members in the order of their numbers, or the only one."""
+    """Return the members of a training in the order of their numbers, or its only embedding."""
     names = member_keys(adata) or [_keys.EMBEDDING]
     if names[0] not in adata.obsm:
-        raise InputError(f"the embedding file has no obsm['{_keys.EMBEDDING}']; it must come from mmsrl-train")
+        raise InputError(f"the embedding file has no obsm['{_keys.EMBEDDING}']; give a file that mmsrl-train wrote")
     return [np.asarray(adata.obsm[name]) for name in names]
 
 
-def _tell_of_fewer(
+def _report_fewer(
     posteriors: Sequence[Posterior], n_domains: int, readout: str, messages: list[dict[str, str]]
 ) -> None:
-    """Add a message where members have fewer domains than were wanted: a warning where most of them have."""
-    found = [int(posterior.argmax(axis=1).max()) + 1 for posterior in posteriors]
-    fewer = [number for number in found if number < n_domains]
+    """Add a message if members have fewer domains than requested: a warning if most members do."""
+    numbers = [int(posterior.argmax(axis=1).max()) + 1 for posterior in posteriors]
+    fewer = [number for number in numbers if number < n_domains]
     if fewer:
         text = (
-            f"{n_domains} domains were wanted; {readout} finds fewer (at least {min(fewer)}) in {len(fewer)} of the "
-            f"{len(found)} members"
+            f"{n_domains} domains were requested; {readout} finds fewer (at least {min(fewer)}) in {len(fewer)} of the "
+            f"{len(numbers)} members"
         )
-        messages.append({"level": "warning" if len(fewer) > len(found) / 2 else "info", "text": text})
+        messages.append({"level": "warning" if len(fewer) > len(numbers) / 2 else "info", "text": text})
 
 
 def _choose(points: Sequence[Any], seed: int, mapper: Mapper, facts: dict[str, Any], messages: list[Any]) -> int:
+    """Choose the number of domains, and describe the choice in ``facts`` and ``messages``."""
     number = choose_number(points, seed, mapper)
     tried = f"{number.curve[1]['n_domains']:.0f} to {number.curve[-2]['n_domains']:.0f}"
     if not number.peak:
-        rule = f"the most stable of {tried}, which have no peak"
+        rule = f"the most stable of {tried} (stability has no peak)"
     elif number.n_domains < number.highest:
-        rule = f"of {tried} the first peak as stable as the highest, at {number.highest}, within its standard error"
+        rule = f"the first peak of {tried} within one standard error of the highest peak, at {number.highest}"
     else:
         rule = f"the most stable peak of {tried}"
     facts["chosen"] = {
@@ -216,23 +225,23 @@ def _choose(points: Sequence[Any], seed: int, mapper: Mapper, facts: dict[str, A
     text = f"the number of domains was not given: {number.n_domains}, {rule} (stability {number.stability:.2f})"
     messages.append({"level": "info", "text": text})
     if number.stability < UNSTABLE:
-        text = "no number of domains is stable in these data: look at the curve, and give n_domains if it is known"
+        text = "no number of domains is stable in these data: inspect the stability curve, and give n_domains if known"
         messages.append({"level": "warning", "text": text})
     return number.n_domains
 
 
 @contextmanager
 def _at_once(threads: int) -> Iterator[Mapper]:
-    """Give a ``map`` that runs so many calls at once, each on one core.
+    """Provide a ``map`` that runs up to ``threads`` calls in parallel, each on one core.
 
-    The matrices are small: more threads within a call take no less time, and many times more on a busy machine.
-    Limits of BLAS are the process's, those of OpenMP each thread's own, which it starts without.
+    The matrices are small, so more threads per call save no time, and cost much time on a busy machine. The limit of
+    BLAS holds for the process. The limit of OpenMP holds for one thread, so each worker sets it.
     """
     from threadpoolctl import threadpool_limits
 
     def several(function: Callable[[Any], Any], items: Iterable[Any]) -> Iterable[Any]:
         return pool.map(function, items)
 
-    # The outer one gives the process its limits back, once no worker is left that sets them.
+    # The outer limit restores the settings of the process after the last worker.
     with threadpool_limits(1), ThreadPoolExecutor(threads, initializer=threadpool_limits, initargs=(1,)) as pool:
         yield several

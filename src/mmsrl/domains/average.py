@@ -1,4 +1,4 @@
-"""The average of several labelings of the same spots, whose groups are numbered differently. Linear in spots."""
+"""Average of several labellings of the same spots, after matching their groups. Linear in the number of spots."""
 
 from __future__ import annotations
 
@@ -12,27 +12,26 @@ Posterior = npt.NDArray[np.floating[Any]]
 Labels = npt.NDArray[np.int64]
 
 ROUNDS = 20
-"""Times that members are aligned anew, at most; a few are enough."""
+"""Maximum number of alignments to the average."""
 
 
 def consensus(members: Sequence[Posterior], table: npt.NDArray[np.float64] | None = None) -> Posterior:
-    """Average posteriors after giving matching groups one number.
+    """Average posteriors after matching their groups.
 
-    Members are aligned to the one that agrees best with all others, averaged, aligned to the average, and so on until
-    no label changes. Averaging memberships is what counting how often pairs of spots are together (co-association)
-    comes to, without a matrix of pairs.
+    Members are aligned to the member that agrees best with all others, and averaged. They are then aligned to the
+    average, until no label changes. The average replaces a co-association matrix of all pairs of spots.
 
     Parameters
     ----------
     members
-        Each (n, K), rows sum to one.
+        (n, K) each, rows sum to 1.
     table
-        Their :func:`agreement`, where it is known.
+        :func:`agreement` of the members, if known.
 
     Returns
     -------
     numpy.ndarray
-        (n, K) float64, rows sum to one.
+        (n, K) float64, rows sum to 1.
     """
     agreements = agreement(members) if table is None else table
     reference = mean = members[int(agreements.sum(axis=1).argmax())].astype(np.float64)
@@ -48,14 +47,14 @@ def consensus(members: Sequence[Posterior], table: npt.NDArray[np.float64] | Non
 
 
 def matching(reference: Posterior, member: Posterior) -> Labels:
-    """Return for each group of ``reference`` that of ``member``, so that most spots are shared (Hungarian method)."""
+    """Match the groups of ``member`` to those of ``reference`` by the number of shared spots (Hungarian method)."""
     from scipy.optimize import linear_sum_assignment
 
     return np.asarray(linear_sum_assignment(reference.T @ member, maximize=True)[1], dtype=np.int64)
 
 
 def agreement(members: Sequence[Posterior]) -> npt.NDArray[np.float64]:
-    """Return the adjusted Rand index between the labels of every two members, (M, M)."""
+    """Return the adjusted Rand index of every pair of members, (M, M)."""
     labels = [member.argmax(axis=1) for member in members]
     table = np.eye(len(labels))
     for i, j in zip(*np.triu_indices(len(labels), 1), strict=True):
@@ -64,19 +63,19 @@ def agreement(members: Sequence[Posterior]) -> npt.NDArray[np.float64]:
 
 
 def adjusted_rand(one: npt.NDArray[np.integer[Any]], other: npt.NDArray[np.integer[Any]]) -> float:
-    """Return the adjusted Rand index of two labelings (Hubert and Arabie, J. Classif. 2, 193-218, 1985).
+    """Return the adjusted Rand index of two labellings (Hubert and Arabie, J. Classif. 2, 193-218, 1985).
 
-    That of scikit-learn, to the last digit, for labels that are small whole numbers: its checks and sorting of labels
-    of any kind take most of the time, and thousands of pairs of labelings are compared.
+    It equals the result of scikit-learn exactly. It is faster for labels that are small integers, because scikit-learn
+    spends most of the time on checks and sorting. Thousands of pairs are compared.
 
     Parameters
     ----------
     one, other
-        (n,), from 0 on.
+        (n,), labels from 0.
     """
     n, columns = len(one), int(other.max()) + 1
     table = np.bincount(one * columns + other, minlength=(int(one.max()) + 1) * columns).reshape(-1, columns)
-    # Ordered pairs, as Python's own numbers, which do not overflow: together in both, in one alone, in the other alone.
+    # Ordered pairs that share a group in both, only in one, only in the other, as Python integers without overflow.
     both, in_one, in_other = (int((of**2).sum()) for of in (table, table.sum(axis=1), table.sum(axis=0)))
     together, first, second = both - n, in_one - both, in_other - both
     apart = n * n - both - first - second
@@ -87,6 +86,6 @@ def adjusted_rand(one: npt.NDArray[np.integer[Any]], other: npt.NDArray[np.integ
 
 
 def mean_agreement(table: npt.NDArray[np.float64]) -> float:
-    """Return the mean agreement of two different members; 1 for one member."""
+    """Return the mean agreement over pairs of different members. It is 1 for one member."""
     m = len(table)
     return float((table.sum() - m) / (m * (m - 1))) if m > 1 else 1.0

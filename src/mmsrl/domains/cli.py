@@ -1,4 +1,4 @@
-"""``mmsrl-domains``: spatial domains of one unit, the consensus of its ensemble."""
+"""``mmsrl-domains``: cluster the ensemble of a unit into spatial domains."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from mmsrl._click import INPUT_FILE, log_messages, output_dir_option, stage_comm
     type=INPUT_FILE,
     multiple=True,
     required=True,
-    help="<unit>.embedding.h5ad; of several trainings once for each, in the order of their seeds.",
+    help="<unit>.embedding.h5ad, once per training, in the order of their random seeds.",
 )
+@click.option("--n-domains", type=click.IntRange(1), help="Number of domains. Default: chosen by stability.")
 @click.option(
-    "--n-domains", type=click.IntRange(1), help="Number of domains; if not given, it is chosen without labels."
+    "--threads", type=click.IntRange(1), default=1, show_default=True, help="Number of members to cluster in parallel."
 )
-@click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="Members read out at once.")
 @output_dir_option("<unit>.domains.csv, <unit>.domains.h5ad and <unit>.domains.json")
 def main(
     id: str,
@@ -35,21 +35,19 @@ def main(
     readout: str | None,
     refine: int | None,
 ) -> None:
-    """Group the spots of a unit into spatial domains, and say how sure each is: the consensus of its ensemble."""
+    """Cluster the spots of a unit into spatial domains: the consensus of its ensemble, with a confidence per spot."""
     from typing import cast
 
-    from mmsrl._errors import InputError
+    from mmsrl._errors import error_prefix
     from mmsrl._files import atomic_path, write_summary, write_text
     from mmsrl._hdf5 import read_stage_file
     from mmsrl.domains.api import domains, readout_settings
     from mmsrl.train.presets import Readout
 
     trainings = [read_stage_file(path, "train") for path in embeddings]
-    try:
+    with error_prefix(f"unit {id}"):
         settings = readout_settings(trainings[0], readout=cast("Readout | None", readout), seed=seed, refine=refine)
         table, members, facts, messages = domains(trainings, n_domains, **settings, threads=threads)
-    except InputError as error:
-        raise InputError(f"unit {id}: {error}") from error
     log = logging.getLogger(__name__)
     log_messages(log, messages)
     log.info("%d domains of %d spots from %d members", facts["n_domains"], len(table), facts["members"])
@@ -57,10 +55,8 @@ def main(
     with atomic_path(output_dir / f"{id}.domains.h5ad") as temporary:
         members.write_h5ad(temporary, compression="gzip")
     write_summary(
-        output_dir / f"{id}.domains.json",
-        stage="domains",
-        id=id,
+        output_dir, "domains", id,
         parameters={"n_domains": n_domains} | {name: value for name, value in settings.items() if value is not None},
         result=facts,
-        messages=messages,
+        messages=messages
     )

@@ -1,4 +1,4 @@
-"""One labelling of the members of an ensemble, and how sure it is at each spot. Arrays only."""
+"""Consensus of the members of an ensemble, with a confidence for each spot. Arrays only."""
 
 from __future__ import annotations
 
@@ -15,42 +15,42 @@ from mmsrl.domains.readouts import by_size
 
 
 class Consensus(NamedTuple):
-    """Domains of the spots of one unit."""
+    """Consensus domains of one unit."""
 
     labels: Labels
-    """(n,), from 1 for the largest domain on."""
+    """(n,), from 1, the largest domain."""
     confidence: npt.NDArray[np.float32]
     """(n,), 0 to 1."""
     facts: dict[str, Any]
-    """How they were found: for the summary."""
+    """Summary of the consensus."""
     messages: list[dict[str, str]]
-    """What the user should be told: ``level`` and ``text``."""
+    """Warnings and notes for the user: ``level`` and ``text``."""
 
 
 def consensus(posteriors: Sequence[Posterior], places: npt.NDArray[Any], section: npt.NDArray[Any]) -> Consensus:
-    """Average the members of an ensemble into one labelling, and say how sure it is at each spot.
+    """Average the members of an ensemble into one labelling, and compute the confidence of each spot.
 
-    No vote of the neighbours follows: members are smoothed already, and where layers are one spot wide a vote wipes
-    them out (docs/accuracy.md).
+    Labels are not refined by a vote of neighbours. Members are smoothed already, and a vote removes layers that are one
+    spot wide (docs/accuracy.md).
 
     Parameters
     ----------
     posteriors
-        Of each member, (n, K), rows sum to one.
+        (n, K) of each member, rows sum to 1.
     places
-        (n, 2). Those of different sections have nothing in common.
+        (n, 2), coordinates. Coordinates of different sections are not compared.
     section
-        (n,), the name of each spot's section.
+        (n,), name of the section of each spot.
     """
     agreement = average.agreement(posteriors)
     mean = average.consensus(posteriors, agreement)
     labels = mean.argmax(axis=1)
     messages: list[dict[str, str]] = []
-    sure = confidence(mean, labels, neighbourhood(places, section, CONFIDENCE_SPOTS))
+    certainty = confidence(mean, labels, neighbourhood(places, section, CONFIDENCE_SPOTS))
     domain = by_size(labels)
-    numbers, wanted = range(1, int(domain.max()) + 1), mean.shape[1]
-    if len(numbers) < wanted:
-        text = f"{wanted} domains were wanted; in the consensus {len(numbers)} have spots"
+    numbers, requested = range(1, int(domain.max()) + 1), mean.shape[1]
+    if len(numbers) < requested:
+        text = f"{requested} domains were requested; only {len(numbers)} have spots in the consensus"
         messages.append({"level": "warning", "text": text})
     facts = {
         "n_domains": len(numbers),
@@ -58,10 +58,10 @@ def consensus(posteriors: Sequence[Posterior], places: npt.NDArray[Any], section
         "agreement": agreement,
         "mean_agreement": average.mean_agreement(agreement),
         "confidence_spots": CONFIDENCE_SPOTS,
-        "confidence": {str(k): float(sure[domain == k].mean()) for k in numbers},
+        "confidence": {str(k): float(certainty[domain == k].mean()) for k in numbers},
         "spots": {
             str(name): {str(k): int((domain[section == name] == k).sum()) for k in numbers}
             for name in dict.fromkeys(section)
         },
     }
-    return Consensus(domain, sure, facts, messages)
+    return Consensus(domain, certainty, facts, messages)

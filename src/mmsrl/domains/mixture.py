@@ -1,4 +1,4 @@
-"""Gaussian mixture with one covariance for all components, from many starts. Linear in memory."""
+"""Gaussian mixture with tied covariance, from many starts. Memory is linear in the number of points."""
 
 from __future__ import annotations
 
@@ -13,55 +13,55 @@ from mmsrl.domains.average import consensus, matching
 Matrix = npt.NDArray[np.float64]
 
 STARTS, MOST_STARTS = 32, 96
-"""Starts of EM; on small sections, whose optima lie closer and cost less, three times as many."""
+"""Minimum and maximum number of starts of EM. Small sections get more starts, which cost less there."""
 
 START_SPOTS = 65_000
-"""Spots of all starts together up to which there are more than :data:`STARTS`."""
+"""Number of spots times starts up to which there are more than :data:`STARTS` starts."""
 
 AVERAGED = 16
-"""Of the optima found, so many of the likeliest are averaged; a quarter where that is more."""
+"""Number of optima with the highest likelihood that are averaged, or a quarter of all optima if that is more."""
 
 TOLERANCE = 1e-5
-"""Rise of the mean log likelihood of a spot at which EM has converged. 1e-3, a common default, stops in saddles."""
+"""Increase of the mean log likelihood at which EM has converged. The common default 1e-3 stops at saddle points."""
 
 ITERATIONS = 500
+"""Maximum number of EM iterations."""
 BLOCK = 2000
-"""Points whose posteriors are computed at a time: few enough to stay in a core's cache, with a row a component, so
-that maxima and sums over components run along memory."""
+"""Number of points per computation of posteriors, so that they stay in the cache of a core."""
 
 RIDGE = 1e-6
-"""Added to the covariance's diagonal, relative to its mean."""
+"""Ridge on the diagonal of the covariance, relative to the mean of the diagonal."""
 
 
 class Mixture(NamedTuple):
-    """A fitted mixture of K components in d dimensions."""
+    """Fitted Gaussian mixture of K components in d dimensions."""
 
     weights: Matrix
     """(K,)."""
     means: Matrix
     """(K, d)."""
     covariance: Matrix
-    """(d, d)."""
+    """(d, d), tied covariance."""
     log_likelihood: float
-    """Mean of a spot, in the whitened space it was fitted in."""
+    """Mean log likelihood per point, in the whitened space of the fit."""
 
     def posterior(self, points: Matrix) -> Matrix:
-        """Return the probability of each component at each of (n, d) points: (n, K)."""
+        """Return the posterior probability of each component, (n, K), at (n, d) points."""
         precision = np.asarray(np.linalg.inv(self.covariance))
-        found = np.empty((len(points), len(self.weights)))
+        result = np.empty((len(points), len(self.weights)))
         first = 0
         for part, posterior, _ in _posteriors(points, self.weights, self.means, precision):
-            found[first : first + len(part)] = posterior.T
+            result[first : first + len(part)] = posterior.T
             first += len(part)
-        return found
+        return result
 
 
 def optima(points: Matrix, n_components: int, seed: int, starts: int | None = None) -> list[Mixture]:
-    """Fit mixtures (mclust's model EEE) from several starts, to the maximum of the likelihood next to each.
+    """Fit Gaussian mixtures with tied covariance (model EEE of mclust) from several starts, each to a local optimum.
 
-    Every other start is k-means, the others are k-means++ seeds with the points nearest to each. They are made on the
-    points as they are, where leading principal axes count most; EM itself is invariant under linear maps and runs on
-    whitened points. From whitened starts high maxima are often missed.
+    Half of the starts are k-means, and half are k-means++ seeds with their nearest points. Starts use the given points,
+    in which the leading principal axes dominate. EM is invariant under linear maps and uses whitened points. Starts on
+    whitened points often miss the best optima.
 
     Parameters
     ----------
@@ -70,9 +70,9 @@ def optima(points: Matrix, n_components: int, seed: int, starts: int | None = No
     n_components
         K, at most the number of different points.
     seed
-        Seed of the starts.
+        Random seed of the starts.
     starts
-        Their number; by the number of points if it is not given.
+        Number of starts. ``None``: set by the number of points.
     """
     from sklearn.cluster import KMeans, kmeans_plusplus
 
@@ -82,10 +82,10 @@ def optima(points: Matrix, n_components: int, seed: int, starts: int | None = No
     values, axes = np.linalg.eigh(np.cov((points - centre).T, bias=True).reshape(points.shape[1], -1))
     scale = np.sqrt(np.maximum(values, 1e-12 * values[-1]))
     white = (points - centre) @ axes / scale
-    back = axes * scale  # from whitened points to the points as they are: x = centre + back·white
+    back = axes * scale  # maps whitened points back: x = centre + back·white
     squares = (points**2).sum(axis=1)[:, None]
     random = np.random.default_rng(seed)
-    found = []
+    fits = []
     for start in range(starts):
         state = int(random.integers(2**31))
         if start % 2 == 0:
@@ -93,26 +93,30 @@ def optima(points: Matrix, n_components: int, seed: int, starts: int | None = No
         else:
             centres, _ = kmeans_plusplus(points, n_components, random_state=state)
             labels = (squares - 2 * points @ centres.T + (centres**2).sum(axis=1)).argmin(axis=1)
-        there = maximise(white, np.eye(n_components)[labels])
-        found.append(there._replace(means=centre + there.means @ back.T, covariance=back @ there.covariance @ back.T))
-    return found
+        fit = maximise(white, np.eye(n_components)[labels])
+        fits.append(fit._replace(means=centre + fit.means @ back.T, covariance=back @ fit.covariance @ back.T))
+    return fits
 
 
 def likeliest(mixtures: Sequence[Mixture]) -> Mixture:
-    """Return the mixture of the highest likelihood; the first of equals."""
+    """Return the mixture with the highest likelihood."""
     return max(mixtures, key=lambda mixture: mixture.log_likelihood)
 
 
 def averaged(mixtures: Sequence[Mixture], fitted: Matrix, points: Matrix) -> Matrix:
-    """Return the mean posterior of the likeliest of several mixtures at ``points``, (n, K), components paired.
+    """Return the mean posterior, (n, K), of the mixtures with the highest likelihood, after matching their components.
 
-    Likelihoods of the best optima differ by less than the model is wrong by (smoothed spots are not independent), and
-    which of them is the highest changes with the seed. Their average does not.
+    Smoothed spots are not independent, so small differences in likelihood between the best optima mean nothing. The
+    best optimum depends on the random seed. The average of the best optima depends on it much less.
 
     Parameters
     ----------
+    mixtures
+        Fits of :func:`optima`.
     fitted
-        Points to pair components on.
+        (m, d), points on which components are matched.
+    points
+        (n, d), points of the result.
     """
     mixtures = sorted(mixtures, key=lambda mixture: -mixture.log_likelihood)
     mixtures = mixtures[: max(AVERAGED, len(mixtures) // 4)]
@@ -125,7 +129,7 @@ def averaged(mixtures: Sequence[Mixture], fitted: Matrix, points: Matrix) -> Mat
 
 
 def maximise(points: Matrix, posterior: Matrix) -> Mixture:
-    """Climb to the next maximum of the likelihood by EM, from memberships (n, K) of points (n, d)."""
+    """Maximise the likelihood of ``points``, (n, d), by EM from the memberships ``posterior``, (n, K)."""
     n, d = points.shape
     total, before = points.T @ points, -np.inf
     size, sums = posterior.sum(axis=0), posterior.T @ points
@@ -145,7 +149,7 @@ def maximise(points: Matrix, posterior: Matrix) -> Mixture:
 
 
 def _moments(points: Matrix, weights: Matrix, means: Matrix, precision: Matrix) -> tuple[Matrix, Matrix, float]:
-    """Return the posterior's sum over points, (K,), that of points by it, (K, d), and the mean log of its divisor."""
+    """Return the sums of posterior, (K,), and of points times posterior, (K, d), and the mean log divisor."""
     size, sums, log_sum = np.zeros(len(weights)), np.zeros_like(means), 0.0
     for part, posterior, log_divisor in _posteriors(points, weights, means, precision):
         size += posterior.sum(axis=1)
@@ -157,9 +161,9 @@ def _moments(points: Matrix, weights: Matrix, means: Matrix, precision: Matrix) 
 def _posteriors(
     points: Matrix, weights: Matrix, means: Matrix, precision: Matrix
 ) -> Iterator[tuple[Matrix, Matrix, Matrix]]:
-    """Yield points (b, d) block by block, their posteriors (K, b), and the logs of what these were divided by, (b,).
+    """Yield blocks of points, (b, d), with their posteriors, (K, b), and the log of the divisors, (b,).
 
-    With one covariance the quadratic form of the points is common to all components: what is left is linear in them.
+    With tied covariance, all components share the quadratic form of the points, so only linear terms are computed.
     """
     linear = means @ precision
     constant = (np.log(weights) - 0.5 * (linear * means).sum(axis=1))[:, None]

@@ -1,4 +1,4 @@
-"""What the spots around a spot say: how sure its domain is. Linear in spots."""
+"""Confidence and majority vote over neighbouring spots. Linear in the number of spots."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from mmsrl.domains.average import Labels, Posterior
 from mmsrl.domains.readouts import one_hot, ordered
 
 CONFIDENCE_SPOTS = 37
-"""Spots that confidence is of, with the one in the middle: three rings on a hexagonal lattice."""
+"""Number of spots that confidence averages over, with the spot itself: three rings of a hexagonal lattice."""
 
 
 def neighbourhood(places: npt.NDArray[Any], section: npt.NDArray[Any], spots: int) -> sp.csr_matrix:
-    """Return the matrix that averages over the nearest spots of the same section, the spot itself among them.
+    """Return the row-normalised matrix, (n, n), that averages over the nearest spots of the same section.
 
     Parameters
     ----------
     places
-        (n, 2). Those of different sections have nothing in common.
+        (n, 2), coordinates. Coordinates of different sections are not compared.
     section
-        (n,), which section each spot is of.
+        (n,), name of the section of each spot.
     spots
-        Spots of a neighbourhood; fewer in a section that has fewer.
+        Number of spots in a neighbourhood, with the spot itself. Smaller sections have smaller neighbourhoods.
     """
     from scipy.spatial import cKDTree
 
@@ -72,10 +72,18 @@ def majority_vote(
 
 
 def confidence(posterior: Posterior, labels: Labels, around: sp.csr_matrix) -> npt.NDArray[np.float32]:
-    """Return how probable a spot's domain is in its neighbourhood, (n,), between 0 and 1.
+    """Return the confidence of each spot, (n,), from 0 to 1: the mean posterior of its domain over the neighbourhood.
 
-    The mean posterior of the spot's own domain over the neighbourhood. At the spot alone, where the members agree, the
-    posterior is near one at most spots, those in the wrong domain included.
+    The posterior of the spot alone is near 1 at most spots, also in wrong domains.
+
+    Parameters
+    ----------
+    posterior
+        (n, K), consensus of the members.
+    labels
+        (n,), domain of each spot from 0.
+    around
+        :func:`neighbourhood`.
     """
-    smooth: Posterior = around @ posterior
-    return np.clip(smooth[np.arange(len(labels)), labels], 0.0, 1.0).astype(np.float32)
+    smoothed: Posterior = around @ posterior
+    return np.clip(smoothed[np.arange(len(labels)), labels], 0.0, 1.0).astype(np.float32)

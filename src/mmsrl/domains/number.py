@@ -1,4 +1,4 @@
-"""How many domains there are, where nobody says: as many as labelings agree on."""
+"""Choose the number of domains by stability."""
 
 from __future__ import annotations
 
@@ -14,58 +14,64 @@ from mmsrl.domains.average import adjusted_rand
 from mmsrl.domains.readouts import Labels, Points, subset
 
 FEWEST, MOST = 3, 20
-"""Numbers that can be chosen; one fewer is looked at as well."""
+"""Smallest and largest number of domains that can be chosen. One fewer is also computed."""
 
 LABELINGS = 6
+"""Number of labellings per number of domains."""
+
 STARTS = 6
+"""Number of starts of EM per labelling."""
+
 HALF = 0.5
+"""Fraction of spots per labelling if there are fewer members than labellings."""
 
 CHOICE_SPOTS = 8_000
-"""Spots that a labeling is fitted to at most, others for each: the hundreds of fits are what takes the time."""
+"""Maximum number of spots per labelling, drawn at random for each, to limit the time of hundreds of fits."""
 
 Mapper = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]
 
 
 class Number(NamedTuple):
-    """A number of domains, and what it was chosen from."""
+    """Chosen number of domains, with the stability of all candidates."""
 
     n_domains: int
     stability: float
-    """Of the chosen number, see :func:`choose_number`."""
+    """Stability of the chosen number (:func:`choose_number`)."""
     peak: bool
-    """Whether it is more stable than the numbers next to it; if not, the curve has no peak."""
+    """Whether the stability curve has a peak."""
     highest: int
-    """The most stable number; another one than was chosen where fewer domains are as stable."""
+    """Number at the highest peak. The chosen number is smaller if fewer domains are equally stable."""
     curve: list[dict[str, float]]
-    """``n_domains``, ``stability`` and ``standard_error`` of each number that was tried, in increasing order."""
+    """``n_domains``, ``stability`` and ``standard_error`` of each candidate, in increasing order."""
 
 
 def choose_number(members: Sequence[Points], seed: int, mapper: Mapper = map) -> Number:
-    """Choose the number of domains without labels: the most stable of those that stand out from the next ones.
+    """Choose the number of domains by stability, without labels.
 
-    Stability of K is the mean adjusted Rand index between labelings with K domains, and between those with K and with
-    K + 1: domains that are there are found again, and stay where one more is asked for. After CellCharter (Varrone et
-    al., Nat. Genet. 2024), with two differences. Its index, of Fowlkes and Mallows, is high by chance where one domain
-    is large, and then favours few domains. It looks at K - 1 as well, which counts against the right number, where two
-    domains had to be merged before, and for the next one, which only splits off a few spots.
+    The stability of K is a mean of two adjusted Rand indices: between labellings with K domains, and between labellings
+    with K and K + 1 domains. True domains are found again, and persist if one more domain is requested. The rule
+    follows CellCharter (Varrone et al., Nat. Genet. 2024), with two differences:
 
-    The fewer domains, the coarser the contrasts of the tissue, and coarse ones are stable whether or not there are
-    finer ones. So a number must be a peak, more stable than one fewer and no less than one more; where the curve has
-    none, the most stable is taken. Of peaks that are within one standard error of the highest (jackknife over the
-    labelings) it is the one of fewest domains: what more domains do not make stabler is not said of the tissue.
+    - CellCharter uses the Fowlkes–Mallows index. It is high by chance if one domain is large, and then favours few
+      domains.
+    - CellCharter also compares with K − 1. This penalises the right number, at which two merged domains separate. It
+      favours the next number, which only splits off a few spots.
 
-    The labelings are mixtures of up to :data:`LABELINGS` members of the ensemble, each of another embedding. Where
-    there are fewer members, each labeling is fitted to a random half of the spots; and to no more than
-    :data:`CHOICE_SPOTS` in any case.
+    Few domains are stable whether or not finer domains exist. The number must therefore be a peak: more stable than
+    K − 1, and at least as stable as K + 1. Without a peak, the most stable number is chosen. Among the peaks within one
+    standard error of the highest (jackknife over the labellings), the smallest number is chosen.
+
+    The labellings are Gaussian mixtures on up to :data:`LABELINGS` members of the ensemble. If there are fewer members,
+    each labelling uses a random half of the spots. No labelling uses more than :data:`CHOICE_SPOTS` spots.
 
     Parameters
     ----------
     members
-        Each (n, d), from :func:`mmsrl.domains.readouts.reduce`.
+        (n, d) each, from :func:`mmsrl.domains.readouts.reduce`.
     seed
-        Seed of everything random.
+        Random seed.
     mapper
-        ``map``, or one that runs several at once.
+        ``map``, or a parallel version of it.
 
     Raises
     ------
@@ -82,8 +88,8 @@ def choose_number(members: Sequence[Points], seed: int, mapper: Mapper = map) ->
         i, k = job
         points = members[i % len(members)]
         fitted = subset(len(points), seed + i, share)
-        found = mixture.likeliest(mixture.optima(points[fitted], k, seed + i, STARTS))
-        return np.asarray(found.posterior(points).argmax(axis=1))
+        fit = mixture.likeliest(mixture.optima(points[fitted], k, seed + i, STARTS))
+        return np.asarray(fit.posterior(points).argmax(axis=1))
 
     labels = dict(zip(jobs, mapper(label, jobs), strict=True))
     stability, error = np.array([_stability(labels, k) for k in numbers[:-1]]).T
@@ -100,7 +106,7 @@ def choose_number(members: Sequence[Points], seed: int, mapper: Mapper = map) ->
 
 
 def _stability(labels: Mapping[tuple[int, int], Labels], k: int) -> tuple[float, float]:
-    """Return the stability of a number and its standard error."""
+    """Return the stability of a number of domains, and its standard error."""
     agreement = np.zeros((LABELINGS, LABELINGS))
     for i, j in combinations(range(LABELINGS), 2):
         agreement[i, j] = agreement[j, i] = adjusted_rand(labels[i, k], labels[j, k]) / 2.0
@@ -116,9 +122,9 @@ def _stability(labels: Mapping[tuple[int, int], Labels], k: int) -> tuple[float,
 
 
 def _numbers(points: Points) -> list[int]:
-    """Return the numbers to try: those that can be chosen, the one before, and the two after that they need.
+    """Return the numbers of domains to compute: all candidates, the number before, and two numbers after.
 
-    Of n spots no more than √(n/2), the rule of Mardia et al. (Multivariate Analysis, 1979): 13 for 346.
+    The largest candidate for n spots is √(n/2), the rule of Mardia et al. (Multivariate Analysis, 1979): 13 for 346.
     """
     different = len(np.unique(points, axis=0))
     return list(range(FEWEST - 1, max(FEWEST, min(MOST, int(np.sqrt(different / 2.0)))) + 3))

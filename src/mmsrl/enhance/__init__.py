@@ -1,1 +1,1 @@
-"""Enhancement: de-noised expression, and the evidence that it predicts counts it has not seen."""
+"""Enhancement: de-noised expression, judged on held-out counts."""

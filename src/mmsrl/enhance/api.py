@@ -1,4 +1,4 @@
-"""De-noised expression of a unit."""
+"""De-noise the expression of a unit, and judge the result on held-out counts."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ from mmsrl.train.presets import Default
 from mmsrl.train.unit import Unit, build
 
 MOST_SPOTS = 50_000
-"""Spots that weights and verdicts are told from; of more, so many are drawn at random."""
+"""Maximum number of spots for weights and verdicts. A random subset is used beyond."""
 
 MAX_VALUES = 20_000_000
-"""De-noised values that are written if nothing is asked for: 80 MB of memory."""
+"""Maximum number of de-noised values that are written by default: 80 MB of memory."""
 
 MANTISSA_BITS = 10
-"""Of de-noised values that are kept, to within 0.05 % of each: the rest says nothing and would not compress."""
+"""Bits of the mantissa of de-noised values, a precision of 0.05 %. More bits are noise and do not compress."""
 
 LISTED = 12
-"""Genes named in the summary, of those that gain and of those that do not."""
+"""Number of genes that the summary names, with the largest and the smallest gain each."""
 
 ABOUT_X = "natural logarithm of 1 + de-noised counts scaled to target_sum per spot"
 
@@ -44,12 +44,15 @@ class Enhancement(NamedTuple):
     """De-noised expression of a unit."""
 
     spots: ad.AnnData
-    """``X``: float32, spots × written genes, log1p of de-noised counts on the scale of the assembled files; ``obs``:
-    ``sample``, ``barcode``; ``var``: ``gain``, ``gain_se``, ``structure``, ``verdict``; ``obsm['spatial']``."""
+    """Spots × written genes. ``X``: float32, log1p of de-noised counts on the scale of the assembled files. ``obs``:
+    ``sample``, ``barcode``. ``var``: ``gain``, ``gain_se``, ``structure``, ``structure_se``, ``verdict``.
+    ``obsm['spatial']``. ``layers['published_mean']`` for a published preset."""
     genes: pd.DataFrame
-    """:attr:`mmsrl.enhance.evidence.Evidence.table` with ``gene`` and ``written``."""
+    """:attr:`mmsrl.enhance.evidence.Evidence.table` with the columns ``gene`` and ``written``."""
     facts: dict[str, Any]
+    """Summary of the enhancement."""
     messages: list[dict[str, str]]
+    """Warnings and notes for the user: ``level`` and ``text``."""
 
 
 def enhance(
@@ -62,32 +65,33 @@ def enhance(
     batch_correction: bool = True,
     seed: int = 0,
 ) -> Enhancement:
-    """De-noise the modelled genes, and show on counts held out for which of them it helps.
+    """De-noise the modelled genes, and judge on held-out counts which genes improve.
 
-    A gene's expression at a spot is a mixture of what the embedding says (a linear decoder), of the counts pooled over
-    the neighbourhood, of the spot's own, and of the gene's mean. The weights are the gene's own: embedding and decoder
-    are made anew from half of the molecules, the weights are those that make a further quarter likeliest, and the last
-    quarter is the judge. With these weights the estimates made from all molecules are mixed.
+    De-noised expression is a mixture of four estimates, with weights per gene: a linear decoder of the embedding,
+    counts pooled over the neighbourhood, the counts of the spot, and the mean of the gene. The weights come from count
+    splitting. Half of the molecules yield a new embedding and decoder, a quarter yields the weights by maximum
+    likelihood, and the last quarter is held out and judges the result. The final estimates use all molecules.
 
     Parameters
     ----------
     data
-        Sections of one unit, as :func:`mmsrl.train.api.train` takes them, in memory; with ``model`` also
-        ``obsm['X_mmsrl']``.
+        Sections of one unit, as :func:`mmsrl.train.api.train` takes them, in memory. With ``model``, also
+        ``obsm['X_mmsrl']``, or ``obsm['latent']`` for a published preset.
     model
-        :attr:`mmsrl.train.api.Training.model` of the preset ``default``, whose genes, settings and embedding are taken.
-        Without it, or with the model of another preset, the embedding of ``default`` is made here.
+        :attr:`mmsrl.train.api.Training.model`, which sets the genes. A model of ``default`` also sets the embedding.
+        For a published preset, counts are de-noised with a new embedding of ``default``, and the enhanced expression
+        of the published model is added. ``None``: a new embedding of ``default``.
     n_top_genes
-        Genes to model where the embedding is made here; what ``default`` says if not given.
+        Number of genes to model without ``model``. ``None``: set by ``default``.
     n_enhanced_genes
-        Genes to return, those that gain most over their mean first. If not given: those that de-noising is shown to
-        make better, as many as :data:`MAX_VALUES` hold.
+        Number of genes to return, in decreasing order of ``structure``. ``None``: the genes that de-noising improves,
+        up to :data:`MAX_VALUES` values.
     enhanced_genes
-        Genes, or one gene, to return instead; those that were not modelled are said in a message.
+        One gene or several genes to return instead. Genes that were not modelled are named in a message.
     batch_correction
-        As in training.
+        Correct a new embedding for the batch key (the section).
     seed
-        Of the split and the embedding.
+        Random seed of the count splitting and of the new embeddings.
 
     Raises
     ------
@@ -108,20 +112,20 @@ def enhance(
     halves = [_with_counts(adata, part[0]) for adata, part in zip(sections, parts, strict=True)]
     half = stack(halves, settings.n_top_genes, unit.genes)
     spots = at_random(len(unit.section), MOST_SPOTS, seed)
-    choose, held = (_columns(sections, [part[i] for part in parts], half.genes)[spots] for i in (1, 2))
+    choosing, held_out = (_columns(sections, [part[i] for part in parts], half.genes)[spots] for i in (1, 2))
     del parts, halves
     if len(spots) < len(unit.section):
-        text = f"how genes are mixed, and for which of them de-noising is better, is told from {len(spots):,} spots"
-        messages.append({"level": "info", "text": f"{text} drawn at random"})
-    pooling = choose_pooling(unit.coordinates, half.counts, choose, spots)
-    of_half = Decoder.fit(_embedding(half, settings, seed, batch_correction), half.counts)
+        text = f"weights and verdicts of genes are computed on a random subset of {len(spots):,} spots"
+        messages.append({"level": "info", "text": text})
+    pooling = choose_pooling(unit.coordinates, half.counts, choosing, spots)
+    decoder = Decoder.fit(_embedding(half, settings, seed, batch_correction), half.counts)
     blocks = tissue_blocks(unit.coordinates)[:, spots]
     source = Source.of(half.counts, pooling.graph, spots)
-    evidence = judge(of_half.at(spots), source, choose, held, blocks)
+    evidence = judge(decoder.at(spots), source, choosing, held_out, blocks)
     table = evidence.table.assign(gene=half.genes).set_index("gene").loc[unit.genes].reset_index()
 
-    asked = [enhanced_genes] if isinstance(enhanced_genes, str) else enhanced_genes or ()
-    table["written"] = table["gene"].isin(_written(table, len(unit.section), n_enhanced_genes, asked, messages))
+    requested = [enhanced_genes] if isinstance(enhanced_genes, str) else enhanced_genes or ()
+    table["written"] = table["gene"].isin(_select(table, len(unit.section), n_enhanced_genes, requested, messages))
     written = _spots(sections, unit, Decoder.fit(embedding, unit.counts), pooling.graph, table)
     if model is not None and published:
         written.layers[_keys.PUBLISHED_MEAN] = relative_mean(model, _stacked(sections, _keys.LATENT), written.var_names)
@@ -140,37 +144,38 @@ def enhance(
     return Enhancement(written, table, facts, messages)
 
 
-def _written(
-    table: pd.DataFrame, n_spots: int, number: int | None, asked: Sequence[str], messages: list[dict[str, str]]
+def _select(
+    table: pd.DataFrame, n_spots: int, number: int | None, requested: Sequence[str], messages: list[dict[str, str]]
 ) -> pd.Series[str]:
-    """Return the genes to write: those asked for, where any of them was modelled, else those that are better.
+    """Return the genes to write.
 
-    With ``number`` so many of all instead, those that gain most over their mean.
+    These are the requested genes if at least one was modelled, else ``number`` genes with the most structure, else the
+    genes that de-noising improves.
     """
-    wanted = table["gene"][table["gene"].isin(asked)]
-    missing = sorted(set(asked) - set(wanted))
+    modelled = table["gene"][table["gene"].isin(requested)]
+    missing = sorted(set(requested) - set(modelled))
     if missing:
         shown = ", ".join(missing[:LISTED]) + (" and others" if len(missing) > LISTED else "")
-        text = f"enhanced_genes: {shown} not among the {len(table)} genes that were modelled"
-        text += "" if len(wanted) else "; as none is, genes are written as without the list"
+        text = f"enhanced_genes: {shown} not among the {len(table)} modelled genes"
+        text += "" if len(modelled) else "; as none is, the list is ignored"
         messages.append({"level": "warning", "text": text})
-    if len(wanted):
-        return wanted
+    if len(modelled):
+        return modelled
     eligible = table if number else table[table["verdict"] == BETTER]
     ordered = eligible.sort_values(["structure", "gene"], ascending=[False, True])["gene"]
-    written = ordered.head(number or max(MAX_VALUES // n_spots, 1))
-    if len(written) < len(table):
-        which = "that gain most over their mean" if number else "that de-noising makes better on held-out molecules"
+    selected = ordered.head(number or max(MAX_VALUES // n_spots, 1))
+    if len(selected) < len(table):
+        which = "with the most spatial structure" if number else "that de-noising improves on held-out molecules"
         text = (
-            f"of {len(table)} modelled genes the {len(written)} are written {which} "
-            "(--n_enhanced_genes asks for a number, --enhanced_genes for genes)"
+            f"{len(selected)} of {len(table)} modelled genes are written: those {which} "
+            "(--n_enhanced_genes sets their number, --enhanced_genes names genes)"
         )
         messages.append({"level": "info", "text": text})
-    return written
+    return selected
 
 
 def _embedding(unit: Unit, settings: Default, seed: int, correct: bool) -> NDArray[np.float32]:
-    """Return the embedding of the preset ``default``, (N, d)."""
+    """Compute the embedding of the preset ``default``, (N, d)."""
     built = build(unit, settings, seed=seed, correct=correct, ensemble=False)
     return np.asarray(built.members[0].embedding)
 
@@ -188,18 +193,21 @@ def _stacked(sections: Sequence[ad.AnnData], key: str) -> NDArray[np.float32]:
 
 
 def _with_counts(adata: ad.AnnData, counts: sp.csr_matrix) -> ad.AnnData:
+    """Return the section with other counts."""
     return ad.AnnData(counts, obs=adata.obs, var=adata.var, obsm=dict(adata.obsm), uns=dict(adata.uns))
 
 
 def _columns(sections: Sequence[ad.AnnData], counts: Sequence[sp.csr_matrix], genes: list[str]) -> sp.csr_matrix:
-    parts = [part[:, own.get_indexer(pd.Index(genes))] for own, part in zip(gene_names(sections), counts, strict=True)]
+    """Return the counts of ``genes`` of all sections, stacked: (N, G)."""
+    columns = [names.get_indexer(pd.Index(genes)) for names in gene_names(sections)]
+    parts = [part[:, chosen] for chosen, part in zip(columns, counts, strict=True)]
     return sp.csr_matrix(sp.vstack(parts, format="csr", dtype=np.float32))
 
 
 def _spots(
     sections: Sequence[ad.AnnData], unit: Unit, decoder: Decoder, graph: Graph, table: pd.DataFrame
 ) -> ad.AnnData:
-    """Return de-noised expression of the genes that are written, from all molecules."""
+    """Return the de-noised expression of the written genes as AnnData."""
     total = np.concatenate([np.asarray(adata.X.sum(axis=1), dtype=np.float64).ravel() for adata in sections])
     target = common_target(sections)
     values = _estimate(decoder, unit.counts, total, graph, table)
@@ -216,59 +224,60 @@ def _spots(
 def _estimate(
     decoder: Decoder, counts: sp.csr_matrix, total: NDArray[np.float64], graph: Graph, table: pd.DataFrame
 ) -> NDArray[np.float32]:
-    """Return the shares of the genes that are written in all molecules, of which each spot has ``total``, (N, W)."""
+    """Return the de-noised fractions of the ``total`` molecules of each spot for the W written genes, (N, W)."""
     source = Source.of(counts, graph)
-    # Modelled genes are a part of the molecules; how large a part, the neighbourhood tells better than the spot.
-    part = source.pooled / np.maximum(graph @ total, 1e-9)
+    # Fraction of all molecules that belong to modelled genes. The neighbourhood estimates it better than the spot.
+    modelled_fraction = source.pooled / np.maximum(graph @ total, 1e-9)
     weights = table[[f"weight_{name}" for name in COMPONENTS]].to_numpy().T
     written = np.flatnonzero(table["written"])
     values = np.empty((len(total), len(written)), dtype=np.float32)
     for some in gene_blocks(len(total), len(written)):
         genes = written[some]
-        values[:, some] = part[:, None] * mixed(components(decoder, source, genes), weights[:, genes])
+        values[:, some] = modelled_fraction[:, None] * mixed(components(decoder, source, genes), weights[:, genes])
     return values
 
 
 def _rounded(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Round to :data:`MANTISSA_BITS` bits of mantissa of the 23 there are."""
+    """Round float32 values to :data:`MANTISSA_BITS` of 23 bits of the mantissa."""
     dropped = 23 - MANTISSA_BITS
     bits = values.view(np.uint32)
     return ((bits + np.uint32(1 << (dropped - 1))) >> dropped << dropped).view(np.float32)
 
 
 def _facts(table: pd.DataFrame, messages: list[dict[str, str]]) -> dict[str, Any]:
-    told = table[table["judged"]]
+    """Return the summary of the judged genes, and warn if de-noising does not help."""
+    judged = table[table["judged"]]
     names = ("enhanced", *COMPARED, "mean")
-    ratio = {name: told["deviance_enhanced"] / told[f"deviance_{name}"] for name in (*COMPARED, "mean")}
-    counted = told["verdict"].value_counts()
+    ratio = {name: judged["deviance_enhanced"] / judged[f"deviance_{name}"] for name in (*COMPARED, "mean")}
+    counted = judged["verdict"].value_counts()
     n = {verdict: int(counted.get(verdict, 0)) for verdict in (BETTER, WORSE, UNDECIDED)}
     if n[BETTER] <= n[WORSE]:
         text = (
-            f"de-noising is shown to be better for {n[BETTER]} and worse for {n[WORSE]} of the {len(told)} genes with "
-            "enough held-out molecules: look at genes as they are, or smoothed"
+            f"of {len(judged)} genes with enough held-out molecules, de-noising improves {n[BETTER]} and worsens "
+            f"{n[WORSE]}: use normalised or smoothed expression"
         )
         messages.append({"level": "warning", "text": text})
     columns = ["gene", "gain", "gain_se", "structure", "verdict", *(f"correlation_{name}" for name in names[:-1])]
-    ordered = told.sort_values(["gain", "gene"], ascending=[False, True])
+    ordered = judged.sort_values(["gain", "gene"], ascending=[False, True])
     return {
         "n_genes": len(table),
         "n_written": int(table["written"].sum()),
-        "n_judged": len(told),
+        "n_judged": len(judged),
         "min_held_out": MIN_HELD_OUT,
         "min_blocks": MIN_BLOCKS,
         "verdicts": n,
-        "median_deviance": {name: _median(told[f"deviance_{name}"]) for name in names},
+        "median_deviance": {name: _median(judged[f"deviance_{name}"]) for name in names},
         "median_ratio": {name: _median(values) for name, values in ratio.items()},
-        "median_gain": _median(told["gain"]),
-        "median_correlation": {name: _median(told[f"correlation_{name}"]) for name in names[:-1]},
+        "median_gain": _median(judged["gain"]),
+        "median_correlation": {name: _median(judged[f"correlation_{name}"]) for name in names[:-1]},
         "mean_weight": {name: float(table[f"weight_{name}"].mean()) for name in COMPONENTS},
         "most": ordered[ordered["verdict"] == BETTER][columns].head(LISTED).to_dict("records"),
         "least": ordered[columns].tail(LISTED).iloc[::-1].to_dict("records"),
-        "gains": told["gain"].to_numpy().round(4),
-        "held_out": told["held_out"].to_numpy(),
+        "gains": judged["gain"].to_numpy().round(4),
+        "held_out": judged["held_out"].to_numpy(),
     }
 
 
 def _median(values: pd.Series[float]) -> float | None:
-    """Return the median, ``None`` of no values."""
+    """Return the median, or ``None`` without values."""
     return float(values.median()) if len(values) else None

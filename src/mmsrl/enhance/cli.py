@@ -1,4 +1,4 @@
-"""``mmsrl-enhance``: de-noised expression, and whether it helps."""
+"""``mmsrl-enhance``: de-noise expression, and judge the result on held-out counts."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ log = logging.getLogger(__name__)
 
 NOT_COUNTED = {
     "level": "info",
-    "text": "not made: de-noising is judged on molecules held out, and expression is normalised already",
+    "text": "not computed: de-noising needs raw counts, and expression is normalised already",
 }
-"""Message where there are no counts."""
+"""Message for sections without raw counts."""
 
 
 @stage_command("enhance")
 @click.option("--id", "id", required=True, help="Id of the unit; names the outputs.")
-@click.option("--counts", type=INPUT_FILE, multiple=True, required=True, help="<sample>.qc.h5ad; once a sample.")
-@click.option("--features", type=INPUT_FILE, multiple=True, help="<sample>.features.h5ad; once a sample.")
+@click.option("--counts", type=INPUT_FILE, multiple=True, required=True, help="<sample>.qc.h5ad, once per sample.")
+@click.option("--features", type=INPUT_FILE, multiple=True, help="<sample>.features.h5ad, once per sample.")
 @click.option("--embedding", type=INPUT_FILE, required=True, help="<unit>.embedding.h5ad.")
 @click.option("--model", type=INPUT_FILE, required=True, help="<unit>.model.npz.")
 @output_dir_option("<unit>.enhanced.h5ad, <unit>.enhanced_genes.tsv and <unit>.enhance.json")
@@ -38,8 +38,8 @@ def main(
     n_enhanced_genes: int | None,
     enhanced_genes: str | None,
 ) -> None:
-    """De-noise the expression of a unit, and show on held-out counts for which genes it helps."""
-    from mmsrl._errors import InputError
+    """De-noise the expression of a unit, and judge on held-out counts which genes improve."""
+    from mmsrl._errors import error_prefix
     from mmsrl._files import atomic_path, write_summary, write_text
     from mmsrl._hdf5 import write_compact
     from mmsrl._sections import add_embedding, all_counted
@@ -50,12 +50,10 @@ def main(
     if not all_counted(sections):
         log_messages(log, [NOT_COUNTED])
         write_summary(
-            output_dir / f"{id}.enhance.json",
-            stage="enhance",
-            id=id,
+            output_dir, "enhance", id,
             parameters={},
             result={"skipped": NOT_COUNTED["text"]},
-            messages=[NOT_COUNTED],
+            messages=[NOT_COUNTED]
         )
         return
     add_embedding(sections, embedding, latent=True)
@@ -66,14 +64,12 @@ def main(
         "batch_correction": batch_correction,
         "seed": seed,
     }
-    try:
+    with error_prefix(f"unit {id}"):
         found = enhance(sections, read_model(model), **options)  # type: ignore[arg-type]
-    except InputError as error:
-        raise InputError(f"unit {id}: {error}") from error
     log_messages(log, found.messages)
     facts = found.facts
     log.info(
-        "of %d genes with %d held-out molecules or more, better for %d, worse for %d, undecided for %d",
+        "%d genes with at least %d held-out molecules: %d better, %d worse, %d undecided",
         *(facts["n_judged"], facts["min_held_out"]),
         *facts["verdicts"].values(),
     )
@@ -82,10 +78,8 @@ def main(
     text = found.genes.to_csv(sep="\t", index=False, lineterminator="\n", float_format="%.4g")
     write_text(output_dir / f"{id}.enhanced_genes.tsv", text)
     write_summary(
-        output_dir / f"{id}.enhance.json",
-        stage="enhance",
-        id=id,
+        output_dir, "enhance", id,
         parameters=options,
         result=found.facts,
-        messages=found.messages,
+        messages=found.messages
     )

@@ -1,6 +1,6 @@
-"""Estimates of each spot's expression, and a mixture of them for every gene. A block of genes at a time.
+"""Estimates of expression, and their mixture for each gene, in blocks of genes.
 
-Shapes: n spots, B genes of a block. A *share* is the part of a spot's molecules that are of a gene.
+Shapes: n spots, B genes of a block. A *share* is the fraction of the molecules of a spot that belong to a gene.
 """
 
 from __future__ import annotations
@@ -19,44 +19,43 @@ Float = NDArray[np.floating[Any]]
 Genes = slice | NDArray[np.int64]
 
 COMPONENTS = ("decoder", "smoothed", "own", "mean")
-"""What is mixed: the decoder of the embedding, the pooled counts of the neighbourhood, the spot's own, and all."""
+"""Estimates in the mixture: decoder of the embedding, pooled counts, counts of the spot, mean of the gene."""
 
 ROUNDS = 50
-"""Of expectation and maximisation; weights move by less than a hundredth after half of them."""
+"""Number of EM iterations. Weights change by less than 0.01 in the second half."""
 
 PRIOR_MOLECULES = 5.0
-"""Molecules of a gene that are taken to be from its mean before any is looked at: of few, no pattern is believed."""
+"""Pseudocount of molecules from the mean of the gene, which shrinks genes with few molecules to their mean."""
 
 UNSEEN = 0.5
-"""Added to the molecules of a gene in all of the section: none seen does not mean that there are none."""
+"""Pseudocount of the total of a gene, for genes without molecules in a part."""
 
 SHRINKAGE = (0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9)
-"""Shares of the gene's mean that are tried in estimates compared with, which would else predict exactly 0."""
-
+"""Candidate weights of the mean of the gene in the compared estimates, which would otherwise predict exactly 0."""
 
 VALUES, MOST_GENES = 8_000_000, 256
-"""Values of an array of spots × genes, and genes, that are looked at at a time."""
+"""Maximum number of values (spots × genes) and of genes per block."""
 
 LOWEST = 0.1
-"""Of the gene's mean: shares that a linear decoder puts below, even below 0, are raised to it."""
+"""Lower limit of the decoder, as a fraction of the mean of the gene. A linear decoder can fall below 0."""
 
 
 class Decoder(NamedTuple):
-    """Shares that are linear in the embedding: those least wrong in squares, a spot counting by its molecules.
+    """Linear decoder of shares from the embedding, by weighted least squares with the library size as weight.
 
-    Counts of variance proportional to library · mean make that the efficient linear fit, and it is in closed form. A
-    negative binomial decoder with a softmax, trained by descent, predicts molecules held out no better
+    The fit is in closed form. It is efficient if the variance of counts is proportional to library size · mean. A
+    negative binomial decoder with a softmax, trained by gradient descent, predicts held-out molecules no better
     (docs/accuracy.md).
     """
 
     design: Float
-    """(n, d + 1): a constant, and the embedding in units of its deviations."""
+    """(n, d + 1), a constant and the standardised embedding."""
     coefficients: Float
     """(d + 1, G)."""
 
     @classmethod
     def fit(cls, z: Float, counts: sp.csr_matrix) -> Decoder:
-        """Fit the shares of ``counts``, (n, G), to the embedding of the same spots, (n, d)."""
+        """Fit the decoder to ``counts``, (n, G), and the embedding ``z``, (n, d), of the same spots."""
         library = np.asarray(counts.sum(axis=1), dtype=np.float64).ravel()
         scaled = (z - z.mean(axis=0)) / np.maximum(z.std(axis=0), 1e-9)
         design = np.column_stack([np.ones(len(z)), scaled]).astype(np.float64)
@@ -64,32 +63,32 @@ class Decoder(NamedTuple):
         return cls(design, np.linalg.lstsq(design.T @ (library[:, None] * design), moments, rcond=None)[0])
 
     def at(self, spots: NDArray[np.int64]) -> Decoder:
-        """Return the decoder of some spots alone."""
+        """Return the decoder of a subset of spots."""
         return self._replace(design=self.design[spots])
 
     def share(self, genes: Genes) -> Float:
-        """Return the shares of some genes, (n, B): none below :data:`LOWEST` of the gene's mean."""
+        """Return the shares of some genes, (n, B), at least :data:`LOWEST` times the mean of the gene."""
         shares = self.design @ self.coefficients[:, genes]
         return np.asarray(np.maximum(shares, LOWEST * np.maximum(self.coefficients[0, genes], 1e-12)))
 
 
 class Source(NamedTuple):
-    """Counts that the estimates of m spots are made from: their own, and those of all n spots around them."""
+    """Counts from which estimates of m spots are computed, with the counts of all n spots around them."""
 
     counts: sp.csc_matrix
     """(n, G)."""
     own: sp.csc_matrix
-    """(m, G)."""
+    """(m, G), counts of the m spots."""
     graph: Graph
-    """(m, n), rows sum to 1."""
+    """(m, n), row-normalised."""
     library: Float
-    """(m,): the molecules of each spot in all modelled genes."""
+    """(m,), molecules of all modelled genes of each spot."""
     pooled: Float
-    """(m,): those of its neighbourhood."""
+    """(m,), mean library size in the neighbourhood."""
 
     @classmethod
     def of(cls, counts: sp.csr_matrix, graph: Graph, spots: NDArray[np.int64] | None = None) -> Source:
-        """Return the source of estimates of ``spots``, (m,), of all if not given; ``graph``: (n, n)."""
+        """Return the source for ``spots``, (m,), or for all spots. ``graph`` is (n, n)."""
         every = sp.csc_matrix(counts)
         library = np.asarray(counts.sum(axis=1), dtype=np.float64).ravel()
         if spots is None:
@@ -99,21 +98,23 @@ class Source(NamedTuple):
 
 
 def gene_blocks(n_spots: int, n_genes: int) -> Iterator[slice]:
-    """Yield all genes, so many at a time that an array of spots × genes has :data:`VALUES` values."""
+    """Yield blocks of genes in which an array of spots × genes has at most :data:`VALUES` values."""
     step = int(np.clip(VALUES // max(n_spots, 1), 1, MOST_GENES))
     for start in range(0, n_genes, step):
         yield slice(start, min(start + step, n_genes))
 
 
 def components(decoder: Decoder, source: Source, genes: Genes) -> list[Float]:
-    """Return the shares by each of :data:`COMPONENTS`, (m, B) each.
+    """Return the estimate of the shares by each of :data:`COMPONENTS`, (m, B) each.
 
-    All are scaled to the gene's total in the spots' counts, and :data:`UNSEEN` molecules more.
+    All are scaled to the total of the gene in the m spots, plus :data:`UNSEEN` molecules.
 
     Parameters
     ----------
     decoder, source
-        Of the same m spots.
+        Decoder and counts of the same m spots.
+    genes
+        Block of genes.
     """
     own = source.own[:, genes].toarray().astype(np.float64)
     total = own.sum(axis=0) + UNSEEN
@@ -128,13 +129,20 @@ def components(decoder: Decoder, source: Source, genes: Genes) -> list[Float]:
 
 
 def mixing_weights(shares: Sequence[Float], counts: sp.csc_matrix, library: Float) -> Float:
-    """Return the weights, (k, B) and summing to 1 by gene, with which the mixture makes counts the likeliest.
+    """Return the maximum-likelihood weights of the mixture, (k, B), which sum to 1 for each gene.
 
-    The last of the shares has :data:`PRIOR_MOLECULES` from the start.
+    The model is counts ~ Poisson(library · Σ weight · share). Each molecule belongs to one component, so the EM steps
+    have a closed form and weights are not negative (stacking: Breiman, Machine Learning 24, 49-64, 1996). The last
+    component gets :data:`PRIOR_MOLECULES` as a prior.
 
-    Counts ~ Poisson(library · Σ weight · share): molecules choose a component, so that expectation maximisation has a
-    closed form and no weight can be negative (stacking: Breiman, Machine Learning 24, 49-64, 1996). The counts must not
-    be those that the shares were made from.
+    Parameters
+    ----------
+    shares
+        k estimates, (n, B) each.
+    counts
+        (n, B), counts that were not used for the estimates.
+    library
+        (n,), library size of ``counts``.
     """
     entries = sp.coo_matrix(counts)
     row, gene, value = entries.row, entries.col, entries.data.astype(np.float64)
@@ -152,7 +160,7 @@ def mixing_weights(shares: Sequence[Float], counts: sp.csc_matrix, library: Floa
 
 
 def mixed(shares: Sequence[Float], weights: Float) -> Float:
-    """Return the mixture, (n, B)."""
+    """Return the mixture of ``shares``, (n, B)."""
     result: Float = weights[0] * shares[0]
     for weight, share in zip(weights[1:], shares[1:], strict=True):
         result = result + weight * share
@@ -160,14 +168,14 @@ def mixed(shares: Sequence[Float], weights: Float) -> Float:
 
 
 def deviance(counts: sp.csc_matrix, expected: Float, blocks: sp.csr_matrix) -> Float:
-    """Return the Poisson deviance of each gene in each block of tissue, (K, B): 0 is a perfect prediction.
+    """Return the Poisson deviance of each gene in each block of tissue, (K, B). 0 is a perfect prediction.
 
     Parameters
     ----------
     counts, expected
         (n, B).
     blocks
-        (K, n), 1 where a spot is in a block (:func:`mmsrl.enhance.verdict.tissue_blocks`).
+        (K, n), 1 if a spot is in a block (:func:`mmsrl.enhance.verdict.tissue_blocks`).
     """
     entries = sp.coo_matrix(counts)
     value = entries.data.astype(np.float64)
@@ -177,9 +185,9 @@ def deviance(counts: sp.csc_matrix, expected: Float, blocks: sp.csr_matrix) -> F
 
 
 def shrunk_deviances(counts: sp.csc_matrix, expected: Float, mean: Float, blocks: sp.csr_matrix) -> Float:
-    """Return :func:`deviance` of (1 - a) ``expected`` + a ``mean`` for each a of :data:`SHRINKAGE`, (S, K, B).
+    """Return :func:`deviance` of (1 − a) ``expected`` + a ``mean`` for each a of :data:`SHRINKAGE`, (S, K, B).
 
-    Of the mixtures only the entries of the counts are made: what is expected in a block is linear in the two.
+    The mixtures are computed only at non-zero counts, because the expectation in a block is linear in both parts.
     """
     entries = sp.coo_matrix(counts)
     value = entries.data.astype(np.float64)
@@ -194,7 +202,7 @@ def shrunk_deviances(counts: sp.csc_matrix, expected: Float, mean: Float, blocks
 
 
 def correlation(one: Float, other: Float) -> Float:
-    """Return Pearson's correlation of each column of (n, B) and (n, B), (B,); 0 where one is constant."""
+    """Return the Pearson correlation of each pair of columns of (n, B) and (n, B): (B,), or 0 for constant columns."""
     a, b = one - one.mean(axis=0), other - other.mean(axis=0)
     length = np.sqrt((a**2).sum(axis=0) * (b**2).sum(axis=0))
     return np.asarray(np.divide((a * b).sum(axis=0), length, out=np.zeros(a.shape[1]), where=length > 1e-12))

@@ -74,17 +74,24 @@ def explained_by_neighbours(scores: FloatArray, weights: sp.csr_matrix, targets:
 
 
 def choose_bandwidth(scores: FloatArray, coordinates: Sequence[FloatArray], seed: int) -> float:
-    """Choose the bandwidth by leave-one-out cross-validation: at which neighbours best predict a spot's components.
+    """Choose the bandwidth by leave-one-out cross-validation of the prediction from neighbours.
 
-    Bandwidths of :data:`WIDTHS` are tried from the narrowest until the error has risen twice; a parabola through the
-    least and those beside it gives the result.
+    The bandwidths of :data:`WIDTHS` are tried from the smallest, until the error has increased twice. A parabola
+    through the minimum and both neighbours gives the result.
 
     Parameters
     ----------
     scores
-        (N, k).
+        (N, k), components.
     coordinates
-        Of each section, (n_s, 2), in spot pitches.
+        Coordinates of each section, (n_s, 2), in spot pitches.
+    seed
+        Random seed of the subset of spots.
+
+    Returns
+    -------
+    float
+        Bandwidth in spot pitches.
     """
     variance = scores.var(axis=0)
     errors: list[float] = []

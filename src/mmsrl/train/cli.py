@@ -41,7 +41,7 @@ def main(
     """Compute the embedding of one section, or of several jointly, and write one row per spot."""
     from threadpoolctl import threadpool_limits
 
-    from mmsrl._errors import InputError
+    from mmsrl._errors import error_prefix
     from mmsrl._files import write_summary
     from mmsrl.train.api import train
     from mmsrl.train.files import read_sections, write_embedding, write_history, write_model
@@ -56,21 +56,17 @@ def main(
 
             torch.set_num_threads(threads)
     sections = read_sections(counts, features, backed="r")
-    try:
+    with error_prefix(f"unit {id}"):
         result = train(sections, **options)
-    except InputError as error:
-        raise InputError(f"unit {id}: {error}") from error
     log_messages(log, result.messages)
     write_embedding(output_dir / f"{id}.embedding.h5ad", result)
     write_history(output_dir / f"{id}.training.tsv", result.history)
     write_model(output_dir / f"{id}.model.npz", result.model)
     write_summary(
-        output_dir / f"{id}.train.json",
-        stage="train",
-        id=id,
+        output_dir, "train", id,
         parameters=options,
         result=result.facts,
-        messages=result.messages,
+        messages=result.messages
     )
     facts = result.facts
     log.info(

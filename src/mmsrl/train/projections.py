@@ -23,18 +23,18 @@ class Smoothing(NamedTuple):
 def projection_state(fitted: Mapping[str, Fitted], members: Sequence[Member]) -> dict[str, Any]:
     """Return the entries ``projections`` and ``members`` of a model file, as plain types and arrays."""
     return {
-        "projections": {name: _state(found.projection) | _state(found) for name, found in fitted.items()},
+        "projections": {name: _state(one.projection) | _state(one) for name, one in fitted.items()},
         "members": [
             {name: member.facts[name] for name in Smoothing._fields} for member in members if "graph" in member.facts
         ],
     }
 
 
-def _state(found: Projection | Fitted) -> dict[str, Any]:
+def _state(fields: Projection | Fitted) -> dict[str, Any]:
     """Return the fields of a named tuple that are not projections."""
     return {
         name: np.ascontiguousarray(value) if isinstance(value, np.ndarray) else value
-        for name, value in found._asdict().items()
+        for name, value in fields._asdict().items()
         if not isinstance(value, Projection)
     }
 
