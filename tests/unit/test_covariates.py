@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mmsrl.domains.covariates import covariates, depth_explained, section_association
-from mmsrl.page.stages import covariate_facts, section_rows, train_facts
+from mmsrl.page.stages import covariate_facts, section_matrix, train_facts
 
 SECTION = np.repeat(["a", "b"], 100)
 
@@ -52,11 +52,12 @@ def test_report_tells_what_components_and_domains_follow() -> None:
         "Cramér’s V of domain and section": "0.50",
     }
     assert covariate_facts({}, {}) == {}
-    assert section_rows(result)[0] == {
-        "section": "a",
-        "shares": {"1": 0.75, "2": 0.25},
-    }
-    assert section_rows({"spots": {"a": {"1": 3}}}) == []
+    colors = {"1": "#111111", "2": "#222222"}
+    matrix = section_matrix(result, colors, "unit")
+    assert matrix is not None
+    assert [row.heading.name for row in matrix.rows] == ["a", "b"]
+    assert [tuple(cell) for cell in matrix.rows[0].cells] == [("75.0 %", 0.75), ("25.0 %", 0.25)]
+    assert section_matrix({"spots": {"a": {"1": 3}}}, colors, "unit") is None
 
 
 def test_training_says_how_sections_mix_and_nothing_of_epochs_where_there_are_none() -> None:
