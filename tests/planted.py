@@ -83,5 +83,5 @@ def configuration(folder: Path, unit: str) -> list[str]:
         "domains": {"n_domains": BANDS, "readout": "gmm", "seed": 0},
     }
     for stage, settings in parameters.items():
-        write_summary(folder / f"{unit}.{stage}.json", stage=stage, id=unit, parameters=settings, result={})
+        write_summary(folder, stage, unit, parameters=settings, result={})
     return ["--trained", f"{folder}/{unit}.train.json", "--read-out", f"{folder}/{unit}.domains.json"]

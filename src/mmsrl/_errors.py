@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 EXIT_BAD_INPUT = 2
 """Wrong input or parameter. A retry cannot help."""
 
@@ -34,3 +37,12 @@ class OutOfMemoryError(MmsrlError):
     """Too little memory on the compute device for this block size."""
 
     exit_status = EXIT_OUT_OF_MEMORY
+
+
+@contextmanager
+def error_prefix(source: str) -> Iterator[None]:
+    """Prefix the message of every :class:`InputError` with its source: a sample, a unit or a file."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{source}: {error}") from error

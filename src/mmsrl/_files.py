@@ -88,17 +88,17 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def write_summary(
-    path: Path,
-    *,
+    output_dir: Path,
     stage: str,
     id: str,
+    *,
     parameters: Mapping[str, Any],
     result: Mapping[str, Any],
     messages: Sequence[Mapping[str, str]] = (),
 ) -> None:
-    """Write a stage's summary (``docs/architecture.md``, "Stage JSON") for the report and the manifest."""
+    """Write ``<id>.<stage>.json`` (``docs/architecture.md``, "Stage JSON") for the report and the manifest."""
     write_json(
-        path,
+        output_dir / f"{id}.{stage}.json",
         {"stage": stage, "id": id, "parameters": parameters, "messages": list(messages), "result": result},
     )
 

@@ -28,12 +28,12 @@ def earlier(tmp_path: Path) -> Path:
         planted.section(sample).write_h5ad(folder / f"qc/{sample}.qc.h5ad")
         (folder / f"features/{sample}.features.h5ad").touch()
         for stage, own in {"ingest": {}, "qc": {"min_counts": 5, "nmads": None}, "features": {"tile_um": None}}.items():
-            write_summary(folder / f"{stage}/{sample}.{stage}.json", stage=stage, id=sample, parameters=own, result={})
+            write_summary(folder / stage, stage, sample, parameters=own, result={})
     for unit, samples in UNITS.items():
         for ending in ("embedding.h5ad", "training.tsv", "model.npz"):
             (folder / f"train/{unit}.{ending}").touch()
         result = {"samples": dict.fromkeys(samples, 480)}
-        write_summary(folder / f"train/{unit}.train.json", stage="train", id=unit, parameters=TRAINED, result=result)
+        write_summary(folder / "train", "train", unit, parameters=TRAINED, result=result)
     return folder
 
 
@@ -155,7 +155,7 @@ def test_a_folder_of_something_else_and_parts_of_results_are_named(earlier: Path
 
     (earlier / "qc/b.qc.h5ad").write_bytes(b"no HDF5")
     assert "ingest/c.ingest.json is missing" in check(earlier, start_after="qc").output
-    write_summary(earlier / "ingest/c.ingest.json", stage="ingest", id="c", parameters={}, result={})
+    write_summary(earlier / "ingest", "ingest", "c", parameters={}, result={})
     assert "b.qc.h5ad: not HDF5, or truncated" in check(earlier, start_after="qc").output
 
 
@@ -179,8 +179,7 @@ def test_of_several_trainings_one_is_not_taken_without_a_word(earlier: Path) -> 
     own = json.loads((earlier / "train/c.train.json").read_text())
     (earlier / "train/c.train.json").write_text(json.dumps(own | {"parameters": {**TRAINED, "preset": "stmmr"}}))
     for unit, members in {"pair": 12, "c": 5}.items():  # of the default the ensemble is of one training
-        path = earlier / f"domains/{unit}.domains.json"
-        write_summary(path, stage="domains", id=unit, parameters={}, result={"members": members})
+        write_summary(earlier / "domains", "domains", unit, parameters={}, result={"members": members})
 
     result = check(earlier, preset="stmmr")
 

@@ -221,7 +221,7 @@ def results(tmp_path: Path, trained: tuple[ad.AnnData, Training]) -> Path:
         (tmp_path / stage).mkdir()
     write_model(tmp_path / "train/R.model.npz", result.model)
     parameters = {"preset": "default"}
-    write_summary(tmp_path / "train/R.train.json", stage="train", id="R", parameters=parameters, result=result.facts)
+    write_summary(tmp_path / "train", "train", "R", parameters=parameters, result=result.facts)
     (tmp_path / "domains/R.domains.csv").write_text(planted.domains_csv(adata))
     adata.write_h5ad(tmp_path / "qc/R.qc.h5ad")
     return tmp_path

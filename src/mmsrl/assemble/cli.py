@@ -118,14 +118,7 @@ def main(
         if joint.n_vars < most:
             text = f"The file of group {id} has the {joint.n_vars} genes that all its samples have (of up to {most})."
             messages.append({"level": "info", "text": text})
-    write_summary(
-        output_dir / f"{id}.assemble.json",
-        stage="assemble",
-        id=id,
-        parameters={"spatialdata": spatialdata},
-        result=result,
-        messages=messages,
-    )
+    write_summary(output_dir, "assemble", id, parameters={"spatialdata": spatialdata}, result=result, messages=messages)
 
 
 def _read_samples(

@@ -61,9 +61,9 @@ def main(
         text = table.to_csv(sep="\t", index=False, lineterminator="\n", float_format="%.6g")
         write_text(output_dir / f"{STUDY}.{name}.tsv", text)
     write_summary(
-        output_dir / f"{STUDY}.compare.json",
-        stage="compare",
-        id=STUDY,
+        output_dir,
+        "compare",
+        STUDY,
         parameters={"control": control, "gene_sets": gene_sets.name if gene_sets else None},
         result=found.facts,
         messages=found.messages,

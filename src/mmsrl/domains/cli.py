@@ -55,8 +55,10 @@ def main(
     with atomic_path(output_dir / f"{id}.domains.h5ad") as temporary:
         members.write_h5ad(temporary, compression="gzip")
     write_summary(
-        output_dir, "domains", id,
+        output_dir,
+        "domains",
+        id,
         parameters={"n_domains": n_domains} | {name: value for name, value in settings.items() if value is not None},
         result=facts,
-        messages=messages
+        messages=messages,
     )

@@ -50,10 +50,7 @@ def main(
     if not all_counted(sections):
         log_messages(log, [NOT_COUNTED])
         write_summary(
-            output_dir, "enhance", id,
-            parameters={},
-            result={"skipped": NOT_COUNTED["text"]},
-            messages=[NOT_COUNTED]
+            output_dir, "enhance", id, parameters={}, result={"skipped": NOT_COUNTED["text"]}, messages=[NOT_COUNTED]
         )
         return
     add_embedding(sections, embedding, latent=True)
@@ -77,9 +74,4 @@ def main(
         write_compact(temporary, found.spots)
     text = found.genes.to_csv(sep="\t", index=False, lineterminator="\n", float_format="%.4g")
     write_text(output_dir / f"{id}.enhanced_genes.tsv", text)
-    write_summary(
-        output_dir, "enhance", id,
-        parameters=options,
-        result=found.facts,
-        messages=found.messages
-    )
+    write_summary(output_dir, "enhance", id, parameters=options, result=found.facts, messages=found.messages)

@@ -64,11 +64,4 @@ def main(
     for row in table[table["metric"] == "ARI"].itertuples():
         log.info("%s: ARI %.3f over %d labelled spots", row.sample, row.value, row.n_spots)
     write_text(output_dir / f"{id}.scores.csv", table.to_csv(index=False, lineterminator="\n", float_format="%.6g"))
-    write_summary(
-        output_dir / f"{id}.evaluate.json",
-        stage="evaluate",
-        id=id,
-        parameters={"label_order": label_order},
-        result=facts,
-        messages=messages,
-    )
+    write_summary(output_dir, "evaluate", id, parameters={"label_order": label_order}, result=facts, messages=messages)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from mmsrl._errors import InputError
+from mmsrl._errors import InputError, error_prefix
 from mmsrl._labels import read_labels
 
 
@@ -33,8 +33,6 @@ def read_truth(path: Path, *, sample: str) -> pd.Series[str]:
     where = f"sample {sample}: truth {path}"
     if not path.is_file():
         raise InputError(f"{where} does not exist")
-    try:
+    with error_prefix(where):
         labels = read_labels(path)
-    except InputError as error:
-        raise InputError(f"{where}: {error}") from error
     return pd.Series({barcode: label for barcode, label in labels.items() if label}, dtype=str)

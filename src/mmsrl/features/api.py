@@ -14,7 +14,7 @@ import pandas as pd
 
 from mmsrl import _keys
 from mmsrl._alignment import read_alignment
-from mmsrl._errors import InputError
+from mmsrl._errors import InputError, error_prefix
 from mmsrl._files import sha256
 from mmsrl._samples import evenly
 from mmsrl.features import orientation, placing, slide
@@ -221,10 +221,8 @@ def _place(adata: AnnData, pitch_px: float, alignment: Path | None) -> placing.P
         return placing.Placed(coordinates, pitch_px)
     on_array = _keys.ARRAY_ROW in adata.obs and _keys.ARRAY_COL in adata.obs
     array = adata.obs[[_keys.ARRAY_ROW, _keys.ARRAY_COL]].to_numpy(np.int64) if on_array else None
-    try:
+    with error_prefix(f"alignment {alignment.name}"):
         return placing.place(coordinates, pitch_px, read_alignment(alignment), array)
-    except InputError as error:
-        raise InputError(f"alignment {alignment.name}: {error}") from error
 
 
 def _ruler(pitch_px: float, pitch_um: float, finest: Raster) -> tuple[Ruler, list[dict[str, str]]]:

@@ -73,11 +73,4 @@ def main(
     with atomic_path(output_dir / f"{id}.features.h5ad") as path:
         # Weights of nodes compress well, descriptors hardly.
         features.write_h5ad(path, compression="gzip" if features.X is None else None)
-    write_summary(
-        output_dir / f"{id}.features.json",
-        stage="features",
-        id=id,
-        parameters=parameters,
-        result=facts,
-        messages=messages,
-    )
+    write_summary(output_dir, "features", id, parameters=parameters, result=facts, messages=messages)

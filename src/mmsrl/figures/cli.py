@@ -52,4 +52,4 @@ def main(id: str, assembled: tuple[Path, ...], trajectory: Path | None, output_d
                     figure.savefig(temporary, format=form, dpi=DPI, metadata=metadata, bbox_inches="tight")
         drawn[sample] = list(drawings)
         logging.getLogger(__name__).info("%s: %s", sample, ", ".join(drawings))
-    write_summary(output_dir / f"{id}.figures.json", stage="figures", id=id, parameters={}, result={"drawn": drawn})
+    write_summary(output_dir, "figures", id, parameters={}, result={"drawn": drawn})

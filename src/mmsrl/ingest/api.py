@@ -5,14 +5,13 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from anndata import AnnData
 
-from mmsrl._errors import InputError
+from mmsrl._errors import InputError, error_prefix
 from mmsrl._files import sha256
 from mmsrl.ingest import archive, folder, h5ad, instruments, internal, vendor, zarr
 from mmsrl.ingest.content import Content
@@ -74,7 +73,7 @@ def read_spaceranger(
         A file is missing, damaged or inconsistent with the others, or ``pitch_um`` contradicts ``um_per_px``.
     """
     path, stated = Path(path), Stated(platform, pitch_um, um_per_px)
-    with _naming(sample):
+    with error_prefix(f"sample {sample}"):
         instruments.refuse_others(path)
         content, files = folder.read_folder(path, bin_size, scratch)
         return _ingested(content, sample, _checksums(files, path if path.is_dir() else path.parent), stated)
@@ -116,7 +115,7 @@ def read_instrument(
         The folder belongs to no known instrument, or a file is missing, damaged or inconsistent with the others.
     """
     path, stated = Path(path), Stated(platform, pitch_um, um_per_px)
-    with _naming(sample):
+    with error_prefix(f"sample {sample}"):
         with tempfile.TemporaryDirectory(dir=scratch, prefix=".unpacked-") as temporary:
             root = path
             if archive.is_archive(path):
@@ -168,7 +167,7 @@ def read_h5ad(
         The file is damaged, or has no expression of the requested kind or no coordinates.
     """
     path = Path(path)
-    with _naming(sample):
+    with error_prefix(f"sample {sample}"):
         if not path.is_file():
             raise InputError(f"{path}: no such file")
         content = h5ad.read_h5ad(path, sample, expression)
@@ -213,7 +212,7 @@ def read_spatialdata(
         The store is damaged, has no suitable table, or the package spatialdata is not installed.
     """
     path = Path(path)
-    with _naming(sample):
+    with error_prefix(f"sample {sample}"):
         if not path.exists():
             raise InputError(f"{path}: no such folder")
         content = zarr.read_zarr(path, sample, bin_size, expression)
@@ -234,12 +233,3 @@ def _checksums(files: Sequence[Path], root: Path) -> list[dict[str, Any]]:
         {"file": os.path.normpath(file.relative_to(root)), "bytes": file.stat().st_size, "sha256": sha256(file)}
         for file in sorted(files)
     ]
-
-
-@contextmanager
-def _naming(sample: str) -> Iterator[None]:
-    """Prefix every input error with the name of the sample."""
-    try:
-        yield
-    except InputError as error:
-        raise InputError(f"sample {sample}: {error}") from error

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, NamedTuple, Protocol
 
-from mmsrl._errors import InputError
+from mmsrl._errors import InputError, error_prefix
 from mmsrl.ingest.parts import is_wanted
 
 ENDINGS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".zip")
@@ -142,18 +142,13 @@ def extract(path: Path, destination: Path, is_read: Callable[[str], object] = is
     """
     total, n_extracted = 0, 0
     max_bytes = max(_MAX_UNPACKED_BYTES, _MAX_RATIO * path.stat().st_size)
-    try:
-        with opened(path) as archive:
-            for name, member in wanted(archive, destination, is_read):
-                total += member.size
-                if total > max_bytes:
-                    raise InputError(
-                        f"refused, as it unpacks to more than {_MAX_RATIO} times its own size; pack it anew"
-                    )
-                _write(archive, member, destination, name)
-                n_extracted += 1
-    except InputError as error:
-        raise InputError(f"{path.name}: {error}") from error
+    with error_prefix(path.name), opened(path) as archive:
+        for name, member in wanted(archive, destination, is_read):
+            total += member.size
+            if total > max_bytes:
+                raise InputError(f"refused, as it unpacks to more than {_MAX_RATIO} times its own size; pack it anew")
+            _write(archive, member, destination, name)
+            n_extracted += 1
     if n_extracted == 0 and is_read is is_wanted:
         raise _nothing(path)
 
@@ -167,15 +162,12 @@ def make_listing(path: Path, destination: Path, is_read: Callable[[str], object]
         The archive is damaged, reaches outside its folder, or has no Space Ranger output although this is expected.
     """
     n_listed = 0
-    try:
-        with opened(path) as archive:
-            for name, _ in wanted(archive, destination, is_read):
-                target = destination / name
-                target.parent.mkdir(parents=True, exist_ok=True)
-                target.touch()
-                n_listed += 1
-    except InputError as error:
-        raise InputError(f"{path.name}: {error}") from error
+    with error_prefix(path.name), opened(path) as archive:
+        for name, _ in wanted(archive, destination, is_read):
+            target = destination / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.touch()
+            n_listed += 1
     if n_listed == 0 and is_read is is_wanted:
         raise _nothing(path)
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 from scipy.spatial import cKDTree
 
-from mmsrl._errors import InputError
+from mmsrl._errors import InputError, error_prefix
 from mmsrl._genes import is_gene_id
 from mmsrl.ingest.matrix import Counts
 from mmsrl.ingest.species import without_genome
@@ -86,10 +86,8 @@ def kinds_of(types: pd.Series[str]) -> pd.Series[str]:
 
 def must_have_genes(features: pd.DataFrame, source: str) -> None:
     """Raise InputError, which names the file ``source``, if no feature is a gene."""
-    try:
+    with error_prefix(source):
         _classified(features)
-    except InputError as error:
-        raise InputError(f"{source}: {error}") from error
 
 
 def _classified(features: pd.DataFrame) -> tuple[pd.Series[str], list[str]]:

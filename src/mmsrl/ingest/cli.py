@@ -93,9 +93,9 @@ def main(
         adata.write_h5ad(temporary, compression="gzip")
     about = adata.uns[_keys.UNS]
     write_summary(
-        output_dir / f"{id}.ingest.json",
-        stage="ingest",
-        id=id,
+        output_dir,
+        "ingest",
+        id,
         parameters={"bin_size": bin_size, "expression": expression, **stated},
         messages=ingested.messages,
         result={

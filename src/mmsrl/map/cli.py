@@ -30,9 +30,9 @@ def main(id: str, counts: Path, reference: str | None, reference_unit: str | Non
     table = mapped.table.to_csv(index=False, lineterminator="\n", float_format="%.6g")
     write_text(output_dir / f"{id}.map.csv", table)
     write_summary(
-        output_dir / f"{id}.map.json",
-        stage="map",
-        id=id,
+        output_dir,
+        "map",
+        id,
         parameters={"reference_unit": facts["reference"], "seed": seed},
         result=facts,
         messages=mapped.messages,

@@ -33,7 +33,7 @@ def main(
     output_dir: Path,
 ) -> None:
     """Test the genes of each domain, spatial genes, gene sets and the adjacency of domains."""
-    from mmsrl._errors import InputError
+    from mmsrl._errors import error_prefix
     from mmsrl._files import read_summary, write_summary, write_text
     from mmsrl._gmt import read_gmt
     from mmsrl._sections import add_domains
@@ -44,7 +44,7 @@ def main(
     training, reading = (read_summary(path)["parameters"] for path in (trained, read_out))
     sections = read_sections(counts, features)
     add_domains(sections, domains)
-    try:
+    with error_prefix(f"unit {id}"):
         result = markers(
             sections,
             gene_sets=sets,
@@ -53,8 +53,6 @@ def main(
             threads=threads,
             **training,
         )
-    except InputError as error:
-        raise InputError(f"unit {id}: {error}") from error
     log = logging.getLogger(__name__)
     log_messages(log, result.messages)
     tables = {"markers": result.genes, "spatial_genes": result.spatial, "neighbours": result.neighbours}
@@ -65,9 +63,9 @@ def main(
         write_text(output_dir / f"{id}.{name}.tsv", text)
     log.info("%d markers in %d domains", sum(result.facts["n_markers"].values()), len(result.facts["domains"]))
     write_summary(
-        output_dir / f"{id}.markers.json",
-        stage="markers",
-        id=id,
+        output_dir,
+        "markers",
+        id,
         parameters={"gene_sets": gene_sets.name if gene_sets else None, "seed": training["seed"]},
         result=result.facts,
         messages=result.messages,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mmsrl._click import INPUT_FILE, log_messages, stage_command
-from mmsrl._errors import InputError
+from mmsrl._errors import error_prefix
 from mmsrl._files import atomic_path, write_summary
 
 if TYPE_CHECKING:
@@ -35,11 +35,9 @@ def main(id: str, counts: Path, output_dir: Path, **parameters: Any) -> None:
     from mmsrl._hdf5 import read_stage_file, write_compact
     from mmsrl.qc.api import quality_control
 
-    try:
+    with error_prefix(f"sample {id}"):
         adata = read_stage_file(counts, "ingest")
         quality = quality_control(adata, **parameters)
-    except InputError as error:
-        raise InputError(f"sample {id}: {error}") from error
     log_messages(log, quality.messages)
     figure = _figure(id, adata, quality)
     output_dir.mkdir(parents=True, exist_ok=True)
@@ -47,14 +45,7 @@ def main(id: str, counts: Path, output_dir: Path, **parameters: Any) -> None:
         figure.savefig(temporary, format="png", dpi=110)
     with atomic_path(output_dir / f"{id}.qc.h5ad") as temporary:
         write_compact(temporary, quality.adata)
-    write_summary(
-        output_dir / f"{id}.qc.json",
-        stage="qc",
-        id=id,
-        parameters=parameters,
-        messages=quality.messages,
-        result=quality.result,
-    )
+    write_summary(output_dir, "qc", id, parameters=parameters, messages=quality.messages, result=quality.result)
     log.info(
         "%s: kept %d of %d spots and %d of %d genes",
         *(id, quality.adata.n_obs, adata.n_obs, quality.adata.n_vars, adata.n_vars),

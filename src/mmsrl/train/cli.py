@@ -62,12 +62,7 @@ def main(
     write_embedding(output_dir / f"{id}.embedding.h5ad", result)
     write_history(output_dir / f"{id}.training.tsv", result.history)
     write_model(output_dir / f"{id}.model.npz", result.model)
-    write_summary(
-        output_dir, "train", id,
-        parameters=options,
-        result=result.facts,
-        messages=result.messages
-    )
+    write_summary(output_dir, "train", id, parameters=options, result=result.facts, messages=result.messages)
     facts = result.facts
     log.info(
         "%d spots, %d genes, %d epochs in %.0f s on %s",

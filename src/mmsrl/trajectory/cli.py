@@ -26,15 +26,13 @@ def main(
     root: str | None,
 ) -> None:
     """Order the spots of a unit by pseudotime, and fit genes along it."""
-    from mmsrl._errors import InputError
+    from mmsrl._errors import error_prefix
     from mmsrl._files import atomic_path, write_summary, write_text
     from mmsrl._sections import read_unit
     from mmsrl.trajectory.api import trajectory
 
-    try:
+    with error_prefix(f"unit {id}"):
         order = trajectory(read_unit(counts, domains, embedding), root=root, seed=seed)
-    except InputError as error:
-        raise InputError(f"unit {id}: {error}") from error
     log = logging.getLogger(__name__)
     log_messages(log, order.messages)
     log.info("root: %s; %d genes change", order.facts["root"]["rule"], order.facts["n_changing"])
@@ -43,9 +41,9 @@ def main(
     text = order.genes.to_csv(sep="\t", index=False, lineterminator="\n", float_format="%.4g")
     write_text(output_dir / f"{id}.trends.tsv", text)
     write_summary(
-        output_dir / f"{id}.trajectory.json",
-        stage="trajectory",
-        id=id,
+        output_dir,
+        "trajectory",
+        id,
         parameters={"root": root, "seed": seed},
         result=order.facts,
         messages=order.messages,
