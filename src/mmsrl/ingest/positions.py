@@ -204,10 +204,18 @@ def _read_csv(path: Path) -> pd.DataFrame:
         raise InputError(f"{path.name}: empty or damaged ({error}); copy it anew") from error
 
 
-def _first_at(places: NDArray[Any]) -> NDArray[np.intp]:
-    """Return the index of the first spot at each position; positions are (n_spots, 2), indices (n_spots,)."""
-    _, first, inverse = np.unique(places, axis=0, return_index=True, return_inverse=True)
-    return first[inverse.ravel()]
+def _repeated(places: NDArray[Any], barcodes: NDArray[Any], what: str) -> tuple[NDArray[np.bool_], str]:
+    """Find spots, (n_spots,), at the position of an earlier one, and say so with an example; no text without any."""
+    _, index, inverse = np.unique(places, axis=0, return_index=True, return_inverse=True)
+    first = index[inverse.ravel()]
+    repeated = first != np.arange(len(places))
+    if not repeated.any():
+        return repeated, ""
+    spot = int(np.flatnonzero(repeated)[0])
+    return repeated, (
+        f"{repeated.sum()} of {len(repeated)} spots have the {what} of another, e.g. {barcodes[spot]!r} those of "
+        f"{barcodes[first[spot]]!r}"
+    )
 
 
 def check_array(
@@ -233,14 +241,11 @@ def check_array(
     InputError
         Too many spots share a position.
     """
-    first = _first_at(np.column_stack([row, col]))
-    shared = first != np.arange(len(row))
-    if shared.mean() > max_stacked and (~shared).sum() * MAX_JOINED > len(row):
-        spot = int(np.flatnonzero(shared)[0])
+    repeated, text = _repeated(np.column_stack([row, col]), barcodes, "array row and column")
+    if repeated.mean() > max_stacked and (~repeated).sum() * MAX_JOINED > len(row):
         raise InputError(
-            f"{source}: {shared.sum()} of {len(shared)} spots have the array row and column of another, e.g. "
-            f"{barcodes[spot]!r} those of {barcodes[first[spot]]!r}; if these are several sections, give each a row "
-            "and a file of its own, else remove the columns"
+            f"{source}: {text}; if these are several sections, give each a row and a file of its own, else remove the "
+            "columns"
         )
 
 
@@ -297,18 +302,10 @@ def check_coordinates(
             f"{source}: {bad.sum()} of {len(bad)} spots have no finite coordinates, e.g. {barcodes[bad][0]!r}; "
             "correct or remove them"
         )
-    first = _first_at(spatial)
-    stacked = first != np.arange(len(spatial))
-    if not stacked.any():
-        return None
-    spot = int(np.flatnonzero(stacked)[0])
-    text = (
-        f"{source}: {stacked.sum()} of {len(stacked)} spots have the coordinates of another, e.g. {barcodes[spot]!r} "
-        f"those of {barcodes[first[spot]]!r}"
-    )
-    if stacked.mean() > max_stacked:
-        raise InputError(f"{text}; correct them, or give each section a row and a file of its own")
-    return text
+    repeated, text = _repeated(spatial, barcodes, "coordinates")
+    if text and repeated.mean() > max_stacked:
+        raise InputError(f"{source}: {text}; correct them, or give each section a row and a file of its own")
+    return f"{source}: {text}" if text else None
 
 
 def array_obs(obs: pd.DataFrame, spatial: NDArray[np.float64], source: str) -> tuple[pd.DataFrame, list[str]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -64,11 +64,15 @@ JUDGED_COLUMNS = (
 )
 
 
-def table_payload(table: pd.DataFrame, columns: tuple[Column, ...]) -> str:
-    """Encode a table by column. Numbers have four significant digits; missing numbers are ``null``."""
+def table_payload(table: pd.DataFrame, columns: tuple[Column, ...], *, without: Collection[str] = ()) -> str:
+    """Encode a table by column, ``without`` those of these names.
+
+    Numbers have four significant digits. Missing numbers are ``null``.
+    """
     content = [
         {"title": column.title, "kind": column.kind, "choose": column.choose, "cells": _cells(table[column.name])}
         for column in columns
+        if column.name not in without
     ]
     return packed(content)
 
@@ -101,8 +105,8 @@ def marker_table(result: Mapping[str, Any], n_samples: int) -> str | None:
     numbers = [column.name for column in MARKER_COLUMNS if column.kind not in ("domain", "gene", "yes")]
     table = pd.DataFrame(rows)
     table = table.astype({name: float for name in numbers if name in table and name != "samples_up"})
-    columns = [column for column in MARKER_COLUMNS if column.name in table and column.name not in left_out]
-    return table_payload(table, tuple(columns))
+    left_out |= {column.name for column in MARKER_COLUMNS} - set(table)
+    return table_payload(table, MARKER_COLUMNS, without=left_out)
 
 
 def gene_set_table(result: Mapping[str, Any]) -> str | None:

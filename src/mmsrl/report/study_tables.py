@@ -34,8 +34,8 @@ STUDY_SET_COLUMNS = (
 
 def study_gene_table(genes: pd.DataFrame, several: bool) -> str:
     """Encode the genes compared between conditions; ``several`` keeps the column of the condition."""
-    columns = [column for column in STUDY_GENE_COLUMNS if several or column.name != "condition"]
-    return table_payload(genes.assign(significant=genes["p_adjusted"] < FDR), tuple(columns))
+    genes = genes.assign(significant=genes["p_adjusted"] < FDR)
+    return table_payload(genes, STUDY_GENE_COLUMNS, without=() if several else ("condition",))
 
 
 def study_set_table(sets: pd.DataFrame | None, several: bool, most: int) -> str | None:
@@ -53,6 +53,5 @@ def study_set_table(sets: pd.DataFrame | None, several: bool, most: int) -> str 
     if sets is None or not len(sets):
         return None
     first = sets.sort_values("p_adjusted", kind="stable").groupby(["domain", "condition", "direction"]).head(most)
-    columns = [column for column in STUDY_SET_COLUMNS if several or column.name != "condition"]
     first = first.assign(genes=first["genes"].fillna("").str.replace(",", ", "))
-    return table_payload(first, tuple(columns))
+    return table_payload(first, STUDY_SET_COLUMNS, without=() if several else ("condition",))
