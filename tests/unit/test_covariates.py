@@ -64,5 +64,5 @@ def test_training_says_how_sections_mix_and_nothing_of_epochs_where_there_are_no
     result = {"epochs": 0, "n_weights": 0, "section_mixing": {"ilisi": 1.3227, "ilisi_scaled": 0.3227}}
     assert train_facts(result, {"preset": "default"}) == {
         "Preset": "default",
-        "Sections around a spot (iLISI)": "1.32",
+        "Section mixing (iLISI)": "1.32",
     }
