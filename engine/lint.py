@@ -1,6 +1,6 @@
-"""``python engine/lint.py FILE|FOLDER…``: Nextflow's strict linter, and what it does not look for.
+"""``python engine/lint.py FILE|FOLDER…``: run Nextflow's strict linter and two more rules.
 
-Only ``.nf`` files: of this release's linter, closures in configuration files get false errors.
+It reads ``.nf`` files only. The linter of this release reports false errors in closures of configuration files.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _TEXT = re.compile(
     re.DOTALL,
 )
 
-# What a double-quoted string takes from outside: ${expression} or $name, not \\${shell_variable}.
+# Interpolation in a double-quoted string: ${expression} or $name, but not \\${shell_variable}.
 _INTERPOLATION = re.compile(r"(?<!\\)\$(?:\{[^}]*\}|\w+)")
 
 RULES = (
@@ -73,7 +73,7 @@ def own_findings(file: Path) -> list[str]:
 
 
 def main(paths: Sequence[str]) -> int:
-    """Lint files; return 0 if there is nothing to say."""
+    """Lint files; return 0 if there are no findings."""
     files = nf_files(paths)
     findings = [finding for file in files for finding in own_findings(file)]
     print("\n".join(findings), end="\n" if findings else "", flush=True)

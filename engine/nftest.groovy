@@ -1,28 +1,24 @@
 /*
- * Runs nf-test suites (*.nf.test) where nf-test itself is not installed: the part of its language that this project's
- * suites use, with the same meaning. What it does not know fails the test by name. It never writes a snapshot.
+ * Runs nf-test suites (*.nf.test) where nf-test is not installed. It knows the part of nf-test's language that the
+ * suites of this project use, with the same meaning. Any other word fails the test with an error that names the word.
  *
  * Arguments: the command that starts Nextflow, as a JSON list; then suite files and folders to look for them in.
  */
 import groovy.io.FileType
 import groovy.json.JsonOutput
 import groovy.json.JsonSlurper
-import groovy.yaml.YamlSlurper
 import java.nio.file.FileSystems
 import java.nio.file.Files
 import java.nio.file.Path
 import java.nio.file.Paths
-import java.util.concurrent.Callable
-import java.util.concurrent.Executors
-import java.util.concurrent.LinkedBlockingQueue
-import java.util.zip.GZIPInputStream
+import java.util.concurrent.CompletableFuture
+import java.util.concurrent.ConcurrentLinkedDeque
 import org.codehaus.groovy.control.CompilerConfiguration
 import org.codehaus.groovy.control.customizers.ImportCustomizer
 
 /** What a suite may call from anywhere; imported statically into every suite. */
 class Helpers {
     static Path path(CharSequence name) { Paths.get(name.toString()) }
-    static File file(CharSequence name) { new File(name.toString()) }
     static Suite nextflow_process(Closure body) { new Suite(kind: 'process').with(body) }
     static Suite nextflow_workflow(Closure body) { new Suite(kind: 'workflow').with(body) }
     static Suite nextflow_pipeline(Closure body) { new Suite(kind: 'pipeline').with(body) }
@@ -32,40 +28,18 @@ class Helpers {
         body.delegate = subject
         body()
     }
-
-    static void assertAll(Closure... checks) {
-        def failures = checks.findResults { check ->
-            try { check(); null } catch (Throwable failure) { failure.toString() }
-        }
-        if (failures) throw new AssertionError("${failures.size()} of ${checks.size()} assertions failed\n${failures.join('\n')}" as Object)
-    }
-
-    static void assertContainsInAnyOrder(List actual, List expected) {
-        assert actual.countBy { it } == expected.countBy { it }
-    }
 }
 
-/** What nf-test adds to a java.nio.file.Path. */
+/** Methods that nf-test adds to java.nio.file.Path. */
 class PathMethods {
     static boolean exists(Path self) { Files.exists(self) }
     static Path[] list(Path self) { self.toFile().listFiles().sort()*.toPath() as Path[] }
     static Object getJson(Path self) { new JsonSlurper().parse(self.toFile()) }
-    static Object getYaml(Path self) { new YamlSlurper().parse(self) }
-    static String getTextGzip(Path self) { new GZIPInputStream(Files.newInputStream(self)).getText('UTF-8') }
-    static List<String> getLinesGzip(Path self) { getTextGzip(self).readLines() }
-    // Of a .gz file nf-test takes the content, whose bytes do not depend on when it was compressed.
-    static String getMd5(Path self) {
-        def stream = Files.newInputStream(self)
-        def digest = java.security.MessageDigest.getInstance('MD5')
-        (self.toString().endsWith('.gz') ? new GZIPInputStream(stream) : stream).withStream { it.eachByte(65536) { bytes, n -> digest.update(bytes, 0, n) } }
-        digest.digest().encodeHex().toString()
-    }
 }
 
 /** A node of the language whose words with one argument are remembered: `script "../main.nf"`. */
 class Settings {
     Map values = [:]
-    List tags = []
     def with(Closure body) {
         body.resolveStrategy = Closure.DELEGATE_ONLY
         body.delegate = this
@@ -78,8 +52,7 @@ class Settings {
     void workflow(String text) { values.target = text }
     void config(String text) { values.config = text }
     void options(String text) { values.options = text }
-    void profile(String text) { values.profile = text }
-    void tag(String text) { tags << text }
+    void tag(String text) { }
     void setup(Closure body) { values.setup = body }
 }
 
@@ -93,16 +66,13 @@ class Test extends Settings {
     String title
     void when(Closure body) { values.when = body }
     void then(Closure body) { values.then = body }
-    void expect(Closure body) { values.then = body }
-    void cleanup(Closure body) { values.cleanup = body }
 }
 
-/** A process run before the one under test: `run("INGEST", alias: "FIRST") { script …; process { … } }`. */
+/** A process that runs before the process under test: `run("INGEST") { script …; process { … } }`. */
 class Dependency {
-    String name, alias, source, mapping = ''
+    String name, source, mapping = ''
     void script(String text) { source = text }
     void process(Closure body) { mapping = body().toString() }
-    void workflow(Closure body) { mapping = body().toString() }
 }
 
 /** The output channels by name and by position, each a list of what it emitted, in an order that does not change. */
@@ -119,7 +89,7 @@ class Channels extends TreeMap<String, Object> {
             return [a, b].transpose().findResult { x, y -> order(x, y) ?: null } ?: a.size() <=> b.size()
         if (a instanceof Number && b instanceof Number) return a <=> b
         if ([a, b].every { it instanceof String && it.startsWith('/') && new File(it).isFile() })
-            return new File(a).name <=> new File(b).name ?: PathMethods.getMd5(Paths.get(a)) <=> PathMethods.getMd5(Paths.get(b))
+            return new File(a).name <=> new File(b).name ?: new File(a).bytes.md5() <=> new File(b).bytes.md5()
         a.toString() <=> b.toString()
     }
 }
@@ -127,18 +97,15 @@ class Channels extends TreeMap<String, Object> {
 class Trace {
     List<Map> tasks = []
     List<Map> tasks() { tasks }
-    List<Map> succeeded() { tasks.findAll { it.success } }
     List<Map> failed() { tasks.findAll { !it.success } }
     int getTasksCount() { tasks.size() }
-    int getTasksSucceeded() { succeeded().size() }
-    int getTasksFailed() { failed().size() }
 }
 
 /** `process` and `workflow` of a then block. */
 class Run {
     boolean success, failed
     int exitStatus
-    String errorMessage, errorReport
+    String errorReport
     List<String> stdout, stderr
     Trace trace
     Channels channels = new Channels()
@@ -148,48 +115,22 @@ class Run {
     }
 }
 
-class Snapshot {
-    Object content
-    File file
-    String id
-    boolean match(String name = id) {
-        def known = file.exists() ? new JsonSlurper().parse(file) : [:]
-        if (!known.containsKey(name)) throw new AssertionError("no snapshot '$name' in $file; nf-test writes it" as Object)
-        def (expected, actual) = [known[name].content, plain(content)].collect { JsonOutput.prettyPrint(JsonOutput.toJson(it)) }
-        if (expected != actual) throw new AssertionError("snapshot '$name' of $file differs\nexpected: $expected\nactual: $actual" as Object)
-        true
-    }
-
-    /** The value as nf-test stores it: a file is its name and checksum, a folder the list of what is in it. */
-    static Object plain(Object value) {
-        if (value instanceof Map) return value.collectEntries { k, v -> [k.toString(), plain(v)] }
-        if (value instanceof Collection || value instanceof Object[]) return value.collect { plain(it) }
-        if (!(value instanceof Path || value instanceof File || value instanceof CharSequence)) return value
-        def file = new File(value.toString())
-        if (file.isDirectory()) return file.listFiles().sort().collect { plain(it) }
-        file.isFile() ? "${file.name}:md5,${PathMethods.getMd5(file.toPath())}".toString() : value.toString()
-    }
-}
-
-/** What setup, when and then blocks see: folders, params, and the run. */
+/** Delegate of the setup, when and then blocks: folders, params and the result of the run. */
 class Context {
-    String baseDir, projectDir, launchDir, workDir, outputDir, moduleDir, moduleTestDir
+    String projectDir, outputDir
     Map params = [:]
     String mapping = ''
     List<Dependency> dependencies = []
     Run result = new Run()
     Closure paramsBody, mappingBody
-    File snapshots
-    String title
 
     Run getProcess() { result }
     Run getWorkflow() { result }
     void params(Closure body) { paramsBody = body }
     void process(Closure body) { mappingBody = body }
     void workflow(Closure body) { mappingBody = body }
-    Snapshot snapshot(Object... values) { new Snapshot(content: values, file: snapshots, id: title) }
-    void run(Map options = [:], String name, Closure body) {
-        def dependency = new Dependency(name: name, alias: options.alias)
+    void run(String name, Closure body) {
+        def dependency = new Dependency(name: name)
         body.resolveStrategy = Closure.DELEGATE_FIRST
         body.delegate = dependency
         body()
@@ -223,19 +164,31 @@ class Words {
     }
 }
 
-/** What came of a test. */
+/** Result of a test. */
 class Outcome {
     boolean passed
     String text
+}
+
+/** A test that waits for a launch folder. */
+class Job {
+    boolean hasSetup
+    Closure<Outcome> body
+    CompletableFuture<Outcome> outcome = new CompletableFuture<>()
+
+    void run(File launchFolder) {
+        try {
+            outcome.complete(body(launchFolder))
+        } catch (Throwable failure) {
+            outcome.completeExceptionally(failure)
+        }
+    }
 }
 
 /** Runs suites from the project's root, as `nf-test test` does. */
 class Runner {
     List<String> engine
     File root = new File('').absoluteFile
-    /** A launch folder for each test that runs at once. Tests that follow one another there resume, so that processes of
-     *  setup blocks with the same inputs run once. Real nf-test runs them each time. */
-    LinkedBlockingQueue<File> launchFolders = new LinkedBlockingQueue<>()
     Map config = [testsDir: 'tests', workDir: '.nf-test', configFile: 'tests/nextflow.config', profile: '', options: '', ignore: []]
 
     void readConfig() {
@@ -265,39 +218,35 @@ class Runner {
         new GroovyShell(getClass().classLoader, new Binding(), new CompilerConfiguration().addCompilationCustomizers(imports)).evaluate(file)
     }
 
-    /** Return what runs each test of a suite. Every test reads the suite anew: closures hold state, and tests run side by side. */
-    List<Callable<Outcome>> tests(File file) {
+    /** Return a job per test. Each job reads its suite anew, because closures hold state and tests run in parallel. */
+    List<Job> jobs(File file) {
         try {
-            def titles = read(file).tests*.title
-            return titles.indices.collect { i -> { -> runTest(file, read(file), i) } as Callable<Outcome> }
+            def suite = read(file)
+            return suite.tests.indices.collect { i ->
+                new Job(hasSetup: suite.tests[i].values.setup != null, body: { folder -> runTest(file, read(file), i, folder) })
+            }
         } catch (Throwable failure) {
-            return [{ -> new Outcome(text: "  FAILED  the suite cannot be read\n${failure.toString().indent(8)}") } as Callable<Outcome>]
+            def outcome = new Outcome(text: "  FAILED  the suite cannot be read\n${failure.toString().indent(8)}")
+            return [new Job(body: { folder -> outcome })]
         }
     }
 
-    Outcome runTest(File file, Suite suite, int i) {
+    Outcome runTest(File file, Suite suite, int i, File launchFolder) {
         def test = suite.tests[i]
         def folder = root.toPath().resolve("${config.workDir}/tests/${"$file${test.title}".md5()}").toFile()
         remove(folder.toPath())
         def folders = ['meta', 'output'].collectEntries { [it, new File(folder, it)] }
         folders.values()*.mkdirs()
-        def launchFolder = launchFolders.take()
-        def script = resolve(file, suite.values.script)
-        def context = new Context(
-            baseDir: root, projectDir: root, launchDir: launchFolder, workDir: new File(launchFolder, 'work'), outputDir: folders.output,
-            moduleDir: script.parentFile, moduleTestDir: file.parentFile, snapshots: new File("${file}.snap"), title: test.title)
+        def context = new Context(projectDir: root, outputDir: folders.output)
         def start = System.currentTimeMillis()
         def failure = null
         use(PathMethods) {
             try {
-                context.prepare([suite.values.setup, test.values.setup, test.values.when])
-                launch(file, suite, test, script, context, folders.meta)
+                context.prepare([test.values.setup, test.values.when])
+                launch(file, suite, test, context, folders.meta, launchFolder)
                 context.evaluate(test.values.then)
             } catch (Throwable problem) {
                 failure = problem
-            } finally {
-                context.evaluate(test.values.cleanup)
-                launchFolders.put(launchFolder)
             }
         }
         def lines = ["  ${failure ? 'FAILED' : 'PASSED'}  ${test.title} (${(System.currentTimeMillis() - start).intdiv(100) / 10} s)"]
@@ -309,27 +258,31 @@ class Runner {
         new Outcome(passed: !failure, text: lines.join('\n'))
     }
 
-    /** Run all tests, as many at once as there are processors, and print what came of them in the order of the suites. */
+    /**
+     * Run all tests, one per processor at a time, and print the outcomes in the order of the suites.
+     *
+     * Each processor has a launch folder, where each test resumes the one before. A setup process with the same inputs
+     * therefore runs once per folder; nf-test runs it in every test. The first folder takes the tests that have a setup
+     * block, and the others take the rest first, so that most setup processes run in one folder only.
+     */
     boolean run(List<File> suites) {
-        def processors = Runtime.runtime.availableProcessors()
-        processors.times { i ->
+        def jobs = suites.collectEntries { file -> [file, jobs(file)] }
+        def queue = new ConcurrentLinkedDeque<Job>(jobs.values().flatten().sort { !it.hasSetup })
+        Runtime.runtime.availableProcessors().times { i ->
             def folder = new File(root, "${config.workDir}/launch/$i")
             remove(folder.toPath())
             folder.mkdirs()
-            launchFolders << folder
-        }
-        def pool = Executors.newFixedThreadPool(processors)
-        try {
-            def running = suites.collectEntries { file -> [file, tests(file).collect { test -> pool.submit((Callable) test) }] }
-            def outcomes = running.collectMany { file, tests ->
-                println "\n${root.toPath().relativize(file.toPath())}"
-                tests.collect { test -> test.get().tap { println it.text } }
+            Thread.startDaemon {
+                def job
+                while (job = i ? queue.pollLast() : queue.pollFirst()) job.run(folder)
             }
-            println "\n${outcomes.count { it.passed }} passed, ${outcomes.count { !it.passed }} failed"
-            return outcomes && outcomes.every { it.passed }
-        } finally {
-            pool.shutdownNow()
         }
+        def outcomes = jobs.collectMany { file, ofSuite ->
+            println "\n${root.toPath().relativize(file.toPath())}"
+            ofSuite.collect { it.outcome.get().tap { outcome -> println outcome.text } }
+        }
+        println "\n${outcomes.count { it.passed }} passed, ${outcomes.count { !it.passed }} failed"
+        outcomes && outcomes.every { it.passed }
     }
 
     /** Remove a folder. Groovy's own deleteDir would follow the links in it, to the data that tasks were given. */
@@ -341,31 +294,28 @@ class Runner {
         name.startsWith('./') || name.startsWith('../') ? new File(suite.parentFile, name).canonicalFile : new File(name).absoluteFile
     }
 
-    void launch(File file, Suite suite, Test test, File script, Context context, File meta) {
+    void launch(File file, Suite suite, Test test, Context context, File meta, File launchFolder) {
         def result = context.result
+        def script = resolve(file, suite.values.script)
         def main = script
         if (suite.kind != 'pipeline') {
             // In the project's root, so that the project's bin/ and nextflow.config are seen.
             main = new File(root, ".nf-test-${meta.parentFile.name}.nf")
-            main.text = entry(suite.values.target, script, context, meta)
+            main.text = entry(suite.values.target, file, script, context, meta)
         }
         def parameters = new File(meta, 'params.json')
         parameters.text = JsonOutput.toJson(context.params)
         def configs = [new File(root, 'nextflow.config'), new File(root, config.configFile)].findAll { it.exists() }
         configs += [suite, test].findResults { it.values.config ? resolve(file, it.values.config) : null }
-        // A profile replaces those before it unless it starts with a plus.
-        def profiles = [config.profile, suite.values.profile].findAll().inject([]) { known, next ->
-            (next.startsWith('+') ? known : []) + next.split(',')*.replace('+', '')*.trim()
-        }
         def command = engine + ['-quiet', '-log', "$meta/nextflow.log", 'run', "$main"]
         command += configs.collectMany { ['-c', "$it"] }
         command += ['-params-file', "$parameters", '-ansi-log', 'false']
-        if (profiles) command += ['-profile', profiles.join(',')]
-        command += ['-with-trace', "$meta/trace.csv", '-w', context.workDir]
-        if (new File(context.launchDir, '.nextflow/history').exists()) command << '-resume'
+        if (config.profile) command += ['-profile', config.profile]
+        command += ['-with-trace', "$meta/trace.csv", '-w', "$launchFolder/work"]
+        if (new File(launchFolder, '.nextflow/history').exists()) command << '-resume'
         command += (test.values.options ?: suite.values.options ?: config.options).tokenize()
         try {
-            result.exitStatus = new ProcessBuilder(command*.toString()).directory(new File(context.launchDir))
+            result.exitStatus = new ProcessBuilder(command*.toString()).directory(launchFolder)
                 .redirectOutput(new File(meta, 'std.out')).redirectError(new File(meta, 'std.err')).start().waitFor()
         } finally {
             if (main != script) main.delete()
@@ -394,11 +344,11 @@ class Runner {
     }
 
     /** An entry workflow that calls one process or workflow and leaves what it emits as JSON in a folder. */
-    String entry(String target, File script, Context context, File meta) {
-        def calls = context.dependencies.collect { "    input = []\n${it.mapping}\n    ${it.alias ?: it.name}.run(input.toArray())" }
+    String entry(String target, File suite, File script, Context context, File meta) {
+        def calls = context.dependencies.collect { "    input = []\n${it.mapping}\n    ${it.name}.run(input.toArray())" }
         def includes = context.dependencies.collect { dependency ->
-            def source = dependency.source ? resolve(new File(context.moduleTestDir, 'x'), dependency.source) : script
-            "include { $dependency.name${dependency.alias ? " as $dependency.alias" : ''} } from '$source'"
+            def source = dependency.source ? resolve(suite, dependency.source) : script
+            "include { $dependency.name } from '$source'"
         }
         """\
         |${includes.join('\n')}
@@ -415,7 +365,7 @@ class Runner {
         |        ${target}.out.eachWithIndex { output, i -> keep(i.toString(), output) }
         |    }
         |    workflow.onComplete = {
-        |        def end = [errorMessage: workflow.errorMessage, errorReport: workflow.errorReport]
+        |        def end = [errorReport: workflow.errorReport]
         |        file('$meta/workflow.json').text = groovy.json.JsonOutput.toJson(end)
         |    }
         |}

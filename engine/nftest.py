@@ -1,4 +1,4 @@
-"""``python engine/nftest.py [SUITE|FOLDER…]``: run nf-test suites, with nf-test where it is installed."""
+"""``python engine/nftest.py [SUITE|FOLDER…]``: run nf-test suites, with nf-test if it is installed."""
 
 from __future__ import annotations
 
