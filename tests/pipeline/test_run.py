@@ -33,7 +33,7 @@ def test_ends_at_a_report_and_final_files(project: Project, first: Run) -> None:
 def test_manifest_says_how_to_repeat_the_run(project: Project, first: Run) -> None:
     manifest = json.loads((project.launch / "results/pipeline_info/manifest.json").read_text())
 
-    assert manifest["parameters"]["seed"] == 0
+    assert manifest["seeds"]["train tiny"] == 0
     assert manifest["versions"]["packages"]["torch"]
     assert [sample["sample"] for sample in manifest["samples"]] == ["tiny", "tiny_hd"]
     assert all(len(file["sha256"]) == 64 for sample in manifest["samples"] for file in sample["inputs"])
